@@ -1,0 +1,50 @@
+# Every target does the set-up it needs: a .venv in this folder, made once and reused until
+# pyproject.toml or constraints.txt changes, or the folder moves.
+PYTHON ?= python3
+WORKERS ?= auto
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: help setup test lint format demo clean FORCE
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## make .venv with skelbench and everything to work on it
+
+test: $(STAMP)  ## run the tests (WORKERS=2 sets the number of processes)
+	$(BIN)/pytest --numprocesses $(WORKERS) --maxprocesses 4 --dist worksteal
+
+lint: $(STAMP)  ## check style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports --no-logo
+
+format: $(STAMP)  ## format the code and fix what ruff can fix
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+demo: $(STAMP)  ## pre-train and compare three methods on generated motion, in minutes
+	$(BIN)/skelbench grid --preset demo --out runs/demo
+
+clean:  ## remove .venv, builds and caches; runs/ stays
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A moved .venv still runs, but its scripts and its link to the code name the old folder.
+ifneq ($(wildcard $(STAMP)),)
+ifneq ($(shell cat $(STAMP)),$(CURDIR))
+MOVED := --clear
+$(STAMP): FORCE
+endif
+endif
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"skelbench needs Python 3.11 or newer and {sys.executable} is {v[0]}.{v[1]}: make PYTHON=python3.11")'
+	@echo "Setting up .venv (once; torch alone may download several GB)"
+	@test -z "$(MOVED)" -a -x $(BIN)/python || $(PYTHON) -m venv $(MOVED) .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' --constraint constraints.txt
+	@mkdir -p .venv/typing && ln -sfn ../.. .venv/typing/skelbench
+	@echo '$(CURDIR)' > $@

@@ -1,0 +1,92 @@
+"""What a backbone is, and how one is made."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..datasets.layout import Layout, get_layout
+from ..errors import SkelbenchError
+from ..registry import Registry, did_you_mean
+
+
+class Backbone(nn.Module):
+    """(N, C, T, V, M) -> features (N, M', T', V', D).
+
+    Attributes:
+        dim: D.
+        localises_joints: whether V' axis and T' axis still are the skeleton's joints and time; a method that
+            masks features needs it.
+    """
+
+    dim: int
+    localises_joints: bool = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Encode clips x (N, C, T, V, M) into features (N, M', T', V', D)."""
+        raise NotImplementedError
+
+    def pool(self, features: Tensor) -> Tensor:
+        """Mean over T' and V', then over persons, absent ones included: (N, D)."""
+        return features.mean(dim=(2, 3)).mean(dim=1)
+
+    def official_names(self) -> Mapping[str, str]:
+        """Map every own state-dict name to the released code's."""
+        raise NotImplementedError
+
+    def official_constants(self) -> Mapping[str, Tensor]:
+        """Fixed tensors of the released state dict, by its names, that must equal ours at load."""
+        return {}
+
+
+BACKBONES: Registry[type[Backbone]] = Registry("backbone", "skelbench.backbones")
+
+
+def create_backbone(
+    name: str,
+    *,
+    layout: str | Layout = "ntu25",
+    num_frames: int = 64,
+    num_persons: int = 2,
+    weights: str | Path | None = None,
+    **args: Any,
+) -> Backbone:
+    """Make a backbone by name.
+
+    Args:
+        name: a name of `BACKBONES`.
+        layout: the skeleton.
+        num_frames: T of the clips it will see.
+        num_persons: M of the clips it will see.
+        weights: a file written by `torch.save(backbone.state_dict(), ...)`; every key must fit.
+        args: the backbone's own arguments (width, dropout, graph, ...).
+
+    Raises:
+        SkelbenchError: for an unknown name or argument, or weights that do not fit.
+    """
+    kind = BACKBONES[name]
+    known = [
+        p for p in inspect.signature(kind).parameters if p not in ("layout", "num_frames", "num_persons")
+    ]
+    for arg in args:
+        if arg not in known:
+            raise SkelbenchError(f"The backbone '{name}' has no argument '{arg}'{did_you_mean(arg, known)}")
+    backbone = kind(layout=get_layout(layout), num_frames=num_frames, num_persons=num_persons, **args)  # type: ignore[call-arg]
+    if weights is not None:
+        load_weights(backbone, Path(weights))
+    return backbone
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Load a state dict of tensors into `module`; any key missing, left over or of another shape is an error."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        module.load_state_dict(state)
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise SkelbenchError(f"The weights {path} do not fit: {reason[:400]}") from error

@@ -1,0 +1,134 @@
+"""ST-GCN, as all the released code of this field has it: ten blocks, 9-frame temporal kernels, time stride 4.
+
+Sources: CrosSCLR@792b70c and SkeAttnCLR@e3f05c6, `net/st_gcn.py`; they differ in the graph, not in the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from ..datasets.layout import Layout
+from .base import BACKBONES, Backbone
+from .dropout import Dropout
+from .graph import adjacency
+
+KERNEL = 9
+CHANNELS = 3
+
+
+@BACKBONES.register("stgcn")
+class STGCN(Backbone):
+    """Spatial-temporal graph convolution network.
+
+    Args:
+        layout: the skeleton.
+        num_frames: T; unused, any T works.
+        num_persons: M; unused, any M works.
+        width: channels of the first blocks (16 in most released configurations, 64 in SkeAttnCLR's).
+        dim: D, channels of the last block.
+        dropout: after each temporal convolution but the first.
+        graph: "hop" (distance to the centre) or "inout" (inward and outward edges).
+    """
+
+    adjacency: Tensor
+
+    def __init__(
+        self,
+        *,
+        layout: Layout,
+        num_frames: int = 64,
+        num_persons: int = 2,
+        width: int = 16,
+        dim: int = 256,
+        dropout: float = 0.5,
+        graph: str = "hop",
+    ):
+        super().__init__()
+        self.dim = dim
+        self.register_buffer("adjacency", adjacency(layout, graph), persistent=False)
+        joints = layout.num_joints
+        self.input_norm = nn.BatchNorm1d(CHANNELS * joints)
+        self.blocks = nn.ModuleList(
+            [
+                Block(CHANNELS, width, joints, residual=False),
+                *(Block(width, width, joints, dropout=dropout) for _ in range(3)),
+                Block(width, 2 * width, joints, stride=2, dropout=dropout),
+                *(Block(2 * width, 2 * width, joints, dropout=dropout) for _ in range(2)),
+                Block(2 * width, 4 * width, joints, stride=2, dropout=dropout),
+                Block(4 * width, 4 * width, joints, dropout=dropout),
+                Block(4 * width, dim, joints, dropout=dropout),
+            ]
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Encode clips x (N, 3, T, V, M) into features (N, M, ceil(T/4), V, D)."""
+        n, c, t, v, m = x.shape
+        x = x.permute(0, 4, 3, 1, 2).reshape(n * m, v * c, t)  # joint-major features, as released
+        x = self.input_norm(x).view(n * m, v, c, t).permute(0, 2, 3, 1).contiguous()  # (N·M, C, T, V)
+        for block in self.blocks:
+            x = block(x, self.adjacency)
+        return x.unflatten(0, (n, m)).permute(0, 1, 3, 4, 2)
+
+    def official_names(self) -> Mapping[str, str]:
+        """Own names to the released ones (`data_bn`, `st_gcn_networks.i`, `edge_importance.i`)."""
+        return {name: _official_name(name) for name in self.state_dict()}
+
+    def official_constants(self) -> Mapping[str, Tensor]:
+        """The adjacency, `A` in the released state dict."""
+        return {"A": self.adjacency}
+
+
+class Block(nn.Module):
+    """Graph convolution, then temporal convolution, around a residual; (B, C, T, V) -> (B, C', T/stride, V)."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        joints: int,
+        *,
+        stride: int = 1,
+        dropout: float = 0.0,
+        residual: bool = True,
+    ):
+        super().__init__()
+        self.importance = nn.Parameter(torch.ones(3, joints, joints))
+        self.spatial = nn.Conv2d(inputs, 3 * outputs, 1)
+        self.spatial_norm = nn.BatchNorm2d(outputs)
+        self.temporal = nn.Conv2d(outputs, outputs, (KERNEL, 1), (stride, 1), (KERNEL // 2, 0))
+        self.temporal_norm = nn.BatchNorm2d(outputs)
+        self.dropout = Dropout(dropout)
+        self.residual = residual
+        self.shortcut = (
+            nn.Sequential(nn.Conv2d(inputs, outputs, 1, (stride, 1)), nn.BatchNorm2d(outputs))
+            if residual and (inputs != outputs or stride != 1)
+            else nn.Identity()
+        )
+
+    def forward(self, x: Tensor, graph: Tensor) -> Tensor:
+        """Apply the block to x (B, C, T, V) over graph (3, V, V)."""
+        b, _, t, v = x.shape
+        y = self.spatial(x).view(b, 3, -1, v)  # (B, K, C'·T, V)
+        y = torch.matmul(y, graph * self.importance).sum(dim=1).view(b, -1, t, v)
+        y = self.temporal(torch.relu(self.spatial_norm(y)))
+        y = self.dropout(self.temporal_norm(y))
+        return torch.relu(y + self.shortcut(x) if self.residual else y)
+
+
+def _official_name(name: str) -> str:
+    if name.startswith("input_norm."):
+        return "data_bn." + name.removeprefix("input_norm.")
+    _, block, part, *rest = name.split(".")
+    if part == "importance":
+        return f"edge_importance.{block}"
+    official = {
+        "spatial": "gcn.conv",
+        "spatial_norm": "tcn.0",
+        "temporal": "tcn.2",
+        "temporal_norm": "tcn.3",
+        "shortcut": "residual",
+    }[part]
+    return ".".join(["st_gcn_networks", block, official, *rest])

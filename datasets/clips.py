@@ -1,0 +1,181 @@
+"""A split of a store as one tensor: counted, centred, resampled, turned.
+
+The four steps are those of the released feeders (CrosSCLR@792b70c, `feeder/preprocess_ntu.py`), computed for
+whole blocks of clips in float64 and stored in float32.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import SkelbenchError
+from .layout import Layout
+from .store import TEST, TRAIN, Store, open_store
+
+ValidRule = Literal["any", "joint0"]
+_BLOCK = 256  # clips worked on at once: about 60 MB in float64 at T = 64, V = 25, M = 2
+
+
+@dataclass(frozen=True)
+class Clips:
+    """One side of a split on a device.
+
+    Attributes:
+        x: (N, 3, T, V, M) float32, metres, centred on the layout's centre joint.
+        label: (N,) int64.
+        name: N clip names.
+        subject: (N,) int64 on the CPU.
+        layout: the skeleton.
+        class_names: names of the classes.
+        dataset: name of the store.
+        fingerprint: hash of the store's content.
+    """
+
+    x: Tensor
+    label: Tensor
+    name: tuple[str, ...]
+    subject: Tensor
+    layout: Layout
+    class_names: tuple[str, ...]
+    dataset: str
+    fingerprint: str
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes of the data set, present here or not."""
+        return len(self.class_names)
+
+
+def load_dataset(
+    dataset: str | Path | Store,
+    split: str,
+    *,
+    frames: int,
+    device: str | torch.device = "cpu",
+    limit: int | None = None,
+    valid: ValidRule = "any",
+) -> tuple[Clips, Clips]:
+    """Load the training and the test side of a split.
+
+    Args:
+        dataset: name of a store, its folder, or the open store.
+        split: a split of the store ("xsub", "xview", ...).
+        frames: T, the number of frames every clip is resampled to.
+        device: where the tensors live.
+        limit: keep that many clips in all, chosen once for all methods and seeds (None: all).
+        valid: which frames count, see `valid_frames`.
+
+    Raises:
+        SkelbenchError: if the store or the split is missing, or a clip has no valid frame.
+    """
+    store = dataset if isinstance(dataset, Store) else open_store(dataset)
+    sides = store.sides(split)
+    if frames < 1:
+        raise SkelbenchError(f"A clip cannot have {frames} frames; frames must be at least 1.")
+    return (
+        _side(store, _limited(sides == TRAIN, limit, len(sides)), frames, device, valid),
+        _side(store, _limited(sides == TEST, limit, len(sides)), frames, device, valid),
+    )
+
+
+def _limited(chosen: np.ndarray, limit: int | None, total: int) -> np.ndarray:
+    """Indices of the chosen clips, thinned out at random (fixed seed) to their share of `limit`."""
+    index = np.flatnonzero(chosen)
+    if limit is None or limit >= total:
+        return index
+    keep = max(1, round(limit * len(index) / total))
+    return np.sort(np.random.default_rng(0).permutation(index)[:keep])
+
+
+def _side(
+    store: Store, index: np.ndarray, frames: int, device: str | torch.device, valid: ValidRule
+) -> Clips:
+    offset, length = store.column("offset")[index], store.column("length")[index]
+    x = np.empty((len(index), frames, *store.keypoints.shape[1:]), dtype=np.float32)  # (N, T, M, V, 3)
+    for start in range(0, len(index), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        clips = [
+            np.asarray(store.keypoints[o : o + n]) for o, n in zip(offset[block], length[block], strict=True)
+        ]
+        counts = np.array([valid_frames(clip, valid) for clip in clips])
+        if not counts.all():
+            name = store.clips[index[block][int(np.argmin(counts))]]["name"]
+            raise SkelbenchError(
+                f"Clip '{name}' of '{store.name}' has no valid frame (rule '{valid}'); prepare the data without it."
+            )
+        x[block] = preprocess(clips, counts, frames, store.layout)
+    return Clips(
+        x=torch.from_numpy(x).permute(0, 4, 1, 3, 2).contiguous().to(device),
+        label=torch.from_numpy(store.column("label")[index].astype(np.int64)).to(device),
+        name=tuple(store.column("name")[index].tolist()),
+        subject=torch.from_numpy(store.column("subject")[index].astype(np.int64)),
+        layout=store.layout,
+        class_names=store.class_names,
+        dataset=store.name,
+        fingerprint=store.fingerprint,
+    )
+
+
+def valid_frames(clip: np.ndarray, rule: ValidRule = "any") -> int:
+    """Count the frames of one clip (T, M, V, 3) in which body 0 is there.
+
+    "any": some coordinate of body 0 is not zero (right for root-centred data too). "joint0": joint 0 of body 0
+    is not at the origin, as the released code counts. It is a count: frames missing inside a clip shorten it.
+    """
+    body = clip[:, 0] if rule == "any" else clip[:, 0, :1]
+    return int((body != 0).any(axis=(1, 2)).sum())
+
+
+def preprocess(clips: list[np.ndarray], counts: np.ndarray, frames: int, layout: Layout) -> np.ndarray:
+    """Centre, resample and turn clips (T_i, M, V, 3); return (N, frames, M, V, 3) float64.
+
+    Only the first `counts[i]` frames of a clip are used.
+    """
+    layout.need("centre", "Centring a clip")
+    layout.need("shoulders", "Turning a clip")
+    assert layout.centre is not None
+    assert layout.shoulders is not None
+    before, after, weight = _resampling(counts, frames)
+    offsets = np.cumsum([0, *(len(clip) for clip in clips[:-1])])[:, None]
+    stacked = np.concatenate(clips).astype(np.float64)
+    stacked -= stacked[:, :, layout.centre : layout.centre + 1]  # per frame and per body
+    weight = weight[:, :, None, None, None]
+    x = (1 - weight) * stacked[before + offsets] + weight * stacked[after + offsets]  # (N, T, M, V, 3)
+    return turn_parallel(x, *layout.shoulders)
+
+
+def _resampling(counts: np.ndarray, frames: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Neighbours and weights (N, T) of half-pixel linear resampling with clamped edges (OpenCV INTER_LINEAR)."""
+    position = (np.arange(frames) + 0.5) * counts[:, None] / frames - 0.5
+    floor = np.floor(position)
+    last = counts[:, None] - 1
+    before = np.clip(floor, 0, last).astype(np.int64)
+    after = np.clip(floor + 1, 0, last).astype(np.int64)
+    return before, after, position - floor
+
+
+def turn_parallel(x: np.ndarray, start: int, end: int) -> np.ndarray:
+    """Turn every body of every frame about y so that the line from joint `start` to `end` is parallel to x.
+
+    The angle's sign is chosen once per clip and body from the sum of the line's z, as the released code does
+    (CrosSCLR@792b70c); frames on the minority side are turned the wrong way. x: (N, T, M, V, 3).
+    """
+    line = x[:, :, :, end] - x[:, :, :, start]  # (N, T, M, 3)
+    length = np.hypot(line[..., 0], line[..., 2])
+    angle = np.arccos(line[..., 0] / (length + 1e-4))
+    angle *= np.where(line[..., 2].sum(axis=1, keepdims=True) >= 0, -1, 1)
+    cos, sin = np.cos(angle)[..., None], np.sin(angle)[..., None]
+    turned = np.empty_like(x)
+    turned[..., 0] = cos * x[..., 0] - sin * x[..., 2]
+    turned[..., 1] = x[..., 1]
+    turned[..., 2] = sin * x[..., 0] + cos * x[..., 2]
+    return turned

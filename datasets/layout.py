@@ -1,0 +1,240 @@
+"""What a skeleton is: joints, their parents, mirror pairs, body parts, centre and shoulders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ..errors import SkelbenchError
+from ..registry import Registry
+
+PARTS = ("trunk", "left_arm", "right_arm", "left_leg", "right_leg")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A skeleton of V joints.
+
+    Attributes:
+        name: registered name, or "custom".
+        joints: V joint names.
+        parents: V parent indices; the root has -1.
+        mirror: (left, right) joint pairs.
+        parts: the five body parts of `PARTS`, each a tuple of joints; empty if unknown.
+        centre: the joint subtracted from every joint of a frame.
+        shoulders: the two joints whose connecting line is turned parallel to x (from, to).
+    """
+
+    name: str
+    joints: tuple[str, ...]
+    parents: tuple[int, ...]
+    mirror: tuple[tuple[int, int], ...] = ()
+    parts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    centre: int | None = None
+    shoulders: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @property
+    def num_joints(self) -> int:
+        """V."""
+        return len(self.joints)
+
+    @property
+    def bones(self) -> tuple[tuple[int, int], ...]:
+        """(child, parent) of every joint but the root."""
+        return tuple((child, parent) for child, parent in enumerate(self.parents) if parent >= 0)
+
+    def need(self, what: str, who: str) -> None:
+        """Raise a clear error where `who` needs a fact this layout lacks ("parts", "centre", ...)."""
+        if not getattr(self, what) and getattr(self, what) != 0:
+            raise SkelbenchError(
+                f"{who} needs '{what}', which the layout '{self.name}' ({self.num_joints} joints) does not "
+                f"have; give '{what}' in the dataset's file or use a registered layout "
+                f"({', '.join(LAYOUTS)})."
+            )
+
+    def to_json(self) -> dict:
+        """Everything, as plain JSON values."""
+        return {
+            "name": self.name,
+            "joints": list(self.joints),
+            "parents": list(self.parents),
+            "mirror": [list(pair) for pair in self.mirror],
+            "parts": {part: list(joints) for part, joints in self.parts.items()},
+            "centre": self.centre,
+            "shoulders": None if self.shoulders is None else list(self.shoulders),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping) -> Layout:
+        """Read what `to_json` wrote; a registered name with the same content gives the registered layout."""
+        layout = cls(
+            name=value["name"],
+            joints=tuple(value["joints"]),
+            parents=tuple(value["parents"]),
+            mirror=tuple((int(a), int(b)) for a, b in value["mirror"]),
+            parts={part: tuple(joints) for part, joints in value["parts"].items()},
+            centre=value["centre"],
+            shoulders=None if value["shoulders"] is None else (value["shoulders"][0], value["shoulders"][1]),
+        )
+        return layout
+
+
+LAYOUTS: Registry[Layout] = Registry("layout")
+
+
+def get_layout(layout: str | Layout) -> Layout:
+    """Return the registered layout of that name, or the layout itself."""
+    return layout if isinstance(layout, Layout) else LAYOUTS[layout]
+
+
+def describe_layout(
+    joints: Sequence[str],
+    parents: Sequence[int],
+    *,
+    mirror: Sequence[Sequence[int]] | None = None,
+    parts: Mapping[str, Sequence[int]] | None = None,
+    centre: int | None = None,
+    shoulders: Sequence[int] | None = None,
+) -> Layout:
+    """Return the layout of a user's file; what it leaves out comes from a registered one of the same joints.
+
+    A file that gives nothing but the joint names and parents of a registered layout *is* that layout.
+    """
+    known = next((LAYOUTS[n] for n in LAYOUTS if LAYOUTS[n].joints == tuple(joints)), None)
+    tree = tuple(-1 if parent in (-1, child) else int(parent) for child, parent in enumerate(parents))
+    given = (mirror, parts, centre, shoulders)
+    if known is not None and known.parents == tree and all(fact is None for fact in given):
+        return known
+    return Layout(
+        name="custom",
+        joints=tuple(str(j) for j in joints),
+        parents=tree,
+        mirror=tuple((int(a), int(b)) for a, b in mirror)
+        if mirror is not None
+        else (known.mirror if known else ()),
+        parts={name: tuple(int(j) for j in group) for name, group in parts.items()}
+        if parts is not None
+        else (known.parts if known else {}),
+        centre=int(centre) if centre is not None else (known.centre if known else None),
+        shoulders=(int(shoulders[0]), int(shoulders[1]))
+        if shoulders is not None
+        else (known.shoulders if known else None),
+    )
+
+
+def _check(layout: Layout) -> None:
+    size = layout.num_joints
+    place = f"The layout '{layout.name}'"
+    if size == 0 or len(layout.parents) != size:
+        raise SkelbenchError(
+            f"{place} has {size} joint names but {len(layout.parents)} parents; give one of each for every joint."
+        )
+    facts = {
+        "parents": [p for p in layout.parents if p != -1],
+        "mirror": [j for pair in layout.mirror for j in pair],
+        "parts": [j for group in layout.parts.values() for j in group],
+        "centre": [] if layout.centre is None else [layout.centre],
+        "shoulders": [] if layout.shoulders is None else list(layout.shoulders),
+    }
+    for fact, joints in facts.items():
+        wrong = [j for j in joints if not 0 <= j < size]
+        if wrong:
+            raise SkelbenchError(
+                f"{place} names joint {wrong[0]} in '{fact}'; joints run from 0 to {size - 1}."
+            )
+    if layout.parts and set(layout.parts) != set(PARTS):
+        raise SkelbenchError(
+            f"{place} has the parts {sorted(layout.parts)}; the five of {list(PARTS)} are needed."
+        )
+    for joint in range(size):
+        steps, current = 0, joint
+        while current != -1 and steps <= size:
+            current, steps = layout.parents[current], steps + 1
+        if steps > size:
+            raise SkelbenchError(
+                f"{place}: the parents of joint {joint} run in a circle; one root with -1 is needed."
+            )
+
+
+# NTU RGB+D (Kinect v2). Parents are the bones of the released code (CrosSCLR@792b70c); the spine at the
+# shoulders is the root, and the hand tips hang on the hands through the thumbs' side joint as they list it.
+LAYOUTS.add(
+    "ntu25",
+    Layout(
+        name="ntu25",
+        joints=(
+            "SpineBase", "SpineMid", "Neck", "Head",
+            "ShoulderLeft", "ElbowLeft", "WristLeft", "HandLeft",
+            "ShoulderRight", "ElbowRight", "WristRight", "HandRight",
+            "HipLeft", "KneeLeft", "AnkleLeft", "FootLeft",
+            "HipRight", "KneeRight", "AnkleRight", "FootRight",
+            "SpineShoulder", "HandTipLeft", "ThumbLeft", "HandTipRight", "ThumbRight",
+        ),
+        parents=(1, 20, 20, 2, 20, 4, 5, 6, 20, 8, 9, 10, 0, 12, 13, 14, 0, 16, 17, 18, -1, 22, 7, 24, 11),
+        mirror=((4, 8), (5, 9), (6, 10), (7, 11), (12, 16), (13, 17), (14, 18), (15, 19), (21, 23), (22, 24)),
+        parts={
+            "trunk": (0, 1, 2, 3, 20),
+            "left_arm": (4, 5, 6, 7, 21, 22),
+            "right_arm": (8, 9, 10, 11, 23, 24),
+            "left_leg": (12, 13, 14, 15),
+            "right_leg": (16, 17, 18, 19),
+        },
+        centre=20,
+        shoulders=(4, 8),
+    ),
+)  # fmt: skip
+
+# Kinect v1, as NW-UCLA stores it.
+LAYOUTS.add(
+    "kinect20",
+    Layout(
+        name="kinect20",
+        joints=(
+            "HipCenter", "Spine", "ShoulderCenter", "Head",
+            "LShoulder", "LElbow", "LWrist", "LHand",
+            "RShoulder", "RElbow", "RWrist", "RHand",
+            "LHip", "LKnee", "LAnkle", "LFoot",
+            "RHip", "RKnee", "RAnkle", "RFoot",
+        ),
+        parents=(-1, 0, 1, 2, 2, 4, 5, 6, 2, 8, 9, 10, 0, 12, 13, 14, 0, 16, 17, 18),
+        mirror=((4, 8), (5, 9), (6, 10), (7, 11), (12, 16), (13, 17), (14, 18), (15, 19)),
+        parts={
+            "trunk": (0, 1, 2, 3),
+            "left_arm": (4, 5, 6, 7),
+            "right_arm": (8, 9, 10, 11),
+            "left_leg": (12, 13, 14, 15),
+            "right_leg": (16, 17, 18, 19),
+        },
+        centre=2,
+        shoulders=(4, 8),
+    ),
+)  # fmt: skip
+
+# UI-PRMD's Kinect v2 stream; parents as its forward kinematics needs them.
+LAYOUTS.add(
+    "uiprmd22",
+    Layout(
+        name="uiprmd22",
+        joints=(
+            "Waist", "Spine", "Chest", "Neck", "Head", "HeadTip",
+            "LCollar", "LUpperArm", "LForearm", "LHand",
+            "RCollar", "RUpperArm", "RForearm", "RHand",
+            "LUpperLeg", "LLowerLeg", "LFoot", "LToes",
+            "RUpperLeg", "RLowerLeg", "RFoot", "RToes",
+        ),
+        parents=(-1, 0, 1, 2, 3, 4, 2, 6, 7, 8, 2, 10, 11, 12, 0, 14, 15, 16, 0, 18, 19, 20),
+        mirror=((6, 10), (7, 11), (8, 12), (9, 13), (14, 18), (15, 19), (16, 20), (17, 21)),
+        parts={
+            "trunk": (0, 1, 2, 3, 4, 5),
+            "left_arm": (6, 7, 8, 9),
+            "right_arm": (10, 11, 12, 13),
+            "left_leg": (14, 15, 16, 17),
+            "right_leg": (18, 19, 20, 21),
+        },
+        centre=2,
+        shoulders=(7, 11),
+    ),
+)  # fmt: skip

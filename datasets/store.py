@@ -1,0 +1,342 @@
+"""The on-disk dataset: written once, checked, memory-mapped, never executed.
+
+A store is a folder with `keypoints.npy` (frames, M, V, 3) float32 in metres, `clips.json` (one entry a clip)
+and `manifest.json` (layout, split rules, counts, sha256 of the other two, rejected inputs). Clips have their
+full length; frames, splits and streams are derived when a store is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import SkelbenchError
+from .layout import Layout
+
+FORMAT = 1
+TRAIN, TEST, LEFT_OUT = 1, 0, -1
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One recorded action: keypoints (T, M, V, 3) in metres (absent persons all zero) and its facts."""
+
+    name: str
+    keypoints: np.ndarray
+    label: int
+    subject: int
+    camera: int | None = None
+    setup: int | None = None
+    repetition: int | None = None
+    splits: Mapping[str, int] = field(
+        default_factory=dict
+    )  # the clip's own side of the splits without a rule
+
+
+@dataclass(frozen=True)
+class SplitRule:
+    """Which clips train: those whose `field` is in `train`; `test` limits the others where it is given.
+
+    `field` is a clip's "subject", "camera" or "setup", or "own" for a side recorded clip by clip.
+    """
+
+    field: str
+    train: tuple[int, ...] = ()
+    test: tuple[int, ...] | None = None
+    text: str = ""
+
+    def side(self, clip: Mapping[str, Any], split: str) -> int:
+        """TRAIN, TEST or LEFT_OUT for one entry of `clips.json`."""
+        if self.field == "own":
+            return int(clip["splits"][split])
+        value = clip[self.field]
+        if value in self.train:
+            return TRAIN
+        return TEST if self.test is None or value in self.test else LEFT_OUT
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What a reader returns: the facts of a data set and an iterable of its clips."""
+
+    layout: Layout
+    class_names: tuple[str, ...]
+    splits: Mapping[str, SplitRule]
+    clips: Iterable[Clip]
+    reader: str
+    reader_version: int
+    fps: float | None = None
+    rejected: tuple[Mapping[str, str], ...] = ()
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+class StoreWriter:
+    """Write a store clip by clip into a temporary folder; `finish` checks it and renames it into place.
+
+    Use as a context manager: leaving it by an exception removes everything that was written.
+    """
+
+    def __init__(self, path: Path, recording: Recording, *, exclude: frozenset[str] = frozenset()):
+        self.path = Path(path)
+        self.recording = recording
+        self.exclude = exclude
+        self._excluded: set[str] = set()
+        self._clips: list[dict[str, Any]] = []
+        self._names: set[str] = set()
+        self._frames = 0
+        self._persons = 0
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._folder = Path(tempfile.mkdtemp(prefix=f".{self.path.name}-", dir=self.path.parent))
+        except OSError as error:
+            raise SkelbenchError(
+                f"The data folder {self.path.parent} cannot be written ({error.strerror}); set SKELBENCH_DATA to one that can."
+            ) from error
+        self._raw = (self._folder / "keypoints.raw").open("wb")
+
+    def __enter__(self) -> StoreWriter:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._raw.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def add(self, clip: Clip) -> None:
+        """Append one clip. Raises `SkelbenchError` naming the clip if anything about it does not fit."""
+        if clip.name in self.exclude:
+            self._excluded.add(clip.name)
+            return
+        self._check(clip)
+        keypoints = np.ascontiguousarray(clip.keypoints, dtype="<f4")
+        self._persons = keypoints.shape[1]
+        self._raw.write(keypoints.tobytes())
+        entry = asdict(clip)
+        del entry["keypoints"]
+        present = np.flatnonzero(keypoints.any(axis=(0, 2, 3)))
+        entry |= {"offset": self._frames, "length": len(keypoints), "bodies": len(present)}
+        self._clips.append(entry)
+        self._names.add(clip.name)
+        self._frames += len(keypoints)
+
+    def _check(self, clip: Clip) -> None:
+        layout, shape = self.recording.layout, clip.keypoints.shape
+        place = f"Clip '{clip.name}'"
+        if clip.name in self._names:
+            raise SkelbenchError(f"{place} stands in the data twice; names must be unique.")
+        if len(shape) != 4 or shape[2:] != (layout.num_joints, 3):
+            raise SkelbenchError(
+                f"{place} has the shape {shape}, but layout '{layout.name}' needs "
+                f"(frames, persons, {layout.num_joints}, 3); choose the layout that fits the data."
+            )
+        if self._clips and shape[1] != self._persons:
+            raise SkelbenchError(
+                f"{place} has {shape[1]} persons where the clips before it have {self._persons}; pad absent persons with zeros."
+            )
+        if not np.isfinite(clip.keypoints).all():
+            frame = int(np.flatnonzero(~np.isfinite(clip.keypoints).all(axis=(1, 2, 3)))[0])
+            raise SkelbenchError(
+                f"{place}, frame {frame}: NaN or infinite coordinate; mend it or leave the clip out with --exclude."
+            )
+        if shape[0] == 0 or not clip.keypoints[:, 0].any():
+            raise SkelbenchError(
+                f"{place} is empty (no frame where person 0 is present); leave it out with --exclude."
+            )
+        if not 0 <= clip.label < len(self.recording.class_names):
+            raise SkelbenchError(
+                f"{place} has label {clip.label}, outside its {len(self.recording.class_names)} classes "
+                f"(0 to {len(self.recording.class_names) - 1}); labels count from 0."
+            )
+
+    def finish(self) -> Store:
+        """Write the header and the manifest, check the store, rename it into place and open it."""
+        self._raw.close()
+        unknown = sorted(self.exclude - self._excluded)
+        if unknown:
+            raise SkelbenchError(
+                f"{len(unknown)} names to exclude are not in the data (the first: '{unknown[0]}'); the list belongs to another data set."
+            )
+        if not self._clips:
+            raise SkelbenchError(f"No clip is left for the store {self.path.name}; nothing was written.")
+        self._write_keypoints()
+        (self._folder / "clips.json").write_text(_lines(self._clips))
+        manifest = self._manifest()
+        (self._folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+        Store(self._folder).verify()
+        if self.path.exists():
+            shutil.rmtree(self.path)
+        self._folder.rename(self.path)
+        return Store(self.path)
+
+    def _write_keypoints(self) -> None:
+        shape = (self._frames, self._persons, self.recording.layout.num_joints, 3)
+        with (
+            (self._folder / "keypoints.npy").open("wb") as out,
+            (self._folder / "keypoints.raw").open("rb") as raw,
+        ):
+            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(out, header)
+            shutil.copyfileobj(raw, out, 1 << 24)
+        (self._folder / "keypoints.raw").unlink()
+
+    def _manifest(self) -> dict[str, Any]:
+        recording = self.recording
+        files = {name: _sha256(self._folder / name) for name in ("keypoints.npy", "clips.json")}
+        return {
+            "format": FORMAT,
+            "reader": recording.reader,
+            "reader_version": recording.reader_version,
+            "layout": recording.layout.to_json(),
+            "class_names": list(recording.class_names),
+            "splits": {name: asdict(rule) for name, rule in recording.splits.items()},
+            "fps": recording.fps,
+            "notes": dict(recording.notes),
+            "clips": len(self._clips),
+            "frames": self._frames,
+            "persons": self._persons,
+            "excluded": sorted(self._excluded),
+            "rejected": [dict(entry) for entry in recording.rejected],
+            "sha256": files,
+        }
+
+
+class Store:
+    """A data set on disk. Opening checks the sizes; `verify` checks the hashes as well."""
+
+    def __init__(self, path: Path):
+        self.path = Path(path)
+        self.manifest = self._read_json("manifest.json")
+        if self.manifest.get("format") != FORMAT:
+            raise SkelbenchError(
+                f"{self.path}/manifest.json has format {self.manifest.get('format')}, this version reads {FORMAT}; prepare the data again."
+            )
+        self.layout = Layout.from_json(self.manifest["layout"])
+        self.class_names: tuple[str, ...] = tuple(self.manifest["class_names"])
+        self.splits = {name: _rule(rule) for name, rule in self.manifest["splits"].items()}
+        self.clips: list[dict[str, Any]] = self._read_json("clips.json")
+        self.keypoints = self._map_keypoints()
+
+    @property
+    def name(self) -> str:
+        """The folder's name, which is the data set's."""
+        return self.path.name
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of what a result depends on: the files' hashes, the layout and the split rules."""
+        facts = {key: self.manifest[key] for key in ("format", "layout", "class_names", "splits", "sha256")}
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+    def column(self, fact: str) -> np.ndarray:
+        """One fact of every clip, as an array (N,)."""
+        return np.array([clip[fact] for clip in self.clips])
+
+    def sides(self, split: str) -> np.ndarray:
+        """TRAIN, TEST or LEFT_OUT of every clip (N,).
+
+        Raises:
+            SkelbenchError: if the store has no such split or one side of it is empty.
+        """
+        if split not in self.splits:
+            raise SkelbenchError(
+                f"The data set '{self.name}' has no split '{split}'; it has: {', '.join(self.splits)}."
+            )
+        sides = np.array([self.splits[split].side(clip, split) for clip in self.clips])
+        for side, word in ((TRAIN, "training"), (TEST, "test")):
+            if not (sides == side).any():
+                raise SkelbenchError(
+                    f"Split '{split}' of '{self.name}' has no {word} clip ({self.splits[split].text})."
+                )
+        return sides
+
+    def verify(self) -> None:
+        """Recompute the hashes. Raises `SkelbenchError` naming the file that changed."""
+        for name, expected in self.manifest["sha256"].items():
+            if _sha256(self.path / name) != expected:
+                raise SkelbenchError(
+                    f"{self.path / name} does not match its checksum; the store is damaged: prepare it again."
+                )
+
+    def _read_json(self, name: str) -> Any:
+        try:
+            return json.loads((self.path / name).read_text())
+        except FileNotFoundError as error:
+            raise SkelbenchError(
+                f"{self.path} is not a data store ({name} is missing); prepare it with `skelbench prepare`."
+            ) from error
+        except (OSError, ValueError) as error:
+            raise SkelbenchError(
+                f"{self.path / name} cannot be read ({error}); prepare the data set again."
+            ) from error
+
+    def _map_keypoints(self) -> np.ndarray:
+        expected = (self.manifest["frames"], self.manifest["persons"], self.layout.num_joints, 3)
+        try:
+            keypoints = np.load(self.path / "keypoints.npy", mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise SkelbenchError(
+                f"{self.path / 'keypoints.npy'} cannot be read ({error}); prepare the data set again."
+            ) from error
+        if keypoints.shape != expected or len(self.clips) != self.manifest["clips"]:
+            raise SkelbenchError(
+                f"{self.path} holds {keypoints.shape} values and {len(self.clips)} clips where its manifest says {expected} and {self.manifest['clips']}; prepare it again."
+            )
+        return keypoints
+
+
+def _rule(value: Mapping[str, Any]) -> SplitRule:
+    test = value["test"]
+    return SplitRule(
+        value["field"], tuple(value["train"]), None if test is None else tuple(test), value["text"]
+    )
+
+
+def _lines(entries: list[dict[str, Any]]) -> str:
+    """JSON with one entry a line: a person can read it and diff it."""
+    return "[\n" + ",\n".join(json.dumps(entry) for entry in entries) + "\n]\n"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def data_folder() -> Path:
+    """Where stores live: `SKELBENCH_DATA`, else the platform's data folder."""
+    import platformdirs
+
+    return Path(os.environ.get("SKELBENCH_DATA") or platformdirs.user_data_dir("skelbench"))
+
+
+def open_store(dataset: str | Path) -> Store:
+    """Open a store by the name of a data set or by path.
+
+    Raises:
+        SkelbenchError: if there is none, naming the stores there are.
+    """
+    if isinstance(dataset, Path) or os.sep in dataset:
+        return Store(Path(dataset))
+    path = data_folder() / dataset
+    if not path.is_dir():
+        raise SkelbenchError(
+            f"There is no data set '{dataset}' in {data_folder()} (found: {', '.join(list_stores()) or 'none'}); "
+            "make it with `skelbench prepare`."
+        )
+    return Store(path)
+
+
+def list_stores() -> list[str]:
+    """Names of the stores in the data folder."""
+    folder = data_folder()
+    if not folder.is_dir():
+        return []
+    return sorted(p.parent.name for p in folder.glob("*/manifest.json") if not p.parent.name.startswith("."))

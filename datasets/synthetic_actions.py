@@ -1,0 +1,203 @@
+"""The actions of the `synthetic` data set: each a handful of joint-angle curves.
+
+Channels are degrees away from standing (`lift` is metres above the floor). `r_` is the hand and leg that lead;
+a left-handed performance is mirrored later. Arms: `flex` forward, `abd` sideways, `ext` outward about the upper
+arm, `elbow`; legs: `hip` forward, `spread`, `knee`; `trunk` and `head` forward, `lean` and `twist` to the left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+_LIMB = ("flex", "abd", "ext", "elbow", "hip", "spread", "knee")
+CHANNELS = (
+    "trunk",
+    "head",
+    "lean",
+    "twist",
+    "lift",
+    *(f"{side}_{angle}" for side in "rl" for angle in _LIMB),
+)
+Pose = dict[str, np.ndarray]  # channel -> degrees ("lift" in metres) of every frame (F,)
+
+
+@dataclass(frozen=True)
+class Take:
+    """The clock of all frames of one action (F,): what the curves are functions of."""
+
+    progress: np.ndarray  # 0 to 1 through an action that is done once
+    cycle: np.ndarray  # radians of an action that repeats
+    held: np.ndarray  # 0 to 1: how far the pose of a repeated action is taken up
+    partner: bool = False  # whether the frames are the second person's
+
+    def keys(self, *points: tuple[float, float], delay: float = 0.0) -> np.ndarray:
+        """A curve through (progress, angle) points, at rest in each of them."""
+        at, angles = np.array(points).T
+        progress = np.clip(self.progress - delay, at[0], at[-1])
+        right = np.clip(np.searchsorted(at, progress), 1, len(at) - 1)
+        way = (progress - at[right - 1]) / (at[right] - at[right - 1])
+        return angles[right - 1] + (angles[right] - angles[right - 1]) * ease(way)
+
+
+def ease(way: np.ndarray) -> np.ndarray:
+    """0 to 1 with a soft start and end; constant outside."""
+    way = np.clip(way, 0, 1)
+    return way * way * (3 - 2 * way)
+
+
+@dataclass(frozen=True)
+class Action:
+    """An action: its curves, how long it takes once (seconds) and how often it repeats (hertz)."""
+
+    curves: Callable[[Take], Pose]
+    seconds: float = 2.0
+    hertz: float = 1.0
+    persons: int = 1
+
+
+def _drink(take: Take) -> Pose:
+    arm, sip = (
+        take.keys((0, 0), (0.3, 1), (0.7, 1), (1, 0)),
+        take.keys((0.3, 0), (0.45, 1), (0.6, 1), (0.7, 0)),
+    )
+    return {
+        "r_flex": 50 * arm + 12 * sip,
+        "r_ext": -35 * arm,
+        "r_elbow": 112 * arm + 10 * sip,
+        "head": -18 * sip,
+    }
+
+
+def _wave(take: Take) -> Pose:
+    swing = take.held * np.sin(take.cycle)
+    return {"r_flex": 25 * take.held, "r_abd": 65 * take.held + 6 * swing, "r_ext": 80 * take.held,
+            "r_elbow": 95 * take.held + 28 * swing}  # fmt: skip
+
+
+def _throw(take: Take) -> Pose:
+    return {"r_abd": take.keys((0, 0), (0.3, 80), (0.55, 15), (1, 0)),
+            "r_ext": take.keys((0, 0), (0.3, 85), (0.5, 0), (1, 0)),
+            "r_flex": take.keys((0.2, 0), (0.45, 115), (0.65, 45), (1, 0)),
+            "r_elbow": take.keys((0, 0), (0.3, 100), (0.5, 12), (1, 0)),
+            "twist": take.keys((0, 0), (0.3, -25), (0.55, 25), (1, 0)), "trunk": take.keys((0.3, 0), (0.6, 18), (1, 0)),
+            "l_flex": take.keys((0, 0), (0.3, 35), (0.6, -15), (1, 0))}  # fmt: skip
+
+
+def _push(take: Take) -> Pose:
+    return {"r_flex": take.keys((0, 0), (0.3, 30), (0.5, 82), (0.65, 82), (1, 0)),
+            "r_elbow": take.keys((0, 0), (0.3, 115), (0.5, 12), (0.65, 12), (0.8, 60), (1, 0)),
+            "r_ext": take.keys((0, 0), (0.3, 20), (0.5, 0), (1, 0)),
+            "twist": take.keys((0.1, 0), (0.3, -10), (0.5, 15), (1, 0)), "trunk": take.keys((0.3, 0), (0.5, 12), (1, 0))}  # fmt: skip
+
+
+def _hands_together(take: Take) -> Pose:
+    return {f"{side}_{angle}": degrees * take.held
+            for side in "rl" for angle, degrees in (("flex", 38), ("ext", -28), ("elbow", 82))}  # fmt: skip
+
+
+def _clap(take: Take) -> Pose:
+    apart = 16 * take.held * (0.6 + np.cos(take.cycle))
+    pose = _hands_together(take)
+    return pose | {"r_ext": pose["r_ext"] + apart, "l_ext": pose["l_ext"] + apart}
+
+
+def _rub_hands(take: Take) -> Pose:
+    slide = take.held * np.sin(take.cycle)
+    pose = _hands_together(take)
+    return pose | {"r_flex": pose["r_flex"] + 9 * slide, "l_flex": pose["l_flex"] - 9 * slide,
+                   "r_elbow": pose["r_elbow"] - 7 * slide, "l_elbow": pose["l_elbow"] + 7 * slide}  # fmt: skip
+
+
+def _kick(take: Take) -> Pose:
+    return {"r_hip": take.keys((0, 0), (0.3, -18), (0.55, 72), (1, 0)),
+            "r_knee": take.keys((0, 0), (0.35, 75), (0.55, 10), (0.75, 35), (1, 0)),
+            "trunk": take.keys((0.2, 0), (0.55, -10), (1, 0)),
+            "r_flex": take.keys((0, 0), (0.3, 25), (0.55, -25), (1, 0)),
+            "l_flex": take.keys((0, 0), (0.3, -15), (0.55, 40), (1, 0))}  # fmt: skip
+
+
+def _step(take: Take) -> Pose:
+    swing = take.held * np.sin(take.cycle)
+    right, left = np.maximum(swing, 0), np.maximum(-swing, 0)
+    return {"r_hip": 48 * right, "r_knee": 68 * right, "l_hip": 48 * left, "l_knee": 68 * left,
+            "r_flex": -18 * swing, "l_flex": 18 * swing, "r_elbow": 15 * take.held, "l_elbow": 15 * take.held}  # fmt: skip
+
+
+def _bow(take: Take) -> Pose:
+    down = take.keys((0, 0), (0.35, 1), (0.6, 1), (1, 0))
+    return {"trunk": 58 * down, "head": 15 * down, "r_flex": 25 * down, "l_flex": 25 * down}
+
+
+def _pick_up(take: Take) -> Pose:
+    down, carry = take.keys((0, 0), (0.4, 1), (0.5, 1), (1, 0)), take.keys((0.5, 0), (0.85, 1))
+    return {"trunk": 62 * down, "r_hip": 48 * down, "l_hip": 48 * down, "r_knee": 58 * down, "l_knee": 58 * down,
+            "r_flex": 55 * down + 12 * carry, "r_elbow": 55 * carry, "l_flex": 20 * down}  # fmt: skip
+
+
+def _squat(take: Take) -> Pose:
+    down = take.keys((0, 0), (0.4, 1), (0.55, 1), (1, 0))
+    return {"r_hip": 88 * down, "l_hip": 88 * down, "r_knee": 105 * down, "l_knee": 105 * down,
+            "trunk": 28 * down, "r_flex": 60 * down, "l_flex": 60 * down}  # fmt: skip
+
+
+def _sit_down(take: Take) -> Pose:
+    down = take.keys((0, 0), (0.6, 1))
+    return {"r_hip": 84 * down, "l_hip": 84 * down, "r_knee": 86 * down, "l_knee": 86 * down,
+            "trunk": take.keys((0, 0), (0.35, 32), (0.8, 4)), "r_flex": 30 * down, "l_flex": 30 * down,
+            "r_elbow": 35 * down, "l_elbow": 35 * down}  # fmt: skip
+
+
+def _jump(take: Take) -> Pose:
+    up, crouch = take.held * np.maximum(np.sin(take.cycle), 0), take.held * np.maximum(-np.sin(take.cycle), 0)
+    arms = take.held * (25 + 25 * np.sin(take.cycle))
+    return {"lift": 0.2 * up, "r_knee": 58 * crouch, "l_knee": 58 * crouch, "r_hip": 42 * crouch,
+            "l_hip": 42 * crouch, "trunk": 16 * crouch, "r_flex": arms, "l_flex": arms}  # fmt: skip
+
+
+def _hop(take: Take) -> Pose:
+    up, crouch = take.held * np.maximum(np.sin(take.cycle), 0), take.held * np.maximum(-np.sin(take.cycle), 0)
+    return {"lift": 0.12 * up, "l_knee": 32 * crouch, "l_hip": 20 * crouch, "r_hip": 25 * take.held,
+            "r_knee": 80 * take.held, "r_abd": 15 * take.held, "l_abd": 15 * take.held}  # fmt: skip
+
+
+def _shake_hands(take: Take) -> Pose:
+    swing = take.held * np.sin(take.cycle)
+    return {
+        "r_flex": 42 * take.held + 5 * swing,
+        "r_elbow": 42 * take.held + 9 * swing,
+        "r_abd": -8 * take.held,
+    }
+
+
+def _hand_over(take: Take) -> Pose:
+    reach = take.keys((0, 0), (0.35, 1), (0.5, 1), (0.9, 0), delay=0.1 if take.partner else 0.0)
+    hold = take.keys((0.45, 0), (0.75, 1)) if take.partner else take.keys((0.1, 1), (0.5, 0))
+    return {
+        "r_flex": 46 * reach,
+        "r_elbow": 36 * reach + 45 * hold * (1 - reach),
+        "r_abd": -8 * reach,
+        "trunk": 6 * reach,
+    }
+
+
+ACTIONS = {
+    "drink": Action(_drink, seconds=2.6),
+    "wave": Action(_wave, hertz=1.5),
+    "throw": Action(_throw, seconds=1.6),
+    "push": Action(_push, seconds=1.7),
+    "clap": Action(_clap, hertz=2.0),
+    "rub hands": Action(_rub_hands, hertz=2.0),
+    "kick": Action(_kick, seconds=1.5),
+    "step in place": Action(_step, hertz=0.9),
+    "bow": Action(_bow, seconds=2.3),
+    "pick up": Action(_pick_up, seconds=2.3),
+    "squat": Action(_squat, seconds=2.2),
+    "sit down": Action(_sit_down, seconds=2.2),
+    "jump": Action(_jump, hertz=1.1),
+    "hop": Action(_hop, hertz=1.6),
+    "shake hands": Action(_shake_hands, hertz=2.0, persons=2),
+    "hand over": Action(_hand_over, seconds=2.2, persons=2),
+}

@@ -1,0 +1,216 @@
+"""Reader for UI-PRMD's Kinect v2 recordings: rehabilitation exercises, done correctly and incorrectly.
+
+Each clip is two text files of 66 columns a frame, 22 joints x 3: local offsets in centimetres (only joint 0 is
+absolute) and joint angles in degrees. Forward kinematics turns them into positions in metres (Vakanski et al.,
+"A data set of human body movements for physical rehabilitation exercises", Data 2018).
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from ..errors import SkelbenchError
+from .layout import Layout, get_layout
+from .readers import READERS
+from .store import Clip, Recording, SplitRule
+
+VERSION = 1
+EXERCISES = (
+    "deep squat",
+    "hurdle step",
+    "inline lunge",
+    "side lunge",
+    "sit to stand",
+    "standing active straight leg raise",
+    "standing shoulder abduction",
+    "standing shoulder extension",
+    "standing shoulder internal-external rotation",
+    "standing shoulder scaption",
+)
+CLASS_NAMES = (*EXERCISES, *(f"{exercise} (incorrect)" for exercise in EXERCISES))
+
+_FILE = re.compile(r"m(\d\d)_s(\d\d)_e(\d\d)_(positions|angles)(_inc)?\.txt")
+_COLUMNS = 66
+_Load = Callable[[], bytes]
+
+
+class _Unusable(Exception):
+    """Why one clip cannot be prepared: a sentence for the list of rejected inputs."""
+
+
+@READERS.register("uiprmd")
+def read(source: Path) -> Recording:
+    """Read the raw folder, or a zip as downloaded; zips inside the folder are read as well.
+
+    The files are found by their names anywhere below; Vicon folders are left alone. A clip whose files are
+    missing or damaged is listed as rejected with its reason, the others are prepared.
+
+    Raises:
+        SkelbenchError: if the source does not exist, is damaged, or holds no usable Kinect clip.
+    """
+    files = _find(source)
+    if not files:
+        raise SkelbenchError(
+            f"{source} holds no UI-PRMD Kinect file (mMM_sSS_eEE_positions.txt and its angles); "
+            "give the folder or the zip as downloaded."
+        )
+    layout = get_layout("uiprmd22")
+    clips, rejected = [], []
+    for key in sorted({key[:4] for key in files}):
+        try:
+            clips.append(_clip(key, files, layout))
+        except _Unusable as error:
+            rejected.append({"file": _file_name(key, "positions"), "reason": str(error)})
+    if not clips:
+        raise SkelbenchError(
+            f"{source}: none of the {len(rejected)} clips can be read; {rejected[0]['reason']}"
+        )
+    return Recording(
+        layout=layout,
+        class_names=CLASS_NAMES,
+        splits={
+            "xsub": SplitRule(
+                "subject", (1, 3, 5, 7, 9), text="subjects with odd numbers train, the others test"
+            )
+        },
+        clips=clips,
+        reader="uiprmd",
+        reader_version=VERSION,
+        fps=30.0,
+        rejected=tuple(rejected),
+        notes={
+            "bodies": "one person, as recorded",
+            "positions": "forward kinematics of the Kinect v2 offsets and angles",
+        },
+    )
+
+
+# A clip's key sorts correct before incorrect, then by exercise, subject and repetition, as its class does.
+_Key = tuple[bool, int, int, int]
+
+
+def _find(source: Path) -> dict[tuple[bool, int, int, int, str], _Load]:
+    """Every Kinect text file below `source` by (incorrect, exercise, subject, repetition, kind)."""
+    if not source.exists():
+        raise SkelbenchError(f"{source} does not exist; give UI-PRMD's raw folder or the zip as downloaded.")
+    found: dict[tuple[bool, int, int, int, str], _Load] = {}
+    for path, load in _walk(source):
+        match = _FILE.fullmatch(path.name)
+        if match is None or any("vicon" in folder.lower() for folder in path.parts[:-1]):
+            continue
+        exercise, subject, repetition = (int(group) for group in match.groups()[:3])
+        found.setdefault((match[5] is not None, exercise, subject, repetition, match[4]), load)
+    return found
+
+
+def _walk(source: Path) -> Iterator[tuple[PurePosixPath, _Load]]:
+    """Files below a folder, loose ones before those in its zips, or the members of one zip."""
+    if source.is_dir():
+        for path in sorted(source.rglob("*.txt")):
+            yield PurePosixPath(path.relative_to(source).as_posix()), path.read_bytes
+        for path in sorted(source.rglob("*.zip")):
+            yield from _walk(path)
+        return
+    try:
+        archive = zipfile.ZipFile(source)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise SkelbenchError(f"{source} cannot be read as a zip ({error}); download it again.") from error
+    for member in archive.infolist():
+        yield PurePosixPath(member.filename), lambda member=member: archive.read(member)
+
+
+def _clip(key: _Key, files: dict[tuple[bool, int, int, int, str], _Load], layout: Layout) -> Clip:
+    incorrect, exercise, subject, repetition = key
+    if not 1 <= exercise <= len(EXERCISES):
+        raise _Unusable(
+            f"{_file_name(key, 'positions')}: there is no exercise {exercise}; they are m01 to m10."
+        )
+    tables = {}
+    for kind in ("positions", "angles"):
+        load, name = files.get((*key, kind)), _file_name(key, kind)
+        if load is None:
+            raise _Unusable(f"{name} is missing; a clip needs its positions and its angles.")
+        try:
+            content = load()
+        except Exception as error:  # a damaged zip member raises whatever its decompressor does
+            raise _Unusable(f"{name} cannot be read ({error}).") from error
+        tables[kind] = _table(content, name)
+    offsets, angles = tables["positions"], tables["angles"]
+    if len(offsets) != len(angles):
+        raise _Unusable(
+            f"{_file_name(key, 'positions')} has {len(offsets)} frames but its angles have {len(angles)}."
+        )
+    joints = forward_kinematics(offsets / 100, np.deg2rad(angles), layout.parents)
+    return Clip(
+        name=f"m{exercise:02d}_s{subject:02d}_e{repetition:02d}" + "_inc" * incorrect,
+        keypoints=joints[:, None].astype(np.float32),  # (T, 1, V, 3)
+        label=exercise - 1 + len(EXERCISES) * incorrect,
+        subject=subject,
+        repetition=repetition,
+    )
+
+
+def _file_name(key: _Key, kind: str) -> str:
+    incorrect, exercise, subject, repetition = key
+    return f"m{exercise:02d}_s{subject:02d}_e{repetition:02d}_{kind}{'_inc' * incorrect}.txt"
+
+
+def _table(content: bytes, name: str) -> np.ndarray:
+    """Parse one file into (T, 22, 3) float64; blank lines do not count."""
+    lines = content.decode("ascii", errors="replace").splitlines()
+    try:
+        values = np.loadtxt([line for line in lines if line.strip()], delimiter=",", ndmin=2, comments=None)
+    except ValueError:
+        values = np.empty((0, 0))
+    if values.shape[0] == 0 or values.shape[1] != _COLUMNS or not np.isfinite(values).all():
+        raise _Unusable(_complaint(lines, name))
+    return values.reshape(len(values), -1, 3)
+
+
+def _complaint(lines: list[str], name: str) -> str:
+    """Name the first line that is not 66 finite numbers."""
+    for number, line in enumerate(lines, start=1):
+        fields = line.split(",") if line.strip() else []
+        if fields and len(fields) != _COLUMNS:
+            return f"{name}, line {number}: {_COLUMNS} numbers expected, {len(fields)} found."
+        for column, text in enumerate(fields, start=1):
+            try:
+                finite = np.isfinite(float(text))
+            except ValueError:
+                finite = False
+            if not finite:
+                return (
+                    f"{name}, line {number}, column {column}: '{text.strip()[:20]}' is not a finite number."
+                )
+    return f"{name} holds no frame."
+
+
+def forward_kinematics(offsets: np.ndarray, angles: np.ndarray, parents: tuple[int, ...]) -> np.ndarray:
+    """Positions (T, V, 3) from each joint's offset in its parent's frame (T, V, 3) and angles x, y, z in radians.
+
+    x_child = x_parent + R_parent · offset, with R = Rz · Rx · Ry accumulated along the chain; the root's
+    offset is its position. A parent comes before its children.
+    """
+    turns = _rotations(angles)  # (T, V, 3, 3)
+    joints = offsets.copy()
+    for joint, parent in enumerate(parents):
+        if parent >= 0:
+            joints[:, joint] = joints[:, parent] + (turns[:, parent] @ offsets[:, joint, :, None])[..., 0]
+            turns[:, joint] = turns[:, parent] @ turns[:, joint]
+    return joints
+
+
+def _rotations(angles: np.ndarray) -> np.ndarray:
+    """Rz · Rx · Ry written out: angles (..., 3) -> (..., 3, 3)."""
+    (cx, cy, cz), (sx, sy, sz) = np.moveaxis(np.cos(angles), -1, 0), np.moveaxis(np.sin(angles), -1, 0)
+    rows = (
+        (cz * cy - sz * sx * sy, -sz * cx, cz * sy + sz * sx * cy),
+        (sz * cy + cz * sx * sy, cz * cx, sz * sy - cz * sx * cy),
+        (-cx * sy, sx, cx * cy),
+    )
+    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)

@@ -1,0 +1,312 @@
+"""The contract of a method, and how one is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field, ValidationError
+from torch import Generator, Tensor, nn
+
+from ..backbones import Backbone, create_backbone
+from ..datasets.augment import basic, draw_basic
+from ..datasets.layout import Layout, get_layout
+from ..datasets.streams import check_stream, to_stream
+from ..errors import SkelbenchError
+from ..registry import Registry, did_you_mean
+from .initialise import initialise
+from .recipe import Recipe, Settings
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """One point where the paper and its released code, or we, differ."""
+
+    about: str
+    paper: str
+    code: str
+    ours: str
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Where a method comes from."""
+
+    title: str
+    venue: str
+    year: int
+    code: str
+    deviations: tuple[Deviation, ...] = ()
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands: 1-based epoch, 0-based iteration in it; fields may be 0-d float64 device tensors."""
+
+    epoch: int | Tensor
+    iteration: int | Tensor
+    iterations_per_epoch: int | Tensor
+    epochs: int | Tensor
+
+
+@dataclass(frozen=True)
+class Build:
+    """What `create_method` builds a method for."""
+
+    backbone: str
+    backbone_args: Mapping[str, Any]
+    layout: Layout
+    num_frames: int
+    num_persons: int
+    stream: str
+
+    def make(self) -> Backbone:
+        """Make one backbone; a method calls it once for every encoder it needs."""
+        return create_backbone(
+            self.backbone,
+            layout=self.layout,
+            num_frames=self.num_frames,
+            num_persons=self.num_persons,
+            **self.backbone_args,
+        )
+
+
+class MethodConfig(Settings):
+    """What every method has.
+
+    Attributes:
+        crop: the temporal crop pads T // crop frames; 0 turns it off.
+        shear: amplitude of the shear; 0 turns it off.
+        init: "released" redraws the weights as the released code does, "torch" leaves PyTorch's.
+        key_init: how a key encoder starts: "independent" of the query encoder, as in all the released code
+            (it redraws the weights after the copy), or a "copy" of it, as the papers say.
+    """
+
+    crop: int = Field(6, ge=0)
+    shear: float = Field(0.5, ge=0)
+    init: Literal["released", "torch"] = "released"
+    key_init: Literal["independent", "copy"] = "independent"
+
+
+class Method(nn.Module):
+    """One pre-training method.
+
+    A subclass defines `outputs` and `loss` (a step calls one of them, once), and what else differs. Tensors:
+    x (N, C, T, V, M) holds joint coordinates; the method converts them to its stream itself.
+    """
+
+    Config: ClassVar[type[MethodConfig]] = MethodConfig
+    paper: ClassVar[Paper]
+    version: ClassVar[int] = 1
+    trainable: ClassVar[bool] = True
+    uses_labels: ClassVar[bool] = False
+    view_names: ClassVar[tuple[str, ...]] = ("query", "key")
+    # state-dict names of the released code that this method does not hold, as patterns
+    official_ignored: ClassVar[tuple[str, ...]] = ()
+
+    encoder_q: nn.Module
+
+    def __init__(self, build: Build, config: MethodConfig):
+        super().__init__()
+        self.build = build
+        self.config = config
+        self.stream = build.stream
+
+    @classmethod
+    def published(cls, dataset: str, split: str, stream: str) -> tuple[Recipe, bool]:
+        """The released settings for a data set, and whether they were released for just that one.
+
+        Where none were, they are the NTU-60 joint settings and the second value is False.
+        """
+        raise NotImplementedError
+
+    def draw(self, x: Tensor, generator: Generator) -> dict[str, Any]:
+        """Draw every random number of a step but dropout's, as a nested dict of tensors."""
+        return {
+            name: draw_basic(x, self.config.crop, self.config.shear, generator) for name in self.view_names
+        }
+
+    def views(self, x: Tensor, draws: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Augment a batch into the method's views: name -> (N, C, T, V, M) joint coordinates."""
+        return {name: basic(x, draws[name], self.config.crop) for name in self.view_names}
+
+    def outputs(
+        self,
+        views: Mapping[str, Tensor],
+        *,
+        stage: int = 0,
+        draws: Mapping[str, Any] | None = None,
+        index: Tensor | None = None,
+        label: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """The whole forward with its effects: logits, masks, mined positives, keys."""
+        raise NotImplementedError
+
+    def loss(
+        self,
+        views: Mapping[str, Tensor],
+        *,
+        stage: int = 0,
+        draws: Mapping[str, Any] | None = None,
+        index: Tensor | None = None,
+        label: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """`outputs` and its reduction: 0-d tensors, of which "loss" is the one to backpropagate."""
+        raise NotImplementedError
+
+    def stage(self, epoch: int) -> int:
+        """The stage of a 1-based epoch; a stage is a fixed computation."""
+        return 0
+
+    def after_step(self, progress: Progress) -> None:
+        """What follows the optimiser's step (enqueue, late momentum updates)."""
+
+    def to_stream(self, x: Tensor, stream: str | None = None) -> Tensor:
+        """Convert joint coordinates to the method's stream, or to another."""
+        return to_stream(x, stream or self.stream, self.build.layout)
+
+    def features(self, x: Tensor, stream: str | None = None) -> Tensor:
+        """Pooled backbone features (N, D) of joint coordinates x: what every protocol evaluates."""
+        backbone: Backbone = self.encoder_q.backbone  # type: ignore[assignment]
+        return backbone.pool(backbone(self.to_stream(x, stream)))
+
+    def embedding(self, x: Tensor) -> Tensor:
+        """L2-normalised query-side output (N, d), predictor included."""
+        raise NotImplementedError
+
+    def official_names(self) -> dict[str, str]:
+        """Map every own state-dict name to the released code's."""
+        raise NotImplementedError
+
+    def official_constants(self) -> dict[str, Tensor]:
+        """Fixed tensors of the released state dict that must equal ours."""
+        return {}
+
+    def official_alias(self, name: str) -> str:
+        """The current name of a key that earlier releases called otherwise."""
+        return name
+
+    def load_official(self, state_dict: Mapping[str, Tensor]) -> None:
+        """Load a checkpoint of the released code by its own names.
+
+        Raises:
+            SkelbenchError: listing every key that is missing, left over or of another shape; naming `graph`
+                if the adjacency differs. Nothing is loaded then.
+        """
+        given = {self.official_alias(k.removeprefix("module.")): v for k, v in state_dict.items()}
+        wanted, own = self.official_names(), self.state_dict()
+        constants = self.official_constants()
+        for name, constant in constants.items():
+            if name in given and not _same(given[name], constant):
+                raise SkelbenchError(
+                    f"The checkpoint's adjacency '{name}' is not this graph; create the method with "
+                    "backbone_args={'graph': 'hop'} or {'graph': 'inout'}, whichever the checkpoint was trained on."
+                )
+        known = set(wanted.values()) | set(constants)
+        missing = sorted(set(wanted.values()) - set(given))
+        unknown = sorted(
+            k for k in set(given) - known if not any(fnmatch(k, pattern) for pattern in self.official_ignored)
+        )
+        wrong = []
+        for name, official in wanted.items():
+            if official not in given:
+                continue
+            value = given[official]
+            if value.ndim == own[name].ndim + 1 and value.shape[-1] == 1:
+                value = value.squeeze(-1)  # a 1×1 convolution, which here is a linear layer
+            if value.shape != own[name].shape:
+                wrong.append(f"{official} {tuple(value.shape)} for {tuple(own[name].shape)}")
+            own[name] = value
+        if missing or unknown or wrong:
+            raise SkelbenchError(
+                "The checkpoint does not fit this method: "
+                + "; ".join(
+                    f"{word}: {', '.join(keys)}"
+                    for word, keys in (
+                        ("missing", missing),
+                        ("unknown", unknown),
+                        ("of another shape", wrong),
+                    )
+                    if keys
+                )
+                + "."
+            )
+        self.load_state_dict(own)
+
+
+METHODS: Registry[type[Method]] = Registry("method", "skelbench.methods")
+
+
+def create_method(
+    name: str,
+    *,
+    backbone: str = "stgcn",
+    backbone_args: Mapping[str, Any] | None = None,
+    layout: str | Layout = "ntu25",
+    num_frames: int | None = None,
+    num_persons: int = 2,
+    stream: str = "joint",
+    **config: Any,
+) -> Method:
+    """Make a method by name; what is not given is its published NTU-60 joint setting.
+
+    Args:
+        name: a name of `METHODS`.
+        backbone: a name of `BACKBONES`.
+        backbone_args: arguments of the backbone, over the published ones.
+        layout: the skeleton.
+        num_frames: T of the clips.
+        num_persons: M of the clips.
+        stream: "joint", "bone" or "motion".
+        config: the method's own settings (temperature, queue_size, ...).
+
+    Raises:
+        SkelbenchError: for an unknown name, argument or setting, or a pair that does not fit.
+    """
+    kind = METHODS[name]
+    recipe, _ = kind.published("ntu60", "xsub", "joint")
+    released_args = recipe.backbone if backbone == "stgcn" else {}
+    build = Build(
+        backbone=backbone,
+        backbone_args={**released_args, **(backbone_args or {})},
+        layout=get_layout(layout),
+        num_frames=num_frames or recipe.frames,
+        num_persons=num_persons,
+        stream=check_stream(stream),
+    )
+    return kind(build, parse_config(kind.Config, config, f"the method '{name}'"))
+
+
+def parse_config(schema: type[Any], values: Mapping[str, Any], who: str) -> Any:
+    """Check values against a schema; a wrong one is a `SkelbenchError` that names it and what it may be."""
+    try:
+        return schema(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise SkelbenchError(
+                f"There is no setting '{key}' of {who}{did_you_mean(key, schema.model_fields)}"
+            ) from error
+        raise SkelbenchError(
+            f"The setting '{key}' of {who} cannot be {first['input']!r}: {first['msg']}."
+        ) from error
+
+
+def initialise_pair(query: nn.Module, key: nn.Module, config: MethodConfig) -> None:
+    """Start a query and a key encoder as `init` and `key_init` say; the key encoder takes no gradient."""
+    key.load_state_dict(query.state_dict())
+    if config.init == "released":
+        initialise(query)
+        if config.key_init == "independent":
+            initialise(key)
+    if config.key_init == "copy":
+        key.load_state_dict(query.state_dict())
+    key.requires_grad_(False)
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and torch.allclose(a.to(b), b, atol=1e-6)

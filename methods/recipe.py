@@ -1,0 +1,71 @@
+"""A recipe: every setting of a pre-training and its evaluations. Released ones stand in the methods' files."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+
+
+class Settings(BaseModel):
+    """A frozen set of named values; an unknown name is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class KnnRecipe(Settings):
+    """k-nearest-neighbour voting: `k` is the one tables show, `also` the ones kept beside it."""
+
+    k: PositiveInt = 10
+    also: tuple[PositiveInt, ...] = (1, 5, 20, 40)
+    temperature: float = Field(0.1, gt=0)
+
+
+class LinearRecipe(Settings):
+    """A softmax regression on frozen features, by SGD; the rate drops tenfold after each of `lr_steps`."""
+
+    epochs: PositiveInt = 100
+    batch: PositiveInt = 128
+    lr: float = Field(3.0, gt=0)
+    lr_steps: tuple[PositiveInt, ...] = (80,)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(0.0, ge=0)
+    standardise: bool = False
+    drop_last: bool = True
+    every: PositiveInt = 5
+
+
+class Recipe(Settings):
+    """Everything that decides a number, except the data set, the method's name and the seed.
+
+    Attributes:
+        source: where the values come from, for the record.
+        frames: T.
+        epochs, batch, lr, lr_steps, sgd_momentum, weight_decay, nesterov: the optimiser; the rate drops
+            tenfold after each epoch of `lr_steps`.
+        backbone: arguments of the backbone.
+        method: configuration of the method.
+        clips: use that many clips of the data set only (None: all).
+        snapshots: epochs after which the encoder is kept, for the learning curve and for `best`; the last
+            epoch always is.
+        selection: how `best` chooses: on held-out training subjects, or on the test set as published.
+        valid: which frames of a clip count, see `datasets.clips.valid_frames`.
+    """
+
+    source: str
+    frames: PositiveInt
+    epochs: int = Field(ge=0)
+    batch: PositiveInt
+    lr: float = Field(gt=0)
+    lr_steps: tuple[PositiveInt, ...] = ()
+    sgd_momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(1e-4, ge=0)
+    nesterov: bool = False
+    backbone: dict[str, Any] = {}
+    method: dict[str, Any] = {}
+    clips: PositiveInt | None = None
+    snapshots: tuple[PositiveInt, ...] = ()
+    selection: Literal["held_out", "published"] = "held_out"
+    valid: Literal["any", "joint0"] = "any"
+    knn: KnnRecipe = KnnRecipe()
+    linear: LinearRecipe = LinearRecipe()

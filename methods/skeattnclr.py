@@ -1,0 +1,296 @@
+"""SkeAttnCLR: contrast of whole clips and of their salient and non-salient parts, told apart by attention.
+
+The query is mixed with other clips (SkeleMix); an attention mask M_s splits the mixed features into a salient part
+f_s = mean(F·M_s) and the rest f_ns = mean(F·(1 − M_s)), the un-mixed key is split by the same mask, and
+
+    L = L_z + μ·L_s + (1 − μ)·L_ns                                                          (eq. 11)
+
+where every loss is InfoNCE against one queue of global keys, and the other part of the same clip is one more
+negative. Source: Hua et al., "Part Aware Contrastive Learning for Self-Supervised Action Recognition" (IJCAI
+2023); GitHubOfHyl97/SkeAttnCLR@e3f05c6.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from pydantic import Field, PositiveInt
+from torch import Generator, Tensor, nn
+from torch.nn import functional
+
+from ..backbones import Backbone
+from ..datasets.augment import check_mix, draw_mix, mix
+from ..errors import SkelbenchError
+from .attention import AttentionMask
+from .base import METHODS, Build, Deviation, Paper, Progress
+from .contrast import contrast, info_nce
+from .initialise import initialise
+from .momentum import MomentumConfig, MomentumMethod, average_state
+from .recipe import LinearRecipe, Recipe
+
+RELEASED = Recipe(
+    source="GitHubOfHyl97/SkeAttnCLR@e3f05c6, config/",
+    frames=64,
+    epochs=300,
+    batch=128,
+    lr=0.1,
+    lr_steps=(250,),
+    backbone={"width": 64, "dim": 256, "dropout": 0.5, "graph": "inout"},
+    method={"queue_size": 32768, "temperature": 0.2, "momentum": 0.996, "feature_dim": 128, "mu": 0.5},
+    linear=LinearRecipe(epochs=150, batch=128, lr=3.0, lr_steps=(60, 100)),
+    selection="published",
+    valid="joint0",
+)
+RELEASED_DATASETS = ("ntu60", "ntu120", "pkummd2")
+
+
+class Config(MomentumConfig):
+    """SkeAttnCLR's settings.
+
+    Attributes:
+        momentum: M_0, where the schedule of the key encoder's momentum starts; it ends at 1.
+        mu: μ, weight of the salient loss; the paper's 0.5, while the released NTU-60 joint configurations have 1.
+        lam: λ of the mask.
+        heads: attention heads.
+        parts: fewest and most body parts pasted by a mix.
+        window: fewest and most time units (4 frames) pasted by a mix.
+        context: whether the other part of the same clip is one more negative.
+    """
+
+    temperature: float = Field(0.2, gt=0)
+    momentum: float = Field(0.996, ge=0, le=1)
+    mu: float = Field(0.5, ge=0, le=1)
+    lam: float = Field(2.0, gt=0)
+    heads: PositiveInt = 8
+    parts: tuple[int, int] = (3, 4)
+    window: tuple[int, int] = (4, 7)
+    context: bool = True
+
+
+class Encoder(nn.Module):
+    """Backbone, attention mask and projection: the part that has a momentum copy."""
+
+    def __init__(self, backbone: Backbone, config: Config):
+        super().__init__()
+        dim = backbone.dim
+        self.backbone = backbone
+        self.norm = nn.LayerNorm(dim)
+        self.attention = AttentionMask(dim, config.heads, config.lam)
+        self.projection = mlp(dim, dim, config.feature_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Project the whole clip: stream data (N, C, T, V, M) -> (N, d)."""
+        return self.projection(self.backbone.pool(self.backbone(x)))
+
+    def mask(self, features: Tensor) -> Tensor:
+        """Salience of features (N, M, T', V', D): a mask of that shape; each person has its own tokens."""
+        tokens = features.flatten(0, 1).flatten(1, 2)  # (N·M, T'·V', D), time-major
+        return self.attention(self.norm(tokens)).view_as(features)
+
+    def project_parts(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Project the whole, the salient and the non-salient part: three (N, d)."""
+        pool = self.backbone.pool
+        whole = self.projection(pool(features))
+        salient = self.projection(pool(features * mask))
+        return whole, salient, self.projection(pool(features * (1 - mask)))
+
+
+def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    """Linear, batch norm, ReLU, linear, without biases."""
+    return nn.Sequential(
+        nn.Linear(inputs, hidden, bias=False),
+        nn.BatchNorm1d(hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, outputs, bias=False),
+    )
+
+
+@METHODS.register("skeattnclr")
+class SkeAttnCLR(MomentumMethod):
+    """Global, salient and non-salient contrast against one queue."""
+
+    Config = Config
+    config: Config
+    official_ignored = (
+        "encoder_?.backbone.fc.*",
+        "encoder_?.neck.proj_obj.*",
+        "queue_s",
+        "queue_ns",
+        "queue_ptr_s",
+        "queue_ptr_ns",
+    )
+    paper = Paper(
+        title="Part Aware Contrastive Learning for Self-Supervised Action Recognition",
+        venue="IJCAI",
+        year=2023,
+        code="GitHubOfHyl97/SkeAttnCLR@e3f05c6",
+        deviations=(
+            Deviation(
+                "μ",
+                "0.5 is best (eq. 10, table 7)",
+                "1.0 in the NTU-60 joint configurations, 0.5 in the others",
+                "mu: 0.5 by default and in equal; as released in published",
+            ),
+            Deviation(
+                "heads",
+                "P_k is the momentum copy of P_q",
+                "three more predictors on the query side only",
+                "as the code",
+            ),
+            Deviation(
+                "eq. 8 and 9", "both parts take gradient", "the negative part is detached", "as the code"
+            ),
+            Deviation(
+                "momentum",
+                "dynamic, start not given",
+                "0.996 to 1 by a cosine that starts one epoch in and reaches 1 an epoch early; updated after the "
+                "optimiser, batch-norm statistics included",
+                "as the code; momentum scaled to the run in equal",
+            ),
+            Deviation(
+                "encoder",
+                "ST-GCN as in the compared methods",
+                "width 64 where theirs is 16, and 2s-AGCN's graph",
+                "as the code in published; one width and graph for all in equal",
+            ),
+            Deviation(
+                "start of the key encoder",
+                "a copy of the query encoder",
+                "redrawn after the copy, so the two start independent",
+                "key_init: 'independent' in published, 'copy' in equal",
+            ),
+        ),
+    )
+
+    def __init__(self, build: Build, config: Config):
+        super().__init__(build, config)
+        check_mix(build.num_frames, build.layout, config.parts, config.window, "SkeAttnCLR")
+        query, key = build.make(), build.make()
+        if query.dim % config.heads:
+            raise SkelbenchError(
+                f"SkeAttnCLR splits {query.dim} features into {config.heads} heads; set 'heads' to a divisor."
+            )
+        self.set_encoders(Encoder(query, config), Encoder(key, config))
+        d = config.feature_dim
+        self.predictor, self.predictor_s, self.predictor_ns = (mlp(d, 2 * d, d) for _ in range(3))
+        if config.init == "released":
+            for predictor in (self.predictor, self.predictor_s, self.predictor_ns):
+                initialise(predictor)
+
+    @classmethod
+    def published(cls, dataset: str, split: str, stream: str) -> tuple[Recipe, bool]:
+        """The released configuration; μ is 1 for the joint stream of NTU-60."""
+        exact = dataset in RELEASED_DATASETS
+        mu = 0.5 if exact and (dataset != "ntu60" or stream != "joint") else 1.0
+        return RELEASED.model_copy(update={"method": {**RELEASED.method, "mu": mu}}), exact
+
+    def draw(self, x: Tensor, generator: Generator) -> dict[str, Any]:
+        """The two basic views and one mix."""
+        mixing = draw_mix(
+            len(x), x.shape[2], self.build.layout, self.config.parts, self.config.window, 1, generator
+        )
+        return super().draw(x, generator) | mixing
+
+    def outputs(
+        self,
+        views: Mapping[str, Tensor],
+        *,
+        stage: int = 0,
+        draws: Mapping[str, Any] | None = None,
+        index: Tensor | None = None,
+        label: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """logits_z (N, 1 + K), logits_s and logits_ns (N, 2 + K), mask (N, M, T', V', D), keys (N, d).
+
+        Mixing comes before the conversion to the stream. The mixed clip's whole goes through projection and
+        predictor too, as released: it is not used but counts in their batch-norm statistics.
+        """
+        assert draws is not None, "SkeAttnCLR mixes in its forward: pass the step's draws"
+        mixed = mix(views["query"], draws["donor"][0], draws["mask"][0])
+        query = self.embedding(views["query"])
+        features = self.encoder_q.backbone(self.to_stream(mixed))
+        mask = self.encoder_q.mask(features)
+        whole, salient, rest = self.encoder_q.project_parts(features, mask)
+        with torch.no_grad():
+            self.predictor(whole)
+        q_s = functional.normalize(self.predictor_s(salient), dim=1)
+        q_ns = functional.normalize(self.predictor_ns(rest), dim=1)
+        with torch.no_grad():
+            key_features = self.encoder_k.backbone(self.to_stream(views["key"]))
+            parts = self.encoder_k.project_parts(key_features, mask.detach())
+            k_z, k_s, k_ns = (functional.normalize(part, dim=1) for part in parts)
+        self.held_keys = k_z
+        tau, other = self.config.temperature, self.config.context
+        return {
+            "logits_z": contrast(query, k_z, self.queue, tau),
+            "logits_s": contrast(q_s, k_s, self.queue, tau, negative=q_ns.detach() if other else None),
+            "logits_ns": contrast(q_ns, k_ns, self.queue, tau, negative=q_s.detach() if other else None),
+            "mask": mask,
+            "keys": k_z,
+        }
+
+    def loss(self, views: Mapping[str, Tensor], **context: Any) -> dict[str, Tensor]:
+        """L = L_z + μ·L_s + (1 − μ)·L_ns."""
+        outputs = self.outputs(views, **context)
+        loss_z, loss_s, loss_ns = (info_nce(outputs[f"logits_{part}"]) for part in ("z", "s", "ns"))
+        total = loss_z + self.config.mu * loss_s + (1 - self.config.mu) * loss_ns
+        return {"loss": total, "loss_z": loss_z, "loss_s": loss_s, "loss_ns": loss_ns}
+
+    def after_step(self, progress: Progress) -> None:
+        """Enqueue the global keys, then move the key encoder, batch-norm statistics included."""
+        self.enqueue()
+        average_state(self.encoder_k, self.encoder_q, self.momentum_at(progress))
+
+    def momentum_at(self, progress: Progress) -> Tensor:
+        """M = 1 − (1 − M_0)·(cos(π·it/it_max) + 1)/2 with it = epoch·B + i, the epoch counted from 1."""
+        iteration = progress.epoch * progress.iterations_per_epoch + progress.iteration
+        share = iteration / (progress.epochs * progress.iterations_per_epoch)
+        if not isinstance(share, Tensor):
+            share = torch.full((), share, dtype=torch.float64, device=self.queue.device)
+        return 1 - (1 - self.config.momentum) * (torch.cos(math.pi * share) + 1) / 2
+
+    def embedding(self, x: Tensor) -> Tensor:
+        """Predictor output (N, d), L2-normalised."""
+        return functional.normalize(self.predictor(self.encoder_q(self.to_stream(x))), dim=1)
+
+    def official_names(self) -> dict[str, str]:
+        """Own names to `encoder_{q,k}.{backbone,neck}.*`, `predictor{,_s,_ns}.mlp.*`, `queue_z`."""
+        parts = {"norm": "neck.norm0", "attention": "neck.Attn", "projection": "neck.proj.mlp"}
+        names = {"queue": "queue_z", "queue_ptr": "queue_ptr_z"}
+        for side in ("encoder_q", "encoder_k"):
+            encoder: Encoder = getattr(self, side)
+            for own, official in encoder.backbone.official_names().items():
+                names[f"{side}.backbone.{own}"] = f"{side}.backbone.{official}"
+            for part, official in parts.items():
+                for own in getattr(encoder, part).state_dict():
+                    names[f"{side}.{part}.{own}"] = f"{side}.{official}.{own}"
+        for predictor in ("predictor", "predictor_s", "predictor_ns"):
+            for own in getattr(self, predictor).state_dict():
+                names[f"{predictor}.{own}"] = f"{predictor}.mlp.{own}"
+        return names
+
+    def official_constants(self) -> dict[str, Tensor]:
+        """The adjacency of both encoders."""
+        return {
+            f"{side}.backbone.{name}": value
+            for side in ("encoder_q", "encoder_k")
+            for name, value in getattr(self, side).backbone.official_constants().items()
+        }
+
+    def official_alias(self, name: str) -> str:
+        """Checkpoints from before the last release say p and c where later ones say s and ns."""
+        old = {
+            "predictor_p.": "predictor_s.",
+            "predictor_c.": "predictor_ns.",
+            "queue_p": "queue_s",
+            "queue_c": "queue_ns",
+            "queue_ptr_p": "queue_ptr_s",
+            "queue_ptr_c": "queue_ptr_ns",
+        }
+        for before, now in old.items():
+            if name == before or (before.endswith(".") and name.startswith(before)):
+                return name.replace(before, now, 1)
+        return name

@@ -1,0 +1,133 @@
+"""One registry class for methods, backbones, readers, layouts and protocols."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.metadata
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from .errors import SkelbenchError
+
+Entry = TypeVar("Entry")
+
+
+class Registry(Generic[Entry]):
+    """Names to entries; a duplicate name raises, a miss says what was probably meant.
+
+    Args:
+        kind: what an entry is, in the singular, for messages ("method").
+        group: entry-point group of installed packages that add entries ("skelbench.methods").
+    """
+
+    def __init__(self, kind: str, group: str | None = None):
+        self.kind = kind
+        self.group = group
+        self._entries: dict[str, Entry] = {}
+        self._places: dict[str, str] = {}
+        self._plugins_loaded = group is None
+
+    def register(self, name: str) -> Callable[[Entry], Entry]:
+        """Return a decorator that files its argument under `name`."""
+
+        def add(entry: Entry) -> Entry:
+            self.add(name, entry)
+            return entry
+
+        return add
+
+    def add(self, name: str, entry: Entry) -> None:
+        """File `entry` under `name`. Raises `SkelbenchError` if the name is taken."""
+        if name in self._entries:
+            raise SkelbenchError(
+                f"The {self.kind} '{name}' is registered twice: at {self._places[name]} "
+                f"and at {_place(entry)}; rename one of them."
+            )
+        self._entries[name] = entry
+        self._places[name] = _place(entry)
+
+    def __getitem__(self, name: str) -> Entry:
+        self._load_plugins()
+        if name not in self._entries:
+            raise SkelbenchError(f"There is no {self.kind} '{name}'{self._hint(name)}")
+        return self._entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        self._load_plugins()
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        self._load_plugins()
+        return iter(sorted(self._entries))
+
+    def __len__(self) -> int:
+        self._load_plugins()
+        return len(self._entries)
+
+    def place(self, name: str) -> str:
+        """File and line where the entry was defined, as `file.py:12`."""
+        self[name]
+        return self._places[name]
+
+    def _hint(self, name: str) -> str:
+        return did_you_mean(name, self._entries)
+
+    def _load_plugins(self) -> None:
+        if self._plugins_loaded:
+            return
+        self._plugins_loaded = True
+        for point in importlib.metadata.entry_points(group=self.group or ""):
+            if point.name in self._entries:
+                continue
+            loaded = point.load()
+            if point.name not in self._entries:  # importing it may have registered it already
+                self.add(point.name, loaded)
+
+
+def did_you_mean(name: str, known: object) -> str:
+    """End a sentence about an unknown `name`: the closest known names, or all of them."""
+    names = sorted(str(k) for k in known)  # type: ignore[attr-defined]
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    if close:
+        return f"; did you mean {' or '.join(repr(c) for c in close)}?"
+    return f"; known: {', '.join(names) or 'none'}."
+
+
+def load_plugin(path: Path) -> None:
+    """Import a Python file so that what it registers is known here.
+
+    Raises:
+        SkelbenchError: if the file is missing, is not Python, or fails on import.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise SkelbenchError(f"Plugin {path} is not a file; give the path of a Python file.")
+    name = f"skelbench_plugin_{path.stem}"
+    known = sys.modules.get(name)
+    if known is not None and getattr(known, "__file__", None) == str(path.resolve()):
+        return
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    if spec is None or spec.loader is None:
+        raise SkelbenchError(f"Plugin {path} cannot be imported; it must be a .py file.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except SkelbenchError:
+        del sys.modules[name]
+        raise
+    except Exception as error:
+        del sys.modules[name]
+        raise SkelbenchError(f"Plugin {path} failed on import: {type(error).__name__}: {error}.") from error
+
+
+def _place(entry: object) -> str:
+    try:
+        target = inspect.unwrap(entry) if callable(entry) else type(entry)
+        return f"{inspect.getsourcefile(target)}:{inspect.getsourcelines(target)[1]}"
+    except (OSError, TypeError):
+        return "an unknown place"

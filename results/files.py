@@ -1,0 +1,133 @@
+"""Atomic writing, and the files that lie beside a record: curve, confusion, per-class and scores."""
+
+import csv
+import io
+import os
+import secrets
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import SkelbenchError
+
+
+def atomic_write(path: Path, content: bytes | str) -> None:
+    """Write a file so that it is there whole or not at all, through a power cut too; text is UTF-8.
+
+    The folder is made where it is missing. Raises ``SkelbenchError`` if the disk refuses; an older
+    file of that name is then untouched and nothing half-written stays.
+    """
+    content = content.encode() if isinstance(content, str) else content
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)  # noqa: PTH105 - the one call whose atomicity this is about
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise SkelbenchError(
+            f"{path} cannot be written ({error.strerror or error}): free some space or choose another folder."
+        ) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    with suppress(OSError):  # Windows opens no folder, some network file systems sync none
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def write_curve(folder: Path, rows: Iterable[Mapping[str, object]]) -> str:
+    """Write a learning curve, a row per epoch, as ``curve.csv``; what a row lacks stays empty."""
+    rows = list(rows)
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    return _write_csv(folder, "curve.csv", columns, ([row.get(key) for key in columns] for row in rows))
+
+
+def write_confusion(folder: Path, matrix: ArrayLike, class_names: Sequence[str]) -> str:
+    """Write counts of clips as ``confusion.csv``: a row per true class, a column per predicted one.
+
+    ``matrix`` (K, K) holds whole numbers, ``class_names`` K names; else ``SkelbenchError``.
+    """
+    counts = _confusion(folder, matrix, class_names)
+    rows = ([name, *row] for name, row in zip(class_names, counts.tolist(), strict=True))
+    return _write_csv(folder, "confusion.csv", ["true", *class_names], rows)
+
+
+def write_per_class(folder: Path, matrix: ArrayLike, class_names: Sequence[str]) -> str:
+    """Write each class's test clips and top-1 (percent) from the same ``matrix`` as ``per_class.csv``.
+
+    A class without a test clip has an empty top-1, which is null and not zero.
+    """
+    counts = _confusion(folder, matrix, class_names)
+    clips = counts.sum(axis=1).tolist()
+    top1 = [100 * hit / n if n else None for hit, n in zip(counts.diagonal().tolist(), clips, strict=True)]
+    rows = zip(class_names, clips, top1, strict=True)
+    return _write_csv(folder, "per_class.csv", ["class", "clips", "top1"], rows)
+
+
+def write_scores(folder: Path, names: Sequence[str], labels: ArrayLike, scores: ArrayLike) -> str:
+    """Write class scores by clip name, for fusion, as ``scores.npz``: names, labels (N,), scores (N, K).
+
+    float16 stays float16, everything else becomes float32. Raises ``SkelbenchError`` if the lengths
+    differ or two clips share a name (late fusion joins streams by name).
+    """
+    name, label = np.asarray(names, dtype=np.str_), np.asarray(labels, dtype=np.int64)
+    score = np.asarray(scores)
+    if score.ndim != 2 or name.shape != label.shape or label.shape != score.shape[:1]:
+        raise SkelbenchError(
+            f"Scores for {folder} do not fit: names {name.shape}, labels {label.shape}, scores "
+            f"{score.shape} stand where (N,), (N,) and (N, classes) belong."
+        )
+    if len(np.unique(name)) != len(name):
+        raise SkelbenchError(f"Scores for {folder} hold two clips of one name: give each clip its own.")
+    content = io.BytesIO()
+    kept = score.astype(score.dtype if score.dtype == np.float16 else np.float32)
+    np.savez_compressed(content, names=name, labels=label, scores=kept)
+    atomic_write(folder / "scores.npz", content.getvalue())
+    return "scores.npz"
+
+
+def read_scores(path: Path) -> tuple[NDArray[np.str_], NDArray[np.int64], NDArray[np.floating]]:
+    """Read names (N,), labels (N,) and scores (N, K) back, without unpickling anything.
+
+    Raises ``SkelbenchError`` if the file is missing, damaged or something else.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return arrays["names"], arrays["labels"], arrays["scores"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise SkelbenchError(f"{path} holds no scores ({error}): evaluate that cell again.") from error
+
+
+def _confusion(folder: Path, matrix: ArrayLike, class_names: Sequence[str]) -> NDArray[np.integer]:
+    counts = np.asarray(matrix)
+    if not np.issubdtype(counts.dtype, np.integer) or counts.shape != (len(class_names), len(class_names)):
+        raise SkelbenchError(
+            f"The confusion matrix for {folder} is {counts.dtype} of shape {counts.shape}: "
+            f"whole numbers of shape {(len(class_names),) * 2} are needed, a row and a column for each class."
+        )
+    return counts
+
+
+def _write_csv(folder: Path, name: str, columns: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    atomic_write(folder / name, text.getvalue())
+    return name

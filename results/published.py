@@ -1,0 +1,132 @@
+"""The numbers printed in papers, by our names, each with the line of the file it was read from.
+
+So far: every number of Tables 1-7 of SkeAttnCLR (IJCAI 2023, arXiv 2305.00666), exactly as printed.
+Printed beside its own method are numbers cited from others and SkeletonCLR trained again with
+SkeAttnCLR's settings; ``source`` keeps them apart.
+"""
+
+import csv
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+from ..errors import SkelbenchError
+
+FILE = "skeattnclr_tables.csv"
+PAPER = "SkeAttnCLR, IJCAI 2023, arXiv 2305.00666"
+OWN, CITED, RERUN = "SkeAttnCLR", "as cited", "re-run by SkeAttnCLR"
+
+_METHODS: dict[str, tuple[str, str, str | None]] = {  # as printed -> method, source, variant
+    "Baseline (SkeletonCLR, as cited)": ("skeletonclr", CITED, None),
+    "Baseline* (SkeletonCLR, re-run with SkeAttnCLR settings)": ("skeletonclr", RERUN, None),
+    "SkeletonCLR": ("skeletonclr", CITED, None),
+    "AimCLR": ("aimclr", CITED, None),
+    "CrosSCLR": ("crosclr", CITED, None),
+    "HiCLR": ("hiclr", CITED, None),
+    "SkeleMixCLR": ("skelemixclr", CITED, None),
+    "SkeAttnCLR": ("skeattnclr", OWN, None),
+    "ST-GCN (supervised)": ("untrained", CITED, "supervised"),
+}
+_ABLATION = "SkeAttnCLR ablation: "
+# The paper does not say which protocol of PKU-MMD it used; cross-subject is what its rivals report.
+_PARTS = {("pkummd", "part1"): ("pkummd1", "xsub"), ("pkummd", "part2"): ("pkummd2", "xsub")}
+_ROUTINE = re.compile(
+    r"quoted( as 3S)?|matches README|printed as CrossCLR|printed (delta )?[+-]?[\d.]+ .*OK.*|ablation"
+)
+
+
+@dataclass(frozen=True)
+class Published:
+    """One printed number: top-1 accuracy in percent, where it stands and what is known about it.
+
+    ``variant`` is None for a method as its paper proposes it; ``row`` the line in the csv, whose
+    header is line 1.
+    """
+
+    method: str
+    source: str
+    variant: str | None
+    dataset: str
+    split: str
+    stream: str
+    protocol: str
+    backbone: str
+    top1: float
+    table: str
+    note: str
+    row: int
+
+    @property
+    def ablation(self) -> bool:
+        """Whether a part of the method was taken out, or the row stands among those where it was."""
+        return self.method == "skeattnclr" and self.variant is not None
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the number most likely belongs to another method."""
+        return "MISLABELLED" in self.note or "MISQUOTE" in self.note
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader must know of the number: the note without "quoted" and sums that add up."""
+        return tuple(part for part in self.note.split("; ") if part and not _ROUTINE.fullmatch(part))
+
+
+@cache
+def published_numbers() -> tuple[Published, ...]:
+    """Return all numbers in the order of the file, which is read at the first call only."""
+    text = (resources.files(__package__ or "") / "paper" / FILE).read_text(encoding="utf-8")
+    reader = csv.DictReader(text.splitlines())
+    return tuple(_published(row, reader.line_num) for row in reader)
+
+
+def find(
+    method: str,
+    dataset: str,
+    split: str,
+    stream: str,
+    protocol: str,
+    backbone: str,
+    *,
+    ablations: bool = False,
+) -> tuple[Published, ...]:
+    """Return the numbers printed for one cell, by our names, the most trustworthy first; () if none.
+
+    First those by or cited from the method's authors, then re-runs; in either, likely mislabelled ones
+    last. The same number printed in several tables comes several times.
+    """
+    cell = (method, dataset, split, stream, protocol, backbone)
+    found = [n for n in published_numbers() if _cell(n) == cell and (ablations or not n.ablation)]
+    return tuple(sorted(found, key=lambda n: (n.source == RERUN, n.doubtful, n.row)))
+
+
+def _cell(number: Published) -> tuple[str, ...]:
+    return (number.method, number.dataset, number.split, number.stream, number.protocol, number.backbone)
+
+
+def _published(row: dict[str, str], line: int) -> Published:
+    printed = row["method"]
+    if printed.startswith(_ABLATION):
+        method, source, variant = "skeattnclr", OWN, printed.removeprefix(_ABLATION)
+    elif printed in _METHODS:
+        method, source, variant = _METHODS[printed]
+    else:
+        raise SkelbenchError(
+            f"{FILE}, line {line}: {printed!r} has no name of ours; add it to results/published.py."
+        )
+    dataset, split = _PARTS.get((row["dataset"], row["split"]), (row["dataset"], row["split"]))
+    return Published(
+        method=method,
+        source=source,
+        variant=variant,
+        dataset=dataset,
+        split=split,
+        stream=row["stream"],
+        protocol=row["protocol"],
+        backbone=row["backbone"],
+        top1=float(row["value"]),
+        table=row["table"],
+        note=row["note"],
+        row=line,
+    )

@@ -1,0 +1,178 @@
+"""The record: what a finished cell leaves, and the failure record of a cell that did not finish."""
+
+import json
+import re
+from datetime import datetime, timedelta
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    JsonValue,
+    model_validator,
+)
+
+from ..errors import SkelbenchError
+
+FORMAT = 1
+MAX_BYTES = 4096
+TRACEBACK_LINES = 20
+
+
+def _plain(value: Any) -> Any:
+    """Turn tuples into lists, so that a record equals itself after a round trip through JSON."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _utc(text: str) -> str:
+    if datetime.fromisoformat(text).utcoffset() != timedelta(0):
+        raise ValueError(f"{text!r} is not in UTC")
+    return text
+
+
+def _relative(text: str) -> str:
+    path = PurePosixPath(text)
+    if path.is_absolute() or not path.parts or ".." in path.parts or "\\" in text:
+        raise ValueError(f"{text!r} is not a path below the record's folder")
+    return text
+
+
+def _tail(text: str) -> str:
+    return "\n".join(text.splitlines()[-TRACEBACK_LINES:])
+
+
+Name = Annotated[str, Field(min_length=1)]
+Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{10,128}$")]
+Percent = Annotated[FiniteFloat, Field(ge=0, le=100)]
+Facts = Annotated[dict[str, JsonValue], BeforeValidator(_plain)]
+Utc = Annotated[str, AfterValidator(_utc)]
+RelativePath = Annotated[str, AfterValidator(_relative)]
+
+
+class _Frozen(BaseModel):
+    # "model_" is pydantic's own prefix; `Record.model` is the table's word and collides with nothing.
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    def to_json(self) -> str:
+        """JSON with one top-level key a line: as small as it gets while a diff still reads."""
+        lines = (
+            f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False, allow_nan=False)}"
+            for key, value in self.model_dump(mode="json").items()
+        )
+        return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+class Cell(_Frozen):
+    """One point of a grid: what was trained, on what, and how it was evaluated.
+
+    ``label`` names a custom cell by its preset or its overrides ("demo", "epochs=5"); the other
+    tracks have none. Raises ``ValueError`` where label and track do not fit.
+    """
+
+    track: Literal["equal", "published", "custom"]
+    label: Name | None = None
+    method: Name
+    backbone: Name
+    dataset: Name
+    split: Name
+    stream: Name
+    protocol: Name
+    seed: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _custom_is_labelled(self) -> "Cell":
+        if (self.track == "custom") != (self.label is not None):
+            raise ValueError(
+                f"a custom cell needs a label, any other has none: track {self.track!r}, label {self.label!r}"
+            )
+        return self
+
+    def slug(self) -> str:
+        """A folder name that any file system takes; it may be cut, so an identity belongs beside it."""
+        setting = (self.track, self.label or "", self.method, self.backbone)
+        parts = (*setting, self.dataset, self.split, self.stream, self.protocol)
+        safe = [re.sub(r"[^A-Za-z0-9=._]+", "_", part).strip("._")[:40] for part in parts]
+        return "-".join(part for part in safe if part)[:160] + f"-s{self.seed}"
+
+    def __str__(self) -> str:
+        """Read as a sentence names it: ``skeattnclr stgcn ntu60 xsub joint linear seed 0 (equal)``."""
+        track = self.track if self.label is None else f"{self.track}: {self.label}"
+        names = (self.method, self.backbone, self.dataset, self.split, self.stream, self.protocol)
+        return f"{' '.join(names)} seed {self.seed} ({track})"
+
+
+class Score(_Frozen):
+    """Accuracy on the test split in percent, 0 to 100; top-5 is null below five classes."""
+
+    top1: Percent
+    top5: Percent | None = None
+
+
+class Best(Score):
+    """The score at a chosen epoch. ``rule`` says in words how it was chosen and on which clips.
+
+    ``epoch`` counts the pre-training, ``step`` the probe's own training.
+    """
+
+    rule: Name
+    epoch: int | None = None
+    step: int | None = None
+
+
+class Record(_Frozen):
+    """What a finished cell leaves: at most 4 kB; larger things lie beside it in ``files``.
+
+    ``identity`` is the hash that decides whether a cell was already run; ``pretrain`` the identity of
+    the pre-training it builds on. ``last`` is what tables show and is null for a pre-training.
+
+    Keys that readers rely on: ``data`` fingerprint, train, test, classes, layout; ``model`` parameters,
+    width, frames, epochs, flops_per_clip, persons; ``cost`` train_seconds, eval_seconds,
+    clips_per_second, peak_memory_mb; ``versions`` method, protocol; ``files`` curve, confusion,
+    per_class, scores, each relative to the record's folder. ``finished`` is ISO 8601 in UTC.
+    """
+
+    format: Literal[1] = FORMAT
+    cell: Cell
+    identity: Hex
+    pretrain: Hex | None = None
+    settings: Facts
+    versions: Facts
+    environment: Facts
+    data: Facts
+    model: Facts
+    last: Score | None = None
+    best: Best | None = None
+    extra: dict[str, FiniteFloat] = {}
+    cost: dict[str, FiniteFloat | None] = {}
+    files: dict[str, RelativePath] = {}
+    finished: Utc
+
+    def to_json(self) -> str:
+        """Serialise; raise ``SkelbenchError`` above 4 kB (4096 bytes of UTF-8), naming the largest parts."""
+        text = super().to_json()
+        size = len(text.encode())
+        if size > MAX_BYTES:
+            lines = sorted(text.splitlines(), key=len, reverse=True)[:2]
+            largest = ", ".join(f"{line.split(':')[0]} ({len(line.encode())})" for line in lines)
+            raise SkelbenchError(
+                f"The record of {self.cell} takes {size} bytes and may take {MAX_BYTES}; its largest parts "
+                f"are {largest}: move them to a file beside it and name that in `files`."
+            )
+        return text
+
+
+class Failure(_Frozen):
+    """Why a cell did not finish: one sentence, and the last 20 lines of the traceback."""
+
+    cell: Cell
+    identity: Hex
+    reason: Name
+    traceback: Annotated[str, AfterValidator(_tail)] = ""
+    finished: Utc

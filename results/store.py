@@ -1,0 +1,103 @@
+"""The folder of runs: one folder a cell, done when its ``record.json`` is there."""
+
+import tempfile
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from ..errors import SkelbenchError
+from .files import atomic_write
+from .record import Cell, Failure, Record
+
+RECORD = "record.json"
+FAILURE = "failure.json"
+
+Kept = TypeVar("Kept", Record, Failure)
+
+
+class RunStore:
+    """Cells on disk under ``root``, which is made by the first write.
+
+    Many processes may write at once: each cell has a folder of its own and there is no index to keep.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+
+    def folder(self, cell: Cell, identity: str) -> Path:
+        """Where a cell's files lie; readable to people, and apart for cells that differ in anything."""
+        return self.root / f"{cell.slug()}-{identity[:10]}"
+
+    def find(self, cell: Cell, identity: str) -> Record | None:
+        """Return the record of a finished cell, or None; the whole identity must match.
+
+        Raises ``SkelbenchError`` if the record is there but damaged.
+        """
+        path = self.folder(cell, identity) / RECORD
+        record = _read(path, Record) if path.exists() else None
+        return record if record and record.identity == identity and record.cell == cell else None
+
+    def write(self, record: Record) -> None:
+        """Write a record atomically; call it last, for its presence means that the cell is done.
+
+        An older failure of the cell is removed. Raises ``SkelbenchError`` above 4 kB, if a file that
+        the record names is not there, or if the disk refuses; nothing is written then.
+        """
+        folder = self.folder(record.cell, record.identity)
+        text = record.to_json()
+        absent = [name for name in record.files.values() if not (folder / name).is_file()]
+        if absent:
+            raise SkelbenchError(f"{folder} lacks {', '.join(absent)}: write the files before their record.")
+        atomic_write(folder / RECORD, text)
+        (folder / FAILURE).unlink(missing_ok=True)
+
+    def write_failure(self, failure: Failure) -> None:
+        """Leave word of a cell that did not finish; a later success removes it."""
+        atomic_write(self.folder(failure.cell, failure.identity) / FAILURE, failure.to_json())
+
+    def records(self) -> list[Record]:
+        """Every finished cell, by folder name; none where ``root`` does not exist.
+
+        Raises ``SkelbenchError`` naming the first damaged record, or if ``root`` is not a folder.
+        """
+        return [_read(path, Record) for path in self._paths(RECORD)]
+
+    def failures(self) -> list[Failure]:
+        """Every cell that failed and was not finished since, by folder name; raises as ``records``."""
+        paths = (path for path in self._paths(FAILURE) if not path.with_name(RECORD).exists())
+        return [_read(path, Failure) for path in paths]
+
+    def check_writable(self) -> None:
+        """Raise ``SkelbenchError`` unless runs can be written under ``root``; leave nothing behind."""
+        try:
+            way = (self.root, *self.root.absolute().parents)
+            place = next(path for path in way if path.exists() or path.is_symlink())
+            if not place.is_dir():
+                raise SkelbenchError(f"{place} is not a folder: choose another --out for the runs.")
+            with tempfile.TemporaryFile(dir=place):  # os.access says yes to root even where writing fails
+                pass
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise SkelbenchError(
+                f"{self.root} cannot be written ({reason}): choose another --out or change its permissions."
+            ) from error
+
+    def _paths(self, name: str) -> list[Path]:
+        if self.root.exists() and not self.root.is_dir():
+            raise SkelbenchError(f"{self.root} is not a folder of runs: name the folder that --out wrote.")
+        return sorted(self.root.glob(f"*/{name}"))
+
+
+def _read(path: Path, kind: type[Kept]) -> Kept:
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        reason = f"{'.'.join(map(str, first['loc'])) or 'JSON'}: {first['msg']}"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    raise SkelbenchError(
+        f"{path} cannot be read ({reason}): delete its folder and run the cell again, "
+        "or read it with the version of skelbench that wrote it."
+    )

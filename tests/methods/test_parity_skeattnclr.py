@@ -1,0 +1,135 @@
+"""SkeAttnCLR against float64 tensors recorded from the released code."""
+
+import numpy as np
+import pytest
+import torch
+
+from skelbench.datasets.streams import to_stream
+from skelbench.methods import Progress, create_method
+from skelbench.methods.attention import AttentionMask
+
+TIGHT = {"rtol": 1e-8, "atol": 1e-12}
+
+
+@pytest.fixture(scope="module")
+def recorded(golden):
+    return golden("mixing/skeattn_stgcn.npz")
+
+
+@pytest.fixture
+def method(recorded):
+    method = create_method("skeattnclr", backbone_args={"width": 16, "dropout": 0.0}, queue_size=64)
+    method.load_official({k[3:]: torch.from_numpy(v) for k, v in recorded.items() if k.startswith("sd/")})
+    return method.double().train()
+
+
+def views(recorded):
+    return {
+        "query": torch.from_numpy(recorded["x_q"]).double(),
+        "key": torch.from_numpy(recorded["x_k"]).double(),
+    }
+
+
+def draws(recorded, step):
+    return {
+        "donor": torch.from_numpy(recorded[f"draw/randidx_s{step}"]).long()[None],
+        "mask": torch.from_numpy(recorded[f"draw/mask_s{step}"]).bool()[None],
+    }
+
+
+def expect(actual, expected, **tolerance):
+    torch.testing.assert_close(actual, torch.as_tensor(expected), **(tolerance or TIGHT))
+
+
+def test_first_forward_gives_the_released_logits_and_mask(recorded, method):
+    outputs = method.outputs(views(recorded), draws=draws(recorded, 0))
+    for part in ("z", "s", "ns"):
+        expect(outputs[f"logits_{part}"], recorded[f"f64/logits_{part}"])
+    mask = outputs["mask"].flatten(0, 1).flatten(1, 2)  # (N·M, T'·V', D)
+    expect(mask.mean(2), recorded["f64/mask_Ms_mean_over_channels"])
+    expect(mask.mean((0, 1)), recorded["f64/mask_Ms_first_row_mean"])
+
+
+def test_three_steps_follow_the_released_run(recorded, method):
+    optimiser = torch.optim.SGD(
+        [p for p in method.parameters() if p.requires_grad], lr=0.1, momentum=0.9, weight_decay=1e-4
+    )
+    own = {official: name for name, official in method.official_names().items()}
+    parameters = dict(method.named_parameters())
+    trained = [own[n] for n in recorded["param_names_trainable_side"] if n in own]
+    assert len(trained) > 100
+    for step in range(3):
+        optimiser.zero_grad()
+        losses = method.loss(views(recorded), draws=draws(recorded, step))
+        for part in ("z", "s", "ns"):
+            assert losses[f"loss_{part}"].item() == pytest.approx(
+                recorded[f"f64/steps_loss_{part}"][step], rel=1e-8
+            )
+        assert losses["loss"].item() == pytest.approx(recorded["f64/steps_loss"][step], rel=1e-8)
+        losses["loss"].backward()
+        for name, norm in zip(
+            recorded["param_names_trainable_side"], recorded[f"f64/grad_norms_step{step}"], strict=True
+        ):
+            if name not in own:
+                assert norm == -1, f"{name} has a gradient in the released run but no place here"
+                continue
+            grad = parameters[own[name]].grad
+            # the bias before a batch norm has no true gradient: the recorded one is rounding
+            assert grad.norm().item() == pytest.approx(norm, rel=1e-8, abs=1e-12), name
+        optimiser.step()
+        method.after_step(Progress(epoch=1, iteration=step, iterations_per_epoch=10, epochs=3))
+        assert method.momentum_at(Progress(1, step, 10, 3)).item() == pytest.approx(
+            recorded["f64/steps_ema_m"][step], rel=1e-12
+        )
+        for side in ("q", "k"):
+            for name, norm in zip(
+                recorded["param_names_encoder"], recorded[f"f64/steps_norm_{side}"][step], strict=True
+            ):
+                if f"encoder_{side}.{name}" in own:
+                    value = parameters[own[f"encoder_{side}.{name}"]]
+                    assert value.norm().item() == pytest.approx(norm, rel=1e-8, abs=1e-12), name
+        for name, norm in zip(
+            recorded["param_names_predictors"], recorded["f64/steps_norm_predictors"][step], strict=True
+        ):
+            assert parameters[own[name]].norm().item() == pytest.approx(norm, rel=1e-8, abs=1e-12), name
+        if step == 0:
+            expect(method.queue[:, :4], recorded["f64/queue_z_cols0_3_after_step0"])
+            state = method.state_dict()
+            for key in (k for k in recorded if k.startswith("f64/bn_after_step0/")):
+                expect(state[own[key.removeprefix("f64/bn_after_step0/")]], recorded[key])
+            for name, count in zip(recorded["nbt_names"], recorded["nbt_after_step0"], strict=True):
+                if name in own:
+                    assert state[own[name]].item() == count, name
+        assert method.queue_ptr.item() == recorded["f64/steps_ptr"][step]
+
+
+@pytest.mark.parametrize(("lam", "key"), [(2.0, "f64/mask"), (4.0, "f64/mask_lambda4")])
+def test_attention_mask_alone(golden, lam, key):
+    recorded = golden("mixing/mhsam.npz")
+    module = AttentionMask(64, 8, lam).double()
+    module.load_state_dict({k[3:]: torch.from_numpy(v) for k, v in recorded.items() if k.startswith("sd/")})
+    expect(module(torch.from_numpy(recorded["x"]).double()), recorded[key])
+
+
+def test_momentum_schedule_is_the_released(golden, method):
+    recorded = golden("mixing/momentum.npz")
+    for iterations_per_epoch, epochs, iteration, expected in recorded["rows_B_E_iter_m"]:
+        epoch, inside = divmod(iteration, iterations_per_epoch)
+        where = [int(v) for v in (epoch, inside, iterations_per_epoch, epochs)]
+        assert method.momentum_at(Progress(*where)).item() == pytest.approx(expected, rel=1e-12)
+        on_device = Progress(*(torch.tensor(float(v), dtype=torch.float64) for v in where))
+        assert method.momentum_at(on_device).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_streams_are_taken_after_mixing(golden):
+    from skelbench.datasets.augment import mix
+    from skelbench.datasets.layout import LAYOUTS
+
+    recorded = golden("mixing/skelemix_aug.npz")
+    donor = torch.from_numpy(recorded["skeattn_0/randidx"]).long()
+    mask = torch.from_numpy(recorded["skeattn_0/mask"]).bool()
+    mixed = mix(torch.from_numpy(recorded["x_T64"]), donor, mask)
+    for stream in ("bone", "motion"):
+        np.testing.assert_array_equal(
+            to_stream(mixed, stream, LAYOUTS["ntu25"]), recorded[f"skeattn_0/x_mix_{stream}"]
+        )

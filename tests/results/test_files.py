@@ -1,0 +1,134 @@
+import csv
+import errno
+import os
+
+import numpy as np
+import pytest
+from skelbench.errors import SkelbenchError
+from skelbench.results.files import (
+    atomic_write,
+    read_scores,
+    write_confusion,
+    write_curve,
+    write_per_class,
+    write_scores,
+)
+
+
+def table(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_atomic_write_makes_the_folder_and_replaces_what_was_there(tmp_path):
+    path = tmp_path / "new" / "file.txt"
+    atomic_write(path, "first é")
+    atomic_write(path, b"second")
+    assert path.read_bytes() == b"second"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("call", ["replace", "fsync"])
+def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypatch, call):
+    path = tmp_path / "file.txt"
+    atomic_write(path, "old")
+
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, call, fail)
+    with pytest.raises(SkelbenchError, match=r"file\.txt cannot be written \(No space left on device\)"):
+        atomic_write(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_interrupt_while_writing_leaves_nothing(tmp_path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        atomic_write(tmp_path / "file.txt", "new")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_in_the_place_of_the_folder_is_one_clear_error(tmp_path):
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(SkelbenchError, match="cannot be written"):
+        atomic_write(tmp_path / "runs" / "file.txt", "new")
+
+
+def test_curve_keeps_every_column_and_leaves_gaps_empty(tmp_path):
+    name = write_curve(tmp_path, [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": None, "top1": 40.0}])
+    assert table(tmp_path / name) == [
+        {"epoch": "1", "loss": "0.5", "top1": ""},
+        {"epoch": "2", "loss": "", "top1": "40.0"},
+    ]
+
+
+def test_confusion_has_true_classes_in_rows(tmp_path):
+    name = write_confusion(tmp_path, [[3, 1], [0, 2]], ["wave, hand", "sit"])
+    rows = table(tmp_path / name)
+    assert rows[0] == {"true": "wave, hand", "wave, hand": "3", "sit": "1"}
+    assert rows[1] == {"true": "sit", "wave, hand": "0", "sit": "2"}
+
+
+def test_per_class_is_recall_and_empty_without_test_clips(tmp_path):
+    name = write_per_class(tmp_path, np.array([[3, 1, 0], [0, 0, 2], [0, 0, 0]]), ["a", "b", "c"])
+    assert [(row["class"], row["clips"], row["top1"]) for row in table(tmp_path / name)] == [
+        ("a", "4", "75.0"),
+        ("b", "2", "0.0"),
+        ("c", "0", ""),
+    ]
+
+
+@pytest.mark.parametrize("matrix", [[[1, 2, 3], [4, 5, 6]], [[0.5, 0.5], [0.0, 1.0]], [[1]]])
+def test_confusion_refuses_other_shapes_and_fractions(tmp_path, matrix):
+    for write in (write_confusion, write_per_class):
+        with pytest.raises(SkelbenchError, match="confusion matrix"):
+            write(tmp_path, matrix, ["a", "b"])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [(np.float16, np.float16), (np.float32, np.float32), (np.float64, np.float32)]
+)
+def test_scores_come_back_by_name(tmp_path, given, kept):
+    scores = np.arange(6, dtype=given).reshape(2, 3)
+    path = tmp_path / write_scores(tmp_path, ["clip é", "b"], [2, 0], scores)
+    names, labels, found = read_scores(path)
+    assert names.tolist() == ["clip é", "b"] and labels.tolist() == [2, 0]
+    assert found.dtype == kept and np.array_equal(found, scores)
+
+
+def test_scores_are_the_same_bytes_for_the_same_numbers(tmp_path):
+    for folder in ("a", "b"):
+        write_scores(tmp_path / folder, ["x", "y"], [0, 1], np.eye(2, dtype=np.float32))
+    assert (tmp_path / "a/scores.npz").read_bytes() == (tmp_path / "b/scores.npz").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("names", "labels", "scores"),
+    [(["a"], [0, 1], np.eye(2)), (["a", "b"], [0, 1], np.ones(2)), (["a", "a"], [0, 1], np.eye(2))],
+)
+def test_scores_that_do_not_fit_are_refused(tmp_path, names, labels, scores):
+    with pytest.raises(SkelbenchError, match="Scores for"):
+        write_scores(tmp_path, names, labels, scores)
+    assert not list(tmp_path.iterdir())
+
+
+def test_reading_scores_runs_no_code(tmp_path):
+    path = tmp_path / "scores.npz"
+    np.savez(path, names=np.array([{"a": 1}], dtype=object), labels=np.zeros(1, int), scores=np.zeros((1, 2)))
+    with pytest.raises(SkelbenchError, match="holds no scores"):
+        read_scores(path)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04 torn", b"text"])
+def test_damaged_scores_are_one_clear_error(tmp_path, content):
+    path = tmp_path / "scores.npz"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SkelbenchError, match="holds no scores"):
+        read_scores(path)

@@ -1,0 +1,320 @@
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+from skelbench.results.leaderboard import leaderboard
+from skelbench.results.record import Failure
+from skelbench.results.tables import MISSING, Column, Entry, Table, text_of, to_csv, to_markdown, to_rich
+
+
+def frame(tables):
+    return pd.read_csv(io.StringIO(to_csv(tables)))
+
+
+def cell(table, method, column, backbone="stgcn"):
+    """What a reader sees in one place of a table."""
+    index = [c.name for c in table.columns].index(column)
+    (row,) = [row for row in table.rows if row[0].value == method and row[1].value == backbone]
+    return text_of(row[index], table.columns[index].kind)
+
+
+def columns(table):
+    return [column.name for column in table.columns]
+
+
+def printed(table, width):
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    console.print(to_rich(table))
+    return console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue] - it is the StringIO above
+
+
+@pytest.fixture
+def grid(make_record):
+    """Three methods, three seeds, knn and linear, on a dataset without published numbers."""
+    return [
+        make_record(method=method, protocol=protocol, seed=seed, dataset="nwucla", top1=base + step * seed)
+        for method, base, step in (("untrained", 30, 1.5), ("skeletonclr", 52, 2), ("skeattnclr", 61, 0.7))
+        for protocol in ("knn", "linear")
+        for seed in range(3)
+    ]
+
+
+def test_mean_and_sample_deviation_over_seeds(make_record):
+    values = [50.0, 57.3, 61.1]
+    (table,) = leaderboard([make_record(seed=i, top1=v) for i, v in enumerate(values)])
+    assert cell(table, "skeattnclr", "linear") == f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}"
+    assert cell(table, "skeattnclr", "seeds") == "3"
+
+
+def test_one_seed_has_no_deviation(make_record):
+    (table,) = leaderboard([make_record(top1=57.25)])
+    assert cell(table, "skeattnclr", "linear") == "57.2"
+    assert "linear std" not in frame(table)
+
+
+def test_setup_of_every_row_is_shown(make_record):
+    (table,) = leaderboard([make_record(model={"width": 64, "epochs": 300})])
+    assert columns(table)[:7] == ["method", "backbone", "width", "parameters", "frames", "epochs", "seeds"]
+    assert [cell(table, "skeattnclr", c) for c in columns(table)[2:7]] == ["64", "836,123", "48", "300", "1"]
+
+
+def test_cells_of_a_row_that_disagree_on_the_setup_show_both(make_record):
+    (table,) = leaderboard(
+        [make_record(protocol="knn", model={"epochs": 5}), make_record(model={"epochs": 20})]
+    )
+    assert cell(table, "skeattnclr", "epochs") == "5/20"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"track": "published"},
+        {"track": "custom", "label": "demo"},
+        {"split": "xview"},
+        {"stream": "bone"},
+        {"dataset": "ntu120"},
+    ],
+)
+def test_what_is_not_comparable_never_shares_a_table(make_record, other):
+    tables = leaderboard([make_record(method="skeletonclr"), make_record(method="aimclr", **other)])
+    assert sorted(tuple(row[0].value for row in table.rows) for table in tables) == [
+        ("aimclr",),
+        ("skeletonclr",),
+    ]
+
+
+def test_custom_labels_are_apart_and_in_the_title(make_record):
+    labels = ("demo", "epochs=5")
+    tables = leaderboard([make_record(track="custom", label=label, seed=i) for i, label in enumerate(labels)])
+    assert [table.title for table in tables] == [f"ntu60 xsub, joint (custom: {label})" for label in labels]
+    assert all(cell(table, "skeattnclr", "seeds") == "1" for table in tables)
+
+
+def test_a_missing_cell_is_a_dash_and_empty_in_csv(make_record):
+    (table,) = leaderboard([make_record(method="aimclr"), make_record(method="hiclr", protocol="knn")])
+    assert cell(table, "aimclr", "knn") == cell(table, "hiclr", "linear") == MISSING == "–"
+    rows = frame(table).set_index("method")
+    assert np.isnan(rows.loc["aimclr", "knn"]) and rows.loc["hiclr", "knn"] == 50.0
+
+
+def test_rows_with_other_seed_counts_are_pointed_out(make_record, grid):
+    (even,) = leaderboard(grid)
+    assert not any("number of seeds" in note for note in even.footnotes)
+    (uneven,) = leaderboard(grid[:-1])
+    assert cell(uneven, "skeattnclr", "seeds") == "2/3"
+    (note,) = [note for note in uneven.footnotes if "number of seeds" in note]
+    assert "skeattnclr stgcn knn 3, linear 2" in note
+
+
+def test_the_floor_stands_first_and_the_rest_is_ranked(grid):
+    (table,) = leaderboard(grid)
+    assert [row[0].value for row in table.rows] == ["untrained (floor)", "skeattnclr", "skeletonclr"]
+    assert cell(table, "untrained (floor)", "linear") == "31.5 ± 1.5"
+    assert cell(table, "untrained (floor)", "linear Δ floor") == ""
+    assert cell(table, "skeattnclr", "linear Δ floor") == f"{61.7 - 31.5:+.1f}"
+    assert not any("floor" in note for note in table.footnotes)
+
+
+def test_the_floor_is_that_of_the_same_backbone(make_record, grid):
+    images = [make_record(method="skeletonclr", backbone="images", dataset="nwucla", top1=70.0)]
+    (table,) = leaderboard(grid + images)
+    assert cell(table, "skeletonclr", "linear Δ floor", "images") == MISSING
+    assert cell(table, "skeletonclr", "linear Δ floor", "stgcn") == f"{54 - 31.5:+.1f}"
+    assert any("here: images knn 0, images linear 0" in note for note in table.footnotes)
+
+
+def test_a_floor_of_fewer_than_three_seeds_is_pointed_out(grid):
+    (table,) = leaderboard([r for r in grid if r.cell.method != "untrained" or r.cell.seed == 0])
+    assert "A floor is the mean of at least 3 seeds; here: stgcn knn 1, stgcn linear 1." in table.footnotes
+
+
+def test_the_best_of_a_column_is_bold(grid):
+    (table,) = leaderboard(grid)
+    lines = to_markdown(table).splitlines()
+    assert [line.count("**") for line in lines if line.startswith("| ske")] == [4, 0]
+
+
+def test_paper_and_difference_only_in_track_published(make_record):
+    equal, published = (leaderboard([make_record(track=t, top1=78.0)])[0] for t in ("equal", "published"))
+    assert cell(published, "skeattnclr", "linear paper") == "80.3"
+    assert cell(published, "skeattnclr", "linear Δ paper") == "-2.3"
+    assert cell(equal, "skeattnclr", "linear paper") == "80.3" and "linear Δ paper" not in columns(equal)
+
+
+def test_two_sources_are_told_apart_and_the_difference_is_to_the_cited(make_record):
+    (table,) = leaderboard([make_record(method="skeletonclr", track="published", top1=70.0)])
+    assert cell(table, "skeletonclr", "linear paper") == "68.3 (re-run 72.0)"
+    assert cell(table, "skeletonclr", "linear Δ paper") == "+1.7"
+    (bigru,) = leaderboard([make_record(method="skeletonclr", split="xview", dataset="pkummd1")])
+    assert "linear paper" not in columns(bigru)
+
+
+def test_a_re_run_alone_is_named_as_one(make_record):
+    (table,) = leaderboard([make_record(method="skeletonclr", dataset="pkummd1")])
+    assert cell(table, "skeletonclr", "linear paper") == "80.3 (re-run)"
+    assert any("taken to be cross-subject" in note for note in table.footnotes)
+
+
+def test_no_paper_columns_without_published_numbers(grid):
+    (table,) = leaderboard(grid)
+    assert not any("paper" in text for text in [*columns(table), *table.footnotes])
+
+
+def test_papers_numbers_are_linked_to_their_line_with_their_warnings(make_record):
+    (table,) = leaderboard([make_record(dataset="ntu120", split="xset")])
+    rows = frame(table)
+    assert rows["linear paper source"].tolist() == ["skeattnclr_tables.csv:13"]
+    assert any(note.startswith("paper, lines 13, 98: WARNING Xset column") for note in table.footnotes)
+    assert any("hidden_channels=64" in note for note in table.footnotes)
+    assert not any("printed +" in note for note in table.footnotes)
+
+
+def test_a_mislabelled_number_is_only_a_footnote_where_there_is_another(make_record):
+    (table,) = leaderboard([make_record(method="skeletonclr", stream="3s")])
+    assert cell(table, "skeletonclr", "linear paper").startswith("75.0")
+    assert any("(77.8): LIKELY MISLABELLED" in note for note in table.footnotes)
+
+
+def test_best_stands_beside_last_with_its_rule(make_record):
+    (table,) = leaderboard([make_record(top1=57.2, best=58.0)])
+    assert cell(table, "skeattnclr", "linear") == "57.2"
+    assert cell(table, "skeattnclr", "linear best") == "58.0"
+    assert "best: held-out subjects." in table.footnotes
+
+
+def test_best_is_missing_unless_every_seed_has_it(make_record):
+    rows = [make_record(method="aimclr", best=60.0), make_record(best=58.0), make_record(seed=1)]
+    (table,) = leaderboard(rows)
+    assert (
+        cell(table, "skeattnclr", "linear best") == MISSING and cell(table, "aimclr", "linear best") == "60.0"
+    )
+    (without,) = leaderboard(rows[2:])
+    assert "linear best" not in columns(without)
+
+
+@pytest.mark.parametrize(
+    "old",
+    [
+        {"seed": 0},
+        {"seed": 1, "settings": {"lr": 0.2, "seed": 1}},
+        {"seed": 1, "versions": {"method": 0, "protocol": 1}},
+        {"seed": 1, "data": {"fingerprint": "bb"}},
+    ],
+)
+def test_a_mean_never_mixes_what_is_not_comparable(make_record, old):
+    new = make_record(top1=60.0, finished="2024-05-02T00:00:00.5+00:00")
+    (table,) = leaderboard([new, make_record(top1=10.0, finished="2024-05-01T23:59:59Z", **old)])
+    assert cell(table, "skeattnclr", "linear") == "60.0"
+    assert any(note.startswith("1 record(s) left out") for note in table.footnotes)
+
+
+def test_rows_on_different_data_are_pointed_out(make_record):
+    (table,) = leaderboard([make_record(), make_record(method="aimclr", data={"fingerprint": "bb"})])
+    assert any("different versions of the data (aa, bb)" in note for note in table.footnotes)
+
+
+def test_pretraining_alone_makes_no_table(make_record):
+    assert leaderboard([make_record(protocol="pretrain", top1=None)]) == []
+    assert leaderboard([]) == []
+
+
+def test_failures_are_footnotes_of_their_own_table(make_record):
+    record, other = make_record(), make_record(split="xview")
+    failure = Failure(cell=record.cell, identity="ab" * 8, reason="out of memory", finished=record.finished)
+    by_split = {table.facts["split"]: table.footnotes for table in leaderboard([record, other], [failure])}
+    told = "failed: skeattnclr stgcn ntu60 xsub joint linear seed 0 (equal): out of memory"
+    assert told in by_split["xsub"] and told not in by_split["xview"]
+
+
+def test_untrained_finetuned_is_supervised_and_no_floor(make_record):
+    (table,) = leaderboard([make_record(method=m, protocol="finetune") for m in ("untrained", "skeattnclr")])
+    assert "finetune Δ floor" not in columns(table)
+    assert "finetune of untrained is supervised training from scratch and no floor." in table.footnotes
+    assert cell(table, "untrained (floor)", "finetune paper") == "85.2"
+
+
+def test_protocols_stand_in_a_fixed_order(make_record):
+    (table,) = leaderboard(
+        [make_record(protocol=p, dataset="own") for p in ("zeta", "semi1", "linear", "knn")]
+    )
+    assert columns(table)[7:] == ["knn", "linear", "semi1", "zeta"]
+
+
+def test_the_order_of_records_does_not_matter(make_record, grid):
+    more = [*grid, *(make_record(method=m, seed=s) for m in ("aimclr", "hiclr") for s in range(2))]
+    assert leaderboard(more) == leaderboard(more[::-1])
+
+
+def test_csv_holds_the_printed_numbers_and_where_each_row_belongs(make_record, grid):
+    tables = leaderboard([*grid, make_record(track="custom", label="demo, small", top1=44.44)])
+    rows = frame(tables).set_index(["track", "method"])
+    assert rows.loc[("equal", "skeattnclr"), "linear"] == 61.7
+    assert rows.loc[("equal", "skeattnclr"), "linear std"] == 0.7
+    assert rows.loc[("equal", "skeattnclr"), "parameters"] == 836123
+    assert rows.loc[("custom", "skeattnclr"), "label"] == "demo, small"
+    assert rows.loc[("custom", "skeattnclr"), "linear"] == 44.4
+
+
+def test_markdown_reads_back_as_the_same_table(grid):
+    (table,) = leaderboard(grid)
+    text = to_markdown(table)
+    assert text.startswith(
+        "### nwucla xview" if table.facts["split"] == "xview" else "### nwucla xsub, joint (equal)\n"
+    )
+    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    assert lines[0] == columns(table)
+    for line, row in zip(lines[2:], table.rows, strict=True):
+        shown = [text_of(entry, c.kind) for entry, c in zip(row, table.columns, strict=True)]
+        assert [part.strip("*").strip() for part in line] == shown
+    assert text.splitlines()[-1] == f"- {table.footnotes[-1]}"
+
+
+def test_markdown_escapes_what_would_break_a_row():
+    table = Table("a [b]", (Column("name"),), ((Entry("x|y\n*z*"),),))
+    assert to_markdown(table).splitlines() == ["### a \\[b]", "", "| name |", "| --- |", "| x\\|y \\*z\\* |"]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 300])
+def test_no_number_is_cut_in_a_terminal(make_record, width):
+    records = [
+        make_record(method=m, protocol=p, seed=s, track="published", top1=50 + s, best=60.0 + s)
+        for m in ("untrained", "skeletonclr", "skeattnclr")
+        for p in ("knn", "linear")
+        for s in range(3)
+    ]
+    (table,) = leaderboard(records)
+    text = printed(table, width)
+    assert max(map(len, text.splitlines())) <= width
+    for row in table.rows:
+        for entry, column in zip(row, table.columns, strict=True):
+            assert text_of(entry, column.kind) in text
+    assert "…" not in text
+
+
+def test_a_wide_terminal_shows_a_row_in_one_line(grid):
+    (table,) = leaderboard(grid)
+    (line,) = [line for line in printed(table, 200).splitlines() if line.startswith("skeattnclr")]
+    assert line.split("  ")[0] == "skeattnclr" and "61.7 ± 0.7" in line
+
+
+def test_labels_are_text_and_no_markup(make_record):
+    (table,) = leaderboard([make_record(track="custom", label="[bold]x[/bold]")])
+    assert "(custom: [bold]x[/bold])" in printed(table, 100)
+
+
+@pytest.mark.parametrize(
+    ("entry", "kind", "shown"),
+    [
+        (Entry(), "percent", "–"),
+        (Entry(""), "difference", ""),
+        (Entry(57.16, 0.44), "percent", "57.2 ± 0.4"),
+        (Entry(-0.04), "difference", "+0.0"),
+        (Entry(-3.26), "difference", "-3.3"),
+        (Entry(1234567), "count", "1,234,567"),
+        (Entry(68.3, remark="(re-run 72.0)"), "percent", "68.3 (re-run 72.0)"),
+    ],
+)
+def test_how_an_entry_is_shown(entry, kind, shown):
+    assert text_of(entry, kind) == shown
