@@ -1,0 +1,1 @@
+"""What runs: tracks, cells, the trainer, the protocols, the grid and the command line."""

@@ -1,14 +1,13 @@
 """The embedded default data set: human motion generated from joint-angle curves, nothing to download.
 
-Twenty subjects perform the actions of `synthetic_actions` before three cameras. Forward kinematics on the NTU
-skeleton turns joint angles into joints, a camera looks at them from its side, and a sensor loses and blurs them.
-Axes are the Kinect's: y up, z away from the camera, x to the right of a person who faces it; metres, 30 Hz.
+Twenty subjects (`synthetic_body`) perform sixteen actions (`synthetic_actions`), each in their tempo and style,
+before three cameras that stand at different sides, blur the joints and lose sight of limbs. Axes are the
+Kinect's: y up, z away from the camera, x to the right of a person who faces it; metres, 30 Hz.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,36 +15,30 @@ import numpy as np
 from .layout import get_layout
 from .readers import READERS, prepare
 from .store import Clip, Recording, SplitRule, Store, list_stores, open_store
-from .synthetic_actions import ACTIONS, CHANNELS, Action, Take, ease
+from .synthetic_actions import ACTIONS, CHANNELS, Action, Pose, Take, ease
+from .synthetic_body import HABIT, SUBJECTS, People, draw_people, joints, mirror, per_channel
 
 VERSION = 1
 FPS = 30.0
-SUBJECTS, CAMERAS, PERSONS = 20, 3, 2
+CAMERAS, PERSONS = 3, 2
 LENGTHS = (40, 120)  # frames, both included
 
-VIEWS = np.array([0.0, -45.0, 45.0])  # where the camera stands, degrees about the vertical
-NOISE = np.array([0.007, 0.009, 0.011])  # metres, of a joint in plain sight
-LOSSES = np.array([0.8, 1.5, 2.0])  # how often a camera loses a limb in a clip, on average
-
-# Where a joint lies from its parent in a standing person, in heights: across (doubled by side), up, forward.
-_TRUNK = {1: (0, 0.17, 0), 20: (0, 0.13, 0), 2: (0, 0.04, 0), 3: (0, 0.085, 0.015)}
-_ARM = (
-    (0.098, -0.015, 0),
-    (0, -0.155, 0),
-    (0, -0.14, 0),
-    (0, -0.045, 0),
-    (0, -0.045, 0),
-    (-0.02, -0.015, 0.02),
-)
-_LEG = ((0.046, -0.02, 0), (0, -0.235, 0), (0, -0.225, 0), (0, -0.03, 0.065))
-_SIDES = {  # sign of x; shoulder elbow wrist hand tip thumb; hip knee ankle foot
-    "r": (1, (8, 9, 10, 11, 23, 24), (16, 17, 18, 19)),
-    "l": (-1, (4, 5, 6, 7, 21, 22), (12, 13, 14, 15)),
+import os
+k=lambda n,d: float(os.environ.get(n,d))
+VIEWS = np.array([0.0, -45.0, 45.0])  # the camera's side, degrees about the vertical
+NOISE = k('NOISE',.02)*np.array([1,1.2,1.4])  # metres, of a joint in plain sight
+ASIDE = {
+    "trunk": 5.0,
+    "head": 12.0,
+    "twist": 8.0,
+    "flex": 22.0,
+    "abd": 10.0,
+    "ext": 18.0,
+    "elbow": 28.0,
+    "hip": 6.0,
+    "knee": 7.0,
 }
-# How people stand, and how far that differs between subjects and between clips of one: degrees.
-_STANCE = {"abd": 8.0, "elbow": 14.0, "spread": 3.0, "hip": 3.0, "knee": 5.0}
-_SPREAD = {"trunk": 3.0, "head": 6.0, "lean": 2.0, "twist": 3.0, "flex": 7.0, "abd": 5.0, "ext": 12.0, "elbow": 9.0,
-           "hip": 2.0, "spread": 2.0, "knee": 2.0}  # fmt: skip
+LOSSES = k('LOSS',1.) * np.array([1.0, 1.8, 2.2])  # how often a camera loses sight of a limb in a clip, on average
 
 
 @READERS.register("synthetic")
@@ -58,8 +51,7 @@ def ensure_synthetic() -> Store:
     """Open the store `synthetic` of the data folder; generate it first if it is missing or of an older version."""
     if "synthetic" in list_stores():
         store = open_store("synthetic")
-        current = store.manifest["reader"] != "synthetic" or store.manifest["reader_version"] == VERSION
-        if current:
+        if store.manifest["reader"] != "synthetic" or store.manifest["reader_version"] == VERSION:
             return store
     return prepare("synthetic", Path())
 
@@ -68,18 +60,14 @@ def generate(clips: int = 2000, seed: int = 0) -> Recording:
     """Return `clips` generated clips, balanced over class, subject and camera; the same for the same seed.
 
     Keypoints are (T, 2, 25, 3) in metres with 40 to 120 frames; person 1 is zero but in the two-person actions.
-    The clips come class by class and can be iterated once. The second person of a pair is always of the same
-    side of xsub as the first.
+    The clips come class by class and can be iterated once. A partner is of the same side of xsub as the subject.
     """
+    odd = tuple(range(1, SUBJECTS + 1, 2))
     return Recording(
         layout=get_layout("ntu25"),
         class_names=tuple(ACTIONS),
         splits={
-            "xsub": SplitRule(
-                "subject",
-                tuple(range(1, SUBJECTS + 1, 2)),
-                text="subjects with odd numbers train, the others test",
-            ),
+            "xsub": SplitRule("subject", odd, text="subjects with odd numbers train, the others test"),
             "xview": SplitRule("camera", (1, 2), text="cameras 1 and 2 train, camera 3 tests"),
         },
         clips=_clips(clips, seed),
@@ -91,84 +79,136 @@ def generate(clips: int = 2000, seed: int = 0) -> Recording:
 
 
 def _clips(clips: int, seed: int) -> Iterator[Clip]:
-    people = _people(np.random.default_rng([seed, len(ACTIONS)]))
-    turn = np.arange(clips) // len(ACTIONS)  # how often a clip's class came before it
+    people = draw_people(np.random.default_rng([seed, len(ACTIONS)]))
+    turn = np.arange(clips) // len(ACTIONS)  # how many clips of its class come before a clip
     subject = turn % SUBJECTS
     camera = (subject + turn // SUBJECTS) % CAMERAS
+    take = turn // (SUBJECTS * CAMERAS) + 1
     for label, (name, action) in enumerate(ACTIONS.items()):
         mine = np.flatnonzero(np.arange(clips) % len(ACTIONS) == label)
-        if len(mine) == 0:
-            continue
         rng = np.random.default_rng([seed, label])
-        scenes = _perform(action, people, subject[mine], camera[mine], rng)
-        for clip, keypoints in zip(mine.tolist(), scenes, strict=True):
-            who, seen, again = (
-                int(subject[clip]) + 1,
-                int(camera[clip]) + 1,
-                int(turn[clip]) // (SUBJECTS * CAMERAS),
-            )
+        performed = _perform(action, people, subject[mine], camera[mine], rng) if len(mine) else []
+        for clip, keypoints in zip(mine, performed, strict=True):
             yield Clip(
-                name=f"{name.replace(' ', '-')}_s{who:02d}_c{seen}_r{again + 1}",
+                name=f"{name.replace(' ', '-')}_s{subject[clip] + 1:02d}_c{camera[clip] + 1}_r{take[clip]}",
                 keypoints=keypoints,
                 label=label,
-                subject=who,
-                camera=seen,
-                repetition=again + 1,
+                subject=int(subject[clip]) + 1,
+                camera=int(camera[clip]) + 1,
+                repetition=int(take[clip]),
             )
-
-
-@dataclass(frozen=True)
-class _People:
-    """The subjects (S): build, temperament and habits."""
-
-    bones: np.ndarray  # (S, V, 3) metres from the parent: right, up, back
-    tempo: np.ndarray  # (S,)
-    left_handed: np.ndarray  # (S,)
-    gain: np.ndarray  # (S, channels) how far they go
-    stance: np.ndarray  # (S, channels) how they stand
-
-
-def _people(rng: np.random.Generator) -> _People:
-    height = rng.normal(1.72, 0.09, SUBJECTS).clip(1.52, 1.95)
-    legs, arms, width = rng.normal(1, [[0.03], [0.03], [0.06]], (3, SUBJECTS))
-    bones = np.zeros((SUBJECTS, 25, 3))
-    for joint, bone in _TRUNK.items():
-        bones[:, joint] = bone
-    for sign, arm, leg in _SIDES.values():
-        for joint, (x, y, z) in zip((*arm, *leg), (*_ARM, *_LEG), strict=True):
-            long = arms if joint in arm[1:] else legs if joint in leg[1:] else 1 + 0 * legs
-            bones[:, joint] = np.stack([sign * x * width, y * long, z * long], axis=1)
-    bones *= height[:, None, None] * np.array([1, 1, -1])
-    return _People(
-        bones=bones,
-        tempo=rng.normal(1, 0.15, SUBJECTS).clip(0.7, 1.4) / np.sqrt(height / 1.72),
-        left_handed=rng.permutation(SUBJECTS) < SUBJECTS // 5,
-        gain=rng.normal(1, 0.1, (SUBJECTS, 1)) * rng.normal(1, 0.1, (SUBJECTS, len(CHANNELS))),
-        stance=_channels(_STANCE) + _channels(_SPREAD) * rng.standard_normal((SUBJECTS, len(CHANNELS))),
-    )
-
-
-def _channels(values: dict[str, float]) -> np.ndarray:
-    """One value a channel, given by its name without the side."""
-    return np.array([values.get(channel.split("_")[-1], 0.0) for channel in CHANNELS])
 
 
 def _perform(
-    action: Action, people: _People, subject: np.ndarray, camera: np.ndarray, rng: np.random.Generator
+    action: Action, people: People, subject: np.ndarray, camera: np.ndarray, rng: np.random.Generator
 ) -> list[np.ndarray]:
-    """Every clip (T, M, V, 3) of one action, computed over all their frames (F) at once."""
+    """All clips of one action, each (T, M, V, 3), computed over all their frames (F) at once."""
     length = rng.integers(LENGTHS[0], LENGTHS[1] + 1, len(subject))
-    clip = np.repeat(np.arange(len(subject)), length)
-    ends = np.cumsum(length)
-    seconds = (np.arange(len(clip)) - (ends - length)[clip]) / FPS
-    mirrored = people.left_handed[subject] ^ (rng.random(len(subject)) < 0.15)
-    # another subject of the same side of xsub
+    clip = np.repeat(np.arange(len(subject)), length)  # (F,) the clip of a frame
+    seconds = (np.arange(len(clip)) - (np.cumsum(length) - length)[clip]) / FPS
     partner = (subject + 2 * rng.integers(1, SUBJECTS // 2, len(subject))) % SUBJECTS
-    take = _clock(action, people.tempo[subject], length / FPS, seconds, clip, rng)
-    bodies = []
+    left = people.left_handed[subject] ^ (rng.random(len(subject)) < 0.15)
+    clock = _clock(action, people.tempo[subject], length / FPS, seconds, clip, rng)
+    scene = np.zeros((len(clip), PERSONS, 25, 3))
     for person, who in enumerate((subject, partner)[: action.persons]):
-        pose = action.curves(Take(take.progress, take.cycle, take.held, partner=person == 1))
-        angles = _stylise(pose, people, who, seconds, clip, rng)
-        joints = _joints(angles, people.bones[who])
-        bodies.append(joints)
-    return bodies
+        pose = action.curves(Take(*clock, partner=person == 1))
+        body = joints(_stylise(pose, people, who, seconds, clip, rng), people.bones[who][clip])
+        scene[:, person] = np.where(left[clip][:, None, None], mirror(body), body)
+    _film(scene[:, : action.persons], camera, clip, seconds, rng)
+    _lose(scene[:, : action.persons], camera, length, rng)
+    return np.split(scene.astype(np.float32), np.cumsum(length)[:-1])
+
+
+def _clock(
+    action: Action, tempo: np.ndarray, duration: np.ndarray, seconds: np.ndarray, clip: np.ndarray,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    """Progress, cycle and held of every frame: begun at any moment, at each clip's own speed."""
+    size = len(duration)
+    speed = tempo * rng.uniform(0.8, 1.25, size)
+    takes = np.minimum(action.seconds / speed, 1.1 * duration)
+    begin = (duration - takes) * rng.random(size) + takes * k('SHIFT',1.) * rng.uniform(-0.3, 0.3, size)
+    progress = (seconds - begin[clip]) / takes[clip]
+    cycle = 2 * np.pi * ((action.hertz * speed)[clip] * seconds + rng.random(size)[clip])
+    on, off = rng.uniform(-0.6, 0.6, size), duration + rng.uniform(-0.6, 0.6, size)
+    held = ease((seconds - on[clip]) / 0.5) * ease((off[clip] - seconds) / 0.5)
+    return progress, cycle, held
+
+
+def _stylise(
+    pose: Pose,
+    people: People,
+    who: np.ndarray,
+    seconds: np.ndarray,
+    clip: np.ndarray,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """The action as a subject does it this time (F, channels): how far, from what stance, with what fidgeting."""
+    size, habit = (len(who), len(CHANNELS)), per_channel(HABIT)
+    gain = people.gain[who] * rng.normal(1, k('GAIN',.22), (len(who), 1)).clip(0.45, 1.6) * rng.normal(1, 0.08, size)
+    stance = people.stance[who] + k('STANCE',.5) * habit * rng.standard_normal(size)
+    rate, phase = rng.uniform(0.15, 0.6, size), rng.random(size)
+    sway = k('SWAY',.4) * habit * np.abs(rng.standard_normal(size))
+    fidget = sway[clip] * np.sin(2 * np.pi * (rate[clip] * seconds[:, None] + phase[clip]))
+    at, last = rng.uniform(0, 3, size), rng.uniform(0.4, 1.2, size)
+    aside = k('AS',1.) * per_channel(ASIDE) * rng.standard_normal(size)
+    fidget += aside[clip] * ease(1 - np.abs(seconds[:, None] - at[clip]) / last[clip])
+    curves = np.zeros((len(clip), len(CHANNELS)))
+    for channel, curve in pose.items():
+        curves[:, CHANNELS.index(channel)] = curve
+    return curves * gain[clip] + stance[clip] + fidget
+
+
+def _film(
+    scene: np.ndarray, camera: np.ndarray, clip: np.ndarray, seconds: np.ndarray, rng: np.random.Generator
+) -> None:
+    """Put the scene (F, M, V, 3) before its camera, in place: 2 to 4 m away, a pair face to face and side on."""
+    size, pair = len(camera), scene.shape[1] == 2
+    heading = VIEWS[camera] + rng.normal(0, 12, size)
+    if pair:
+        scene[:, 1] = scene[:, 1] * np.array([-1, 1, -1])  # turned about
+        scene[..., 2] += 0.5 * rng.uniform(0.9, 1.1, size)[clip][:, None, None] * np.array([1, -1])[:, None]
+        heading += 90 * rng.choice([-1, 1], size)
+    heading = np.deg2rad(heading[clip] + rng.normal(0, 5, size)[clip] * seconds)
+    scene[:] = _about(scene, heading, 1)
+    stand = np.stack(
+        [rng.uniform(-0.4, 0.4, size), -rng.uniform(0.9, 1.2, size), rng.uniform(2.4, 3.6, size)], axis=1
+    )
+    scene += stand[clip][:, None, None]
+    tilt = np.deg2rad(rng.normal(0, k('TILT',4), size))
+    scene[:] = _about(scene, tilt[clip], 0)
+
+
+def _about(points: np.ndarray, angle: np.ndarray, axis: int) -> np.ndarray:
+    """Turn points (F, M, V, 3) about a coordinate axis by an angle a frame, radians."""
+    second, third = (axis + 1) % 3, (axis + 2) % 3
+    cos, sin = np.cos(angle)[:, None, None], np.sin(angle)[:, None, None]
+    turned = points.copy()
+    turned[..., second] = cos * points[..., second] - sin * points[..., third]
+    turned[..., third] = sin * points[..., second] + cos * points[..., third]
+    return turned
+
+
+def _lose(scene: np.ndarray, camera: np.ndarray, length: np.ndarray, rng: np.random.Generator) -> None:
+    """What the sensor does to the scene (F, M, V, 3), in place.
+
+    Joints behind the body are blurred more; now and then a limb freezes, or is taken to be somewhere else.
+    """
+    clip = np.repeat(np.arange(len(length)), length)
+    limbs = [list(joints) for part, joints in get_layout("ntu25").parts.items() if part != "trunk"]
+    behind = (scene[..., 2] - scene[:, :, :1, 2]).clip(0, 0.4) / 0.2
+    blur = NOISE[camera][clip][:, None, None] * (1 + behind)
+    start = np.cumsum(length) - length
+    for i, losses in enumerate(rng.poisson(LOSSES[camera])):
+        for _ in range(losses):
+            limb = limbs[rng.integers(len(limbs))]
+            first = start[i] + rng.integers(length[i])
+            last = min(first + rng.integers(5, 25), start[i] + length[i])
+            body = scene[first:last, rng.integers(scene.shape[1])]
+            if rng.random() < 0.5:
+                body[:, limb] = body[:1, limb]
+            else:
+                body[:, limb] += (
+                    rng.normal(0, 0.08, 3) * np.sin(np.linspace(0, np.pi, last - first))[:, None, None]
+                )
+    scene += rng.standard_normal(scene.shape) * blur[..., None] * np.array([1, 1, 1.5])

@@ -104,6 +104,8 @@ class Method(nn.Module):
     trainable: ClassVar[bool] = True
     uses_labels: ClassVar[bool] = False
     view_names: ClassVar[tuple[str, ...]] = ("query", "key")
+    # what only training needs, as patterns of own state-dict names
+    training_only: ClassVar[tuple[str, ...]] = ("encoder_k.*", "queue*")
     # state-dict names of the released code that this method does not hold, as patterns
     official_ignored: ClassVar[tuple[str, ...]] = ()
 
@@ -176,6 +178,24 @@ class Method(nn.Module):
     def embedding(self, x: Tensor) -> Tensor:
         """L2-normalised query-side output (N, d), predictor included."""
         raise NotImplementedError
+
+    def evaluation_state(self) -> dict[str, Tensor]:
+        """The part of the state dict that evaluation needs."""
+        return {
+            name: value
+            for name, value in self.state_dict().items()
+            if not any(fnmatch(name, pattern) for pattern in self.training_only)
+        }
+
+    def load_evaluation_state(self, state: Mapping[str, Tensor]) -> None:
+        """Load what `evaluation_state` gave. Raises `SkelbenchError` if a key is missing or left over."""
+        own = self.evaluation_state()
+        if set(own) != set(state) or any(own[name].shape != state[name].shape for name in own):
+            wrong = sorted(set(own) ^ set(state)) or [n for n in own if own[n].shape != state[n].shape]
+            raise SkelbenchError(
+                f"The kept encoder does not fit this method: {', '.join(wrong[:5])}; train it again."
+            )
+        self.load_state_dict(dict(state), strict=False)
 
     def official_names(self) -> dict[str, str]:
         """Map every own state-dict name to the released code's."""

@@ -5,6 +5,7 @@ import io
 import os
 import secrets
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import SkelbenchError
+
+_TORN = (zipfile.BadZipFile, zlib.error)
 
 
 def atomic_write(path: Path, content: bytes | str) -> None:
@@ -110,8 +113,10 @@ def read_scores(path: Path) -> tuple[NDArray[np.str_], NDArray[np.int64], NDArra
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return arrays["names"], arrays["labels"], arrays["scores"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise SkelbenchError(f"{path} holds no scores ({error}): evaluate that cell again.") from error
+    except FileNotFoundError as error:
+        raise SkelbenchError(f"{path} is not there: evaluate that cell with its scores kept.") from error
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, *_TORN) as error:
+        raise SkelbenchError(f"{path} is damaged or holds no scores: evaluate that cell again.") from error
 
 
 def _confusion(folder: Path, matrix: ArrayLike, class_names: Sequence[str]) -> NDArray[np.integer]:

@@ -93,12 +93,12 @@ def find(
 ) -> tuple[Published, ...]:
     """Return the numbers printed for one cell, by our names, the most trustworthy first; () if none.
 
-    First those by or cited from the method's authors, then re-runs; in either, likely mislabelled ones
-    last. The same number printed in several tables comes several times.
+    First those by or cited from the method's authors, then re-runs, then those that are likely another
+    method's. The same number printed in several tables comes several times.
     """
     cell = (method, dataset, split, stream, protocol, backbone)
     found = [n for n in published_numbers() if _cell(n) == cell and (ablations or not n.ablation)]
-    return tuple(sorted(found, key=lambda n: (n.source == RERUN, n.doubtful, n.row)))
+    return tuple(sorted(found, key=lambda n: (n.doubtful, n.source == RERUN, n.row)))
 
 
 def _cell(number: Published) -> tuple[str, ...]:

@@ -2,6 +2,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from skelbench.results.record import Best, Cell, Record, Score
 
 PLACE = {"method": "skeattnclr", "backbone": "stgcn", "dataset": "ntu60", "split": "xsub", "stream": "joint"}

@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import pytest
+
 from skelbench.errors import SkelbenchError
 from skelbench.results.files import (
     atomic_write,
@@ -125,10 +126,17 @@ def test_reading_scores_runs_no_code(tmp_path):
         read_scores(path)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04 torn", b"text"])
-def test_damaged_scores_are_one_clear_error(tmp_path, content):
-    path = tmp_path / "scores.npz"
-    if content is not None:
+def test_damaged_scores_are_one_clear_error(tmp_path):
+    path = tmp_path / write_scores(
+        tmp_path, ["a", "b"], [0, 1], np.random.default_rng(0).normal(size=(2, 50))
+    )
+    whole = path.read_bytes()
+    torn = bytearray(whole)
+    torn[len(whole) // 2] ^= 255
+    for content in (b"", b"PK\x03\x04 torn", b"text", whole[:-40], bytes(torn)):
         path.write_bytes(content)
-    with pytest.raises(SkelbenchError, match="holds no scores"):
+        with pytest.raises(SkelbenchError, match="damaged or holds no scores"):
+            read_scores(path)
+    path.unlink()
+    with pytest.raises(SkelbenchError, match="is not there"):
         read_scores(path)

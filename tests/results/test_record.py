@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+
 from skelbench.errors import SkelbenchError
 from skelbench.results.record import Cell, Failure, Record, Score
 
@@ -106,8 +107,8 @@ def test_slug_is_a_safe_folder_name(tmp_path, label):
 
 
 def test_a_cell_reads_as_a_sentence_names_it():
-    cell = Cell(**CELL | {"track": "custom", "label": "demo"})
-    assert str(cell) == "skeattnclr stgcn ntu60 xsub joint linear seed 0 (custom: demo)"
+    custom: dict[str, Any] = {"track": "custom", "label": "demo"}
+    assert str(Cell(**CELL | custom)) == "skeattnclr stgcn ntu60 xsub joint linear seed 0 (custom: demo)"
 
 
 def test_a_failure_keeps_the_end_of_its_traceback():
@@ -121,3 +122,9 @@ def test_a_failure_keeps_the_end_of_its_traceback():
     )
     assert failure.traceback.splitlines() == lines[-20:]
     assert json.loads(failure.to_json())["reason"] == "out of memory"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), object(), {1, 2}])
+def test_a_record_holds_only_what_json_can_say(make_record, value):
+    with pytest.raises((ValidationError, ValueError)):
+        make_record(settings={"lr": value}).to_json()

@@ -1,6 +1,7 @@
 import os
 
 import pytest
+
 from skelbench.errors import SkelbenchError
 from skelbench.results.files import write_curve
 from skelbench.results.record import Failure

@@ -1,0 +1,5 @@
+"""`python -m skelbench`."""
+
+from .benchmark.cli import main
+
+main()

@@ -1,0 +1,94 @@
+"""Cells and their identities: what makes two results the same result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from ..methods.base import METHODS
+from ..methods.recipe import Recipe
+from ..results.record import Cell
+from .protocols import PROTOCOLS
+from .tracks import Resolved, evaluation_settings, pretrain_settings
+
+PRETRAIN = "pretrain"
+PRETRAIN_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """One pre-training and the evaluations that build on it.
+
+    Attributes:
+        cell: the pre-training's own cell.
+        identity: hash of everything that decides its weights.
+        recipe: the settings.
+        evaluations: (cell, identity) of each protocol.
+        exact: whether the settings were released for this data set (track published).
+    """
+
+    cell: Cell
+    identity: str
+    recipe: Recipe
+    evaluations: tuple[tuple[Cell, str], ...]
+    precision: str
+    exact: bool
+
+
+def plan(
+    resolved: Resolved,
+    *,
+    method: str,
+    backbone: str,
+    dataset: str,
+    split: str,
+    stream: str,
+    seed: int,
+    protocols: tuple[str, ...],
+    fingerprint: str,
+    precision: str,
+) -> Pretraining:
+    """Give a pre-training and its evaluations their cells and identities.
+
+    The identity covers the resolved settings, the versions of method and protocol, the data's fingerprint, the
+    pre-training built on and the precision; not the device, the number of threads or other speed flags.
+    """
+    place = {
+        "method": method,
+        "backbone": backbone,
+        "dataset": dataset,
+        "split": split,
+        "stream": stream,
+        "seed": seed,
+    }
+
+    def cell(protocol: str) -> Cell:
+        track, label = resolved.track_of(protocol)
+        return Cell.model_validate({**place, "track": track, "label": label, "protocol": protocol})
+
+    trained = cell(PRETRAIN)
+    facts: dict[str, Any] = {
+        "cell": trained.model_dump(),
+        "settings": pretrain_settings(resolved.recipe),
+        "versions": [PRETRAIN_VERSION, METHODS[method].version],
+        "data": fingerprint,
+        "precision": precision,
+    }
+    identity = _hash(facts)
+    evaluations = []
+    for protocol in protocols:
+        evaluated = cell(protocol)
+        facts = {
+            "cell": evaluated.model_dump(),
+            "settings": evaluation_settings(resolved.recipe, protocol),
+            "versions": [PROTOCOLS[protocol].version],
+            "pretrain": identity,
+        }
+        evaluations.append((evaluated, _hash(facts)))
+    return Pretraining(trained, identity, resolved.recipe, tuple(evaluations), precision, resolved.exact)
+
+
+def _hash(facts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]

@@ -1,0 +1,409 @@
+"""The command line. Heavy modules load inside the commands that need them; `--help` and `table` never load torch."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from .. import __version__
+from ..errors import SkelbenchError
+
+
+class Commands(click.Group):
+    """Prints a user's mistake as one sentence and exits with 2; an unknown command gets a "did you mean"."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except SkelbenchError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(2)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command."""
+        from ..registry import did_you_mean
+
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            raise SkelbenchError(f"There is no command '{args[0]}'{did_you_mean(args[0], self.commands)}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="skelbench")
+@click.option("-v", "--verbose", is_flag=True, help="Also print a line for every epoch.")
+@click.option("-q", "--quiet", is_flag=True, help="Print results only.")
+@click.option(
+    "--plugin",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Python file that registers methods, backbones, readers or protocols.",
+)
+@click.pass_context
+def main(ctx: click.Context, verbose: bool, quiet: bool, plugin: tuple[Path, ...]) -> None:
+    """Contrastive methods for skeleton action recognition, compared in one honest table."""
+    ctx.obj = {"verbose": verbose, "quiet": quiet, "plugins": plugin}
+
+
+def _plugins(ctx: click.Context) -> None:
+    from ..registry import load_plugin
+
+    for path in ctx.obj["plugins"]:
+        load_plugin(path)
+
+
+def _watcher(ctx: click.Context) -> Any:
+    from .progress import Silent, Talkative
+
+    if ctx.obj["quiet"]:
+        return Silent()
+    return Talkative(Console(stderr=True), verbose=ctx.obj["verbose"])
+
+
+def _print(text: str) -> None:
+    click.echo(text)
+
+
+LISTS = ("methods", "backbones", "datasets", "readers", "layouts", "protocols", "tracks", "presets", "cells")
+
+
+@main.command("ls")
+@click.argument("what", type=click.Choice(LISTS), required=False)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Folder of runs, for `ls cells`.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def list_(ctx: click.Context, what: str | None, out: Path, as_json: bool) -> None:
+    """List what there is: methods, backbones, datasets, ... (default: all but cells)."""
+    from .listing import listing
+
+    _plugins(ctx)
+    chosen = [what] if what else [name for name in LISTS if name != "cells"]
+    lists = {name: listing(name, out) for name in chosen}
+    if as_json:
+        _print(json.dumps(lists, indent=1))
+        return
+    for name, rows in lists.items():
+        if len(lists) > 1:
+            _print(f"{name}:")
+        width = max((len(row["name"]) for row in rows), default=0)
+        for row in rows:
+            _print(f"  {row['name']:<{width}}  {row['about']}".rstrip())
+        if not rows:
+            _print("  none")
+
+
+@main.command()
+@click.argument("source")
+@click.option(
+    "--from", "path", type=click.Path(path_type=Path), help="Raw folder, zip as downloaded, or file."
+)
+@click.option("--name", help="What the data set is called from now on (default: the source's name).")
+@click.option("--exclude", type=click.Path(path_type=Path), help="JSON list of clip names to leave out.")
+@click.pass_context
+def prepare(
+    ctx: click.Context, source: str, path: Path | None, name: str | None, exclude: Path | None
+) -> None:
+    """Turn raw files of SOURCE (a reader: arrays, uiprmd, synthetic) into a store."""
+    from ..datasets import READERS
+    from ..datasets import prepare as prepare_store
+
+    _plugins(ctx)
+    READERS[source]
+    if path is None and source != "synthetic":
+        raise SkelbenchError(f"`prepare {source}` needs --from PATH: the raw folder, zip or file.")
+    store = prepare_store(source, path or Path(), name, exclude=exclude, progress=_counter(ctx))
+    manifest = store.manifest
+    _print(
+        f"{store.name}: {manifest['clips']:,} clips, {manifest['frames']:,} frames, {len(store.class_names)} classes, "
+        f"{store.layout.name}, up to {manifest['persons']} persons"
+    )
+    for split, rule in store.splits.items():
+        sides = store.sides(split)
+        _print(f"  {split}: {(sides == 1).sum():,} train, {(sides == 0).sum():,} test ({rule.text})")
+    for entry in manifest["rejected"]:
+        _print(f"  rejected: {entry['file']}: {entry['reason']}")
+    if manifest["excluded"]:
+        _print(f"  excluded: {len(manifest['excluded'])} clips named by {exclude}")
+    _print(f"  {store.path}")
+
+
+def _counter(ctx: click.Context) -> Any:
+    if ctx.obj["quiet"] or not sys.stderr.isatty():
+        return None
+
+    def count(done: int) -> None:
+        if done % 200 == 0:
+            click.echo(f"\r  {done:,} clips", err=True, nl=False)
+
+    return count
+
+
+@main.command()
+@click.argument("dataset")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def inspect(dataset: str, as_json: bool) -> None:
+    """Check a store's integrity; show its counts and one clip."""
+    from ..datasets.inspect import describe, picture
+    from .grid import open_dataset
+
+    store = open_dataset(dataset)
+    store.verify()
+    facts = describe(store)
+    if as_json:
+        _print(json.dumps(facts, indent=1))
+        return
+    for line in facts["lines"]:
+        _print(line)
+    _print(picture(store, 0))
+
+
+def _common(command: Any) -> Any:
+    options = (
+        click.option(
+            "--out",
+            type=click.Path(path_type=Path),
+            default=Path("runs"),
+            show_default=True,
+            help="Folder of runs.",
+        ),
+        click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps."),
+        click.option(
+            "--precision",
+            type=click.Choice(["fp32", "tf32"]),
+            default="fp32",
+            show_default=True,
+            help="Of the pre-training; evaluation is fp32.",
+        ),
+        click.option(
+            "--set",
+            "pairs",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="Override a setting, e.g. epochs=20, backbone.width=32, linear.lr=1.",
+        ),
+        click.option(
+            "--checkpoint-every",
+            type=click.FloatRange(min=0),
+            default=60.0,
+            show_default=True,
+            metavar="SECONDS",
+            help="Least time between checkpoints.",
+        ),
+        click.option("--force", is_flag=True, help="Run again what is done."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@main.command()
+@click.option("--method", required=True)
+@click.option("--backbone", default="stgcn", show_default=True)
+@click.option("--dataset", required=True)
+@click.option("--split", default="xsub", show_default=True)
+@click.option("--stream", default="joint", show_default=True, help="joint, bone or motion.")
+@click.option("--protocol", default="knn,linear", show_default=True, help="Comma list.")
+@click.option("--track", default="equal", show_default=True, help="equal or published.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@_common
+@click.pass_context
+def run(ctx: click.Context, **options: Any) -> None:
+    """Pre-train one method and evaluate it."""
+    _plugins(ctx)
+    from .grid import Grid, parse_overrides
+
+    grid = Grid(
+        track=options["track"],
+        methods=(options["method"],),
+        backbones=(options["backbone"],),
+        datasets=(options["dataset"],),
+        splits=(options["split"],),
+        streams=(options["stream"],),
+        protocols=_names(options["protocol"]),
+        seeds=(options["seed"],),
+        floor_seeds=(options["seed"],),
+        set=dict(parse_overrides(options["pairs"])),
+    )
+    _run(ctx, grid, options)
+
+
+@main.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option("--preset", help="A grid file that comes with skelbench, such as demo.")
+@click.option("--methods", help="Comma list; so for the next five.")
+@click.option("--backbones")
+@click.option("--datasets")
+@click.option("--splits")
+@click.option("--streams")
+@click.option("--protocols")
+@click.option("--seeds", help="Comma list of numbers; the floor always has at least seeds 0, 1, 2.")
+@click.option("--track", help="equal or published.")
+@click.option("--dry-run", is_flag=True, help="Print the plan, run nothing.")
+@_common
+@click.pass_context
+def grid(ctx: click.Context, **options: Any) -> None:
+    """Run a grid of methods × backbones × datasets, from FILE, a preset or comma lists; then print its table.
+
+    What is done is skipped, what failed is told at the end (exit code 1), and the rest goes on.
+    """
+    _plugins(ctx)
+    from .grid import Grid, parse_overrides, read_grid, read_preset
+
+    if options["file"] and options["preset"]:
+        raise SkelbenchError("A grid comes from FILE or from --preset, not from both.")
+    base = Grid()
+    if options["preset"]:
+        base = read_preset(options["preset"])
+    elif options["file"]:
+        base = read_grid(options["file"])
+    axes = ("methods", "backbones", "datasets", "splits", "streams", "protocols")
+    changes: dict[str, Any] = {axis: _names(options[axis]) for axis in axes if options[axis]}
+    if options["seeds"]:
+        changes["seeds"] = _numbers(options["seeds"])
+    if options["track"]:
+        changes["track"] = options["track"]
+    extra = dict(parse_overrides(options["pairs"]))
+    if extra:
+        spelt = ", ".join(f"{key}={value}" for key, value in sorted(extra.items()))
+        changes |= {"set": {**base.set, **extra}, "name": f"{base.name}, {spelt}" if base.name else None}
+    seeds = changes.get("seeds", base.seeds)
+    changes["floor_seeds"] = tuple(sorted({*base.floor_seeds, *seeds}))
+    _run(ctx, base.model_copy(update=changes), options)
+
+
+def _run(ctx: click.Context, grid: Any, options: dict[str, Any]) -> None:
+    from ..results.leaderboard import leaderboard
+    from ..results.store import RunStore
+    from .devices import choose_device
+    from .grid import plan_grid
+    from .launchers.local import launch
+    from .runner import Options
+    from .trainer import StoppedError
+
+    device = choose_device(options["device"])
+    tasks = plan_grid(grid, precision=options["precision"])
+    runs = RunStore(options["out"])
+    if options.get("dry_run"):
+        for task, _ in tasks:
+            done = "done" if runs.find(task.cell, task.identity) else "to do"
+            _print(f"{task.cell}: {done}")
+            for cell, identity in task.evaluations:
+                _print(f"  {cell}: {'done' if runs.find(cell, identity) else 'to do'}")
+        return
+    runs.check_writable()
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    settings = Options(
+        device=device,
+        checkpoint_seconds=options["checkpoint_every"],
+        force=options["force"],
+        watcher=_watcher(ctx),
+        stop=stop,
+    )
+    try:
+        failures = launch(tasks, runs, settings)
+    except StoppedError:
+        click.echo("Stopped; the checkpoint is written, the same command goes on from it.", err=True)
+        ctx.exit(143)
+    identities = {identity for task, _ in tasks for _, identity in task.evaluations}
+    records = [record for record in runs.records() if record.identity in identities]
+    _show(leaderboard(records, failures), "rich")
+    if failures:
+        click.echo(f"{len(failures)} cells failed:", err=True)
+        for failure in failures:
+            click.echo(f"  {failure.cell}: {failure.reason}", err=True)
+        ctx.exit(1)
+
+
+FORMATS = ("rich", "md", "csv")
+
+
+@main.command()
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of runs."
+)
+@click.option("--format", "style", type=click.Choice(FORMATS), default="rich", show_default=True)
+@click.option("--track", help="Only this track (equal, published, custom).")
+@click.option("--dataset", help="Only this data set.")
+@click.option("--label", help="Only custom cells of this label, such as demo.")
+def table(out: Path, style: str, track: str | None, dataset: str | None, label: str | None) -> None:
+    """Print the tables of a folder of runs; tracks and labels never share one."""
+    from ..results.leaderboard import leaderboard
+    from ..results.store import RunStore
+
+    if not out.exists():
+        raise SkelbenchError(f"There is no folder of runs {out}; name the one that --out wrote.")
+    runs = RunStore(out)
+
+    def wanted(cell: Any) -> bool:
+        return all(
+            asked in (None, given)
+            for asked, given in ((track, cell.track), (dataset, cell.dataset), (label, cell.label))
+        )
+
+    records = [record for record in runs.records() if wanted(record.cell)]
+    tables = leaderboard(records, [failure for failure in runs.failures() if wanted(failure.cell)])
+    if not tables:
+        raise SkelbenchError(
+            f"No finished evaluation in {out} fits; `skelbench ls cells --out {out}` shows what there is."
+        )
+    _show(tables, style)
+
+
+def _show(tables: list[Any], style: str) -> None:
+    from ..results.tables import to_csv, to_markdown, to_rich
+
+    if style == "csv":
+        click.echo(to_csv(tables), nl=False)
+    elif style == "md":
+        click.echo("\n\n".join(to_markdown(table).strip() for table in tables))
+    else:
+        console = Console()
+        for table in tables:
+            console.print(to_rich(table))
+
+
+@main.command()
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of runs."
+)
+def doctor(out: Path) -> None:
+    """Check the environment: versions, device, data folder, runs folder, free disk."""
+    from .doctor import examine
+
+    problems = 0
+    for name, good, text in examine(out):
+        problems += not good
+        _print(f"{'ok  ' if good else 'BAD '} {name}: {text}")
+    if problems:
+        raise SkelbenchError(f"{problems} of the checks above failed; mend them before a long run.")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise SkelbenchError(f"'{text}' names nothing; write a comma list.")
+    return names
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    names = _names(text)
+    if not all(name.isdigit() for name in names):
+        raise SkelbenchError(f"'{text}' is no comma list of seeds; write whole numbers, such as 0,1,2.")
+    return tuple(int(name) for name in names)

@@ -1,0 +1,58 @@
+"""What `skelbench doctor` checks."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from ..datasets.store import Store, data_folder, list_stores
+from ..errors import SkelbenchError
+from ..results.store import RunStore
+from .devices import choose_device
+
+PACKAGES = ("torch", "numpy", "click", "rich", "pandas", "pyyaml", "timm", "pydantic", "platformdirs")
+
+
+def examine(out: Path) -> Iterator[tuple[str, bool, str]]:
+    """Yield (name, good, text) of every check; nothing is left behind."""
+    yield "python", True, platform.python_version()
+    for package in PACKAGES:
+        try:
+            yield package, True, importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            yield package, False, f"missing; pip install {package}"
+    device = choose_device("auto")
+    name = torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine()
+    yield "device", True, f"{device} ({name}), {torch.get_num_threads()} threads"
+    result = torch.nn.functional.conv2d(
+        torch.ones(1, 2, 4, 4, device=device), torch.ones(2, 2, 3, 3, device=device)
+    )
+    yield "arithmetic", bool((result == 18).all()), "a convolution gives what it should"
+    for place, folder in (("data folder", data_folder()), ("runs folder", out)):
+        yield _folder(place, folder)
+    for dataset in list_stores():
+        yield _dataset(dataset)
+
+
+def _folder(place: str, folder: Path) -> tuple[str, bool, str]:
+    try:
+        RunStore(folder).check_writable()
+    except SkelbenchError as error:
+        return place, False, str(error)
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(existing).free / 1e9
+    return place, free > 1, f"{folder} (writable, {free:.0f} GB free)"
+
+
+def _dataset(name: str) -> tuple[str, bool, str]:
+    try:
+        store = Store(data_folder() / name)
+        store.verify()
+    except SkelbenchError as error:
+        return f"data set {name}", False, str(error)
+    return f"data set {name}", True, f"{len(store.clips):,} clips, checksums fit"

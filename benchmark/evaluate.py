@@ -1,0 +1,73 @@
+"""Every protocol on anybody's own encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..datasets.clips import Clips, load_dataset
+from ..methods.recipe import KnnRecipe, LinearRecipe
+from .features import extract
+from .protocols import PROTOCOLS, run_protocol
+from .tracks import equal
+
+
+def evaluate(
+    encoder: Callable[[Tensor], Tensor],
+    dataset: str | Path | tuple[Clips, Clips],
+    split: str,
+    protocols: Sequence[str] = ("knn", "linear"),
+    *,
+    seed: int,
+    frames: int | None = None,
+    device: str | torch.device = "cpu",
+    settings: dict[str, KnnRecipe | LinearRecipe] | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Evaluate frozen features of any encoder with the `equal` track's settings.
+
+    Args:
+        encoder: takes joint coordinates (N, 3, T, V, M), returns features (N, D). A module is put into
+            evaluation mode for the time being.
+        dataset: name or folder of a store, or the two sides that `load_dataset` gave.
+        split: "xsub", "xview", ...
+        protocols: names of `PROTOCOLS`.
+        seed: of the linear layer and its batches.
+        frames: T; default the equal track's.
+        settings: other settings by protocol.
+
+    Returns:
+        protocol -> {"top1", "top5", "best", "scores" (N_test, classes)}, in percent.
+
+    Raises:
+        SkelbenchError: for unknown names or an encoder whose output does not fit.
+    """
+    chosen = {name: PROTOCOLS[name] for name in protocols}
+    common = equal("untrained", "stgcn", 1, {})
+    if isinstance(dataset, tuple):
+        train, test = dataset
+    else:
+        train, test = load_dataset(dataset, split, frames=frames or common.frames, device=device)
+    was_training = isinstance(encoder, nn.Module) and encoder.training
+    if isinstance(encoder, nn.Module):
+        encoder.eval()
+    try:
+        features = extract(encoder, train), extract(encoder, test)
+    finally:
+        if isinstance(encoder, nn.Module):
+            encoder.train(was_training)
+    results = {}
+    for name, protocol in chosen.items():
+        outcome = run_protocol(
+            protocol,
+            {0: features},
+            classes=train.num_classes,
+            settings=(settings or {}).get(name) or getattr(common, name),
+            selection="held_out",
+            seed=seed,
+        )
+        results[name] = {**outcome.last, **outcome.extra, "best": outcome.best, "scores": outcome.scores}
+    return results

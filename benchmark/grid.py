@@ -1,0 +1,157 @@
+"""A grid: methods × backbones × datasets × splits × streams × seeds, each pre-trained once and evaluated."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field
+
+from ..datasets.store import TRAIN, Store, open_store
+from ..datasets.streams import check_stream
+from ..datasets.synthetic import ensure_synthetic
+from ..errors import SkelbenchError
+from ..methods.base import METHODS, parse_config
+from ..methods.recipe import Settings
+from ..registry import did_you_mean
+from .cells import Pretraining, plan
+from .protocols import PROTOCOLS
+from .tracks import check_overrides, resolve
+
+
+class Grid(Settings):
+    """A grid file. `set` holds dotted settings; `name` labels the cells they make custom.
+
+    Attributes:
+        name: of the preset; the file's name by default.
+    """
+
+    name: str | None = None
+    track: str = "equal"
+    methods: tuple[str, ...] = ("untrained", "skeletonclr", "skeattnclr")
+    backbones: tuple[str, ...] = ("stgcn",)
+    datasets: tuple[str, ...] = ("synthetic",)
+    splits: tuple[str, ...] = ("xsub",)
+    streams: tuple[str, ...] = ("joint",)
+    protocols: tuple[str, ...] = ("knn", "linear")
+    seeds: tuple[int, ...] = (0,)
+    floor_seeds: tuple[int, ...] = (0, 1, 2)
+    set: dict[str, Any] = Field(default_factory=dict)
+
+
+def read_grid(path: Path, name: str | None = None) -> Grid:
+    """Read a grid file (YAML). Raises `SkelbenchError` naming what is wrong in it."""
+    try:
+        values = yaml.safe_load(Path(path).read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SkelbenchError(
+            f"The grid file {path} cannot be read: {' '.join(str(error).split())}."
+        ) from error
+    if not isinstance(values, dict):
+        raise SkelbenchError(f"The grid file {path} is not a mapping of names to lists; see docs/grids.md.")
+    return parse_config(Grid, {"name": name or Path(path).stem} | values, f"the grid file {path}")
+
+
+def presets() -> list[str]:
+    """Names of the grid files that come with the package."""
+    folder = resources.files("skelbench.benchmark") / "presets"
+    return sorted(
+        entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")
+    )
+
+
+def read_preset(name: str) -> Grid:
+    """Read a grid file of the package. Raises `SkelbenchError` for an unknown name."""
+    if name not in presets():
+        raise SkelbenchError(f"There is no preset '{name}'{did_you_mean(name, presets())}")
+    with resources.as_file(resources.files("skelbench.benchmark") / "presets" / f"{name}.yaml") as path:
+        return read_grid(path, name)
+
+
+def open_dataset(name: str) -> Store:
+    """Open a store; `synthetic` is generated if it is not there yet."""
+    return ensure_synthetic() if name == "synthetic" else open_store(name)
+
+
+def plan_grid(grid: Grid, *, precision: str = "fp32") -> list[tuple[Pretraining, Store]]:
+    """Resolve every cell of a grid, floors first; nothing is run or written but the synthetic data.
+
+    Raises:
+        SkelbenchError: for the first name or setting that does not fit, before anything runs.
+    """
+    for method in grid.methods:
+        METHODS[method]
+    for protocol in grid.protocols:
+        PROTOCOLS[protocol]
+    for stream in grid.streams:
+        check_stream(stream)
+    check_overrides(grid.set, list(grid.methods))
+    stores = {dataset: open_dataset(dataset) for dataset in grid.datasets}
+    tasks = []
+    for dataset, split, stream, backbone, method in itertools.product(
+        grid.datasets, grid.splits, grid.streams, grid.backbones, _floors_first(grid.methods)
+    ):
+        store = stores[dataset]
+        sides = store.sides(split)
+        for seed in grid.seeds if METHODS[method].trainable else grid.floor_seeds:
+            resolved = resolve(
+                grid.track,
+                method,
+                backbone,
+                dataset,
+                split,
+                stream,
+                train_clips=int((sides == TRAIN).sum()),
+                clips=len(sides),
+                overrides=grid.set,
+                preset=grid.name,
+            )
+            task = plan(
+                resolved,
+                method=method,
+                backbone=backbone,
+                dataset=dataset,
+                split=split,
+                stream=stream,
+                seed=seed,
+                protocols=grid.protocols,
+                fingerprint=store.fingerprint,
+                precision=precision,
+            )
+            tasks.append((task, store))
+    return tasks
+
+
+def _floors_first(methods: Iterable[str]) -> list[str]:
+    return sorted(methods, key=lambda method: METHODS[method].trainable)
+
+
+def parse_overrides(pairs: Iterable[str]) -> Mapping[str, Any]:
+    """Read `key=value` pairs; values are YAML ("0.1", "[1, 2]", "true")."""
+    values = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key:
+            raise SkelbenchError(f"'{pair}' is no setting; write key=value, such as epochs=20.")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise SkelbenchError(
+                f"The value of '{pair}' cannot be read: {' '.join(str(error).split())}."
+            ) from error
+        values[key.strip()] = _number(value)
+    return values
+
+
+def _number(value: Any) -> Any:
+    """PyYAML reads 1e-4 as text; here it is a number."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value

@@ -1,0 +1,69 @@
+"""What `skelbench ls` lists."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..backbones import BACKBONES
+from ..datasets import READERS
+from ..datasets.layout import LAYOUTS
+from ..datasets.store import Store, data_folder, list_stores
+from ..methods import METHODS
+from ..results.store import RunStore
+from .grid import presets, read_preset
+from .protocols import PROTOCOLS
+from .tracks import TRACKS
+
+ABOUT_TRACKS = {
+    "equal": "one common setting for all methods (the default)",
+    "published": "each method with the settings of its released code",
+}
+
+
+def listing(what: str, out: Path) -> list[dict[str, str]]:
+    """Name and one line about each entry of a kind."""
+    return [{"name": name, "about": about} for name, about in _entries(what, out)]
+
+
+def _entries(what: str, out: Path) -> list[tuple[str, str]]:
+    if what == "methods":
+        return [(n, _paper(n)) for n in METHODS]
+    if what == "backbones":
+        return [(n, _first_line(BACKBONES[n])) for n in BACKBONES]
+    if what == "readers":
+        return [(n, _first_line(READERS[n])) for n in READERS]
+    if what == "protocols":
+        return [(n, f"version {PROTOCOLS[n].version}: {_first_line(type(PROTOCOLS[n]))}") for n in PROTOCOLS]
+    if what == "layouts":
+        return [(n, f"{LAYOUTS[n].num_joints} joints") for n in LAYOUTS]
+    if what == "tracks":
+        return [(n, ABOUT_TRACKS[n]) for n in TRACKS]
+    if what == "presets":
+        return [
+            (n, f"{', '.join(read_preset(n).methods)} on {', '.join(read_preset(n).datasets)}")
+            for n in presets()
+        ]
+    if what == "datasets":
+        return [_dataset(n) for n in sorted({*list_stores(), "synthetic"})]
+    runs = RunStore(out)
+    done = [(str(r.cell), f"top-1 {r.last.top1:.1f} %" if r.last else "trained") for r in runs.records()]
+    return done + [(str(f.cell), f"FAILED: {f.reason}") for f in runs.failures()]
+
+
+def _dataset(name: str) -> tuple[str, str]:
+    if name not in list_stores():
+        return name, "generated on first use"
+    store = Store(data_folder() / name)
+    return (
+        name,
+        f"{len(store.clips):,} clips, {len(store.class_names)} classes, {store.layout.name}, {', '.join(store.splits)}",
+    )
+
+
+def _paper(name: str) -> str:
+    paper = METHODS[name].paper
+    return f"{paper.title} ({paper.venue} {paper.year}); {paper.code}" if paper.code else paper.title
+
+
+def _first_line(thing: object) -> str:
+    return (thing.__doc__ or "").strip().split("\n")[0]

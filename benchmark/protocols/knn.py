@@ -1,0 +1,59 @@
+"""k-nearest-neighbour evaluation: no training, cosine similarity, weighted votes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ...methods.recipe import KnnRecipe
+from .base import PROTOCOLS, Features, Fit, top
+
+_CHUNK = 4096
+
+
+def vote(bank: Tensor, label: Tensor, queries: Tensor, *, k: int, temperature: float, classes: int) -> Tensor:
+    """Class scores (N', classes) of queries (N', D) from the k nearest of bank (N, D).
+
+    score[c] = Σ over the k nearest of exp(cos/t)·1[label = c]; features are L2-normalised here. A bank smaller
+    than k votes whole. Source: SkeleMixCLR@4538d6c and SkeAttnCLR@e3f05c6, which agree.
+    """
+    bank, queries = functional.normalize(bank, dim=1), functional.normalize(queries, dim=1)
+    votes = functional.one_hot(label, classes).to(bank.dtype)
+    scores = []
+    for chunk in queries.split(_CHUNK):
+        similarity, nearest = (chunk @ bank.T).topk(min(k, len(bank)), dim=1)
+        scores.append(((similarity / temperature).exp()[:, :, None] * votes[nearest]).sum(dim=1))
+    return torch.cat(scores)
+
+
+class Knn:
+    """The protocol: un-augmented, eval-mode, pooled backbone features."""
+
+    name = "knn"
+    version = 1
+
+    def fit(
+        self, train: Features, sets: Mapping[str, Tensor], *, classes: int, settings: KnnRecipe, seed: int
+    ) -> list[Fit]:
+        """Score every set with the main k, and as `set@k` with the other ones."""
+        scores = {}
+        for name, queries in sets.items():
+            for k in (settings.k, *settings.also):
+                scores[name if k == settings.k else f"{name}@{k}"] = vote(
+                    train.x, train.label, queries, k=k, temperature=settings.temperature, classes=classes
+                )
+        return [Fit(None, scores)]
+
+    def extra(self, fit: Fit, label: Tensor) -> dict[str, float]:
+        """top-1 for the other k, as top1_k<k>."""
+        return {
+            f"top1_k{name.split('@')[1]}": top(scores, label, 1)
+            for name, scores in fit.scores.items()
+            if "@" in name
+        }
+
+
+PROTOCOLS.add("knn", Knn())

@@ -1,0 +1,85 @@
+"""Linear evaluation: a softmax regression on frozen features.
+
+The encoder is in eval mode and nothing is augmented, so its features are constants: they are computed once, and
+the regression trained on them takes the same steps as one trained through the encoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional
+
+from ...errors import SkelbenchError
+from ...methods.recipe import LinearRecipe
+from .base import PROTOCOLS, Features, Fit
+
+RELATIVE_EPSILON = 1e-3
+
+
+def standardiser(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and scale (D,) of features (N, D): the standard deviation plus a thousandth of the average one.
+
+    The epsilon is relative because the scale of an untrained encoder's features is arbitrary; an absolute one
+    would decide its accuracy.
+    """
+    x = x.double()
+    std = x.std(dim=0, unbiased=False)
+    scale = std + RELATIVE_EPSILON * std.mean()
+    return x.mean(dim=0), torch.where(scale > 0, scale, 1.0)
+
+
+class Linear:
+    """The protocol: SGD on cross-entropy, weights starting at N(0, 0.02), biases at 0."""
+
+    name = "linear"
+    version = 1
+
+    def fit(
+        self, train: Features, sets: Mapping[str, Tensor], *, classes: int, settings: LinearRecipe, seed: int
+    ) -> list[Fit]:
+        """Train and score every set after each `every` epochs and at the end."""
+        n, dim = train.x.shape
+        batch = min(settings.batch, n)
+        device = train.x.device
+        generator = Generator().manual_seed(seed)
+        weight = (torch.randn(classes, dim, generator=generator) * 0.02).to(device).requires_grad_()
+        bias = torch.zeros(classes, device=device, requires_grad=True)
+        x, sets = train.x, dict(sets)
+        if settings.standardise:
+            mean, scale = standardiser(x)
+            x = ((x - mean) / scale).float()
+            sets = {name: ((rows - mean) / scale).float() for name, rows in sets.items()}
+        optimiser = torch.optim.SGD(
+            [weight, bias], lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
+        )
+        fits = []
+        for epoch in range(1, settings.epochs + 1):
+            rate = settings.lr * 0.1 ** sum(epoch > step for step in settings.lr_steps)
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            order = torch.randperm(n, generator=generator).to(device)
+            end = n // batch * batch if settings.drop_last else n
+            for start in range(0, end, batch):
+                rows = order[start : start + batch]
+                loss = functional.cross_entropy(x[rows] @ weight.T + bias, train.label[rows])
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+                optimiser.step()
+            if epoch % settings.every == 0 or epoch == settings.epochs:
+                with torch.no_grad():
+                    fits.append(Fit(epoch, {name: rows @ weight.T + bias for name, rows in sets.items()}))
+        if not bool(torch.isfinite(weight).all()):
+            raise SkelbenchError(
+                f"The linear evaluation diverged at a learning rate of {settings.lr}; set a smaller linear.lr."
+            )
+        return fits
+
+    def extra(self, fit: Fit, label: Tensor) -> dict[str, float]:
+        """Nothing further."""
+        return {}
+
+
+PROTOCOLS.add("linear", Linear())

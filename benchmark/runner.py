@@ -1,0 +1,324 @@
+"""Run one pre-training and its evaluations; leave records."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import subprocess
+import threading
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from .. import __version__
+from ..datasets.clips import Clips, load_dataset
+from ..datasets.store import Store
+from ..errors import SkelbenchError
+from ..methods import METHODS, Method, create_method
+from ..results.files import write_confusion, write_curve, write_per_class, write_scores
+from ..results.record import Best, Cell, Failure, Record, Score
+from ..results.store import RunStore
+from .cells import PRETRAIN_VERSION, Pretraining
+from .checkpoint import read_tensors
+from .features import extract
+from .progress import Silent, Watcher
+from .protocols import PROTOCOLS, Features, Outcome, run_protocol
+from .trainer import StoppedError, Trainer, save_snapshot, set_precision, snapshot_path
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run, which changes no number.
+
+    Attributes:
+        device: where tensors live.
+        checkpoint_seconds: least time between checkpoints.
+        force: run again what is done.
+        stop: set it to have a training write its checkpoint and stop.
+    """
+
+    device: str = "cpu"
+    checkpoint_seconds: float = 60.0
+    force: bool = False
+    watcher: Watcher = Silent()
+    stop: threading.Event | None = None
+
+
+class Runner:
+    """Runs pre-trainings and their evaluations into one folder of runs."""
+
+    def __init__(self, runs: RunStore, options: Options):
+        self.runs = runs
+        self.options = options
+
+    def run(self, task: Pretraining, store: Store) -> list[Failure]:
+        """Do what is not done yet of a task; return what failed, after writing it down."""
+        waiting = [cell for cell in task.evaluations if self.options.force or self.runs.find(*cell) is None]
+        trained = None if self.options.force else self.runs.find(task.cell, task.identity)
+        if trained is not None and not waiting:
+            self.options.watcher.say(f"{task.cell}: done before")
+            return []
+        clips: tuple[Clips, Clips] | None = None
+        try:
+            clips = self._load(task, store)
+            if trained is None:
+                store.verify()
+                self._pretrain(task, clips)
+            features = self._features(task, clips)
+        except StoppedError:
+            raise
+        except Exception as error:
+            return [self._failed(task.cell, task.identity, error)]
+        failures = []
+        for cell, identity in waiting:
+            try:
+                self._evaluate(task, cell, identity, clips, features)
+            except Exception as error:
+                failures.append(self._failed(cell, identity, error))
+        return failures
+
+    def _load(self, task: Pretraining, store: Store) -> tuple[Clips, Clips]:
+        recipe = task.recipe
+        return load_dataset(
+            store,
+            task.cell.split,
+            frames=recipe.frames,
+            device=self.options.device,
+            limit=recipe.clips,
+            valid=recipe.valid,
+        )
+
+    def _method(self, task: Pretraining, clips: Clips) -> Method:
+        torch.manual_seed(task.cell.seed)
+        recipe = task.recipe
+        method = create_method(
+            task.cell.method,
+            backbone=task.cell.backbone,
+            backbone_args=recipe.backbone,
+            layout=clips.layout,
+            num_frames=recipe.frames,
+            num_persons=clips.x.shape[-1],
+            stream=task.cell.stream,
+            **recipe.method,
+        )
+        return method.to(self.options.device)
+
+    def _pretrain(self, task: Pretraining, clips: tuple[Clips, Clips]) -> None:
+        options, folder = self.options, self.runs.folder(task.cell, task.identity)
+        folder.mkdir(parents=True, exist_ok=True)
+        method = self._method(task, clips[0])
+        trainer = Trainer(
+            method,
+            clips[0],
+            task.recipe,
+            folder,
+            identity=task.identity,
+            seed=task.cell.seed,
+            checkpoint_seconds=options.checkpoint_seconds,
+            precision=task.precision,
+            watcher=options.watcher,
+            stop=options.stop,
+        )
+        if options.force:
+            trainer.checkpoint.unlink(missing_ok=True)
+        options.watcher.say(f"{task.cell}")
+        if method.trainable:
+            curve = trainer.train()
+        else:
+            save_snapshot(method, folder, 0)
+            curve = []
+        seconds = sum(row["seconds"] for row in curve)
+        cost = {
+            "train_seconds": round(seconds, 2),
+            "clips_per_second": round(trainer.iterations * task.recipe.batch * len(curve) / seconds, 1)
+            if seconds
+            else None,
+            "peak_memory_mb": _peak_memory(options.device),
+        }
+        files = {"curve": write_curve(folder, curve)} if curve else {}
+        self.runs.write(self._record(task, task.cell, task.identity, clips, method, cost=cost, files=files))
+
+    def _features(
+        self, task: Pretraining, clips: tuple[Clips, Clips]
+    ) -> dict[int, tuple[Features, Features]]:
+        """Features of both sides at every kept epoch; the encoder in eval mode, fp32."""
+        set_precision("fp32")
+        method = self._method(task, clips[0]).eval()
+        folder = self.runs.folder(task.cell, task.identity)
+        epochs = sorted({*task.recipe.snapshots, task.recipe.epochs})
+        kept = {}
+        for epoch in epochs:
+            method.load_evaluation_state(read_tensors(snapshot_path(folder, epoch), self.options.device))
+            kept[epoch] = (extract(method.features, clips[0]), extract(method.features, clips[1]))
+        return kept
+
+    def _evaluate(
+        self,
+        task: Pretraining,
+        cell: Cell,
+        identity: str,
+        clips: tuple[Clips, Clips],
+        features: Mapping[int, tuple[Features, Features]],
+    ) -> None:
+        started = time.monotonic()
+        outcome = run_protocol(
+            PROTOCOLS[cell.protocol],
+            features,
+            classes=clips[0].num_classes,
+            settings=getattr(task.recipe, cell.protocol),
+            selection=task.recipe.selection,
+            seed=cell.seed,
+        )
+        cost = {
+            "eval_seconds": round(time.monotonic() - started, 2),
+            "peak_memory_mb": _peak_memory(self.options.device),
+        }
+        folder = self.runs.folder(cell, identity)
+        folder.mkdir(parents=True, exist_ok=True)
+        record = self._record(
+            task,
+            cell,
+            identity,
+            clips,
+            self._method(task, clips[0]),
+            cost=cost,
+            files=_side_files(folder, outcome, clips[1]),
+            outcome=outcome,
+        )
+        self.runs.write(record)
+        self.options.watcher.say(
+            f"{cell}: top-1 {outcome.last['top1']:.1f} % (best {outcome.best['top1']:.1f} %)"
+        )
+
+    def _record(
+        self,
+        task: Pretraining,
+        cell: Cell,
+        identity: str,
+        clips: tuple[Clips, Clips],
+        method: Method,
+        *,
+        cost: Mapping[str, Any],
+        files: Mapping[str, str],
+        outcome: Outcome | None = None,
+    ) -> Record:
+        recipe, backbone = task.recipe, method.encoder_q.backbone
+        settings = recipe.model_dump(mode="json", exclude_defaults=True) | {"precision": task.precision}
+        settings["released_for_this_data"] = task.exact
+        return Record(
+            cell=cell,
+            identity=identity,
+            pretrain=None if outcome is None else task.identity,
+            settings=settings,
+            versions={
+                "skelbench": __version__,
+                "git": git_revision(),
+                "method": METHODS[cell.method].version,
+                "protocol": PRETRAIN_VERSION if outcome is None else PROTOCOLS[cell.protocol].version,
+            },
+            environment=environment(self.options.device),
+            data={
+                "fingerprint": clips[0].fingerprint,
+                "train": len(clips[0]),
+                "test": len(clips[1]),
+                "classes": clips[0].num_classes,
+                "layout": clips[0].layout.name,
+            },
+            model={
+                "parameters": sum(p.numel() for p in backbone.parameters()),  # type: ignore[union-attr]
+                "width": recipe.backbone.get("width"),
+                "frames": recipe.frames,
+                "epochs": recipe.epochs,
+                "persons": clips[0].x.shape[-1],
+                "flops_per_clip": flops_per_clip(method, clips[1]),
+            },
+            last=None if outcome is None else Score(**outcome.last),
+            best=None if outcome is None else Best(**outcome.best),
+            extra={} if outcome is None else outcome.extra,
+            cost=dict(cost),
+            files=dict(files),
+            finished=_now(),
+        )
+
+    def _failed(self, cell: Cell, identity: str, error: Exception) -> Failure:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if not isinstance(error, SkelbenchError):
+            reason = f"{type(error).__name__}: {reason}"
+        failure = Failure(
+            cell=cell,
+            identity=identity,
+            reason=reason,
+            traceback="".join(traceback.format_exception(error)),
+            finished=_now(),
+        )
+        self.runs.write_failure(failure)
+        self.options.watcher.say(f"{cell}: FAILED: {reason}")
+        return failure
+
+
+def _side_files(folder: Path, outcome: Outcome, test: Clips) -> dict[str, str]:
+    """Curve, confusion, per-class and scores of the finished fit at the last epoch."""
+    label, predicted = test.label.cpu(), outcome.scores.argmax(dim=1).cpu()
+    matrix = torch.zeros((test.num_classes, test.num_classes), dtype=torch.long)
+    matrix.index_put_((label, predicted), torch.ones_like(label), accumulate=True)
+    return {
+        "curve": write_curve(folder, outcome.curve),
+        "confusion": write_confusion(folder, matrix.numpy(), test.class_names),
+        "per_class": write_per_class(folder, matrix.numpy(), test.class_names),
+        "scores": write_scores(folder, test.name, label.numpy(), outcome.scores.cpu().numpy()),
+    }
+
+
+@torch.no_grad()
+def flops_per_clip(method: Method, clips: Clips) -> int:
+    """Floating-point operations of the encoder on one clip (a multiply-add counts as two)."""
+    with FlopCounterMode(display=False) as counter:
+        method.eval().features(clips.x[:1])
+    return int(counter.get_total_flops())
+
+
+def environment(device: str) -> dict[str, Any]:
+    """What a number may depend on outside the settings."""
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine()
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "device": device,
+        "device_name": name,
+        "threads": torch.get_num_threads(),
+    }
+
+
+@cache
+def git_revision() -> str | None:
+    """Revision of the checkout this code runs from, `-dirty` if changed; None outside one."""
+    root = Path(__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, env={**os.environ}
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _peak_memory(device: str) -> float:
+    """Peak memory in MB: of the device's allocations, on the CPU of the process."""
+    if device.startswith("cuda"):
+        return round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3, 1)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

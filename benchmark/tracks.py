@@ -1,0 +1,232 @@
+"""The tracks: which settings a cell has, and whether it still is what its track says.
+
+`published` takes a method's released settings. `equal` gives all methods one common setting; what depends on the
+size of a data set or the length of a run follows from the rules below. A cell that differs from its track in
+anything but the seed is track `custom` and carries what it differs by as its label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import SkelbenchError
+from ..methods.base import METHODS, parse_config
+from ..methods.recipe import KnnRecipe, LinearRecipe, Recipe
+from ..registry import did_you_mean
+
+TRACKS = ("equal", "published")
+
+# The longest released runs: 300 epochs of NTU-60 xsub in batches of 128. Momentum is scaled from there.
+RELEASED_STEPS = 300 * (40_091 // 128)
+SNAPSHOTS = (1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 200, 250, 300)
+EVALUATIONS = ("knn", "linear")
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A recipe, the track it belongs to, its label there, and whether it was released for this data set."""
+
+    recipe: Recipe
+    track: str
+    labels: Mapping[str, str | None]  # protocol -> what it differs by, None for nothing
+    exact: bool
+
+    def track_of(self, protocol: str) -> tuple[str, str | None]:
+        """Track and label of one protocol's cell: only what bears on it makes it custom."""
+        label = self.labels[protocol]
+        return ("custom", label) if label else (self.track, None)
+
+
+def resolve(
+    track: str,
+    method: str,
+    backbone: str,
+    dataset: str,
+    split: str,
+    stream: str,
+    *,
+    train_clips: int,
+    clips: int,
+    overrides: Mapping[str, Any] | None = None,
+    preset: str | None = None,
+) -> Resolved:
+    """Settle every setting of a cell.
+
+    Args:
+        track: "equal" or "published".
+        train_clips: training clips of the split, of `clips` in all.
+        overrides: dotted settings ("epochs", "backbone.width", "method.temperature", "linear.lr").
+        preset: name the overrides are known by; else they are spelt out in the label.
+
+    Raises:
+        SkelbenchError: for an unknown track or setting, or a value that cannot be.
+    """
+    if track not in TRACKS:
+        raise SkelbenchError(f"There is no track '{track}'{did_you_mean(track, TRACKS)}")
+    overrides = dict(overrides or {})
+    released, exact = METHODS[method].published(dataset, split, stream)
+    if backbone != "stgcn":
+        released = released.model_copy(update={"backbone": {}})
+    if "clips" in overrides and isinstance(overrides["clips"], int):
+        train_clips = round(train_clips * min(1.0, overrides["clips"] / clips))
+    if track == "equal":
+        base = equal(method, backbone, train_clips, {})
+        recipe = equal(method, backbone, train_clips, overrides)
+    else:
+        base = released.model_copy(update={"snapshots": _snapshots(released.epochs)})
+        recipe = base
+        if "epochs" in overrides:
+            recipe = base.model_copy(
+                update={"snapshots": _snapshots(_whole(overrides, "epochs", base.epochs))}
+            )
+    recipe = override(recipe, overrides, method)
+    labels = _labels(
+        base, recipe, overrides, preset, track
+    )  # a floor takes the label of what it is the floor of
+    if METHODS[method].trainable:
+        _check_size(recipe, train_clips, dataset)
+    else:
+        recipe = _without_training(recipe)
+    return Resolved(recipe, track, labels, exact)
+
+
+def equal(method: str, backbone: str, train_clips: int, overrides: Mapping[str, Any]) -> Recipe:
+    """The common setting for a training set of this size; derived values follow overridden ones.
+
+    - frames 48: a multiple of 4, which mixing needs, and the nearest below the 50 most releases use.
+    - batch 128 as released, 64 below 5,000 clips so that an epoch keeps enough steps; lr 0.1 a batch of 128,
+      scaled linearly, divided by ten after five sixths of the run, as released.
+    - queue: the largest multiple of the batch within half the training set, so that a clip's own earlier keys
+      are mostly not among its negatives.
+    - momentum: 1 − m grows with the cube root of how much shorter the run is than the released one. It gives
+      each method its released value at full length and 0.99 (SkeletonCLR) and 0.95 (SkeAttnCLR's start) at 60
+      steps, where the released values leave the key encoder at its start.
+    - the key encoder starts as a copy, as every paper says; ST-GCN of width 16 on the hop graph.
+    - linear: standardised features, see `protocols.linear`.
+    """
+    small = train_clips < 5_000
+    batch = _whole(overrides, "batch", 64 if small else 128)
+    released, _ = METHODS[method].published("", "", "joint")
+    epochs = _whole(overrides, "epochs", 300)
+    steps = max(1, epochs * (train_clips // max(batch, 1)))
+    known = METHODS[method].Config.model_fields
+    config: dict[str, Any] = {"key_init": "copy"}
+    if "queue_size" in known:
+        config["queue_size"] = max(batch, min(32_768, train_clips // 2) // batch * batch)
+    if "momentum" in known:
+        start = released.method.get("momentum", known["momentum"].default)
+        config["momentum"] = round(1 - min(0.1, (1 - start) * max(1.0, RELEASED_STEPS / steps) ** (1 / 3)), 4)
+    return Recipe(
+        source="equal track",
+        frames=_whole(overrides, "frames", 48),
+        epochs=epochs,
+        batch=batch,
+        lr=0.1 * batch / 128,
+        lr_steps=(max(1, epochs * 5 // 6),) if epochs > 1 else (),
+        backbone={"width": 16, "dim": 256, "dropout": 0.5, "graph": "hop"} if backbone == "stgcn" else {},
+        method=config,
+        snapshots=_snapshots(epochs),
+        knn=KnnRecipe(),
+        linear=LinearRecipe(epochs=100, batch=128, lr=0.1, lr_steps=(80,), standardise=True),
+    )
+
+
+def override(recipe: Recipe, overrides: Mapping[str, Any], method: str) -> Recipe:
+    """Apply dotted settings to a recipe."""
+    values = recipe.model_dump()
+    for key, value in overrides.items():
+        head, _, rest = key.partition(".")
+        if head not in values or head == "source" or (rest and not isinstance(values[head], dict)):
+            raise SkelbenchError(f"There is no setting '{key}'{did_you_mean(key, _known(values))}")
+        if isinstance(values[head], dict) and not rest:
+            raise SkelbenchError(
+                f"'{key}' is a group of settings; set one of it, such as {head}.{next(iter(values[head]), 'NAME')}."
+            )
+        if head in EVALUATIONS and rest not in values[head]:
+            raise SkelbenchError(f"There is no setting '{key}'{did_you_mean(key, _known(values))}")
+        if rest and head == "method" and rest not in METHODS[method].Config.model_fields:
+            continue  # a grid sets it for the methods that have it; `check_overrides` has seen that one does
+        if rest:
+            values[head] = {**values[head], rest: value}
+        else:
+            values[head] = value
+    return parse_config(Recipe, values, "a cell")
+
+
+def _without_training(recipe: Recipe) -> Recipe:
+    """The recipe of a floor: the same encoder, data and evaluation, no step."""
+    return recipe.model_copy(update={"epochs": 0, "lr_steps": (), "snapshots": (), "method": {}})
+
+
+def check_overrides(overrides: Mapping[str, Any], methods: list[str]) -> None:
+    """Raise a `SkelbenchError` for a `method.` setting that none of the methods has."""
+    fields = {field for method in methods for field in METHODS[method].Config.model_fields}
+    for key in overrides:
+        head, _, rest = key.partition(".")
+        if head == "method" and rest not in fields:
+            raise SkelbenchError(
+                f"None of {', '.join(methods)} has the setting '{rest}'{did_you_mean(rest, fields)}"
+            )
+
+
+def pretrain_settings(recipe: Recipe) -> dict[str, Any]:
+    """What decides a pre-training: all but the evaluations and where the values come from."""
+    return recipe.model_dump(mode="json", exclude={*EVALUATIONS, "selection", "source"})
+
+
+def evaluation_settings(recipe: Recipe, protocol: str) -> dict[str, Any]:
+    """What decides an evaluation beyond the pre-training it builds on."""
+    return {protocol: getattr(recipe, protocol).model_dump(mode="json"), "selection": recipe.selection}
+
+
+def _labels(
+    base: Recipe, recipe: Recipe, overrides: Mapping[str, Any], preset: str | None, track: str
+) -> dict[str, str | None]:
+    """What each protocol's cell differs from its track by."""
+
+    def label(changed: bool, of_protocol: str | None) -> str | None:
+        if not changed:
+            return None
+        keys = [
+            k for k in overrides if k.partition(".")[0] not in EVALUATIONS or k.startswith(f"{of_protocol}.")
+        ]
+        text = preset or ", ".join(f"{k}={_short(overrides[k])}" for k in sorted(keys))
+        return text if track == "equal" else f"{track}, {text}"
+
+    trained = pretrain_settings(base) != pretrain_settings(recipe)
+    labels = {"pretrain": label(trained, None)}
+    for protocol in EVALUATIONS:
+        changed = evaluation_settings(base, protocol) != evaluation_settings(recipe, protocol)
+        labels[protocol] = label(trained or changed, protocol)
+    return labels
+
+
+def _check_size(recipe: Recipe, train_clips: int, dataset: str) -> None:
+    if recipe.batch > train_clips:
+        raise SkelbenchError(
+            f"A batch of {recipe.batch} does not fit the {train_clips} training clips of '{dataset}'; set a smaller batch."
+        )
+
+
+def _snapshots(epochs: int) -> tuple[int, ...]:
+    return tuple(sorted({epoch for epoch in SNAPSHOTS if epoch < epochs} | ({epochs} if epochs else set())))
+
+
+def _whole(overrides: Mapping[str, Any], key: str, default: int) -> int:
+    value = overrides.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int) or value < (0 if key == "epochs" else 1):
+        raise SkelbenchError(f"The setting '{key}' cannot be {value!r}; a whole number is needed.")
+    return value
+
+
+def _known(values: Mapping[str, Any]) -> list[str]:
+    names = []
+    for key, value in values.items():
+        names += [f"{key}.{inner}" for inner in value] if isinstance(value, dict) else [key]
+    return names
+
+
+def _short(value: Any) -> str:
+    return "x".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -1,0 +1,193 @@
+"""The trainer: resident data, one step function, a checkpoint that holds everything."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from ..datasets.clips import Clips
+from ..errors import SkelbenchError
+from ..methods import Method, Progress
+from ..methods.recipe import Recipe
+from .checkpoint import load_checkpoint, save_checkpoint, write_tensors
+from .progress import Silent, Watcher
+
+PRECISIONS = ("fp32", "tf32")
+
+
+class StoppedError(Exception):
+    """The run was asked to stop and has written its checkpoint."""
+
+
+@dataclass
+class Run:
+    """Where a pre-training stands; all of it is in the checkpoint.
+
+    `order` is the epoch's permutation, `generator` draws it and the augmentations; dropout reads the global
+    generators, whose states are kept too.
+    """
+
+    generator: Generator
+    epoch: int = 1
+    iteration: int = 0
+    order: Tensor | None = None
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    seconds: float = 0.0
+    curve: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Trainer:
+    """Pre-train a method on the clips of a device.
+
+    Args:
+        method: on the device of `clips`, initialised.
+        clips: the training side.
+        recipe: epochs, batch, optimiser.
+        folder: where `checkpoint.pt` and the snapshots go.
+        identity: of the cell; a checkpoint of another one is refused.
+        seed: of the order, the augmentations and dropout.
+        checkpoint_seconds: least time between two checkpoints.
+        precision: "fp32" or "tf32".
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        clips: Clips,
+        recipe: Recipe,
+        folder: Path,
+        *,
+        identity: str,
+        seed: int,
+        checkpoint_seconds: float = 60.0,
+        precision: str = "fp32",
+        watcher: Watcher | None = None,
+        stop: threading.Event | None = None,
+    ):
+        self.method, self.clips, self.recipe, self.folder = method, clips, recipe, folder
+        self.identity = identity
+        self.checkpoint_seconds = checkpoint_seconds
+        self.precision = precision
+        self.watcher = watcher or Silent()
+        self.stop = stop or threading.Event()
+        self.iterations = len(clips) // recipe.batch
+        self.optimiser = torch.optim.SGD(
+            [p for p in method.parameters() if p.requires_grad],
+            lr=recipe.lr,
+            momentum=recipe.sgd_momentum,
+            weight_decay=recipe.weight_decay,
+            nesterov=recipe.nesterov,
+        )
+        torch.manual_seed(seed)
+        self.run = Run(Generator(device=clips.x.device).manual_seed(seed))
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file a run resumes from."""
+        return self.folder / "checkpoint.pt"
+
+    def train(self) -> list[dict[str, Any]]:
+        """Train to the last epoch, from the checkpoint if there is one; return the learning curve.
+
+        Raises:
+            StoppedError: if asked to stop; the checkpoint is written.
+            SkelbenchError: if the loss is no number.
+        """
+        load_checkpoint(self)
+        self.method.train()
+        run, recipe = self.run, self.recipe
+        saved = time.monotonic()
+        set_precision(self.precision)
+        with self.watcher.training(recipe.epochs, self.iterations, recipe.batch) as watch:
+            while run.epoch <= recipe.epochs:
+                if run.order is None:
+                    run.order = torch.randperm(
+                        len(self.clips), generator=run.generator, device=self.clips.x.device
+                    )
+                rate = self.learning_rate(run.epoch)
+                started = time.monotonic()
+                while run.iteration < self.iterations:
+                    self._step(rate)
+                    run.iteration += 1
+                    watch(run.epoch, run.iteration)
+                    stopped = self.stop.is_set()
+                    if stopped or time.monotonic() - saved >= self.checkpoint_seconds:
+                        run.seconds, started = run.seconds + time.monotonic() - started, time.monotonic()
+                        save_checkpoint(self)
+                        saved = time.monotonic()
+                    if stopped:
+                        raise StoppedError
+                run.seconds += time.monotonic() - started
+                self._end_epoch(rate)
+                if run.epoch > recipe.epochs:
+                    save_checkpoint(self)
+        return run.curve
+
+    def learning_rate(self, epoch: int) -> float:
+        """The rate of a 1-based epoch: a tenth from the epoch after each of `lr_steps`."""
+        return self.recipe.lr * 0.1 ** sum(epoch > step for step in self.recipe.lr_steps)
+
+    def _step(self, rate: float) -> None:
+        run, batch = self.run, self.recipe.batch
+        assert run.order is not None
+        index = run.order[run.iteration * batch : (run.iteration + 1) * batch]
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        label = self.clips.label[index] if self.method.uses_labels else None
+        x = self.clips.x[index]
+        draws = self.method.draw(x, run.generator)
+        stage = self.method.stage(run.epoch)
+        losses = self.method.loss(
+            self.method.views(x, draws), stage=stage, draws=draws, index=index, label=label
+        )
+        self.optimiser.zero_grad(set_to_none=True)
+        losses["loss"].backward()
+        self.optimiser.step()
+        self.method.after_step(Progress(run.epoch, run.iteration, self.iterations, self.recipe.epochs))
+        for name, value in losses.items():  # on the device: read once an epoch
+            total = run.sums.setdefault(name, torch.zeros((), dtype=torch.float64, device=value.device))
+            total += value.detach()
+
+    def _end_epoch(self, rate: float) -> None:
+        run, recipe = self.run, self.recipe
+        losses = {name: (total / self.iterations).item() for name, total in run.sums.items()}
+        if not all(math.isfinite(value) for value in losses.values()):
+            raise SkelbenchError(
+                f"The loss is no number in epoch {run.epoch}; set a smaller lr or look for extreme coordinates in the data."
+            )
+        clips_per_second = self.iterations * recipe.batch / max(run.seconds, 1e-9)
+        row = {
+            "epoch": run.epoch,
+            **losses,
+            "lr": rate,
+            "seconds": run.seconds,
+            "clips_per_second": clips_per_second,
+        }
+        run.curve.append({name: round(v, 6) if isinstance(v, float) else v for name, v in row.items()})
+        self.watcher.epoch(run.curve[-1])
+        if run.epoch in recipe.snapshots or run.epoch == recipe.epochs:
+            save_snapshot(self.method, self.folder, run.epoch)
+        run.epoch, run.iteration, run.order, run.sums, run.seconds = run.epoch + 1, 0, None, {}, 0.0
+
+
+def snapshot_path(folder: Path, epoch: int) -> Path:
+    """Where the encoder of an epoch is kept."""
+    return folder / f"encoder-{epoch:04d}.pt"
+
+
+def save_snapshot(method: Method, folder: Path, epoch: int) -> None:
+    """Keep what evaluation needs of a method after an epoch."""
+    write_tensors(snapshot_path(folder, epoch), method.evaluation_state())
+
+
+def set_precision(precision: str) -> None:
+    """Choose how CUDA multiplies from here on; fp32 means fp32 everywhere."""
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
