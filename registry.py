@@ -83,7 +83,15 @@ class Registry(Generic[Entry]):
         for point in importlib.metadata.entry_points(group=self.group or ""):
             if point.name in self._entries:
                 continue
-            loaded = point.load()
+            try:
+                loaded = point.load()
+            except SkelbenchError:
+                raise
+            except Exception as error:
+                raise SkelbenchError(
+                    f"The {self.kind} '{point.name}' of an installed package ({point.value}) failed on "
+                    f"import: {type(error).__name__}: {error}; mend or remove that package."
+                ) from error
             if point.name not in self._entries:  # importing it may have registered it already
                 self.add(point.name, loaded)
 

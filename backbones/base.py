@@ -70,9 +70,7 @@ def create_backbone(
         SkelbenchError: for an unknown name or argument, or weights that do not fit.
     """
     kind = BACKBONES[name]
-    known = [
-        p for p in inspect.signature(kind).parameters if p not in ("layout", "num_frames", "num_persons")
-    ]
+    known = [p for p in inspect.signature(kind).parameters if p not in ("layout", "num_frames", "num_persons")]
     for arg in args:
         if arg not in known:
             raise SkelbenchError(f"The backbone '{name}' has no argument '{arg}'{did_you_mean(arg, known)}")

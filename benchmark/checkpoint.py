@@ -32,14 +32,15 @@ def read_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, An
         SkelbenchError: if the file is missing, damaged, or holds anything else.
     """
     try:
-        return torch.load(path, map_location=device, weights_only=True)
+        content = torch.load(path, map_location=device, weights_only=True)
+        if not isinstance(content, dict):
+            raise ValueError(f"it holds a {type(content).__name__}, not names and values")
+        return content
     except FileNotFoundError as error:
         raise SkelbenchError(f"{path} is missing; run its cell again with --force.") from error
     except Exception as error:  # torch raises pickle, zip, runtime and key errors here
         reason = " ".join(str(error).split())[:200]
-        raise SkelbenchError(
-            f"{path} cannot be read ({reason}); delete it and run its cell again."
-        ) from error
+        raise SkelbenchError(f"{path} cannot be read ({reason}); delete it and run its cell again.") from error
 
 
 def save_checkpoint(trainer: Trainer) -> None:

@@ -109,15 +109,11 @@ def list_(ctx: click.Context, what: str | None, out: Path, as_json: bool) -> Non
 
 @main.command()
 @click.argument("source")
-@click.option(
-    "--from", "path", type=click.Path(path_type=Path), help="Raw folder, zip as downloaded, or file."
-)
+@click.option("--from", "path", type=click.Path(path_type=Path), help="Raw folder, zip as downloaded, or file.")
 @click.option("--name", help="What the data set is called from now on (default: the source's name).")
 @click.option("--exclude", type=click.Path(path_type=Path), help="JSON list of clip names to leave out.")
 @click.pass_context
-def prepare(
-    ctx: click.Context, source: str, path: Path | None, name: str | None, exclude: Path | None
-) -> None:
+def prepare(ctx: click.Context, source: str, path: Path | None, name: str | None, exclude: Path | None) -> None:
     """Turn raw files of SOURCE (a reader: arrays, uiprmd, synthetic) into a store."""
     from ..datasets import READERS
     from ..datasets import prepare as prepare_store
@@ -335,9 +331,7 @@ FORMATS = ("rich", "md", "csv")
 
 
 @main.command()
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of runs."
-)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of runs.")
 @click.option("--format", "style", type=click.Choice(FORMATS), default="rich", show_default=True)
 @click.option("--track", help="Only this track (equal, published, custom).")
 @click.option("--dataset", help="Only this data set.")
@@ -380,9 +374,7 @@ def _show(tables: list[Any], style: str) -> None:
 
 
 @main.command()
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of runs."
-)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of runs.")
 def doctor(out: Path) -> None:
     """Check the environment: versions, device, data folder, runs folder, free disk."""
     from .doctor import examine
@@ -404,6 +396,6 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _numbers(text: str) -> tuple[int, ...]:
     names = _names(text)
-    if not all(name.isdigit() for name in names):
+    if not all(name.isdecimal() for name in names):
         raise SkelbenchError(f"'{text}' is no comma list of seeds; write whole numbers, such as 0,1,2.")
     return tuple(int(name) for name in names)

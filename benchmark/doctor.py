@@ -29,9 +29,7 @@ def examine(out: Path) -> Iterator[tuple[str, bool, str]]:
     device = choose_device("auto")
     name = torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine()
     yield "device", True, f"{device} ({name}), {torch.get_num_threads()} threads"
-    result = torch.nn.functional.conv2d(
-        torch.ones(1, 2, 4, 4, device=device), torch.ones(2, 2, 3, 3, device=device)
-    )
+    result = torch.nn.functional.conv2d(torch.ones(1, 2, 4, 4, device=device), torch.ones(2, 2, 3, 3, device=device))
     yield "arithmetic", bool((result == 18).all()), "a convolution gives what it should"
     for place, folder in (("data folder", data_folder()), ("runs folder", out)):
         yield _folder(place, folder)

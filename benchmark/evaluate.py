@@ -51,14 +51,15 @@ def evaluate(
         train, test = dataset
     else:
         train, test = load_dataset(dataset, split, frames=frames or common.frames, device=device)
-    was_training = isinstance(encoder, nn.Module) and encoder.training
-    if isinstance(encoder, nn.Module):
-        encoder.eval()
+    modules = list(encoder.modules()) if isinstance(encoder, nn.Module) else []
+    modes = [module.training for module in modules]  # each its own: a part may be frozen on purpose
+    for module in modules:
+        module.training = False
     try:
         features = extract(encoder, train), extract(encoder, test)
     finally:
-        if isinstance(encoder, nn.Module):
-            encoder.train(was_training)
+        for module, mode in zip(modules, modes, strict=True):
+            module.training = mode
     results = {}
     for name, protocol in chosen.items():
         outcome = run_protocol(

@@ -26,9 +26,7 @@ def extract(encode: Callable[[Tensor], Tensor], clips: Clips, batch: int = _BATC
         features = encode(x)
         if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != len(x):
             shape = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
-            raise SkelbenchError(
-                f"The encoder returned {shape} for {len(x)} clips; a tensor ({len(x)}, D) is needed."
-            )
+            raise SkelbenchError(f"The encoder returned {shape} for {len(x)} clips; a tensor ({len(x)}, D) is needed.")
         rows.append(features.float())
     stacked = torch.cat(rows)
     if not bool(torch.isfinite(stacked).all()):

@@ -6,21 +6,25 @@ import itertools
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
-from pydantic import Field
+from pydantic import Field, NonNegativeInt
 
+from ..backbones import BACKBONES, create_backbone
 from ..datasets.store import TRAIN, Store, open_store
 from ..datasets.streams import check_stream
 from ..datasets.synthetic import ensure_synthetic
 from ..errors import SkelbenchError
 from ..methods.base import METHODS, parse_config
-from ..methods.recipe import Settings
+from ..methods.recipe import Recipe, Settings
 from ..registry import did_you_mean
 from .cells import Pretraining, plan
 from .protocols import PROTOCOLS
 from .tracks import check_overrides, resolve
+
+Names = Annotated[tuple[str, ...], Field(min_length=1)]
+Seeds = Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
 
 
 class Grid(Settings):
@@ -32,14 +36,14 @@ class Grid(Settings):
 
     name: str | None = None
     track: str = "equal"
-    methods: tuple[str, ...] = ("untrained", "skeletonclr", "skeattnclr")
-    backbones: tuple[str, ...] = ("stgcn",)
-    datasets: tuple[str, ...] = ("synthetic",)
-    splits: tuple[str, ...] = ("xsub",)
-    streams: tuple[str, ...] = ("joint",)
+    methods: Names = ("untrained", "skeletonclr", "skeattnclr")
+    backbones: Names = ("stgcn",)
+    datasets: Names = ("synthetic",)
+    splits: Names = ("xsub",)
+    streams: Names = ("joint",)
     protocols: tuple[str, ...] = ("knn", "linear")
-    seeds: tuple[int, ...] = (0,)
-    floor_seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: Seeds = (0,)
+    floor_seeds: Seeds = (0, 1, 2)
     set: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -48,9 +52,7 @@ def read_grid(path: Path, name: str | None = None) -> Grid:
     try:
         values = yaml.safe_load(Path(path).read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SkelbenchError(
-            f"The grid file {path} cannot be read: {' '.join(str(error).split())}."
-        ) from error
+        raise SkelbenchError(f"The grid file {path} cannot be read: {' '.join(str(error).split())}.") from error
     if not isinstance(values, dict):
         raise SkelbenchError(f"The grid file {path} is not a mapping of names to lists; see docs/grids.md.")
     return parse_config(Grid, {"name": name or Path(path).stem} | values, f"the grid file {path}")
@@ -59,9 +61,7 @@ def read_grid(path: Path, name: str | None = None) -> Grid:
 def presets() -> list[str]:
     """Names of the grid files that come with the package."""
     folder = resources.files("skelbench.benchmark") / "presets"
-    return sorted(
-        entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")
-    )
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
 
 def read_preset(name: str) -> Grid:
@@ -85,13 +85,15 @@ def plan_grid(grid: Grid, *, precision: str = "fp32") -> list[tuple[Pretraining,
     """
     for method in grid.methods:
         METHODS[method]
+    for backbone in grid.backbones:
+        BACKBONES[backbone]
     for protocol in grid.protocols:
         PROTOCOLS[protocol]
     for stream in grid.streams:
         check_stream(stream)
-    check_overrides(grid.set, list(grid.methods))
+    check_overrides(grid.set, grid.methods, grid.backbones)
     stores = {dataset: open_dataset(dataset) for dataset in grid.datasets}
-    tasks = []
+    tasks, tried = [], []
     for dataset, split, stream, backbone, method in itertools.product(
         grid.datasets, grid.splits, grid.streams, grid.backbones, _floors_first(grid.methods)
     ):
@@ -110,6 +112,10 @@ def plan_grid(grid: Grid, *, precision: str = "fp32") -> list[tuple[Pretraining,
                 overrides=grid.set,
                 preset=grid.name,
             )
+            attempt = (dataset, backbone, resolved.recipe.backbone)
+            if any(key.startswith("backbone.") for key in grid.set) and attempt not in tried:
+                tried.append(attempt)
+                _try_backbone(backbone, resolved.recipe, store)
             task = plan(
                 resolved,
                 method=method,
@@ -126,6 +132,26 @@ def plan_grid(grid: Grid, *, precision: str = "fp32") -> list[tuple[Pretraining,
     return tasks
 
 
+def _try_backbone(name: str, recipe: Recipe, store: Store) -> None:
+    """Make a backbone once, so that a setting it cannot take is told before anything runs."""
+    try:
+        create_backbone(
+            name,
+            layout=store.layout,
+            num_frames=recipe.frames,
+            num_persons=store.manifest["persons"],
+            **recipe.backbone,
+        )
+    except SkelbenchError:
+        raise
+    except Exception as error:
+        settings = ", ".join(f"{key}={value!r}" for key, value in recipe.backbone.items())
+        reason = " ".join(str(error).split())[:200]
+        raise SkelbenchError(
+            f"The backbone '{name}' cannot be made with {settings} ({reason}); set other values."
+        ) from error
+
+
 def _floors_first(methods: Iterable[str]) -> list[str]:
     return sorted(methods, key=lambda method: METHODS[method].trainable)
 
@@ -140,9 +166,7 @@ def parse_overrides(pairs: Iterable[str]) -> Mapping[str, Any]:
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:
-            raise SkelbenchError(
-                f"The value of '{pair}' cannot be read: {' '.join(str(error).split())}."
-            ) from error
+            raise SkelbenchError(f"The value of '{pair}' cannot be read: {' '.join(str(error).split())}.") from error
         values[key.strip()] = _number(value)
     return values
 

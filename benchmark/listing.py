@@ -39,10 +39,7 @@ def _entries(what: str, out: Path) -> list[tuple[str, str]]:
     if what == "tracks":
         return [(n, ABOUT_TRACKS[n]) for n in TRACKS]
     if what == "presets":
-        return [
-            (n, f"{', '.join(read_preset(n).methods)} on {', '.join(read_preset(n).datasets)}")
-            for n in presets()
-        ]
+        return [(n, f"{', '.join(read_preset(n).methods)} on {', '.join(read_preset(n).datasets)}") for n in presets()]
     if what == "datasets":
         return [_dataset(n) for n in sorted({*list_stores(), "synthetic"})]
     runs = RunStore(out)

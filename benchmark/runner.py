@@ -10,7 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -49,7 +49,7 @@ class Options:
     device: str = "cpu"
     checkpoint_seconds: float = 60.0
     force: bool = False
-    watcher: Watcher = Silent()
+    watcher: Watcher = field(default_factory=Silent)
     stop: threading.Event | None = None
 
 
@@ -59,43 +59,63 @@ class Runner:
     def __init__(self, runs: RunStore, options: Options):
         self.runs = runs
         self.options = options
+        self._kept: tuple[tuple[Any, ...], tuple[Clips, Clips]] | None = None
 
     def run(self, task: Pretraining, store: Store) -> list[Failure]:
-        """Do what is not done yet of a task; return what failed, after writing it down."""
-        waiting = [cell for cell in task.evaluations if self.options.force or self.runs.find(*cell) is None]
-        trained = None if self.options.force else self.runs.find(task.cell, task.identity)
-        if trained is not None and not waiting:
-            self.options.watcher.say(f"{task.cell}: done before")
+        """Do what is not done yet of a task; return what failed, after writing it down.
+
+        Raises:
+            StoppedError: if asked to stop; a training has then written its checkpoint.
+        """
+        force = self.options.force
+        waiting = [cell for cell in task.evaluations if force or self.runs.find(*cell) is None]
+        trained = not force and self.runs.find(task.cell, task.identity) is not None
+        if trained and not waiting:
+            self.options.watcher.say("  done before")
             return []
-        clips: tuple[Clips, Clips] | None = None
+        self._check_stop()
+        blamed = waiting if trained else [(task.cell, task.identity)]
         try:
             clips = self._load(task, store)
-            if trained is None:
+            if not trained:
                 store.verify()
                 self._pretrain(task, clips)
-            features = self._features(task, clips)
+            blamed = waiting
+            method = self._method(task, clips[0]).eval()
+            features = self._features(task, method, clips)
         except StoppedError:
             raise
         except Exception as error:
-            return [self._failed(task.cell, task.identity, error)]
+            return [self._failed(*cell, error) for cell in blamed]
         failures = []
         for cell, identity in waiting:
+            self._check_stop()
             try:
-                self._evaluate(task, cell, identity, clips, features)
+                self._evaluate(task, cell, identity, clips, method, features)
             except Exception as error:
                 failures.append(self._failed(cell, identity, error))
         return failures
 
+    def _check_stop(self) -> None:
+        if self.options.stop is not None and self.options.stop.is_set():
+            raise StoppedError
+
     def _load(self, task: Pretraining, store: Store) -> tuple[Clips, Clips]:
+        """Both sides of the task's split; kept for the next task, which mostly wants the same."""
         recipe = task.recipe
-        return load_dataset(
-            store,
-            task.cell.split,
-            frames=recipe.frames,
-            device=self.options.device,
-            limit=recipe.clips,
-            valid=recipe.valid,
-        )
+        wanted = (store.path, task.cell.split, recipe.frames, recipe.clips, recipe.valid)
+        if self._kept is None or self._kept[0] != wanted:
+            self._kept = None  # let go of the old clips before the new ones come
+            clips = load_dataset(
+                store,
+                task.cell.split,
+                frames=recipe.frames,
+                device=self.options.device,
+                limit=recipe.clips,
+                valid=recipe.valid,
+            )
+            self._kept = (wanted, clips)
+        return self._kept[1]
 
     def _method(self, task: Pretraining, clips: Clips) -> Method:
         torch.manual_seed(task.cell.seed)
@@ -129,9 +149,9 @@ class Runner:
             stop=options.stop,
         )
         if options.force:
+            self.runs.forget(task.cell, task.identity)
             trainer.checkpoint.unlink(missing_ok=True)
-        options.watcher.say(f"{task.cell}")
-        if method.trainable:
+        if task.recipe.epochs:
             curve = trainer.train()
         else:
             save_snapshot(method, folder, 0)
@@ -148,15 +168,14 @@ class Runner:
         self.runs.write(self._record(task, task.cell, task.identity, clips, method, cost=cost, files=files))
 
     def _features(
-        self, task: Pretraining, clips: tuple[Clips, Clips]
+        self, task: Pretraining, method: Method, clips: tuple[Clips, Clips]
     ) -> dict[int, tuple[Features, Features]]:
         """Features of both sides at every kept epoch; the encoder in eval mode, fp32."""
         set_precision("fp32")
-        method = self._method(task, clips[0]).eval()
         folder = self.runs.folder(task.cell, task.identity)
-        epochs = sorted({*task.recipe.snapshots, task.recipe.epochs})
         kept = {}
-        for epoch in epochs:
+        last = task.recipe.epochs
+        for epoch in sorted({epoch for epoch in task.recipe.snapshots if epoch < last} | {last}):
             method.load_evaluation_state(read_tensors(snapshot_path(folder, epoch), self.options.device))
             kept[epoch] = (extract(method.features, clips[0]), extract(method.features, clips[1]))
         return kept
@@ -167,6 +186,7 @@ class Runner:
         cell: Cell,
         identity: str,
         clips: tuple[Clips, Clips],
+        method: Method,
         features: Mapping[int, tuple[Features, Features]],
     ) -> None:
         started = time.monotonic()
@@ -182,21 +202,21 @@ class Runner:
             "eval_seconds": round(time.monotonic() - started, 2),
             "peak_memory_mb": _peak_memory(self.options.device),
         }
+        self.runs.forget(cell, identity)
         folder = self.runs.folder(cell, identity)
-        folder.mkdir(parents=True, exist_ok=True)
         record = self._record(
             task,
             cell,
             identity,
             clips,
-            self._method(task, clips[0]),
+            method,
             cost=cost,
             files=_side_files(folder, outcome, clips[1]),
             outcome=outcome,
         )
         self.runs.write(record)
         self.options.watcher.say(
-            f"{cell}: top-1 {outcome.last['top1']:.1f} % (best {outcome.best['top1']:.1f} %)"
+            f"  {cell.protocol}: top-1 {outcome.last['top1']:.1f} % (best {outcome.best['top1']:.1f} %)"
         )
 
     def _record(
@@ -225,7 +245,7 @@ class Runner:
                 "method": METHODS[cell.method].version,
                 "protocol": PRETRAIN_VERSION if outcome is None else PROTOCOLS[cell.protocol].version,
             },
-            environment=environment(self.options.device),
+            environment=environment(self.options.device) | {"precision": task.precision},
             data={
                 "fingerprint": clips[0].fingerprint,
                 "train": len(clips[0]),
@@ -261,7 +281,7 @@ class Runner:
             finished=_now(),
         )
         self.runs.write_failure(failure)
-        self.options.watcher.say(f"{cell}: FAILED: {reason}")
+        self.options.watcher.say(f"  {cell.protocol}: FAILED: {reason}")
         return failure
 
 
@@ -306,9 +326,7 @@ def git_revision() -> str | None:
         return None
     command = ["git", "-C", str(root), "describe", "--always", "--dirty"]
     try:
-        return subprocess.run(
-            command, capture_output=True, text=True, check=True, env={**os.environ}
-        ).stdout.strip()
+        return subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ}).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
 

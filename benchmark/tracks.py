@@ -7,10 +7,12 @@ anything but the seed is track `custom` and carries what it differs by as its la
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..backbones import BACKBONES
 from ..errors import SkelbenchError
 from ..methods.base import METHODS, parse_config
 from ..methods.recipe import KnnRecipe, LinearRecipe, Recipe
@@ -78,13 +80,9 @@ def resolve(
         base = released.model_copy(update={"snapshots": _snapshots(released.epochs)})
         recipe = base
         if "epochs" in overrides:
-            recipe = base.model_copy(
-                update={"snapshots": _snapshots(_whole(overrides, "epochs", base.epochs))}
-            )
-    recipe = override(recipe, overrides, method)
-    labels = _labels(
-        base, recipe, overrides, preset, track
-    )  # a floor takes the label of what it is the floor of
+            recipe = base.model_copy(update={"snapshots": _snapshots(_whole(overrides, "epochs", base.epochs))})
+    recipe = override(recipe, overrides, method, backbone)
+    labels = _labels(base, recipe, overrides, preset, track)  # a floor takes the label of what it is the floor of
     if METHODS[method].trainable:
         _check_size(recipe, train_clips, dataset)
     else:
@@ -133,8 +131,9 @@ def equal(method: str, backbone: str, train_clips: int, overrides: Mapping[str, 
     )
 
 
-def override(recipe: Recipe, overrides: Mapping[str, Any], method: str) -> Recipe:
-    """Apply dotted settings to a recipe."""
+def override(recipe: Recipe, overrides: Mapping[str, Any], method: str, backbone: str) -> Recipe:
+    """Apply dotted settings to a recipe; a grid's setting passes by the methods and backbones without it."""
+    owned = {"method": METHODS[method].Config.model_fields, "backbone": _arguments(backbone)}
     values = recipe.model_dump()
     for key, value in overrides.items():
         head, _, rest = key.partition(".")
@@ -146,13 +145,15 @@ def override(recipe: Recipe, overrides: Mapping[str, Any], method: str) -> Recip
             )
         if head in EVALUATIONS and rest not in values[head]:
             raise SkelbenchError(f"There is no setting '{key}'{did_you_mean(key, _known(values))}")
-        if rest and head == "method" and rest not in METHODS[method].Config.model_fields:
-            continue  # a grid sets it for the methods that have it; `check_overrides` has seen that one does
+        if rest and rest not in owned.get(head, (rest,)):
+            continue  # `check_overrides` has seen that one of the grid has it
         if rest:
             values[head] = {**values[head], rest: value}
         else:
             values[head] = value
-    return parse_config(Recipe, values, "a cell")
+    changed = parse_config(Recipe, values, "a cell")
+    parse_config(METHODS[method].Config, changed.method, f"the method '{method}'")
+    return changed
 
 
 def _without_training(recipe: Recipe) -> Recipe:
@@ -160,15 +161,23 @@ def _without_training(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"epochs": 0, "lr_steps": (), "snapshots": (), "method": {}})
 
 
-def check_overrides(overrides: Mapping[str, Any], methods: list[str]) -> None:
-    """Raise a `SkelbenchError` for a `method.` setting that none of the methods has."""
-    fields = {field for method in methods for field in METHODS[method].Config.model_fields}
+def check_overrides(overrides: Mapping[str, Any], methods: Sequence[str], backbones: Sequence[str]) -> None:
+    """Raise a `SkelbenchError` for a `method.` or `backbone.` setting that none of them has."""
+    owners = {
+        "method": (methods, {field for method in methods for field in METHODS[method].Config.model_fields}),
+        "backbone": (backbones, {argument for backbone in backbones for argument in _arguments(backbone)}),
+    }
     for key in overrides:
         head, _, rest = key.partition(".")
-        if head == "method" and rest not in fields:
-            raise SkelbenchError(
-                f"None of {', '.join(methods)} has the setting '{rest}'{did_you_mean(rest, fields)}"
-            )
+        names, known = owners.get(head, ((), ()))
+        if names and rest and rest not in known:
+            raise SkelbenchError(f"None of {', '.join(names)} has the setting '{rest}'{did_you_mean(rest, known)}")
+
+
+def _arguments(backbone: str) -> list[str]:
+    """Settings a backbone takes."""
+    given = ("layout", "num_frames", "num_persons")
+    return [name for name in inspect.signature(BACKBONES[backbone]).parameters if name not in given]
 
 
 def pretrain_settings(recipe: Recipe) -> dict[str, Any]:
@@ -189,9 +198,7 @@ def _labels(
     def label(changed: bool, of_protocol: str | None) -> str | None:
         if not changed:
             return None
-        keys = [
-            k for k in overrides if k.partition(".")[0] not in EVALUATIONS or k.startswith(f"{of_protocol}.")
-        ]
+        keys = [k for k in overrides if k.partition(".")[0] not in EVALUATIONS or k.startswith(f"{of_protocol}.")]
         text = preset or ", ".join(f"{k}={_short(overrides[k])}" for k in sorted(keys))
         return text if track == "equal" else f"{track}, {text}"
 
@@ -206,7 +213,8 @@ def _labels(
 def _check_size(recipe: Recipe, train_clips: int, dataset: str) -> None:
     if recipe.batch > train_clips:
         raise SkelbenchError(
-            f"A batch of {recipe.batch} does not fit the {train_clips} training clips of '{dataset}'; set a smaller batch."
+            f"A batch of {recipe.batch} does not fit the {train_clips} training clips of '{dataset}'; "
+            "set a smaller batch."
         )
 
 

@@ -85,7 +85,7 @@ class Trainer:
             weight_decay=recipe.weight_decay,
             nesterov=recipe.nesterov,
         )
-        torch.manual_seed(seed)
+        self.seed = seed
         self.run = Run(Generator(device=clips.x.device).manual_seed(seed))
 
     @property
@@ -100,7 +100,8 @@ class Trainer:
             StoppedError: if asked to stop; the checkpoint is written.
             SkelbenchError: if the loss is no number.
         """
-        load_checkpoint(self)
+        if not load_checkpoint(self):
+            torch.manual_seed(self.seed)
         self.method.train()
         run, recipe = self.run, self.recipe
         saved = time.monotonic()
@@ -108,9 +109,7 @@ class Trainer:
         with self.watcher.training(recipe.epochs, self.iterations, recipe.batch) as watch:
             while run.epoch <= recipe.epochs:
                 if run.order is None:
-                    run.order = torch.randperm(
-                        len(self.clips), generator=run.generator, device=self.clips.x.device
-                    )
+                    run.order = torch.randperm(len(self.clips), generator=run.generator, device=self.clips.x.device)
                 rate = self.learning_rate(run.epoch)
                 started = time.monotonic()
                 while run.iteration < self.iterations:
@@ -144,9 +143,7 @@ class Trainer:
         x = self.clips.x[index]
         draws = self.method.draw(x, run.generator)
         stage = self.method.stage(run.epoch)
-        losses = self.method.loss(
-            self.method.views(x, draws), stage=stage, draws=draws, index=index, label=label
-        )
+        losses = self.method.loss(self.method.views(x, draws), stage=stage, draws=draws, index=index, label=label)
         self.optimiser.zero_grad(set_to_none=True)
         losses["loss"].backward()
         self.optimiser.step()
@@ -160,7 +157,8 @@ class Trainer:
         losses = {name: (total / self.iterations).item() for name, total in run.sums.items()}
         if not all(math.isfinite(value) for value in losses.values()):
             raise SkelbenchError(
-                f"The loss is no number in epoch {run.epoch}; set a smaller lr or look for extreme coordinates in the data."
+                f"The loss is no number in epoch {run.epoch}; set a smaller lr or look for extreme "
+                "coordinates in the data."
             )
         clips_per_second = self.iterations * recipe.batch / max(run.seconds, 1e-9)
         row = {

@@ -9,7 +9,6 @@ and `part_<name>` or a JSON text `parts`.
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -23,6 +22,18 @@ from .store import LEFT_OUT, TEST, TRAIN, Clip, Recording, SplitRule
 VERSION = 1
 REQUIRED = ("keypoints", "lengths", "label", "name", "subject")
 OPTIONAL = ("camera", "setup", "repetition")
+_FACTS = {  # of the whole file: the kinds of numpy and the shape (None: any size)
+    "layout": ("US", ()),
+    "parts": ("US", ()),
+    "fps": ("iuf", ()),
+    "centre": ("iu", ()),
+    "class_names": ("US", (None,)),
+    "joint_names": ("US", (None,)),
+    "parents": ("iu", (None,)),
+    "mirror": ("iu", (None, 2)),
+    "shoulders": ("iu", (2,)),
+    **{f"part_{part}": ("iu", (None,)) for part in PARTS},
+}
 
 
 @READERS.register("arrays")
@@ -36,9 +47,7 @@ def read(source: Path) -> Recording:
     _check(arrays, source)
     label = arrays["label"].astype(int)
     names = arrays.get("class_names")
-    class_names = (
-        tuple(map(str, names)) if names is not None else tuple(f"class {c}" for c in range(label.max() + 1))
-    )
+    class_names = tuple(map(str, names)) if names is not None else tuple(f"class {c}" for c in range(label.max() + 1))
     return Recording(
         layout=_layout(arrays, source),
         class_names=class_names,
@@ -54,32 +63,30 @@ def _load(source: Path) -> dict[str, np.ndarray]:
     if not source.is_file():
         raise SkelbenchError(f"{source} is not a file; `arrays` reads one .npz in the interchange format.")
     try:
-        with np.load(source, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise SkelbenchError(
-                    f"{source} is a single array; `arrays` reads an .npz in the interchange format."
-                )
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        file = np.load(source, allow_pickle=False)
+        if isinstance(file, np.lib.npyio.NpzFile):
+            with file:
+                return {name: np.asarray(file[name]) for name in file.files}
+    except Exception as error:  # a damaged member raises whatever its decompressor does (zlib.error, ...)
         raise SkelbenchError(
             f"{source} cannot be read as .npz ({error}); it is damaged or not an interchange file."
         ) from error
-    except AttributeError as error:  # a bare .npy array is no context manager
-        raise SkelbenchError(
-            f"{source} is a single array; `arrays` reads an .npz in the interchange format."
-        ) from error
+    raise SkelbenchError(f"{source} is a single array; `arrays` reads an .npz in the interchange format.")
 
 
 def _check(arrays: Mapping[str, np.ndarray], source: Path) -> None:
     missing = [name for name in REQUIRED if name not in arrays]
     if missing:
-        raise SkelbenchError(
-            f"{source} lacks the arrays {missing}; see docs/data.md for the interchange format."
-        )
+        raise SkelbenchError(f"{source} lacks the arrays {missing}; see docs/data.md for the interchange format.")
     keypoints, lengths = arrays["keypoints"], arrays["lengths"]
     if keypoints.ndim != 4 or keypoints.shape[3] != 3 or keypoints.dtype.kind != "f":
         raise SkelbenchError(
-            f"{source}: keypoints are {keypoints.dtype} {keypoints.shape}; floats of the shape (frames, persons, joints, 3) are needed."
+            f"{source}: keypoints are {keypoints.dtype} {keypoints.shape}; floats of the shape (frames, "
+            "persons, joints, 3) are needed."
+        )
+    if lengths.ndim != 1 or lengths.dtype.kind not in "iu":
+        raise SkelbenchError(
+            f"{source}: 'lengths' is {lengths.dtype} {lengths.shape}; a whole number a clip is needed."
         )
     per_clip = [
         *REQUIRED[1:],
@@ -93,33 +100,40 @@ def _check(arrays: Mapping[str, np.ndarray], source: Path) -> None:
             )
         if name != "name" and arrays[name].dtype.kind not in "iu":
             raise SkelbenchError(f"{source}: '{name}' is {arrays[name].dtype}; integers are needed.")
+    for name, (kinds, shape) in _FACTS.items():
+        if name in arrays and not _is(arrays[name], kinds, shape):
+            raise SkelbenchError(
+                f"{source}: '{name}' is {arrays[name].dtype} {arrays[name].shape}; "
+                "see docs/data.md for the interchange format."
+            )
     if len(lengths) == 0:
         raise SkelbenchError(f"{source} holds no clip.")
     if (lengths < 1).any():
         raise SkelbenchError(
-            f"{source}: clip '{arrays['name'][int(np.argmin(lengths))]}' has length {lengths.min()}; a clip needs a frame."
+            f"{source}: clip '{arrays['name'][int(np.argmin(lengths))]}' has length {lengths.min()}; a "
+            "clip needs a frame."
         )
     if lengths.sum() != len(keypoints):
-        raise SkelbenchError(
-            f"{source}: the lengths add up to {lengths.sum()} frames but there are {len(keypoints)}."
-        )
+        raise SkelbenchError(f"{source}: the lengths add up to {lengths.sum()} frames but there are {len(keypoints)}.")
     for name in (n for n in arrays if n.startswith("split_")):
         if not np.isin(arrays[name], (TRAIN, TEST, LEFT_OUT)).all():
             raise SkelbenchError(f"{source}: '{name}' may hold 1 (train), 0 (test) and -1 (left out) only.")
+
+
+def _is(array: np.ndarray, kinds: str, shape: tuple[int | None, ...]) -> bool:
+    fits = array.ndim == len(shape) and all(want in (None, size) for want, size in zip(shape, array.shape, strict=True))
+    return fits and array.dtype.kind in kinds
 
 
 def _layout(arrays: Mapping[str, np.ndarray], source: Path) -> Layout:
     if "layout" in arrays:
         layout = get_layout(str(arrays["layout"]))
     elif "joint_names" in arrays and "parents" in arrays:
-        parts = json.loads(str(arrays["parts"])) if "parts" in arrays else None
-        if f"part_{PARTS[0]}" in arrays:
-            parts = {part: arrays[f"part_{part}"].tolist() for part in PARTS if f"part_{part}" in arrays}
         layout = describe_layout(
             arrays["joint_names"].tolist(),
             arrays["parents"].tolist(),
             mirror=arrays["mirror"].tolist() if "mirror" in arrays else None,
-            parts=parts,
+            parts=_parts(arrays, source),
             centre=int(arrays["centre"]) if "centre" in arrays else None,
             shoulders=arrays["shoulders"].tolist() if "shoulders" in arrays else None,
         )
@@ -129,9 +143,23 @@ def _layout(arrays: Mapping[str, np.ndarray], source: Path) -> Layout:
         )
     if arrays["keypoints"].shape[2] != layout.num_joints:
         raise SkelbenchError(
-            f"{source} has {arrays['keypoints'].shape[2]} joints but its layout '{layout.name}' has {layout.num_joints}."
+            f"{source} has {arrays['keypoints'].shape[2]} joints but its layout '{layout.name}' has "
+            f"{layout.num_joints}."
         )
     return layout
+
+
+def _parts(arrays: Mapping[str, np.ndarray], source: Path) -> dict[str, list[int]] | None:
+    """The body parts, from the arrays `part_<name>` or one JSON text; None if the file has none."""
+    parts = {part: arrays[f"part_{part}"].tolist() for part in PARTS if f"part_{part}" in arrays}
+    if parts or "parts" not in arrays:
+        return parts or None
+    try:
+        return {str(part): [int(j) for j in joints] for part, joints in json.loads(str(arrays["parts"])).items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise SkelbenchError(
+            f"{source}: 'parts' is not a JSON object of joint lists ({error}); the five of {list(PARTS)} are needed."
+        ) from error
 
 
 def _splits(arrays: Mapping[str, np.ndarray]) -> dict[str, SplitRule]:
@@ -149,9 +177,7 @@ def _splits(arrays: Mapping[str, np.ndarray]) -> dict[str, SplitRule]:
         rules["xsub"] = SplitRule("subject", odd, text="subjects with odd numbers train, the others test")
     if "camera" in arrays and len(np.unique(arrays["camera"])) > 1:
         cameras = np.unique(arrays["camera"]).tolist()
-        rules["xview"] = SplitRule(
-            "camera", tuple(cameras[:-1]), text=f"camera {cameras[-1]}, the highest, tests"
-        )
+        rules["xview"] = SplitRule("camera", tuple(cameras[:-1]), text=f"camera {cameras[-1]}, the highest, tests")
     return rules
 
 

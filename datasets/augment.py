@@ -98,6 +98,7 @@ def draw_mix(
 
     Source: SkeleMixCLR@4538d6c. T that is no multiple of 4 rounds up, as SkeAttnCLR@e3f05c6 does.
     """
+    check_mix(frames, layout, parts, window, "Mixing")
     if n < 3:
         raise SkelbenchError(f"Mixing needs at least 3 clips in a batch, not {n}; set a larger batch.")
     device = generator.device

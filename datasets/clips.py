@@ -96,16 +96,12 @@ def _limited(chosen: np.ndarray, limit: int | None, total: int) -> np.ndarray:
     return np.sort(np.random.default_rng(0).permutation(index)[:keep])
 
 
-def _side(
-    store: Store, index: np.ndarray, frames: int, device: str | torch.device, valid: ValidRule
-) -> Clips:
+def _side(store: Store, index: np.ndarray, frames: int, device: str | torch.device, valid: ValidRule) -> Clips:
     offset, length = store.column("offset")[index], store.column("length")[index]
     x = np.empty((len(index), frames, *store.keypoints.shape[1:]), dtype=np.float32)  # (N, T, M, V, 3)
     for start in range(0, len(index), _BLOCK):
         block = slice(start, start + _BLOCK)
-        clips = [
-            np.asarray(store.keypoints[o : o + n]) for o, n in zip(offset[block], length[block], strict=True)
-        ]
+        clips = [np.asarray(store.keypoints[o : o + n]) for o, n in zip(offset[block], length[block], strict=True)]
         counts = np.array([valid_frames(clip, valid) for clip in clips])
         if not counts.all():
             name = store.clips[index[block][int(np.argmin(counts))]]["name"]

@@ -26,9 +26,7 @@ def describe(store: Store) -> dict[str, Any]:
             "median": int(np.median(length)),
             "longest": int(length.max()),
         },
-        "persons": {
-            str(n): int((store.column("bodies") == n).sum()) for n in np.unique(store.column("bodies"))
-        },
+        "persons": {str(n): int((store.column("bodies") == n).sum()) for n in np.unique(store.column("bodies"))},
         "rejected": store.manifest["rejected"],
         "excluded": len(store.manifest["excluded"]),
     }
@@ -82,13 +80,12 @@ def picture(store: Store, clip: int, *, poses: int = 6, width: int = 16, height:
     entry = store.clips[clip]
     frames = np.linspace(0, entry["length"] - 1, poses).round().astype(int)
     keypoints = np.asarray(store.keypoints[entry["offset"] + frames])  # (poses, M, V, 3)
-    present = keypoints.any(axis=(2, 3))
+    present = (keypoints != 0).any(axis=(2, 3))
     points = keypoints[present][:, :, :2]
     low, high = points.min(axis=(0, 1)), points.max(axis=(0, 1))
-    scale = (np.array([2 * width, 4 * height]) - 1) / max((high - low).max(), 1e-6)
-    scale = scale.min()
+    scale = (min(2 * width, 4 * height) - 1) / max((high - low).max(), 1e-6)
     panels = []
-    for pose, there in zip(keypoints, present, strict=True):
+    for pose, there in zip(keypoints, list(present), strict=True):
         dots = np.zeros((4 * height, 2 * width), dtype=bool)
         for body in pose[there]:
             for child, parent in store.layout.bones:
@@ -105,12 +102,7 @@ def _braille(dots: np.ndarray) -> list[str]:
     for top in range(0, dots.shape[0], 4):
         cells = []
         for left in range(0, dots.shape[1], 2):
-            bits = sum(
-                bit
-                for r, pair in enumerate(_BRAILLE)
-                for c, bit in enumerate(pair)
-                if dots[top + r, left + c]
-            )
+            bits = sum(bit for r, pair in enumerate(_BRAILLE) for c, bit in enumerate(pair) if dots[top + r, left + c])
             cells.append(chr(0x2800 + bits) if bits else " ")
         rows.append("".join(cells))
     return rows

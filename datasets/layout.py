@@ -112,9 +112,7 @@ def describe_layout(
         name="custom",
         joints=tuple(str(j) for j in joints),
         parents=tree,
-        mirror=tuple((int(a), int(b)) for a, b in mirror)
-        if mirror is not None
-        else (known.mirror if known else ()),
+        mirror=tuple((int(a), int(b)) for a, b in mirror) if mirror is not None else (known.mirror if known else ()),
         parts={name: tuple(int(j) for j in group) for name, group in parts.items()}
         if parts is not None
         else (known.parts if known else {}),
@@ -142,21 +140,15 @@ def _check(layout: Layout) -> None:
     for fact, joints in facts.items():
         wrong = [j for j in joints if not 0 <= j < size]
         if wrong:
-            raise SkelbenchError(
-                f"{place} names joint {wrong[0]} in '{fact}'; joints run from 0 to {size - 1}."
-            )
+            raise SkelbenchError(f"{place} names joint {wrong[0]} in '{fact}'; joints run from 0 to {size - 1}.")
     if layout.parts and set(layout.parts) != set(PARTS):
-        raise SkelbenchError(
-            f"{place} has the parts {sorted(layout.parts)}; the five of {list(PARTS)} are needed."
-        )
+        raise SkelbenchError(f"{place} has the parts {sorted(layout.parts)}; the five of {list(PARTS)} are needed.")
     for joint in range(size):
         steps, current = 0, joint
         while current != -1 and steps <= size:
             current, steps = layout.parents[current], steps + 1
         if steps > size:
-            raise SkelbenchError(
-                f"{place}: the parents of joint {joint} run in a circle; one root with -1 is needed."
-            )
+            raise SkelbenchError(f"{place}: the parents of joint {joint} run in a circle; one root with -1 is needed.")
 
 
 # NTU RGB+D (Kinect v2). Parents are the bones of the released code (CrosSCLR@792b70c); the spine at the

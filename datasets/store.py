@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import SkelbenchError
+from ..registry import did_you_mean
 from .layout import Layout
 
 FORMAT = 1
@@ -38,9 +39,7 @@ class Clip:
     camera: int | None = None
     setup: int | None = None
     repetition: int | None = None
-    splits: Mapping[str, int] = field(
-        default_factory=dict
-    )  # the clip's own side of the splits without a rule
+    splits: Mapping[str, int] = field(default_factory=dict)  # the clip's own side of the splits without a rule
 
 
 @dataclass(frozen=True)
@@ -98,9 +97,11 @@ class StoreWriter:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._folder = Path(tempfile.mkdtemp(prefix=f".{self.path.name}-", dir=self.path.parent))
+            self._folder.chmod(0o755)  # mkdtemp leaves it to its owner alone; a data folder may be shared
         except OSError as error:
             raise SkelbenchError(
-                f"The data folder {self.path.parent} cannot be written ({error.strerror}); set SKELBENCH_DATA to one that can."
+                f"The data folder {self.path.parent} cannot be written ({error.strerror}); set "
+                "SKELBENCH_DATA to one that can."
             ) from error
         self._raw = (self._folder / "keypoints.raw").open("wb")
 
@@ -108,8 +109,10 @@ class StoreWriter:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        self._raw.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        try:
+            self._raw.close()
+        finally:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def add(self, clip: Clip) -> None:
         """Append one clip. Raises `SkelbenchError` naming the clip if anything about it does not fit."""
@@ -140,7 +143,8 @@ class StoreWriter:
             )
         if self._clips and shape[1] != self._persons:
             raise SkelbenchError(
-                f"{place} has {shape[1]} persons where the clips before it have {self._persons}; pad absent persons with zeros."
+                f"{place} has {shape[1]} persons where the clips before it have {self._persons}; pad "
+                "absent persons with zeros."
             )
         if not np.isfinite(clip.keypoints).all():
             frame = int(np.flatnonzero(~np.isfinite(clip.keypoints).all(axis=(1, 2, 3)))[0])
@@ -148,9 +152,7 @@ class StoreWriter:
                 f"{place}, frame {frame}: NaN or infinite coordinate; mend it or leave the clip out with --exclude."
             )
         if shape[0] == 0 or not clip.keypoints[:, 0].any():
-            raise SkelbenchError(
-                f"{place} is empty (no frame where person 0 is present); leave it out with --exclude."
-            )
+            raise SkelbenchError(f"{place} is empty (no frame where person 0 is present); leave it out with --exclude.")
         if not 0 <= clip.label < len(self.recording.class_names):
             raise SkelbenchError(
                 f"{place} has label {clip.label}, outside its {len(self.recording.class_names)} classes "
@@ -163,7 +165,8 @@ class StoreWriter:
         unknown = sorted(self.exclude - self._excluded)
         if unknown:
             raise SkelbenchError(
-                f"{len(unknown)} names to exclude are not in the data (the first: '{unknown[0]}'); the list belongs to another data set."
+                f"{len(unknown)} names to exclude are not in the data (the first: '{unknown[0]}'); the "
+                "list belongs to another data set."
             )
         if not self._clips:
             raise SkelbenchError(f"No clip is left for the store {self.path.name}; nothing was written.")
@@ -172,10 +175,16 @@ class StoreWriter:
         manifest = self._manifest()
         (self._folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
         Store(self._folder).verify()
-        if self.path.exists():
-            shutil.rmtree(self.path)
-        self._folder.rename(self.path)
+        self._replace()
         return Store(self.path)
+
+    def _replace(self) -> None:
+        """Rename the new store into place; an older one is put aside first, so that no crash loses both."""
+        aside = self._folder.with_name(f"{self._folder.name}-old")
+        if self.path.exists():
+            self.path.rename(aside)
+        self._folder.rename(self.path)
+        shutil.rmtree(aside, ignore_errors=True)
 
     def _write_keypoints(self) -> None:
         shape = (self._frames, self._persons, self.recording.layout.num_joints, 3)
@@ -214,15 +223,22 @@ class Store:
 
     def __init__(self, path: Path):
         self.path = Path(path)
-        self.manifest = self._read_json("manifest.json")
+        self.manifest: dict[str, Any] = self._read_json("manifest.json", dict)
         if self.manifest.get("format") != FORMAT:
             raise SkelbenchError(
-                f"{self.path}/manifest.json has format {self.manifest.get('format')}, this version reads {FORMAT}; prepare the data again."
+                f"{self.path}/manifest.json has format {self.manifest.get('format')}, this version reads "
+                f"{FORMAT}; prepare the data again."
             )
-        self.layout = Layout.from_json(self.manifest["layout"])
-        self.class_names: tuple[str, ...] = tuple(self.manifest["class_names"])
-        self.splits = {name: _rule(rule) for name, rule in self.manifest["splits"].items()}
-        self.clips: list[dict[str, Any]] = self._read_json("clips.json")
+        try:
+            self.layout = Layout.from_json(self.manifest["layout"])
+            self.class_names: tuple[str, ...] = tuple(self.manifest["class_names"])
+            self.splits = {name: _rule(rule) for name, rule in self.manifest["splits"].items()}
+        except (KeyError, TypeError, AttributeError, IndexError) as error:
+            raise SkelbenchError(
+                f"{self.path}/manifest.json is not a store's manifest ({type(error).__name__}: {error}); "
+                "prepare the data again."
+            ) from error
+        self.clips: list[dict[str, Any]] = self._read_json("clips.json", list)
         self.keypoints = self._map_keypoints()
 
     @property
@@ -247,9 +263,7 @@ class Store:
             SkelbenchError: if the store has no such split or one side of it is empty.
         """
         if split not in self.splits:
-            raise SkelbenchError(
-                f"The data set '{self.name}' has no split '{split}'; it has: {', '.join(self.splits)}."
-            )
+            raise SkelbenchError(f"The data set '{self.name}' has no split '{split}'{did_you_mean(split, self.splits)}")
         sides = np.array([self.splits[split].side(clip, split) for clip in self.clips])
         for side, word in ((TRAIN, "training"), (TEST, "test")):
             if not (sides == side).any():
@@ -260,44 +274,46 @@ class Store:
 
     def verify(self) -> None:
         """Recompute the hashes. Raises `SkelbenchError` naming the file that changed."""
-        for name, expected in self.manifest["sha256"].items():
-            if _sha256(self.path / name) != expected:
+        for name in ("keypoints.npy", "clips.json"):
+            path = self.path / name
+            if not path.is_file() or _sha256(path) != self.manifest["sha256"].get(name):
                 raise SkelbenchError(
                     f"{self.path / name} does not match its checksum; the store is damaged: prepare it again."
                 )
 
-    def _read_json(self, name: str) -> Any:
+    def _read_json(self, name: str, kind: type) -> Any:
         try:
-            return json.loads((self.path / name).read_text())
+            value = json.loads((self.path / name).read_text())
         except FileNotFoundError as error:
             raise SkelbenchError(
                 f"{self.path} is not a data store ({name} is missing); prepare it with `skelbench prepare`."
             ) from error
         except (OSError, ValueError) as error:
-            raise SkelbenchError(
-                f"{self.path / name} cannot be read ({error}); prepare the data set again."
-            ) from error
+            raise SkelbenchError(f"{self.path / name} cannot be read ({error}); prepare the data set again.") from error
+        if not isinstance(value, kind):
+            raise SkelbenchError(f"{self.path / name} is not a store's {name}; prepare the data set again.")
+        return value
 
     def _map_keypoints(self) -> np.ndarray:
-        expected = (self.manifest["frames"], self.manifest["persons"], self.layout.num_joints, 3)
+        frames, persons, clips = (self.manifest.get(count) for count in ("frames", "persons", "clips"))
+        expected = (frames, persons, self.layout.num_joints, 3)
         try:
             keypoints = np.load(self.path / "keypoints.npy", mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise SkelbenchError(
                 f"{self.path / 'keypoints.npy'} cannot be read ({error}); prepare the data set again."
             ) from error
-        if keypoints.shape != expected or len(self.clips) != self.manifest["clips"]:
+        if keypoints.shape != expected or keypoints.dtype != np.float32 or len(self.clips) != clips:
             raise SkelbenchError(
-                f"{self.path} holds {keypoints.shape} values and {len(self.clips)} clips where its manifest says {expected} and {self.manifest['clips']}; prepare it again."
+                f"{self.path} holds {keypoints.dtype} {keypoints.shape} and {len(self.clips)} clips where its "
+                f"manifest says float32 {expected} and {clips}; prepare it again."
             )
         return keypoints
 
 
 def _rule(value: Mapping[str, Any]) -> SplitRule:
     test = value["test"]
-    return SplitRule(
-        value["field"], tuple(value["train"]), None if test is None else tuple(test), value["text"]
-    )
+    return SplitRule(value["field"], tuple(value["train"]), None if test is None else tuple(test), value["text"])
 
 
 def _lines(entries: list[dict[str, Any]]) -> str:
@@ -327,9 +343,9 @@ def open_store(dataset: str | Path) -> Store:
         return Store(Path(dataset))
     path = data_folder() / dataset
     if not path.is_dir():
+        hint = did_you_mean(dataset, list_stores())
         raise SkelbenchError(
-            f"There is no data set '{dataset}' in {data_folder()} (found: {', '.join(list_stores()) or 'none'}); "
-            "make it with `skelbench prepare`."
+            f"There is no data set '{dataset}' in {data_folder()}{hint} Make one with `skelbench prepare`."
         )
     return Store(path)
 

@@ -24,9 +24,10 @@ CAMERAS, PERSONS = 3, 2
 LENGTHS = (40, 120)  # frames, both included
 
 import os
-k=lambda n,d: float(os.environ.get(n,d))
+
+k = lambda n, d: float(os.environ.get(n, d))
 VIEWS = np.array([0.0, -45.0, 45.0])  # the camera's side, degrees about the vertical
-NOISE = k('NOISE',.02)*np.array([1,1.2,1.4])  # metres, of a joint in plain sight
+NOISE = k("NOISE", 0.02) * np.array([1, 1.2, 1.4])  # metres, of a joint in plain sight
 ASIDE = {
     "trunk": 5.0,
     "head": 12.0,
@@ -38,7 +39,7 @@ ASIDE = {
     "hip": 6.0,
     "knee": 7.0,
 }
-LOSSES = k('LOSS',1.) * np.array([1.0, 1.8, 2.2])  # how often a camera loses sight of a limb in a clip, on average
+LOSSES = k("LOSS", 1.0) * np.array([1.0, 1.8, 2.2])  # how often a camera loses sight of a limb in a clip, on average
 
 
 @READERS.register("synthetic")
@@ -127,7 +128,7 @@ def _clock(
     size = len(duration)
     speed = tempo * rng.uniform(0.8, 1.25, size)
     takes = np.minimum(action.seconds / speed, 1.1 * duration)
-    begin = (duration - takes) * rng.random(size) + takes * k('SHIFT',1.) * rng.uniform(-0.3, 0.3, size)
+    begin = (duration - takes) * rng.random(size) + takes * k("SHIFT", 1.0) * rng.uniform(-0.3, 0.3, size)
     progress = (seconds - begin[clip]) / takes[clip]
     cycle = 2 * np.pi * ((action.hertz * speed)[clip] * seconds + rng.random(size)[clip])
     on, off = rng.uniform(-0.6, 0.6, size), duration + rng.uniform(-0.6, 0.6, size)
@@ -145,13 +146,13 @@ def _stylise(
 ) -> np.ndarray:
     """The action as a subject does it this time (F, channels): how far, from what stance, with what fidgeting."""
     size, habit = (len(who), len(CHANNELS)), per_channel(HABIT)
-    gain = people.gain[who] * rng.normal(1, k('GAIN',.22), (len(who), 1)).clip(0.45, 1.6) * rng.normal(1, 0.08, size)
-    stance = people.stance[who] + k('STANCE',.5) * habit * rng.standard_normal(size)
+    gain = people.gain[who] * rng.normal(1, k("GAIN", 0.22), (len(who), 1)).clip(0.45, 1.6) * rng.normal(1, 0.08, size)
+    stance = people.stance[who] + k("STANCE", 0.5) * habit * rng.standard_normal(size)
     rate, phase = rng.uniform(0.15, 0.6, size), rng.random(size)
-    sway = k('SWAY',.4) * habit * np.abs(rng.standard_normal(size))
+    sway = k("SWAY", 0.4) * habit * np.abs(rng.standard_normal(size))
     fidget = sway[clip] * np.sin(2 * np.pi * (rate[clip] * seconds[:, None] + phase[clip]))
     at, last = rng.uniform(0, 3, size), rng.uniform(0.4, 1.2, size)
-    aside = k('AS',1.) * per_channel(ASIDE) * rng.standard_normal(size)
+    aside = k("AS", 1.0) * per_channel(ASIDE) * rng.standard_normal(size)
     fidget += aside[clip] * ease(1 - np.abs(seconds[:, None] - at[clip]) / last[clip])
     curves = np.zeros((len(clip), len(CHANNELS)))
     for channel, curve in pose.items():
@@ -171,11 +172,9 @@ def _film(
         heading += 90 * rng.choice([-1, 1], size)
     heading = np.deg2rad(heading[clip] + rng.normal(0, 5, size)[clip] * seconds)
     scene[:] = _about(scene, heading, 1)
-    stand = np.stack(
-        [rng.uniform(-0.4, 0.4, size), -rng.uniform(0.9, 1.2, size), rng.uniform(2.4, 3.6, size)], axis=1
-    )
+    stand = np.stack([rng.uniform(-0.4, 0.4, size), -rng.uniform(0.9, 1.2, size), rng.uniform(2.4, 3.6, size)], axis=1)
     scene += stand[clip][:, None, None]
-    tilt = np.deg2rad(rng.normal(0, k('TILT',4), size))
+    tilt = np.deg2rad(rng.normal(0, k("TILT", 4), size))
     scene[:] = _about(scene, tilt[clip], 0)
 
 
@@ -208,7 +207,5 @@ def _lose(scene: np.ndarray, camera: np.ndarray, length: np.ndarray, rng: np.ran
             if rng.random() < 0.5:
                 body[:, limb] = body[:1, limb]
             else:
-                body[:, limb] += (
-                    rng.normal(0, 0.08, 3) * np.sin(np.linspace(0, np.pi, last - first))[:, None, None]
-                )
+                body[:, limb] += rng.normal(0, 0.08, 3) * np.sin(np.linspace(0, np.pi, last - first))[:, None, None]
     scene += rng.standard_normal(scene.shape) * blur[..., None] * np.array([1, 1, 1.5])

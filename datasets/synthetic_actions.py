@@ -168,7 +168,8 @@ def _shake_hands(take: Take) -> Pose:
     return {
         "r_flex": 42 * take.held + 5 * swing,
         "r_elbow": 42 * take.held + 9 * swing,
-        "r_abd": -8 * take.held,
+        "r_abd": -16 * take.held,
+        "r_ext": -16 * take.held,
     }
 
 
@@ -178,7 +179,8 @@ def _hand_over(take: Take) -> Pose:
     return {
         "r_flex": 46 * reach,
         "r_elbow": 36 * reach + 45 * hold * (1 - reach),
-        "r_abd": -8 * reach,
+        "r_abd": -16 * reach,
+        "r_ext": -16 * reach,
         "trunk": 6 * reach,
     }
 

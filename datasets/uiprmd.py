@@ -67,17 +67,11 @@ def read(source: Path) -> Recording:
         except _Unusable as error:
             rejected.append({"file": _file_name(key, "positions"), "reason": str(error)})
     if not clips:
-        raise SkelbenchError(
-            f"{source}: none of the {len(rejected)} clips can be read; {rejected[0]['reason']}"
-        )
+        raise SkelbenchError(f"{source}: none of the {len(rejected)} clips can be read; {rejected[0]['reason']}")
     return Recording(
         layout=layout,
         class_names=CLASS_NAMES,
-        splits={
-            "xsub": SplitRule(
-                "subject", (1, 3, 5, 7, 9), text="subjects with odd numbers train, the others test"
-            )
-        },
+        splits={"xsub": SplitRule("subject", (1, 3, 5, 7, 9), text="subjects with odd numbers train, the others test")},
         clips=clips,
         reader="uiprmd",
         reader_version=VERSION,
@@ -127,9 +121,7 @@ def _walk(source: Path) -> Iterator[tuple[PurePosixPath, _Load]]:
 def _clip(key: _Key, files: dict[tuple[bool, int, int, int, str], _Load], layout: Layout) -> Clip:
     incorrect, exercise, subject, repetition = key
     if not 1 <= exercise <= len(EXERCISES):
-        raise _Unusable(
-            f"{_file_name(key, 'positions')}: there is no exercise {exercise}; they are m01 to m10."
-        )
+        raise _Unusable(f"{_file_name(key, 'positions')}: there is no exercise {exercise}; they are m01 to m10.")
     tables = {}
     for kind in ("positions", "angles"):
         load, name = files.get((*key, kind)), _file_name(key, kind)
@@ -142,9 +134,7 @@ def _clip(key: _Key, files: dict[tuple[bool, int, int, int, str], _Load], layout
         tables[kind] = _table(content, name)
     offsets, angles = tables["positions"], tables["angles"]
     if len(offsets) != len(angles):
-        raise _Unusable(
-            f"{_file_name(key, 'positions')} has {len(offsets)} frames but its angles have {len(angles)}."
-        )
+        raise _Unusable(f"{_file_name(key, 'positions')} has {len(offsets)} frames but its angles have {len(angles)}.")
     joints = forward_kinematics(offsets / 100, np.deg2rad(angles), layout.parents)
     return Clip(
         name=f"m{exercise:02d}_s{subject:02d}_e{repetition:02d}" + "_inc" * incorrect,
@@ -184,9 +174,7 @@ def _complaint(lines: list[str], name: str) -> str:
             except ValueError:
                 finite = False
             if not finite:
-                return (
-                    f"{name}, line {number}, column {column}: '{text.strip()[:20]}' is not a finite number."
-                )
+                return f"{name}, line {number}, column {column}: '{text.strip()[:20]}' is not a finite number."
     return f"{name} holds no frame."
 
 

@@ -85,8 +85,8 @@ class MethodConfig(Settings):
             (it redraws the weights after the copy), or a "copy" of it, as the papers say.
     """
 
-    crop: int = Field(6, ge=0)
-    shear: float = Field(0.5, ge=0)
+    crop: int = Field(default=6, ge=0)
+    shear: float = Field(default=0.5, ge=0)
     init: Literal["released", "torch"] = "released"
     key_init: Literal["independent", "copy"] = "independent"
 
@@ -127,9 +127,7 @@ class Method(nn.Module):
 
     def draw(self, x: Tensor, generator: Generator) -> dict[str, Any]:
         """Draw every random number of a step but dropout's, as a nested dict of tensors."""
-        return {
-            name: draw_basic(x, self.config.crop, self.config.shear, generator) for name in self.view_names
-        }
+        return {name: draw_basic(x, self.config.crop, self.config.shear, generator) for name in self.view_names}
 
     def views(self, x: Tensor, draws: Mapping[str, Any]) -> dict[str, Tensor]:
         """Augment a batch into the method's views: name -> (N, C, T, V, M) joint coordinates."""
@@ -192,9 +190,7 @@ class Method(nn.Module):
         own = self.evaluation_state()
         if set(own) != set(state) or any(own[name].shape != state[name].shape for name in own):
             wrong = sorted(set(own) ^ set(state)) or [n for n in own if own[n].shape != state[n].shape]
-            raise SkelbenchError(
-                f"The kept encoder does not fit this method: {', '.join(wrong[:5])}; train it again."
-            )
+            raise SkelbenchError(f"The kept encoder does not fit this method: {', '.join(wrong[:5])}; train it again.")
         self.load_state_dict(dict(state), strict=False)
 
     def official_names(self) -> dict[str, str]:
@@ -311,15 +307,13 @@ def parse_config(schema: type[Any], values: Mapping[str, Any], who: str) -> Any:
             raise SkelbenchError(
                 f"There is no setting '{key}' of {who}{did_you_mean(key, schema.model_fields)}"
             ) from error
-        raise SkelbenchError(
-            f"The setting '{key}' of {who} cannot be {first['input']!r}: {first['msg']}."
-        ) from error
+        raise SkelbenchError(f"The setting '{key}' of {who} cannot be {first['input']!r}: {first['msg']}.") from error
 
 
 def initialise_pair(query: nn.Module, key: nn.Module, config: MethodConfig) -> None:
     """Start a query and a key encoder as `init` and `key_init` say; the key encoder takes no gradient."""
-    key.load_state_dict(query.state_dict())
     if config.init == "released":
+        key.load_state_dict(query.state_dict())  # what redrawing leaves alone stays a copy, as released
         initialise(query)
         if config.key_init == "independent":
             initialise(key)

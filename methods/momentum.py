@@ -23,8 +23,8 @@ class MomentumConfig(MethodConfig):
 
     feature_dim: PositiveInt = 128
     queue_size: PositiveInt = 32768
-    temperature: float = Field(0.07, gt=0)
-    momentum: float = Field(0.999, ge=0, le=1)
+    temperature: float = Field(default=0.07, gt=0)
+    momentum: float = Field(default=0.999, ge=0, le=1)
 
 
 class MomentumMethod(Method):
@@ -54,14 +54,10 @@ class MomentumMethod(Method):
     def enqueue(self) -> None:
         """Write the held keys (N, d) at the pointer, wrapping around, and move it; no value visits the host."""
         if self.held_keys is None:
-            raise SkelbenchError(
-                "There are no keys to enqueue; after_step follows loss or outputs, once each."
-            )
+            raise SkelbenchError("There are no keys to enqueue; after_step follows loss or outputs, once each.")
         n, size = len(self.held_keys), self.queue.shape[1]
         if n > size:
-            raise SkelbenchError(
-                f"A batch of {n} keys does not fit a queue of {size}; set a larger queue_size."
-            )
+            raise SkelbenchError(f"A batch of {n} keys does not fit a queue of {size}; set a larger queue_size.")
         index = (self.queue_ptr + torch.arange(n, device=self.queue.device)) % size
         self.queue.index_copy_(1, index, self.held_keys.T.to(self.queue.dtype))
         self.queue_ptr.add_(n).remainder_(size)
@@ -71,7 +67,7 @@ class MomentumMethod(Method):
 @torch.no_grad()
 def average_parameters(key: nn.Module, query: nn.Module, momentum: float) -> None:
     """θ_k ← m·θ_k + (1 − m)·θ_q, in place, over parameters only (buffers stay the key encoder's own)."""
-    torch._foreach_lerp_(list(key.parameters()), list(query.parameters()), 1 - momentum)
+    torch._foreach_lerp_(list(key.parameters()), list(query.parameters()), 1 - momentum)  # pyright: ignore[reportPrivateImportUsage]
 
 
 @torch.no_grad()
@@ -83,11 +79,9 @@ def average_state(key: nn.Module, query: nn.Module, momentum: Tensor) -> None:
     mine, theirs = list(key.state_dict().values()), list(query.state_dict().values())
     floating = [tensor.is_floating_point() for tensor in mine]
     keys = [k for k, is_float in zip(mine, floating, strict=True) if is_float]
-    difference = torch._foreach_sub(
-        [q for q, is_float in zip(theirs, floating, strict=True) if is_float], keys
-    )
-    torch._foreach_mul_(difference, (1 - momentum).to(keys[0].dtype))
-    torch._foreach_add_(keys, difference)
+    difference = torch._foreach_sub([q for q, is_float in zip(theirs, floating, strict=True) if is_float], keys)  # pyright: ignore[reportPrivateImportUsage]
+    torch._foreach_mul_(difference, (1 - momentum).to(keys[0].dtype))  # pyright: ignore[reportPrivateImportUsage]
+    torch._foreach_add_(keys, difference)  # pyright: ignore[reportPrivateImportUsage]
     for k, q, is_float in zip(mine, theirs, floating, strict=True):
         if not is_float:
             k.copy_(q)

@@ -18,7 +18,7 @@ class KnnRecipe(Settings):
 
     k: PositiveInt = 10
     also: tuple[PositiveInt, ...] = (1, 5, 20, 40)
-    temperature: float = Field(0.1, gt=0)
+    temperature: float = Field(default=0.1, gt=0)
 
 
 class LinearRecipe(Settings):
@@ -26,10 +26,10 @@ class LinearRecipe(Settings):
 
     epochs: PositiveInt = 100
     batch: PositiveInt = 128
-    lr: float = Field(3.0, gt=0)
+    lr: float = Field(default=3.0, gt=0)
     lr_steps: tuple[PositiveInt, ...] = (80,)
-    momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(0.0, ge=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=0.0, ge=0)
     standardise: bool = False
     drop_last: bool = True
     every: PositiveInt = 5
@@ -58,8 +58,8 @@ class Recipe(Settings):
     batch: PositiveInt
     lr: float = Field(gt=0)
     lr_steps: tuple[PositiveInt, ...] = ()
-    sgd_momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(1e-4, ge=0)
+    sgd_momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=1e-4, ge=0)
     nesterov: bool = False
     backbone: dict[str, Any] = {}
     method: dict[str, Any] = {}

@@ -60,10 +60,10 @@ class Config(MomentumConfig):
         context: whether the other part of the same clip is one more negative.
     """
 
-    temperature: float = Field(0.2, gt=0)
-    momentum: float = Field(0.996, ge=0, le=1)
-    mu: float = Field(0.5, ge=0, le=1)
-    lam: float = Field(2.0, gt=0)
+    temperature: float = Field(default=0.2, gt=0)
+    momentum: float = Field(default=0.996, ge=0, le=1)
+    mu: float = Field(default=0.5, ge=0, le=1)
+    lam: float = Field(default=2.0, gt=0)
     heads: PositiveInt = 8
     parts: tuple[int, int] = (3, 4)
     window: tuple[int, int] = (4, 7)
@@ -114,6 +114,8 @@ class SkeAttnCLR(MomentumMethod):
 
     Config = Config
     config: Config
+    encoder_q: Encoder
+    encoder_k: Encoder
     official_ignored = (
         "encoder_?.backbone.fc.*",
         "encoder_?.neck.proj_obj.*",
@@ -140,9 +142,7 @@ class SkeAttnCLR(MomentumMethod):
                 "three more predictors on the query side only",
                 "as the code",
             ),
-            Deviation(
-                "eq. 8 and 9", "both parts take gradient", "the negative part is detached", "as the code"
-            ),
+            Deviation("eq. 8 and 9", "both parts take gradient", "the negative part is detached", "as the code"),
             Deviation(
                 "momentum",
                 "dynamic, start not given",
@@ -189,9 +189,7 @@ class SkeAttnCLR(MomentumMethod):
 
     def draw(self, x: Tensor, generator: Generator) -> dict[str, Any]:
         """The two basic views and one mix."""
-        mixing = draw_mix(
-            len(x), x.shape[2], self.build.layout, self.config.parts, self.config.window, 1, generator
-        )
+        mixing = draw_mix(len(x), x.shape[2], self.build.layout, self.config.parts, self.config.window, 1, generator)
         return super().draw(x, generator) | mixing
 
     def outputs(
@@ -203,7 +201,7 @@ class SkeAttnCLR(MomentumMethod):
         index: Tensor | None = None,
         label: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """logits_z (N, 1 + K), logits_s and logits_ns (N, 2 + K), mask (N, M, T', V', D), keys (N, d).
+        """Return logits_z (N, 1 + K), logits_s and logits_ns (N, 2 + K), mask (N, M, T', V', D), keys (N, d).
 
         Mixing comes before the conversion to the stream. The mixed clip's whole goes through projection and
         predictor too, as released: it is not used but counts in their batch-norm statistics.

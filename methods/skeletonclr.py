@@ -75,9 +75,7 @@ class SkeletonCLR(MomentumMethod):
 
     def __init__(self, build: Build, config: MomentumConfig):
         super().__init__(build, config)
-        self.set_encoders(
-            Encoder(build.make(), config.feature_dim), Encoder(build.make(), config.feature_dim)
-        )
+        self.set_encoders(Encoder(build.make(), config.feature_dim), Encoder(build.make(), config.feature_dim))
 
     @classmethod
     def published(cls, dataset: str, split: str, stream: str) -> tuple[Recipe, bool]:
@@ -93,7 +91,7 @@ class SkeletonCLR(MomentumMethod):
         index: Tensor | None = None,
         label: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """logits (N, 1 + K), keys (N, d). The key encoder moves after the query forward, before the key's."""
+        """Return logits (N, 1 + K) and keys (N, d). The key encoder moves after the query forward, before the key's."""
         query = self.embedding(views["query"])
         with torch.no_grad():
             average_parameters(self.encoder_k, self.encoder_q, self.config.momentum)

@@ -28,6 +28,7 @@ class Untrained(Method):
 
     paper = Paper(title="An untrained encoder", venue="", year=0, code="")
     trainable = False
+    official_ignored = ("encoder_q.fc.*",)
 
     def __init__(self, build: Build, config: MethodConfig):
         super().__init__(build, config)
@@ -47,7 +48,9 @@ class Untrained(Method):
     def official_names(self) -> dict[str, str]:
         """Own names to those of a plain released encoder."""
         backbone: Any = self.encoder_q.backbone
-        return {
-            f"encoder_q.backbone.{own}": f"encoder_q.{name}"
-            for own, name in backbone.official_names().items()
-        }
+        return {f"encoder_q.backbone.{own}": f"encoder_q.{name}" for own, name in backbone.official_names().items()}
+
+    def official_constants(self) -> dict[str, Tensor]:
+        """The adjacency."""
+        backbone: Any = self.encoder_q.backbone
+        return {f"encoder_q.{name}": value for name, value in backbone.official_constants().items()}

@@ -253,9 +253,7 @@ def _paper_notes(place: _Place, rows: list[_Row]) -> Iterable[str]:
         return
     yield f"paper: {PAPER}, {FILE}, {_lines(numbers)}."
     if any(number.source == RERUN for number in numbers):
-        cited = (
-            "; Δ paper is to the cited number where a sound one exists" if place.track == "published" else ""
-        )
+        cited = "; Δ paper is to the cited number where a sound one exists" if place.track == "published" else ""
         yield f"re-run: trained again by that paper with its own settings{cited}."
     if place.dataset.startswith("pkummd"):
         yield "paper: its protocol for PKU-MMD is not stated and taken to be cross-subject."

@@ -112,9 +112,7 @@ def _published(row: dict[str, str], line: int) -> Published:
     elif printed in _METHODS:
         method, source, variant = _METHODS[printed]
     else:
-        raise SkelbenchError(
-            f"{FILE}, line {line}: {printed!r} has no name of ours; add it to results/published.py."
-        )
+        raise SkelbenchError(f"{FILE}, line {line}: {printed!r} has no name of ours; add it to results/published.py.")
     dataset, split = _PARTS.get((row["dataset"], row["split"]), (row["dataset"], row["split"]))
     return Published(
         method=method,

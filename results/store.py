@@ -52,6 +52,10 @@ class RunStore:
         atomic_write(folder / RECORD, text)
         (folder / FAILURE).unlink(missing_ok=True)
 
+    def forget(self, cell: Cell, identity: str) -> None:
+        """Take back a cell's record, before its files are written anew."""
+        (self.folder(cell, identity) / RECORD).unlink(missing_ok=True)
+
     def write_failure(self, failure: Failure) -> None:
         """Leave word of a cell that did not finish; a later success removes it."""
         atomic_write(self.folder(failure.cell, failure.identity) / FAILURE, failure.to_json())

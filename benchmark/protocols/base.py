@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -36,8 +36,8 @@ class Fit:
 class FeatureProtocol(Protocol):
     """A protocol on frozen features."""
 
-    name: ClassVar[str]
-    version: ClassVar[int]
+    name: str
+    version: int
 
     def fit(
         self, train: Features, sets: Mapping[str, Tensor], *, classes: int, settings: Any, seed: int
@@ -110,8 +110,8 @@ def run_protocol(
         curve.append(row)
         finished = fits[-1]
     assert finished is not None, "a pre-training keeps its last epoch"
-    label = next(reversed(epochs.values()))[1].label
-    value, epoch, chosen = max(candidates, key=lambda candidate: candidate[0])
+    label = epochs[curve[-1]["epoch"]][1].label
+    _, epoch, chosen = max(candidates, key=lambda candidate: candidate[0])
     best = _score(chosen.scores["test"], label) | {
         "epoch": epoch,
         "step": chosen.step,

@@ -50,9 +50,7 @@ class Knn:
     def extra(self, fit: Fit, label: Tensor) -> dict[str, float]:
         """top-1 for the other k, as top1_k<k>."""
         return {
-            f"top1_k{name.split('@')[1]}": top(scores, label, 1)
-            for name, scores in fit.scores.items()
-            if "@" in name
+            f"top1_k{name.split('@')[1]}": top(scores, label, 1) for name, scores in fit.scores.items() if "@" in name
         }
 
 

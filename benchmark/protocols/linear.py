@@ -6,7 +6,8 @@ the regression trained on them takes the same steps as one trained through the e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Generator, Tensor
@@ -31,6 +32,18 @@ def standardiser(x: Tensor) -> tuple[Tensor, Tensor]:
     return x.mean(dim=0), torch.where(scale > 0, scale, 1.0)
 
 
+@contextmanager
+def _one_thread(device: torch.device) -> Iterator[None]:
+    """On the CPU a step of the regression is too small to share: threads would only wait for each other."""
+    threads = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 class Linear:
     """The protocol: SGD on cross-entropy, weights starting at N(0, 0.02), biases at 0."""
 
@@ -41,6 +54,12 @@ class Linear:
         self, train: Features, sets: Mapping[str, Tensor], *, classes: int, settings: LinearRecipe, seed: int
     ) -> list[Fit]:
         """Train and score every set after each `every` epochs and at the end."""
+        with _one_thread(train.x.device):
+            return self._fit(train, sets, classes, settings, seed)
+
+    def _fit(
+        self, train: Features, sets: Mapping[str, Tensor], classes: int, settings: LinearRecipe, seed: int
+    ) -> list[Fit]:
         n, dim = train.x.shape
         batch = min(settings.batch, n)
         device = train.x.device

@@ -1,0 +1,104 @@
+"""Identities: what makes two results the same result."""
+
+import dataclasses
+
+import pytest
+
+from skelbench.benchmark import cells
+from skelbench.benchmark.cells import plan
+from skelbench.benchmark.protocols import PROTOCOLS
+from skelbench.benchmark.tracks import resolve
+from skelbench.methods import METHODS
+
+PLACE = {
+    "method": "skeletonclr",
+    "backbone": "stgcn",
+    "dataset": "mine",
+    "split": "xsub",
+    "stream": "joint",
+    "seed": 0,
+    "fingerprint": "aa",
+    "precision": "fp32",
+}
+
+
+def identities(*, track="equal", overrides=None, train_clips=1000, preset=None, **changes):
+    """Identity of the pre-training and of each evaluation."""
+    place = PLACE | changes
+    names = [place[key] for key in ("method", "backbone", "dataset", "split", "stream")]
+    resolved = resolve(track, *names, train_clips=train_clips, clips=2000, overrides=overrides, preset=preset)
+    task = plan(resolved, protocols=("knn", "linear"), **place)
+    return {"pretrain": task.identity} | {cell.protocol: identity for cell, identity in task.evaluations}
+
+
+def changed(**changes):
+    """The protocols whose identity is another one."""
+    before, after = identities(), identities(**changes)
+    return {protocol for protocol in before if before[protocol] != after[protocol]}
+
+
+ALL = {"pretrain", "knn", "linear"}
+
+
+@pytest.mark.parametrize(
+    "change, protocols",
+    [
+        ({}, set()),
+        ({"seed": 1}, ALL),
+        ({"stream": "bone"}, ALL),
+        ({"split": "xview"}, ALL),
+        ({"dataset": "other"}, ALL),
+        ({"method": "skeattnclr"}, ALL),
+        ({"fingerprint": "bb"}, ALL),
+        ({"precision": "tf32"}, ALL),
+        ({"track": "published"}, ALL),
+        ({"train_clips": 3000}, ALL),  # another queue
+        ({"overrides": {"epochs": 20}}, ALL),
+        ({"overrides": {"weight_decay": 0.0}}, ALL),
+        ({"overrides": {"backbone.graph": "inout"}}, ALL),
+        ({"overrides": {"method.temperature": 0.2}}, ALL),
+        ({"overrides": {"snapshots": [300]}}, ALL),
+        ({"overrides": {"linear.lr": 1}}, {"linear"}),
+        ({"overrides": {"knn.temperature": 0.2}}, {"knn"}),
+        ({"overrides": {"selection": "published"}}, {"knn", "linear"}),
+        ({"overrides": {"linear.lr": 0.1, "epochs": 300}}, set()),  # what they are anyway
+    ],
+)
+def test_an_identity_changes_with_everything_that_may_change_the_number_and_nothing_else(change, protocols):
+    assert changed(**change) == protocols
+
+
+def test_an_identity_changes_with_the_version_of_the_method(monkeypatch):
+    before = identities()
+    monkeypatch.setattr(METHODS["skeletonclr"], "version", 99)
+    after = identities()
+    assert all(before[protocol] != after[protocol] for protocol in ALL)
+
+
+def test_an_identity_changes_with_the_version_of_the_pre_training(monkeypatch):
+    before = identities()
+    monkeypatch.setattr(cells, "PRETRAIN_VERSION", 99)
+    after = identities()
+    assert all(before[protocol] != after[protocol] for protocol in ALL)
+
+
+def test_a_new_version_of_a_protocol_changes_its_own_identity_only(monkeypatch):
+    before = identities()
+    monkeypatch.setattr(type(PROTOCOLS["knn"]), "version", 99)
+    after = identities()
+    assert {protocol for protocol in before if before[protocol] != after[protocol]} == {"knn"}
+
+
+def test_identities_are_the_same_in_every_process():
+    identity = identities()["pretrain"]
+    assert len(identity) == 32
+    assert set(identity) <= set("0123456789abcdef")
+    assert identity == identities()["pretrain"]
+    assert len(set(identities().values())) == 3
+
+
+def test_the_source_of_a_setting_is_told_but_decides_nothing():
+    resolved = resolve("equal", "skeletonclr", "stgcn", "mine", "xsub", "joint", train_clips=1000, clips=2000)
+    elsewhere = dataclasses.replace(resolved, recipe=resolved.recipe.model_copy(update={"source": "a book"}))
+    first, second = (plan(r, protocols=("knn",), **PLACE) for r in (resolved, elsewhere))
+    assert (first.identity, first.evaluations) == (second.identity, second.evaluations)

@@ -1,0 +1,211 @@
+"""Which settings a cell has, what makes it custom, and what it is then called."""
+
+import pytest
+
+from skelbench.benchmark.tracks import (
+    RELEASED_STEPS,
+    check_overrides,
+    equal,
+    evaluation_settings,
+    pretrain_settings,
+    resolve,
+)
+from skelbench.errors import SkelbenchError
+from skelbench.methods import METHODS
+
+TRAINABLE = [name for name in METHODS if METHODS[name].trainable]
+
+
+def settle(method="skeletonclr", track="equal", *, train=1000, clips=2000, dataset="mine", **more):
+    return resolve(track, method, "stgcn", dataset, "xsub", "joint", train_clips=train, clips=clips, **more)
+
+
+def test_equal_is_the_same_for_all_methods_but_for_what_is_the_methods_own():
+    recipes = {name: settle(name).recipe for name in METHODS}
+    for recipe in recipes.values():
+        assert recipe.frames % 4 == 0
+        assert recipe.selection == "held_out"
+        assert recipe.linear.standardise
+    own = {"method", "source"}
+    shared = [recipe.model_dump(exclude=own) for name, recipe in recipes.items() if name in TRAINABLE]
+    assert all(settings == shared[0] for settings in shared)
+    evaluated = [
+        recipe.model_dump(include={"frames", "batch", "backbone", "knn", "linear", "clips", "valid"})
+        for recipe in recipes.values()
+    ]
+    assert all(settings == evaluated[0] for settings in evaluated), "the floor has them too"
+    assert {recipes[name].method["queue_size"] for name in TRAINABLE} == {448}
+    assert {recipes[name].method["key_init"] for name in TRAINABLE} == {"copy"}
+
+
+def test_a_floor_takes_no_step():
+    recipe = settle("untrained").recipe
+    assert (recipe.epochs, recipe.snapshots, recipe.method) == (0, (), {})
+
+
+@pytest.mark.parametrize("train", [64, 130, 1020, 4999, 5000, 40_091, 63_026, 200_000])
+@pytest.mark.parametrize("method", TRAINABLE)
+def test_the_queue_is_a_multiple_of_the_batch_within_half_the_training_set(method, train):
+    recipe = equal(method, "stgcn", train, {})
+    queue = recipe.method["queue_size"]
+    assert recipe.batch == (64 if train < 5000 else 128)
+    assert queue % recipe.batch == 0
+    assert queue <= 32_768
+    fits = [n for n in range(recipe.batch, min(train // 2, 32_768) + 1) if n % recipe.batch == 0]
+    assert queue == (max(fits) if fits else recipe.batch), "and never below one batch"
+
+
+def test_what_follows_from_the_batch_follows_an_overridden_batch():
+    recipe = settle(train=1000, overrides={"batch": 100}).recipe
+    assert recipe.method["queue_size"] == 500
+    assert recipe.lr == pytest.approx(0.1 * 100 / 128)
+
+
+def test_the_queue_follows_a_smaller_data_set():
+    assert settle(train=1000, clips=2000, overrides={"clips": 600}).recipe.method["queue_size"] == 128
+
+
+@pytest.mark.parametrize("method, released, short", [("skeletonclr", 0.999, 0.99), ("skeattnclr", 0.996, 0.95)])
+def test_momentum_is_the_released_one_at_full_length_and_lower_in_short_runs(method, released, short):
+    assert RELEASED_STEPS == 300 * 313
+    assert METHODS[method].published("ntu60", "xsub", "joint")[0].method["momentum"] == released
+    assert equal(method, "stgcn", 40_091, {}).method["momentum"] == released
+    assert equal(method, "stgcn", 64, {"epochs": 60}).method["momentum"] == pytest.approx(short, abs=0.005)
+    lengths = [equal(method, "stgcn", 64, {"epochs": epochs}).method["momentum"] for epochs in (1, 10, 100, 1000)]
+    assert lengths == sorted(lengths)
+    assert lengths[0] >= 0.9
+    assert equal(method, "stgcn", 10**6, {"epochs": 1000}).method["momentum"] == released, "and never above"
+
+
+@pytest.mark.parametrize("epochs, snapshots", [(1, (1,)), (3, (1, 2, 3)), (10, (1, 2, 5, 10)), (12, (1, 2, 5, 10, 12))])
+def test_snapshots_and_the_drop_of_the_rate_follow_the_length(epochs, snapshots):
+    recipe = settle(overrides={"epochs": epochs}).recipe
+    assert recipe.snapshots == snapshots
+    assert recipe.lr_steps == ((epochs * 5 // 6,) if epochs > 1 else ())
+    published = settle(track="published", overrides={"epochs": epochs}).recipe
+    assert published.snapshots == snapshots
+
+
+@pytest.mark.parametrize("method", TRAINABLE)
+def test_published_is_the_methods_released_recipe(method):
+    resolved = settle(method, "published", train=40_091, clips=56_578, dataset="ntu60")
+    released, _ = METHODS[method].published("ntu60", "xsub", "joint")
+    assert pretrain_settings(resolved.recipe) | {"snapshots": None} == pretrain_settings(released) | {"snapshots": None}
+    for protocol in ("knn", "linear"):
+        assert evaluation_settings(resolved.recipe, protocol) == evaluation_settings(released, protocol)
+    assert resolved.exact
+    assert resolved.recipe.selection == "published"
+    assert not settle(method, "published").exact, "settings taken over from another data set are marked"
+
+
+def test_without_overrides_a_cell_is_its_track():
+    for track in ("equal", "published"):
+        for method in METHODS:
+            resolved = settle(method, track)
+            assert [resolved.track_of(p) for p in ("pretrain", "knn", "linear")] == [(track, None)] * 3
+
+
+ALL = {"pretrain", "knn", "linear"}
+
+
+@pytest.mark.parametrize(
+    "overrides, custom",
+    [
+        ({"linear.lr": 1}, {"linear"}),
+        ({"knn.k": 3}, {"knn"}),
+        ({"knn.k": 3, "linear.lr": 1}, {"knn", "linear"}),
+        ({"selection": "published"}, {"knn", "linear"}),
+        ({"epochs": 20}, ALL),
+        ({"backbone.width": 32}, ALL),
+        ({"method.temperature": 0.3}, ALL),
+        ({"clips": 1500}, ALL),
+        ({"epochs": 300}, set()),
+        ({"linear.lr": 0.1, "frames": 48}, set()),
+    ],
+)
+def test_an_override_makes_just_the_protocols_it_bears_on_custom(overrides, custom):
+    resolved = settle(overrides=overrides)
+    assert {protocol for protocol in ALL if resolved.track_of(protocol)[0] == "custom"} == custom
+    for protocol in ALL - custom:
+        assert resolved.track_of(protocol) == ("equal", None)
+
+
+def test_a_label_spells_out_what_a_protocols_cell_differs_by():
+    resolved = settle(overrides={"linear.lr": 1, "epochs": 20, "linear.lr_steps": [10, 15], "knn.k": 3})
+    assert resolved.labels == {
+        "pretrain": "epochs=20",
+        "knn": "epochs=20, knn.k=3",
+        "linear": "epochs=20, linear.lr=1, linear.lr_steps=10x15",
+    }
+
+
+def test_a_presets_name_is_the_label_and_published_says_so():
+    overrides = {"epochs": 20}
+    assert settle(overrides=overrides, preset="demo").track_of("knn") == ("custom", "demo")
+    assert settle(overrides={}, preset="demo").track_of("knn") == ("equal", None)
+    assert settle(track="published", overrides=overrides, preset="demo").track_of("knn") == (
+        "custom",
+        "published, demo",
+    )
+    assert settle(track="published", overrides=overrides).track_of("knn") == ("custom", "published, epochs=20")
+
+
+@pytest.mark.parametrize("overrides", [{"epochs": 20}, {"batch": 32}, {"frames": 32}, {"linear.lr": 1}, {"lr": 0.01}])
+def test_the_floor_takes_the_label_of_what_it_is_the_floor_of(overrides):
+    assert settle("untrained", overrides=overrides).labels == settle("skeletonclr", overrides=overrides).labels
+
+
+def test_a_setting_of_another_method_leaves_a_method_as_it_is():
+    overrides = {"method.mu": 1.0}
+    assert settle("skeattnclr", overrides=overrides).track_of("knn") == ("custom", "method.mu=1.0")
+    assert settle("skeattnclr", overrides=overrides).recipe.method["mu"] == 1.0
+    assert settle("skeletonclr", overrides=overrides) == settle("skeletonclr")
+
+
+@pytest.mark.parametrize(
+    "overrides, complaint",
+    [
+        ({"epoch": 20}, r"no setting 'epoch'; did you mean .*'epochs'"),
+        ({"linear.rate": 1}, r"no setting 'linear\.rate'"),
+        ({"linear.momentun": 1}, r"did you mean 'linear\.momentum'"),
+        ({"knn.kk": 1}, r"no setting 'knn\.kk'; did you mean 'knn\.k'"),
+        ({"epochs.x": 1}, r"no setting 'epochs\.x'"),
+        ({"source": "me"}, "no setting 'source'"),
+        ({"backbone": 3}, r"'backbone' is a group of settings; set one of it, such as backbone\.width"),
+        ({"method.": 3}, "'method.' is a group"),
+        ({"epochs": "many"}, "'epochs' cannot be 'many'"),
+        ({"epochs": 2.5}, r"'epochs' cannot be 2\.5"),
+        ({"epochs": True}, "'epochs' cannot be True"),
+        ({"epochs": -1}, "'epochs' cannot be -1"),
+        ({"batch": 0}, "'batch'.* cannot be 0"),
+        ({"frames": "x"}, "'frames'.* cannot be 'x'"),
+        ({"clips": 0}, "'clips' of a cell cannot be 0"),
+        ({"lr": -0.1}, r"'lr' of a cell cannot be -0\.1"),
+        ({"linear.lr": "fast"}, r"'linear\.lr' of a cell cannot be 'fast'"),
+        ({"lr_steps": 5}, "'lr_steps' of a cell cannot be 5"),
+        ({"selection": "test"}, "'selection' of a cell cannot be 'test'"),
+        ({"method.temperature": "hot"}, "'temperature' of the method 'skeletonclr' cannot be 'hot'"),
+        ({"method.temperature": -1}, "'temperature' of the method 'skeletonclr' cannot be -1"),
+        ({"batch": 5000}, "A batch of 5000 does not fit the 1000 training clips of 'mine'; set a smaller batch"),
+    ],
+)
+@pytest.mark.parametrize("track", ["equal", "published"])
+def test_a_setting_that_cannot_be_is_one_clear_sentence(track, overrides, complaint):
+    with pytest.raises(SkelbenchError, match=complaint) as caught:
+        settle(track=track, overrides=overrides)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_track_gets_a_did_you_mean():
+    with pytest.raises(SkelbenchError, match="no track 'equals'; did you mean 'equal'"):
+        settle(track="equals")
+
+
+def test_a_setting_that_none_of_the_grid_has_is_an_error():
+    check_overrides({"method.mu": 1, "backbone.width": 8, "epochs": 3}, ["skeletonclr", "skeattnclr"], ["stgcn"])
+    with pytest.raises(SkelbenchError, match="None of skeletonclr has the setting 'mu'"):
+        check_overrides({"method.mu": 1}, ["skeletonclr"], ["stgcn"])
+    with pytest.raises(SkelbenchError, match="'temprature'; did you mean 'temperature'"):
+        check_overrides({"method.temprature": 1}, ["skeletonclr"], ["stgcn"])
+    with pytest.raises(SkelbenchError, match="None of stgcn has the setting 'widht'; did you mean 'width'"):
+        check_overrides({"backbone.widht": 1}, ["skeletonclr"], ["stgcn"])

@@ -1,0 +1,474 @@
+"""Pre-training: what a step is, when it is kept, and that a killed run ends where it would have ended."""
+
+import json
+import math
+import os
+import random
+import subprocess
+import sys
+import threading
+
+import pytest
+import torch
+
+from skelbench.benchmark.checkpoint import load_checkpoint, read_tensors, save_checkpoint, write_tensors
+from skelbench.benchmark.progress import Silent
+from skelbench.benchmark.trainer import StoppedError, Trainer, snapshot_path
+from skelbench.errors import SkelbenchError
+from skelbench.methods import METHODS, Progress, create_method
+from skelbench.methods.recipe import Recipe
+
+TRAINABLE = [name for name in METHODS if METHODS[name].trainable]
+SIZES = {"feature_dim": 8, "queue_size": 8, "window": (1, 2), "momentum": 0.9}
+DROPOUT = 0.5
+
+
+def tiny_method(name="skeletonclr", seed=0):
+    torch.manual_seed(seed)
+    config = {key: value for key, value in SIZES.items() if key in METHODS[name].Config.model_fields}
+    return create_method(
+        name,
+        backbone_args={"width": 4, "dim": 16, "dropout": DROPOUT, "graph": "hop"},
+        num_frames=16,
+        num_persons=1,
+        **config,
+    )
+
+
+def tiny_recipe(**settings):
+    return Recipe(**({"source": "a test", "frames": 16, "epochs": 3, "batch": 4, "lr": 0.05} | settings))
+
+
+@pytest.fixture
+def make_trainer(clips, tmp_path):
+    """Make a trainer of a fresh method on the 12 training clips."""
+
+    def make(folder="run", *, name="skeletonclr", identity="a", seed=0, watcher=None, stop=None, **settings):
+        every = settings.pop("checkpoint_seconds", math.inf)
+        where = tmp_path / folder
+        where.mkdir(exist_ok=True)
+        return Trainer(
+            tiny_method(name),
+            clips[0],
+            tiny_recipe(**settings),
+            where,
+            identity=identity,
+            seed=seed,
+            checkpoint_seconds=every,
+            watcher=watcher,
+            stop=stop,
+        )
+
+    return make
+
+
+def losses(curve):
+    return [{k: v for k, v in row.items() if k not in ("seconds", "clips_per_second")} for row in curve]
+
+
+def same(a, b):
+    """Whether two states are equal bit for bit."""
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    return a == b
+
+
+def differences(trainer, other):
+    mine, theirs = trainer.method.state_dict(), other.method.state_dict()
+    return [name for name in mine if not torch.equal(mine[name], theirs[name])]
+
+
+# --- Killed and resumed -----------------------------------------------------------------------------------------
+
+# Imports once, then forks a life for every kill: a life knows nothing but what the lives before it left on disk.
+LIVES = """
+import importlib.util, json, math, os, signal, sys
+from pathlib import Path
+
+from skelbench.datasets.clips import load_dataset
+from skelbench.results import files
+
+spec = importlib.util.spec_from_file_location("tiny", sys.argv[1])
+tiny = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(tiny)
+clips, _ = load_dataset(Path(sys.argv[2]), "xsub", frames=16)
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def tear(file):
+    os.ftruncate(file, os.fstat(file).st_size // 2)
+    die()
+
+def life(name, folder, moment, step, every):
+    method = tiny.tiny_method(name)
+    trainer = tiny.Trainer(method, clips, tiny.tiny_recipe(epochs=4, snapshots=(2,)), folder,
+                           identity="a", seed=5, checkpoint_seconds=every)
+    after_step, iterations = method.after_step, trainer.iterations
+
+    def counted(progress):
+        here = (progress.epoch - 1) * iterations + progress.iteration + 1 == step
+        if here and moment == "between optimiser and queue":
+            die()
+        after_step(progress)
+        if here and moment == "between step and checkpoint":
+            die()
+        if here and moment == "half-way through a checkpoint":
+            files.os.fsync = tear
+
+    method.after_step = counted
+    trainer.train()
+
+plan = json.loads(sys.argv[3])
+for name in {life[0] for life in plan}:  # warm up: what is loaded on first use is loaded once
+    warm = Path(plan[0][1] + "-warm")
+    tiny.Trainer(tiny.tiny_method(name), clips, tiny.tiny_recipe(epochs=1), warm, identity=name, seed=0).train()
+    (warm / "checkpoint.pt").unlink()
+for name, folder, moment, step, every in plan:
+    Path(folder).mkdir(exist_ok=True)
+    child = os.fork()
+    if not child:
+        life(name, Path(folder), moment, step, math.inf if every is None else every)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    print(os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.waitstatus_to_exitcode(status), flush=True)
+"""
+MOMENTS = ("between optimiser and queue", "between step and checkpoint", "half-way through a checkpoint")
+
+
+@pytest.fixture(scope="module")
+def lives(tmp_path_factory):
+    """Train every method twice, once undisturbed and once killed three times; name -> (folders, exit codes)."""
+    from skelbench.datasets import prepare
+
+    folder = tmp_path_factory.mktemp("lives")
+    plan = []
+    for name in TRAINABLE:
+        steps = sorted(random.Random(name).sample(range(2, 12), 3))
+        moments = random.Random(name).sample(MOMENTS, 3)
+        plan.append((name, str(folder / f"{name}-undisturbed"), "", 0, None))
+        killed = str(folder / f"{name}-killed")
+        plan += [(name, killed, moment, step, 0) for moment, step in zip(moments, steps, strict=True)]
+        plan.append((name, killed, "", 0, 0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SKELBENCH_DATA", str(folder / "data"))
+        path = folder / "tiny.npz"
+        motions(path)
+        store = prepare("arrays", path, "tiny")
+    (folder / "lives.py").write_text(LIVES)
+    command = [sys.executable, str(folder / "lives.py"), __file__, str(store.path), json.dumps(plan)]
+    no_gpu = os.environ | {"CUDA_VISIBLE_DEVICES": ""}  # autograd with a GPU starts threads, which a fork loses
+    done = subprocess.run(command, capture_output=True, text=True, env=no_gpu)
+    codes = [int(line) for line in done.stdout.split()]
+    assert len(codes) == len(plan), done.stderr
+    return {
+        name: (
+            folder / f"{name}-undisturbed",
+            folder / f"{name}-killed",
+            [code for code, life in zip(codes, plan, strict=True) if life[0] == name],
+        )
+        for name in TRAINABLE
+    }
+
+
+def motions(path):
+    """Twelve clips a side; the shape of the motion is of no interest here."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    np.savez(
+        path,
+        keypoints=rng.normal(size=(24 * 14, 1, 25, 3)).astype("float32"),
+        lengths=np.full(24, 14),
+        label=np.arange(24) % 3,
+        name=np.array([f"clip {i}" for i in range(24)]),
+        subject=1 + np.arange(24) % 2,
+        layout="ntu25",
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_a_run_killed_three_times_ends_bit_for_bit_where_an_undisturbed_one_ends(lives, name):
+    undisturbed, killed, codes = lives[name]
+    assert codes == [0, 9, 9, 9, 0], "one undisturbed life, three killed ones, one that finishes"
+    expected, found = read_tensors(undisturbed / "checkpoint.pt"), read_tensors(killed / "checkpoint.pt")
+    for part in ("method", "optimiser", "generator", "torch", "epoch", "iteration", "sums"):
+        assert same(expected[part], found[part]), part
+    assert {"queue", "queue_ptr"} <= set(found["method"])
+    assert losses(found["curve"]) == losses(expected["curve"])
+    assert [row["epoch"] for row in found["curve"]] == [1, 2, 3, 4]
+    for epoch in (2, 4):
+        assert same(read_tensors(snapshot_path(undisturbed, epoch)), read_tensors(snapshot_path(killed, epoch)))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
+def test_the_undisturbed_runs_of_two_methods_are_not_the_same_file(lives):
+    states = [read_tensors(lives[name][0] / "checkpoint.pt")["method"] for name in TRAINABLE[:2]]
+    assert not same(*states), "a comparison that cannot fail proves nothing"
+
+
+# --- A step -----------------------------------------------------------------------------------------------------
+
+
+def test_training_is_the_plain_loop_written_by_hand(make_trainer, clips):
+    trainer = make_trainer(epochs=2, batch=5, lr_steps=(1,), seed=7)
+    trainer.train()
+
+    method, x = tiny_method(), clips[0].x
+    optimiser = torch.optim.SGD(
+        [p for p in method.parameters() if p.requires_grad], 0.05, momentum=0.9, weight_decay=1e-4
+    )
+    torch.manual_seed(7)
+    generator = torch.Generator().manual_seed(7)
+    method.train()
+    for epoch, rate in ((1, 0.05), (2, 0.05 * 0.1)):
+        optimiser.param_groups[0]["lr"] = rate
+        order = torch.randperm(12, generator=generator)
+        for i, batch in enumerate((order[:5], order[5:10])):
+            draws = method.draw(x[batch], generator)
+            loss = method.loss(method.views(x[batch], draws), draws=draws, index=batch)["loss"]
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            method.after_step(Progress(epoch, i, 2, 2))
+    state = trainer.method.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in method.state_dict().items())
+
+
+def test_the_steps_done_are_the_steps_planned_and_a_short_last_batch_is_dropped(make_trainer, monkeypatch):
+    trainer = make_trainer(epochs=3, batch=5)
+    seen, told = [], []
+    loss, after_step = trainer.method.loss, trainer.method.after_step
+    monkeypatch.setattr(
+        trainer.method, "loss", lambda views, **context: (seen.append(context["index"]), loss(views, **context))[1]
+    )
+    monkeypatch.setattr(trainer.method, "after_step", lambda p: (told.append(p), after_step(p))[1])
+    trainer.train()
+    assert told == [Progress(epoch, i, 2, 3) for epoch in (1, 2, 3) for i in (0, 1)]
+    epochs = [torch.cat(seen[i : i + 2]).tolist() for i in (0, 2, 4)]
+    for order in epochs:
+        assert len(order) == len(set(order)) == 10
+        assert set(order) <= set(range(12))
+    assert len({tuple(order) for order in epochs}) == 3, "every epoch has an order of its own"
+
+
+def test_the_learning_curve_holds_the_mean_of_the_steps_losses(make_trainer, monkeypatch):
+    trainer = make_trainer(epochs=2, batch=4)
+    values = []
+    loss = trainer.method.loss
+
+    def kept(views, **context):
+        result = loss(views, **context)
+        values.append(result["loss"].item())
+        return result
+
+    monkeypatch.setattr(trainer.method, "loss", kept)
+    curve = trainer.train()
+    assert [row["loss"] for row in curve] == pytest.approx([sum(values[:3]) / 3, sum(values[3:]) / 3], abs=1e-6)
+
+
+def test_another_seed_trains_other_weights_and_the_same_seed_the_same(make_trainer):
+    first, again, other = (make_trainer(f, epochs=1, seed=s) for f, s in (("a", 0), ("b", 0), ("c", 1)))
+    for trainer in (first, again, other):
+        trainer.train()
+    assert differences(first, again) == []
+    assert differences(first, other)
+
+
+def test_only_a_method_that_uses_labels_sees_them(make_trainer, clips, monkeypatch):
+    seen = {}
+    for uses in (False, True):
+        trainer = make_trainer(f"{uses}", epochs=1)
+        loss = trainer.method.loss
+
+        def kept(views, *, uses=uses, loss=loss, **context):
+            seen[uses] = (context["index"], context["label"])
+            return loss(views, **context)
+
+        monkeypatch.setattr(trainer.method, "loss", kept)
+        monkeypatch.setattr(trainer.method, "uses_labels", uses)
+        trainer.train()
+    assert seen[False][1] is None
+    index, label = seen[True]
+    assert torch.equal(label, clips[0].label[index])
+
+
+def test_training_leaves_the_data_as_it_was(make_trainer, clips):
+    before = clips[0].x.clone()
+    for name in TRAINABLE:
+        make_trainer(name, name=name, epochs=1).train()
+    assert torch.equal(clips[0].x, before)
+
+
+# --- The learning rate ------------------------------------------------------------------------------------------
+
+
+def rates_used(monkeypatch):
+    used, step = [], torch.optim.SGD.step
+
+    def counted(self, *args, **kwargs):
+        used.append(self.param_groups[0]["lr"])
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", counted)
+    return used
+
+
+def test_the_rate_of_every_step_drops_tenfold_after_each_listed_epoch(make_trainer, monkeypatch):
+    used = rates_used(monkeypatch)
+    curve = make_trainer(epochs=4, batch=6, lr=0.04, lr_steps=(1, 3)).train()
+    expected = [0.04, 0.004, 0.004, 0.0004]
+    assert used == pytest.approx([rate for rate in expected for _ in range(2)])
+    assert [row["lr"] for row in curve] == pytest.approx(expected)
+
+
+def test_the_released_pre_training_schedule_is_reproduced(make_trainer, golden_json):
+    recorded = golden_json("moco-family/lr_schedules.json")["pretrain_gcn_300"]
+    for method in ("skeletonclr", "skeattnclr"):
+        released, _ = METHODS[method].published("ntu60", "xsub", "joint")
+        trainer = make_trainer(epochs=300, lr=released.lr, lr_steps=released.lr_steps)
+        ours = [trainer.learning_rate(epoch) for epoch in range(1, 301)]
+        assert ours == pytest.approx(recorded, rel=1e-12)
+        assert released.epochs == len(recorded)
+
+
+# --- What is kept -----------------------------------------------------------------------------------------------
+
+
+def test_snapshots_hold_the_encoder_as_it_was_after_the_asked_epochs(make_trainer):
+    class Keeper(Silent):
+        def __init__(self):
+            self.states = {}
+
+        def epoch(self, row):
+            state = trainer.method.evaluation_state()
+            self.states[row["epoch"]] = {name: value.clone() for name, value in state.items()}
+
+    keeper = Keeper()
+    trainer = make_trainer(epochs=4, snapshots=(1, 3), watcher=keeper)
+    trainer.train()
+    kept = sorted(path.name for path in trainer.folder.glob("encoder-*"))
+    assert kept == ["encoder-0001.pt", "encoder-0003.pt", "encoder-0004.pt"], "the last epoch always is kept"
+    for epoch in (1, 3, 4):
+        state = read_tensors(snapshot_path(trainer.folder, epoch))
+        assert same(state, keeper.states[epoch])
+        assert not [name for name in state if name.startswith(("encoder_k", "queue"))]
+    assert not same(keeper.states[1], keeper.states[3])
+
+
+def test_how_often_checkpoints_are_written_changes_no_number(make_trainer):
+    often, never = make_trainer("often", checkpoint_seconds=0), make_trainer("never")
+    assert losses(often.train()) == losses(never.train())
+    assert differences(often, never) == []
+
+
+def test_a_finished_run_is_not_trained_again(make_trainer, monkeypatch):
+    curve = make_trainer().train()
+    again = make_trainer()
+    monkeypatch.setattr(again.method, "loss", lambda *a, **k: pytest.fail("it trained"))
+    assert again.train() == curve
+    assert differences(again, make_trainer("fresh")), "the finished weights are loaded"
+
+
+def test_asked_to_stop_it_writes_a_checkpoint_after_the_step_at_hand_and_goes_on_from_it(make_trainer):
+    stop = threading.Event()
+    stopped = make_trainer("run", stop=stop)
+    after_step = stopped.method.after_step
+
+    def stop_in_step_five(progress):
+        after_step(progress)
+        if (progress.epoch, progress.iteration) == (2, 1):
+            stop.set()
+
+    stopped.method.after_step = stop_in_step_five
+    with pytest.raises(StoppedError):
+        stopped.train()
+    state = read_tensors(stopped.checkpoint)
+    assert (state["epoch"], state["iteration"]) == (2, 2)
+
+    resumed, undisturbed = make_trainer("run"), make_trainer("other")
+    steps = []
+    after = resumed.method.after_step
+    resumed.method.after_step = lambda progress: (steps.append(progress), after(progress))
+    assert losses(resumed.train()) == losses(undisturbed.train())
+    assert differences(resumed, undisturbed) == []
+    assert len(steps) == 9 - 5, "only what was left is done"
+
+
+def test_a_checkpoint_of_another_cell_is_refused(make_trainer):
+    make_trainer(identity="a").train()
+    with pytest.raises(SkelbenchError, match=r"checkpoint\.pt belongs to another cell.*--force"):
+        make_trainer(identity="b").train()
+
+
+def test_without_a_checkpoint_a_run_starts_at_its_beginning(make_trainer):
+    trainer = make_trainer()
+    assert load_checkpoint(trainer) is False
+    assert (trainer.run.epoch, trainer.run.iteration) == (1, 0)
+
+
+def test_a_failing_write_leaves_the_older_checkpoint_as_it_was(make_trainer, monkeypatch):
+    trainer = make_trainer()
+    save_checkpoint(trainer)
+    before = trainer.checkpoint.read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("skelbench.results.files.os.fsync", full)
+    trainer.run.epoch = 3
+    with pytest.raises(SkelbenchError, match="No space left on device"):
+        save_checkpoint(trainer)
+    assert trainer.checkpoint.read_bytes() == before
+    assert [path.name for path in trainer.folder.iterdir()] == ["checkpoint.pt"]
+
+
+class Trap:
+    """Pickles to an instruction that makes a folder."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "noise", "empty", "a list", "code"])
+def test_a_damaged_checkpoint_is_one_clear_error(make_trainer, damage, tmp_path):
+    make_trainer().train()
+    trainer = make_trainer()
+    path = trainer.checkpoint
+    if damage == "truncated":
+        path.write_bytes(path.read_bytes()[:1000])
+    elif damage == "noise":
+        path.write_bytes(random.Random(0).randbytes(5000))
+    elif damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "a list":
+        torch.save([1, 2], path)
+    else:
+        torch.save({"format": 1, "identity": "a", "method": Trap(tmp_path / "trap")}, path)
+    with pytest.raises(SkelbenchError, match=r"checkpoint\.pt cannot be read .*delete it") as caught:
+        trainer.train()
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "trap").exists(), "reading executes nothing"
+
+
+def test_tensors_come_back_as_they_were_written(tmp_path):
+    content = {"a": torch.arange(3), "b": {"c": 1.5, "d": [1, None]}, "e": torch.tensor(2.0).double()}
+    write_tensors(tmp_path / "x.pt", content)
+    assert same(read_tensors(tmp_path / "x.pt"), content)
+    with pytest.raises(SkelbenchError, match=r"y\.pt is missing.*--force"):
+        read_tensors(tmp_path / "y.pt")
+
+
+def test_a_loss_that_is_no_number_ends_the_run_with_one_sentence(make_trainer):
+    trainer = make_trainer(lr=1e30)
+    with pytest.raises(SkelbenchError, match=r"The loss is no number in epoch \d; set a smaller lr"):
+        trainer.train()
+    assert not list(trainer.folder.glob("encoder-0003.pt"))
