@@ -32,6 +32,7 @@ from .checkpoint import read_tensors
 from .features import extract
 from .progress import Silent, Watcher
 from .protocols import PROTOCOLS, Features, Outcome, run_protocol
+from .tracks import evaluation_settings, pretrain_settings
 from .trainer import StoppedError, Trainer, save_snapshot, set_precision, snapshot_path
 
 
@@ -232,8 +233,10 @@ class Runner:
         outcome: Outcome | None = None,
     ) -> Record:
         recipe, backbone = task.recipe, method.encoder_q.backbone
-        settings = recipe.model_dump(mode="json", exclude_defaults=True) | {"precision": task.precision}
+        settings = pretrain_settings(recipe) | {"precision": task.precision, "source": recipe.source}
         settings["released_for_this_data"] = task.exact
+        if outcome is not None:
+            settings |= evaluation_settings(recipe, cell.protocol)
         return Record(
             cell=cell,
             identity=identity,

@@ -210,6 +210,8 @@ def _footnotes(place: _Place, rows: list[_Row], left_out: int, failures: Sequenc
     yield "Top-1 in percent on the test split at the end of training: mean ± sample deviation over seeds."
     if place.track == "custom":
         yield f"custom ({place.label}): other settings than a track's, not comparable with its tables."
+    if place.track == "published":
+        yield from _borrowed_notes(rows)
     rules = {record.best.rule.rstrip(".") for record in shown if record.best}
     yield from (f"best: {rule}." for rule in sorted(rules))
     yield from _floor_notes(rows)
@@ -224,6 +226,21 @@ def _footnotes(place: _Place, rows: list[_Row], left_out: int, failures: Sequenc
     yield from _paper_notes(place, rows)
     for failure in failures:
         yield f"failed: {failure.cell}: {failure.reason}"
+
+
+def _borrowed_notes(rows: list[_Row]) -> Iterable[str]:
+    """Say which rows run on settings that their authors released for another data set."""
+    borrowed = sorted(
+        {
+            row.method
+            for row in rows
+            for cells in row.cells.values()
+            for record in cells
+            if row.method != FLOOR and record.settings.get("released_for_this_data") is False
+        }
+    )
+    if borrowed:
+        yield f"No settings were released for this data set; NTU-60 joint settings: {', '.join(borrowed)}."
 
 
 def _floor_notes(rows: list[_Row]) -> Iterable[str]:

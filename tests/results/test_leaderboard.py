@@ -323,3 +323,12 @@ def test_labels_are_text_and_no_markup(make_record):
 )
 def test_how_an_entry_is_shown(entry, kind, shown):
     assert text_of(entry, kind) == shown
+
+
+def test_settings_borrowed_from_another_data_set_are_marked_in_published(make_record):
+    def notes(**settings):
+        record = make_record(track="published", settings={"lr": 0.1} | settings)
+        return " ".join(leaderboard([record])[0].footnotes)
+
+    assert "NTU-60 joint settings: skeattnclr." in notes(released_for_this_data=False)
+    assert "NTU-60 joint settings" not in notes(released_for_this_data=True)
