@@ -1,6 +1,7 @@
 """ST-GCN: against the released encoder and against the same network written out plainly in float64."""
 
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -63,9 +64,7 @@ def plain(x, state, graph, training):
         y = temporal(y, state[f"{name}.tcn.2.weight"], state[f"{name}.tcn.2.bias"], stride)
         y = norm(y, state, f"{name}.tcn.3", training)
         if f"{name}.residual.0.weight" in state:
-            side = torch.einsum(
-                "oc,bctv->botv", state[f"{name}.residual.0.weight"][:, :, 0, 0], x[:, :, ::stride]
-            )
+            side = torch.einsum("oc,bctv->botv", state[f"{name}.residual.0.weight"][:, :, 0, 0], x[:, :, ::stride])
             side = side + state[f"{name}.residual.0.bias"].view(1, -1, 1, 1)
             y = y + norm(side, state, f"{name}.residual.1", training)
         elif block > 0:
@@ -76,12 +75,10 @@ def plain(x, state, graph, training):
     )
 
 
-def small(layout, seed=0, **args):
+def small(layout, seed=0, **args) -> Any:
     """A small float64 backbone whose every parameter and statistic is random."""
     torch.manual_seed(seed)
-    backbone = create_backbone(
-        "stgcn", layout=layout, **({"width": 2, "dim": 12, "dropout": 0.0} | args)
-    ).double()
+    backbone = create_backbone("stgcn", layout=layout, **({"width": 2, "dim": 12, "dropout": 0.0} | args)).double()
     for name, value in backbone.state_dict().items():
         if name.endswith("running_var"):
             value.uniform_(0.5, 2)

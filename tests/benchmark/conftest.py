@@ -1,30 +1,35 @@
 """A tiny data set with learnable classes, prepared like a user's own, and settings that run in a blink."""
 
+import hashlib
 import json
 import os
+import shutil
 import signal
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from click.testing import CliRunner
 
 SUBJECTS, CLASSES = 4, 3
 
-# Settings of a run of a second or less: the backbone's, the methods' and the evaluation's.
+# Settings of a run of a second or less.
 TINY = {
     "frames": 16,
     "epochs": 2,
     "batch": 4,
     "backbone.width": 4,
     "backbone.dim": 16,
-    "method.feature_dim": 8,
-    "method.window": [1, 2],
     "linear.epochs": 10,
 }
+# With those of the methods that a grid of all of them may set.
+TINY_GRID = TINY | {"method.feature_dim": 8, "method.window": [1, 2]}
 
 
-def motions(subjects: int = SUBJECTS, classes: int = CLASSES, repetitions: int = 2) -> dict[str, np.ndarray]:
+def motions(subjects: int = SUBJECTS, classes: int = CLASSES, repetitions: int = 2) -> dict[str, Any]:
     """Arrays of an interchange file: each class swings its own limb of the NTU skeleton, one person."""
     rng = np.random.default_rng(3)
     limbs = [list(range(4, 8)), list(range(8, 12)), list(range(12, 16)), list(range(16, 20)), [2, 3], [20, 1]]
@@ -58,12 +63,6 @@ def arrays():
 
 
 @pytest.fixture
-def tiny_settings():
-    """Settings of a tiny run, as `--set` takes them."""
-    return dict(TINY)
-
-
-@pytest.fixture
 def store(tmp_path):
     """The data set `tiny`: 24 clips, 12 on either side of xsub."""
     from skelbench.datasets import prepare
@@ -81,8 +80,8 @@ def clips(store):
     return load_dataset(store, "xsub", frames=16)
 
 
-@pytest.fixture
-def signals():
+@contextmanager
+def signals_kept():
     """Put the signal handlers back that a run sets."""
     numbers = (signal.SIGTERM, signal.SIGINT)
     before = [signal.getsignal(number) for number in numbers]
@@ -91,26 +90,74 @@ def signals():
         signal.signal(number, handler)
 
 
-@pytest.fixture
-def skelbench(signals):
+def command(*arguments: object, code: int | None = 0):
     """Run a command of the command line in this process."""
     from skelbench.benchmark.cli import main
 
-    def run(*arguments: object, code: int | None = 0):
+    with signals_kept():
         result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        assert code is None or result.exit_code == code, result.output
-        return result
-
-    return run
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert code is None or result.exit_code == code, result.output
+    return result
 
 
 @pytest.fixture
-def tiny_options(tiny_settings, tmp_path):
-    """Options of `run` and `grid`: the tiny settings, the CPU, and runs in the test's own folder."""
-    pairs = [word for key, value in tiny_settings.items() for word in ("--set", f"{key}={json.dumps(value)}")]
-    return ["--device", "cpu", "--out", str(Path(tmp_path) / "runs"), *pairs]
+def skelbench():
+    """Run a command of the command line in this process; anything but an exit is an error of the test."""
+    return command
+
+
+def write_grid(path: Path, **changes: object) -> Path:
+    """Write a grid file over the data set `tiny`."""
+    grid = {"datasets": ["tiny"], "protocols": ["knn", "linear"], "set": TINY_GRID}
+    path.write_text(yaml.safe_dump(grid | changes))
+    return path
+
+
+@pytest.fixture
+def grid_file(tmp_path):
+    """Write the grid file `tiny`: all methods on the data set `tiny`, tiny settings; changes go on top."""
+    return lambda **changes: write_grid(tmp_path / "tiny.yaml", **changes)
+
+
+@pytest.fixture
+def tiny_run(tmp_path):
+    """Options of `run` for one tiny pre-training, its runs in the test's own folder."""
+    pairs = [word for key, value in TINY.items() for word in ("--set", f"{key}={json.dumps(value)}")]
+    return ["run", "--dataset", "tiny", "--out", tmp_path / "runs", "--device", "cpu", *pairs]
+
+
+@pytest.fixture(scope="session")
+def finished_once(tmp_path_factory):
+    """Run the grid `tiny` once; its folder of data and its folder of runs."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SKELBENCH_DATA", str(folder / "data"))
+        np.savez(folder / "tiny.npz", **motions())
+        command("prepare", "arrays", "--from", folder / "tiny.npz", "--name", "tiny")
+        file = write_grid(folder / "tiny.yaml")
+        result = command("grid", file, "--out", folder / "runs", "--device", "cpu")
+    return folder / "data", folder / "runs", result
+
+
+@pytest.fixture
+def finished(finished_once, tmp_path):
+    """A copy of a finished grid and its data, which a test may change; the folder of runs."""
+    data, runs, _ = finished_once
+    shutil.copytree(data, tmp_path / "data", dirs_exist_ok=True)
+    return shutil.copytree(runs, tmp_path / "runs")
+
+
+@pytest.fixture
+def tree():
+    """Hash of every file below a folder, by relative path: whether anything was written."""
+
+    def hashes(folder: Path) -> dict[str, str]:
+        files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+        return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+    return hashes
 
 
 @pytest.fixture

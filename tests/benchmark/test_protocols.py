@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -260,7 +261,7 @@ def scored(label, right, subject=None):
 LABEL = torch.arange(30) % 3
 
 
-def outcome_of(protocol, epochs, selection="held_out", settings=None, classes=3):
+def outcome_of(protocol, epochs, selection: Any = "held_out", settings=None, classes=3):
     return run_protocol(protocol, epochs, classes=classes, settings=settings, selection=selection, seed=0)
 
 

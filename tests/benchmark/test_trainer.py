@@ -217,6 +217,7 @@ def test_the_undisturbed_runs_of_two_methods_are_not_the_same_file(lives):
 
 def test_training_is_the_plain_loop_written_by_hand(make_trainer, clips):
     trainer = make_trainer(epochs=2, batch=5, lr_steps=(1,), seed=7)
+    trainer.method.eval()  # in whatever mode it comes
     trainer.train()
 
     method, x = tiny_method(), clips[0].x

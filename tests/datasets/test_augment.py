@@ -130,9 +130,7 @@ def test_the_basic_view_crops_then_shears():
     assert draws["shear"]["matrix"].shape == (5, 3, 3)
 
 
-@pytest.mark.parametrize(
-    ("ratio", "amplitude", "kept"), [(0, 0.5, ["shear"]), (6, 0.0, ["crop"]), (0, 0.0, [])]
-)
+@pytest.mark.parametrize(("ratio", "amplitude", "kept"), [(0, 0.5, ["shear"]), (6, 0.0, ["crop"]), (0, 0.0, [])])
 def test_zero_turns_a_step_of_the_basic_view_off(ratio, amplitude, kept):
     x = clips()
     draws = draw_basic(x, ratio, amplitude, generator())
@@ -191,9 +189,7 @@ def test_donors_are_every_cyclic_shift_from_1_to_n_minus_2(n):
     draws = draw_mix(n, 16, LAYOUTS["ntu25"], (1, 2), (1, 2), 600, generator())
     shift = draws["donor"][:, 0]
     assert draws["donor"].dtype == torch.int64
-    assert torch.equal(draws["donor"], (torch.arange(n) + shift[:, None]) % n), (
-        "one shift for the whole batch"
-    )
+    assert torch.equal(draws["donor"], (torch.arange(n) + shift[:, None]) % n), "one shift for the whole batch"
     counts = torch.bincount(shift, minlength=n)
     assert counts[0] == counts[n - 1] == 0
     expected = 600 / (n - 2)
@@ -304,9 +300,7 @@ def test_a_range_of_parts_outside_the_five_is_an_error(parts):
 @pytest.mark.parametrize(("frames", "window"), [(64, (0, 3)), (64, (5, 4)), (64, (4, 17)), (24, (4, 7))])
 def test_a_window_longer_than_the_clip_is_an_error(frames, window):
     units = -(-frames // 4)
-    with pytest.raises(
-        SkelbenchError, match=f"a clip of {frames} frames has {units}; set 'window' or more frames"
-    ):
+    with pytest.raises(SkelbenchError, match=f"a clip of {frames} frames has {units}; set 'window' or more frames"):
         check_mix(frames, LAYOUTS["ntu25"], (3, 4), window, "Somebody")
 
 

@@ -1,7 +1,9 @@
 """What holds for every registered method: the contract the trainer and the protocols rely on."""
 
 import copy
+import itertools
 import re
+from typing import Any
 
 import pytest
 import torch
@@ -24,7 +26,7 @@ CLIPS, FRAMES = 5, 16
 PLACE = Progress(epoch=1, iteration=2, iterations_per_epoch=10, epochs=4)
 
 
-def small(name, *, seed=0, layout="kinect20", persons=1, frames=FRAMES, stream="joint", args=None, **config):
+def small(name, *, seed=0, layout="kinect20", persons=1, frames=FRAMES, stream="joint", args=None, **config) -> Any:
     """A small method in training mode; settings that its configuration does not have are left out."""
     torch.manual_seed(seed)
     fields = METHODS[name].Config.model_fields
@@ -127,7 +129,7 @@ def test_its_gradient_brings_the_loss_of_a_batch_down(name):
         losses.append(method.loss(views, draws=draws)["loss"])
         losses[-1].backward()
         optimiser.step()
-    assert all(later < earlier for earlier, later in zip(losses[:-1], losses[1:], strict=True))
+    assert all(later < earlier for earlier, later in itertools.pairwise(losses))
 
 
 @pytest.mark.parametrize("name", TRAINABLE)
@@ -311,14 +313,10 @@ def test_the_key_encoder_moves_towards_the_query_encoder(name, momentum):
     views, draws = prepare(method)
     before = [(n, k.clone()) for n, _, k in pairs(method)]
     method.loss(views, draws=draws)
-    end = Progress(
-        epoch=0, iteration=0, iterations_per_epoch=10, epochs=4
-    )  # a schedule's start: its momentum
+    end = Progress(epoch=0, iteration=0, iterations_per_epoch=10, epochs=4)  # a schedule's start: its momentum
     method.after_step(end)
     for (own, old), (_, query, key) in zip(before, pairs(method), strict=True):
-        torch.testing.assert_close(
-            key, momentum * old + (1 - momentum) * query, rtol=1e-9, atol=1e-12, msg=own
-        )
+        torch.testing.assert_close(key, momentum * old + (1 - momentum) * query, rtol=1e-9, atol=1e-12, msg=own)
 
 
 # --- state -------------------------------------------------------------------------------------------
@@ -415,7 +413,7 @@ ASKS_FOR_A_VALUE = {
     "bool": lambda t: bool(t[0] > 0),
     "item": lambda t: t[0].item(),
     "float": lambda t: float(t[0]),
-    "foreach": lambda t: torch._foreach_lerp_([t], [t], t[0]),
+    "alpha": lambda t: torch.add(t, t, alpha=t[0]),
     "tolist": lambda t: t.tolist(),
     "selection": lambda t: t[t > 0],
 }
@@ -489,7 +487,7 @@ PUBLISHED = {  # the released NTU-60 joint settings: frames, width, graph, queue
 
 @pytest.mark.parametrize("name", TRAINABLE)
 def test_a_method_without_settings_has_its_published_ones(name):
-    method = create_method(name)
+    method: Any = create_method(name)
     recipe, exact = METHODS[name].published("ntu60", "xsub", "joint")
     assert exact
     assert method.build.num_frames == recipe.frames
@@ -504,7 +502,7 @@ def test_a_method_without_settings_has_its_published_ones(name):
         frames, width, graph, *config = PUBLISHED[name]
         assert method.build.num_frames == frames
         assert len(method.encoder_q.backbone.blocks[0].spatial_norm.weight) == width
-        other = create_method(name, backbone_args={"graph": graph, "width": 1, "dim": 8}, queue_size=1)
+        other: Any = create_method(name, backbone_args={"graph": graph, "width": 1, "dim": 8}, queue_size=1)
         assert torch.equal(method.encoder_q.backbone.adjacency, other.encoder_q.backbone.adjacency)
         ours = method.config
         assert [ours.queue_size, ours.temperature, ours.momentum] == config
@@ -539,9 +537,7 @@ def test_a_configuration_is_frozen(name):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_unknown_settings_streams_and_backbones_are_named(name):
-    with pytest.raises(
-        SkelbenchError, match=rf"no setting 'shaer' of the method '{name}'; did you mean 'shear'"
-    ):
+    with pytest.raises(SkelbenchError, match=rf"no setting 'shaer' of the method '{name}'; did you mean 'shear'"):
         create_method(name, shaer=1.0)
     with pytest.raises(SkelbenchError, match=r"'shear' of the method .* cannot be -1"):
         create_method(name, shear=-1)
@@ -710,9 +706,7 @@ def test_skeattnclr_mixes_thirteen_units_of_fifty_frames():
 
 
 def test_skeattnclr_needs_frames_for_its_window_and_three_clips():
-    with pytest.raises(
-        SkelbenchError, match=r"windows of \(4, 7\).*16 frames has 4; set 'window' or more frames"
-    ):
+    with pytest.raises(SkelbenchError, match=r"windows of \(4, 7\).*16 frames has 4; set 'window' or more frames"):
         small("skeattnclr", window=(4, 7))
     method = small("skeattnclr")
     with pytest.raises(SkelbenchError, match="at least 3 clips in a batch, not 2"):
@@ -743,7 +737,5 @@ def test_skeattnclr_parts_add_up_to_the_whole_before_the_projection():
     method.encoder_q.project_parts(features, mask)
     whole, salient, rest = seen
     torch.testing.assert_close(whole, features.mean(dim=(1, 2, 3)))
-    torch.testing.assert_close(
-        salient, (features * mask).mean(dim=(1, 2, 3)), msg="not renormalised by the mask"
-    )
+    torch.testing.assert_close(salient, (features * mask).mean(dim=(1, 2, 3)), msg="not renormalised by the mask")
     torch.testing.assert_close(salient + rest, whole)

@@ -1,0 +1,240 @@
+"""A mistake of the user's is one sentence, exit code 2, and nothing half-written."""
+
+import numpy as np
+import pytest
+
+TINY = ("--set", "batch=4", "--set", "frames=16", "--set", "epochs=1")
+
+
+def refused(skelbench, *arguments):
+    """The sentence a command is refused with."""
+    result = skelbench(*arguments, code=2)
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("Error: ")
+    assert result.stdout == ""
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    "change, sentence",
+    [
+        ({"--method": "skeletonclrr"}, "There is no method 'skeletonclrr'; did you mean 'skeletonclr'"),
+        ({"--backbone": "stgnc"}, "There is no backbone 'stgnc'; did you mean 'stgcn'"),
+        ({"--dataset": "tinny"}, "There is no data set 'tinny'"),
+        ({"--split": "xsubb"}, "no split 'xsubb'"),
+        ({"--stream": "bones"}, "There is no stream 'bones'; did you mean 'bone'"),
+        ({"--stream": "all"}, "There is no stream 'all'"),
+        ({"--protocol": "knm"}, "There is no protocol 'knm'; did you mean 'knn'"),
+        ({"--protocol": ","}, "',' names nothing; write a comma list"),
+        ({"--track": "equals"}, "There is no track 'equals'; did you mean 'equal'"),
+        ({"--device": "gpu"}, "The device 'gpu' cannot be used here"),
+        ({"--set": "epoch=3"}, "There is no setting 'epoch'; did you mean"),
+        ({"--set": "epochs"}, "'epochs' is no setting; write key=value"),
+        ({"--set": "epochs=[1"}, "The value of 'epochs=[1' cannot be read"),
+        ({"--set": "epochs=soon"}, "The setting 'epochs' cannot be 'soon'"),
+        ({"--set": "lr=-1"}, "The setting 'lr' of a cell cannot be -1"),
+        ({"--set": "backbone.widht=8"}, "None of stgcn has the setting 'widht'; did you mean 'width'"),
+        ({"--set": "backbone.width=wide"}, "The backbone 'stgcn' cannot be made with width='wide'"),
+        ({"--set": "method.momentun=0.9"}, "did you mean 'momentum'"),
+        ({"--set": "method.momentum=2"}, "The setting 'momentum' of the method 'skeletonclr' cannot be 2"),
+        ({"--set": "batch=13"}, "A batch of 13 does not fit the 12 training clips of 'tiny'; set a smaller batch"),
+    ],
+)
+def test_a_run_that_cannot_be_is_refused_before_anything_is_written(skelbench, store, tmp_path, tree, change, sentence):
+    before = tree(tmp_path)
+    options = {"--method": "skeletonclr", "--dataset": "tiny", "--device": "cpu", "--out": tmp_path / "runs"}
+    words = [word for pair in (options | change).items() for word in pair]
+    assert sentence in refused(skelbench, "run", *TINY, *words)
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "options, sentence",
+    [
+        (["--preset", "dmeo"], "There is no preset 'dmeo'; did you mean 'demo'"),
+        (["--seeds", "one"], "'one' is no comma list of seeds; write whole numbers"),
+        (["--seeds", "-1"], "'-1' is no comma list of seeds"),
+        (["--seeds", "²"], "'²' is no comma list of seeds"),
+        (["--seeds", "1.5"], "'1.5' is no comma list of seeds"),
+        (["--methods", "untrained,skeletn"], "There is no method 'skeletn'; did you mean"),
+        (["--splits", "xsub,xset"], "no split 'xset'"),
+        (["nothing.yaml"], "The grid file nothing.yaml cannot be read"),
+        (["nothing.yaml", "--preset", "demo"], "A grid comes from FILE or from --preset, not from both"),
+    ],
+)
+def test_a_grid_that_cannot_be_is_refused(skelbench, store, tmp_path, tree, options, sentence):
+    before = tree(tmp_path)
+    grid = ["--datasets", "tiny", *TINY, "--out", tmp_path / "runs"]
+    assert sentence in refused(skelbench, "grid", *grid, *options)
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "text, sentence",
+    [
+        ("methods: [untrained", "cannot be read: while parsing"),
+        ("- untrained", "is not a mapping of names to lists"),
+        ("", "is not a mapping of names to lists"),
+        ("method: [untrained]", "There is no setting 'method' of the grid file"),
+        ("seeds: [zero]", "The setting 'seeds.0' of the grid file"),
+        ("seeds: [-1]", "The setting 'seeds.0' of the grid file"),
+        ("seeds: 3", "The setting 'seeds' of the grid file"),
+        ("methods: []", "The setting 'methods' of the grid file"),
+        ("methods: untrained", "The setting 'methods' of the grid file"),
+        ("set: [epochs]", "The setting 'set' of the grid file"),
+        ("set: {epoch: 3}", "There is no setting 'epoch'"),
+        ("set: {backbone: {width: 3}}", "'backbone' is a group of settings"),
+        ("track: fair", "There is no track 'fair'"),
+        ("\x00", "cannot be read"),
+    ],
+)
+def test_a_bad_grid_file_is_refused(skelbench, store, tmp_path, tree, text, sentence):
+    (tmp_path / "grid.yaml").write_text(text)
+    before = tree(tmp_path)
+    line = refused(skelbench, "grid", tmp_path / "grid.yaml", "--datasets", "tiny", "--out", tmp_path / "runs")
+    assert sentence in line
+    assert tree(tmp_path) == before
+
+
+def test_a_grid_file_that_is_no_text_or_no_file_is_refused(skelbench, tmp_path):
+    (tmp_path / "grid.yaml").write_bytes(b"\xff\xfe\x00\x81")
+    assert "grid.yaml cannot be read" in refused(skelbench, "grid", tmp_path / "grid.yaml")
+    assert "cannot be read" in refused(skelbench, "grid", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "word, meant", [("tabel", "'table'"), ("girds", "'grid'"), ("xyz", "known: doctor, grid, inspect")]
+)
+def test_an_unknown_command_gets_a_did_you_mean(skelbench, word, meant):
+    line = refused(skelbench, word)
+    assert f"There is no command '{word}'" in line
+    assert meant in line
+
+
+# --- Data -------------------------------------------------------------------------------------------------------
+
+
+def changed(**changes):
+    return lambda data: data | {key: change(data[key].copy()) for key, change in changes.items()}
+
+
+def put(index, value):
+    def change(array):
+        array[index] = value
+        return array
+
+    return change
+
+
+DATA = {
+    "not a number": (changed(keypoints=put((20, 0, 3, 1), np.nan)), "NaN or infinite coordinate"),
+    "infinite": (changed(keypoints=put((0, 0, 0, 0), np.inf)), "Clip 's1c0r0', frame 0: NaN or infinite"),
+    "an empty clip": (changed(keypoints=put(slice(0, 20), 0.0)), "Clip 's1c0r0' is empty"),
+    "a clip of no frames": (changed(lengths=put(2, 0)), "has length 0"),
+    "a label below": (changed(label=put(3, -1)), "label -1"),
+    "a label above": (
+        lambda data: data | {"class_names": np.array(["a", "b"])},
+        "label 2, outside its 2 classes",
+    ),
+    "joints that do not fit": (changed(keypoints=lambda k: k[:, :, :20]), "20 joints"),
+    "flat": (changed(keypoints=lambda k: k[:, 0]), "(frames, persons, joints, 3)"),
+    "lengths that do not add up": (changed(lengths=put(0, 99)), "lengths add up to"),
+    "two clips of one name": (changed(name=put(1, "s1c0r0")), "'s1c0r0'"),
+    "an array missing": (lambda data: {k: v for k, v in data.items() if k != "subject"}, "subject"),
+    "an unknown layout": (
+        lambda data: data | {"layout": np.array("ntu52")},
+        "There is no layout 'ntu52'; did you mean",
+    ),
+    "no layout": (lambda data: {k: v for k, v in data.items() if k != "layout"}, "'layout'"),
+}
+
+
+@pytest.mark.parametrize("case", DATA)
+def test_data_that_cannot_be_is_refused_and_no_store_is_left(skelbench, arrays, tmp_path, case):
+    spoil, sentence = DATA[case]
+    np.savez(tmp_path / "bad.npz", **spoil(arrays()))
+    assert sentence in refused(skelbench, "prepare", "arrays", "--from", tmp_path / "bad.npz", "--name", "bad")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / "bad.npz"]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "noise", "empty", "a bare array", "pickled objects", "absent"])
+def test_a_damaged_or_foreign_file_is_refused(skelbench, arrays, tmp_path, damage):
+    path = tmp_path / "bad.npz"
+    np.savez(path, **arrays())
+    if damage == "truncated":
+        path.write_bytes(path.read_bytes()[:-3000])
+    elif damage == "noise":
+        path.write_bytes(np.random.default_rng(0).bytes(4000))
+    elif damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "a bare array":
+        with path.open("wb") as file:
+            np.save(file, np.zeros(3))
+    elif damage == "pickled objects":
+        np.savez(path, **(arrays() | {"name": np.array([{"a": 1}] * 24, dtype=object)}))
+    else:
+        path.unlink()
+    assert "bad.npz" in refused(skelbench, "prepare", "arrays", "--from", path, "--name", "bad")
+    assert not list(tmp_path.glob("data/*"))
+
+
+def test_a_failed_prepare_leaves_the_older_store_as_it_was(skelbench, store, arrays, tmp_path, tree):
+    before = tree(store.path)
+    np.savez(tmp_path / "bad.npz", **DATA["not a number"][0](arrays()))
+    refused(skelbench, "prepare", "arrays", "--from", tmp_path / "bad.npz", "--name", "tiny")
+    assert tree(store.path) == before
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (["prepare", "array"], "There is no reader 'array'; did you mean 'arrays'"),
+        (["prepare", "arrays"], "needs --from PATH"),
+        (["inspect", "nothing"], "There is no data set 'nothing'"),
+        (["table", "--out", "nowhere"], "There is no folder of runs nowhere"),
+        (["--plugin", "nowhere.py", "ls"], "Plugin nowhere.py is not a file"),
+    ],
+)
+def test_what_is_missing_is_named(skelbench, arguments, sentence):
+    assert sentence in refused(skelbench, *arguments)
+
+
+@pytest.mark.parametrize(
+    "name, content", [("leave.json", "[1, 2]"), ("leave.json", "{"), ("leave.json", '["no such clip"]'), ("gone", None)]
+)
+def test_a_bad_list_of_clips_to_exclude_is_refused(skelbench, arrays, tmp_path, name, content):
+    np.savez(tmp_path / "mine.npz", **arrays())
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    refused(
+        skelbench, "prepare", "arrays", "--from", tmp_path / "mine.npz", "--exclude", tmp_path / name, "--name", "mine"
+    )
+    assert not list(tmp_path.glob("data/*"))
+
+
+def test_a_file_in_the_way_of_out_is_refused(skelbench, store, tmp_path, tree):
+    (tmp_path / "runs").write_text("a file")
+    for out in (tmp_path / "runs", tmp_path / "runs" / "below"):
+        before = tree(tmp_path)
+        options = ("--method", "untrained", "--dataset", "tiny", "--device", "cpu", "--out", out)
+        assert "is not a folder: choose another --out" in refused(skelbench, "run", *TINY, *options)
+        assert tree(tmp_path) == before
+
+
+def test_a_folder_that_is_no_store_is_refused(skelbench, tmp_path):
+    (tmp_path / "data" / "hollow").mkdir(parents=True)
+    assert "hollow is not a data store" in refused(skelbench, "inspect", "hollow")
+
+
+def test_a_damaged_store_is_refused(skelbench, store):
+    (store.path / "manifest.json").write_text("{")
+    assert "manifest.json cannot be read" in refused(skelbench, "inspect", "tiny")
+
+
+def test_a_damaged_record_is_named_with_the_way_out(skelbench, finished):
+    path = next(finished.rglob("record.json"))
+    path.write_text("{")
+    line = refused(skelbench, "table", "--out", finished)
+    assert str(path) in line
+    assert "delete its folder and run the cell again" in line

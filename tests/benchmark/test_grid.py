@@ -1,0 +1,423 @@
+"""Grids from plan to records: what is written, skipped, done again, and what a failure leaves."""
+
+import csv
+import json
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from skelbench.backbones import create_backbone
+from skelbench.benchmark.cells import Pretraining
+from skelbench.benchmark.features import extract
+from skelbench.benchmark.grid import Grid, parse_overrides, plan_grid, presets, read_grid, read_preset
+from skelbench.benchmark.protocols.knn import vote
+from skelbench.benchmark.runner import Options, Runner, flops_per_clip
+from skelbench.benchmark.trainer import StoppedError, Trainer, snapshot_path
+from skelbench.datasets.clips import load_dataset
+from skelbench.errors import SkelbenchError
+from skelbench.methods import METHODS, create_method
+from skelbench.results.files import read_scores
+from skelbench.results.record import MAX_BYTES
+from skelbench.results.store import RunStore
+
+TRAINABLE = [name for name in METHODS if METHODS[name].trainable]
+
+
+def planned(**changes) -> list[Pretraining]:
+    values = {"datasets": ("tiny",), "set": {"epochs": 2, "batch": 4, "frames": 16}} | changes
+    return [task for task, _ in plan_grid(Grid(**values))]
+
+
+def record_of(runs, method, protocol, seed=0):
+    (found,) = [
+        r for r in RunStore(runs).records() if (r.cell.method, r.cell.protocol, r.cell.seed) == (method, protocol, seed)
+    ]
+    return found, RunStore(runs).folder(found.cell, found.identity)
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def not_again(*_, **__):
+    pytest.fail("it ran again")
+
+
+# --- The plan ---------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_has_every_combination_once_with_floors_first(store):
+    tasks = planned(splits=("xsub", "xview"), streams=("joint", "bone"), seeds=(0, 4), floor_seeds=(0, 1, 2))
+    places = [(t.cell.method, t.cell.split, t.cell.stream, t.cell.seed) for t in tasks]
+    seeds = {name: (0, 4) if name in TRAINABLE else (0, 1, 2) for name in ("untrained", "skeletonclr", "skeattnclr")}
+    expected = {(m, s, t, n) for m in seeds for s in ("xsub", "xview") for t in ("joint", "bone") for n in seeds[m]}
+    assert set(places) == expected
+    assert len(places) == len(expected)
+    assert len({task.identity for task in tasks}) == len(tasks)
+    for start in range(0, len(places), 7):
+        assert [place[0] for place in places[start : start + 3]] == ["untrained"] * 3
+
+
+def test_a_grid_file_is_read_and_named_after_itself(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("methods: [skeletonclr]\nseeds: [0, 1]\nset: {epochs: 3, method.window: [1, 2]}\n")
+    grid = read_grid(path)
+    assert grid == Grid(name="mine", methods=("skeletonclr",), seeds=(0, 1), set={"epochs": 3, "method.window": [1, 2]})
+    assert (grid.track, grid.protocols, grid.splits) == ("equal", ("knn", "linear"), ("xsub",))
+
+
+@pytest.mark.parametrize("name", presets())
+def test_every_preset_can_be_read_and_names_what_there_is(name):
+    grid = read_preset(name)
+    assert grid.name == name
+    assert all(method in METHODS for method in grid.methods)
+
+
+def test_overrides_are_read_as_yaml_and_small_numbers_as_numbers():
+    pairs = ["epochs=3", "lr=1e-4", "linear.lr_steps=[1, 2]", "linear.standardise=false", "backbone.graph=hop", "a=b=c"]
+    assert parse_overrides(pairs) == {
+        "epochs": 3,
+        "lr": 1e-4,
+        "linear.lr_steps": [1, 2],
+        "linear.standardise": False,
+        "backbone.graph": "hop",
+        "a": "b=c",
+    }
+
+
+@pytest.mark.parametrize("pair", ["epochs", "=3", "epochs=[1"])
+def test_an_override_that_cannot_be_read_is_one_clear_sentence(pair):
+    with pytest.raises(SkelbenchError, match=r"no setting; write key=value|cannot be read") as caught:
+        parse_overrides([pair])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "setting", [{"backbone.width": "wide"}, {"backbone.width": -4}, {"backbone.graph": "ring"}, {"backbone.dropout": 2}]
+)
+def test_a_backbone_that_cannot_be_made_is_told_before_anything_runs(store, setting):
+    with pytest.raises(SkelbenchError):
+        planned(set={"batch": 4} | setting)
+
+
+# --- What a grid leaves -----------------------------------------------------------------------------------------
+
+
+def test_a_grid_leaves_a_record_for_every_cell(finished):
+    records = RunStore(finished).records()
+    cells = [(r.cell.method, r.cell.protocol, r.cell.seed) for r in records]
+    seeds = {"untrained": (0, 1, 2), "skeletonclr": (0,), "skeattnclr": (0,)}
+    expected = {(m, p, s) for m in seeds for s in seeds[m] for p in ("pretrain", "knn", "linear")}
+    assert sorted(cells) == sorted(expected)
+    assert not list(finished.rglob("*.tmp"))
+    assert {(r.cell.track, r.cell.label) for r in records} == {("custom", "tiny")}
+
+
+def test_a_record_says_what_was_run_on_what(finished):
+    for record in RunStore(finished).records():
+        folder = RunStore(finished).folder(record.cell, record.identity)
+        assert len((folder / "record.json").read_bytes()) <= MAX_BYTES == 4096
+        assert (record.data["train"], record.data["test"], record.data["classes"]) == (12, 12, 3)
+        trained = record.cell.method in TRAINABLE
+        assert record.model["epochs"] == (2 if trained else 0)
+        assert (record.model["width"], record.model["frames"], record.model["persons"]) == (4, 16, 1)
+        assert record.environment["device"] == "cpu"
+        assert record.settings["frames"] == 16
+        if record.cell.protocol == "pretrain":
+            assert record.last is record.best is record.pretrain is None
+            assert ((record.cost["clips_per_second"] or 0) > 0) == trained
+        else:
+            pretrained, _ = record_of(finished, record.cell.method, "pretrain", record.cell.seed)
+            assert record.pretrain == pretrained.identity
+            assert record.last is not None and record.last.top5 is None
+            assert record.best is not None and "held out" in record.best.rule
+
+
+def test_the_parameters_counted_are_the_encoders(finished):
+    method = create_method("untrained", backbone_args={"width": 4, "dim": 16}, num_persons=1)
+    expected = sum(p.numel() for p in method.encoder_q.parameters())
+    assert all(record.model["parameters"] == expected for record in RunStore(finished).records())
+
+
+def test_the_files_beside_a_record_agree_with_it_and_with_the_data(finished):
+    _, test = load_dataset("tiny", "xsub", frames=16)
+    truth = dict(zip(test.name, test.label.tolist(), strict=True))
+    for method in ("untrained", *TRAINABLE):
+        for protocol in ("knn", "linear"):
+            record, folder = record_of(finished, method, protocol)
+            names, labels, scores = read_scores(folder / record.files["scores"])
+            assert dict(zip(names.tolist(), labels.tolist(), strict=True)) == truth
+            right = scores.argmax(axis=1) == labels
+            assert record.last is not None
+            assert record.last.top1 == pytest.approx(100 * right.mean())
+            confusion = rows(folder / record.files["confusion"])
+            assert [row["true"] for row in confusion] == list(test.class_names)
+            for c, row in enumerate(confusion):
+                counts = [int(row[name]) for name in test.class_names]
+                assert counts == np.bincount(scores.argmax(axis=1)[labels == c], minlength=3).tolist()
+            for c, row in enumerate(rows(folder / record.files["per_class"])):
+                assert float(row["top1"]) == pytest.approx(100 * right[labels == c].mean())
+                assert int(row["clips"]) == (labels == c).sum()
+
+
+@pytest.mark.parametrize("method", ["untrained", *TRAINABLE])
+def test_the_recorded_accuracy_is_the_one_computed_by_hand_from_the_kept_encoder(finished, method):
+    record, _ = record_of(finished, method, "knn")
+    pretrained, folder = record_of(finished, method, "pretrain")
+    train, test = load_dataset("tiny", "xsub", frames=16)
+    backbone = create_backbone("stgcn", num_persons=1, width=4, dim=16)
+    state = torch.load(folder / f"encoder-{pretrained.model['epochs']:04d}.pt", weights_only=True)
+    prefix = "encoder_q.backbone."
+    backbone.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
+    backbone.eval()
+    with torch.no_grad():
+        bank, queries = (backbone(side.x).mean(dim=(1, 2, 3)) for side in (train, test))
+    scores = vote(bank, train.label, queries, k=10, temperature=0.1, classes=3)
+    right = (scores.argmax(1) == test.label).double().mean().item()
+    assert record.last is not None
+    assert record.last.top1 == pytest.approx(100 * right)
+
+
+def test_the_curves_have_a_row_for_every_epoch(finished):
+    for method in TRAINABLE:
+        record, folder = record_of(finished, method, "pretrain")
+        trained = rows(folder / record.files["curve"])
+        assert [row["epoch"] for row in trained] == ["1", "2"]
+        assert all(float(row["loss"]) > 0 for row in trained)
+        record, folder = record_of(finished, method, "linear")
+        evaluated = rows(folder / record.files["curve"])
+        assert [row["epoch"] for row in evaluated] == ["1", "2"]
+        assert record.last is not None
+        assert float(evaluated[-1]["test_top1"]) == pytest.approx(record.last.top1)
+
+
+def test_running_never_changes_the_data(finished, finished_once, grid_file, skelbench, tmp_path, tree):
+    before = tree(tmp_path / "data")
+    skelbench("grid", grid_file(methods=["skeattnclr"]), "--out", tmp_path / "other", "--seeds", "3")
+    assert tree(tmp_path / "data") == before
+    assert len(before) == 3
+
+
+# --- Again ------------------------------------------------------------------------------------------------------
+
+
+def test_the_same_grid_again_skips_everything(finished, grid_file, skelbench, monkeypatch, tree):
+    before = tree(finished)
+    monkeypatch.setattr(Trainer, "train", not_again)
+    monkeypatch.setattr("skelbench.benchmark.runner.run_protocol", not_again)
+    monkeypatch.setattr("skelbench.benchmark.runner.load_dataset", not_again)
+    again = skelbench("grid", grid_file(), "--out", finished)
+    assert tree(finished) == before
+    assert again.stderr.count("done before") == 5
+    assert "skeattnclr" in again.stdout
+
+
+def test_other_ways_to_run_find_the_same_records(finished, grid_file, skelbench, monkeypatch):
+    monkeypatch.setattr(Trainer, "train", not_again)
+    skelbench("--quiet", "grid", grid_file(), "--out", finished, "--checkpoint-every", 0, "--device", "cpu")
+
+
+def test_a_grid_that_grew_runs_only_what_is_new(finished, grid_file, skelbench, monkeypatch):
+    ran, train = [], Trainer.train
+    monkeypatch.setattr(Trainer, "train", lambda self: (ran.append(self.seed), train(self))[1])
+    skelbench("grid", grid_file(methods=["skeattnclr"], protocols=["knn"]), "--out", finished, "--seeds", "0,7")
+    assert ran == [7]
+
+
+def test_an_evaluation_that_is_missing_is_made_from_the_kept_encoders(
+    finished, grid_file, skelbench, monkeypatch, tree
+):
+    record, folder = record_of(finished, "skeletonclr", "linear")
+    (folder / "record.json").unlink()
+    before = tree(finished)
+    monkeypatch.setattr(Trainer, "train", not_again)
+    skelbench("grid", grid_file(), "--out", finished)
+    again, _ = record_of(finished, "skeletonclr", "linear")
+    assert (again.last, again.best, again.identity) == (record.last, record.best, record.identity)
+    after = tree(finished)
+    assert {name for name in after if after[name] != before.get(name)} == {f"{folder.name}/record.json"}
+
+
+def test_force_runs_what_is_done_again_to_the_same_numbers(finished, grid_file, skelbench, monkeypatch):
+    before, folder = record_of(finished, "skeattnclr", "linear")
+    scores = read_scores(folder / "scores.npz")[2]
+    ran, train = [], Trainer.train
+    monkeypatch.setattr(Trainer, "train", lambda self: (ran.append(self.run.epoch), train(self))[1])
+    steps, step = [], Trainer._step
+    monkeypatch.setattr(Trainer, "_step", lambda self, rate: (steps.append(rate), step(self, rate))[1])
+    skelbench("grid", grid_file(methods=["skeattnclr"]), "--out", finished, "--force")
+    after, _ = record_of(finished, "skeattnclr", "linear")
+    assert ran == [1]
+    assert len(steps) == 6, "from the beginning, not from the finished checkpoint"
+    assert after.last == before.last
+    np.testing.assert_array_equal(read_scores(folder / "scores.npz")[2], scores)
+
+
+def test_a_dry_run_tells_what_is_done_and_writes_nothing(finished, grid_file, skelbench, monkeypatch, tree, tmp_path):
+    monkeypatch.setattr(Runner, "run", not_again)
+    before = tree(finished)
+    plan = skelbench("grid", grid_file(), "--out", finished, "--seeds", "0,5", "--dry-run").stdout
+    lines = plan.splitlines()
+    assert tree(finished) == before
+    assert {line.rsplit(": ", 1)[1] for line in lines if "seed 5" in line} == {"to do"}
+    assert {line.rsplit(": ", 1)[1] for line in lines if "seed 0" in line} == {"done"}
+    assert len(lines) == 3 * (4 + 2 + 2), "floors of seeds 0, 1, 2 and 5, two methods of two seeds"
+    skelbench("grid", grid_file(), "--out", tmp_path / "new", "--dry-run")
+    assert not (tmp_path / "new").exists()
+
+
+# --- Failing ----------------------------------------------------------------------------------------------------
+
+
+def test_a_failing_cell_is_recorded_the_rest_goes_on_and_a_later_success_clears_it(
+    store, grid_file, skelbench, tmp_path, monkeypatch
+):
+    out, file = tmp_path / "runs", grid_file(protocols=["knn"])
+    with monkeypatch.context() as patch:
+        patch.setattr(METHODS["skeletonclr"], "loss", lambda *a, **k: 1 / 0)
+        result = skelbench("grid", file, "--out", out, code=1)
+    (failure,) = RunStore(out).failures()
+    assert (failure.cell.method, failure.cell.protocol) == ("skeletonclr", "pretrain")
+    assert failure.reason == "ZeroDivisionError: division by zero"
+    assert "in _step" in failure.traceback
+    assert result.stderr.splitlines()[-2:] == [
+        "1 cells failed:",
+        f"  {failure.cell}: ZeroDivisionError: division by zero",
+    ]
+    assert "Traceback" not in result.output
+    assert {r.cell.method for r in RunStore(out).records()} == {"untrained", "skeattnclr"}
+    assert "skeattnclr" in result.stdout
+    assert "FAILED: ZeroDivisionError" in skelbench("ls", "cells", "--out", out).stdout
+    skelbench("grid", file, "--out", out)
+    assert RunStore(out).failures() == []
+    assert {r.cell.method for r in RunStore(out).records()} == {"untrained", "skeletonclr", "skeattnclr"}
+
+
+def test_a_loss_that_is_no_number_fails_its_cell(store, tiny_run, skelbench, tmp_path):
+    result = skelbench(*tiny_run, "--method", "skeletonclr", "--set", "lr=1e30", code=1)
+    (failure,) = RunStore(tmp_path / "runs").failures()
+    assert failure.reason.startswith("The loss is no number in epoch")
+    assert RunStore(tmp_path / "runs").records() == []
+    assert "The loss is no number" in result.stderr
+
+
+def test_a_method_that_does_not_fit_the_clips_fails_alone(store, grid_file, skelbench, tmp_path, monkeypatch):
+    file = grid_file(methods=["skeattnclr", "skeletonclr"], protocols=["knn"])
+    skelbench("grid", file, "--out", tmp_path / "runs", "--set", "method.window=[5, 6]", code=1)
+    (failure,) = RunStore(tmp_path / "runs").failures()
+    assert failure.cell.method == "skeattnclr"
+    assert "a clip of 16 frames has 4" in failure.reason
+    assert {r.cell.method for r in RunStore(tmp_path / "runs").records()} == {"skeletonclr"}
+
+
+def test_a_lost_encoder_fails_the_evaluations_that_need_it(finished, grid_file, skelbench):
+    _, trained = record_of(finished, "skeletonclr", "pretrain")
+    _, linear = record_of(finished, "skeletonclr", "linear")
+    (trained / "encoder-0002.pt").unlink()
+    (linear / "record.json").unlink()
+    skelbench("grid", grid_file(), "--out", finished, code=1)
+    (failure,) = RunStore(finished).failures()
+    assert (failure.cell.method, failure.cell.protocol) == ("skeletonclr", "linear")
+    assert "encoder-0002.pt is missing" in failure.reason
+
+
+def test_features_that_are_no_numbers_fail_the_evaluations_and_not_the_pre_training(
+    store, tiny_run, skelbench, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(METHODS["untrained"], "features", lambda self, x: x.flatten(1) * float("nan"))
+    skelbench(*tiny_run, "--method", "untrained", code=1)
+    runs = RunStore(tmp_path / "runs")
+    assert [record.cell.protocol for record in runs.records()] == ["pretrain"]
+    assert [failure.cell.protocol for failure in runs.failures()] == ["knn", "linear"]
+    assert all("NaN or infinite features" in failure.reason for failure in runs.failures())
+
+
+def test_a_damaged_checkpoint_fails_its_cell_with_the_way_out(store, grid_file, skelbench, tmp_path):
+    file = grid_file(methods=["skeattnclr"], protocols=["knn"])
+    skelbench("grid", file, "--out", tmp_path / "runs")
+    _, folder = record_of(tmp_path / "runs", "skeattnclr", "pretrain")
+    (folder / "record.json").unlink()
+    (folder / "checkpoint.pt").write_bytes(b"not a checkpoint")
+    result = skelbench("grid", file, "--out", tmp_path / "runs", code=1)
+    assert "checkpoint.pt cannot be read" in result.stderr
+    assert "delete it and run its cell again" in result.stderr
+    (folder / "checkpoint.pt").unlink()
+    skelbench("grid", file, "--out", tmp_path / "runs")
+
+
+def test_a_store_that_was_changed_since_is_not_trained_on(store, tiny_run, skelbench, tmp_path):
+    path = store.path / "keypoints.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    result = skelbench(*tiny_run, "--method", "skeletonclr", code=1)
+    assert "keypoints.npy does not match its checksum" in result.stderr
+    assert RunStore(tmp_path / "runs").records() == []
+
+
+# --- Corners ----------------------------------------------------------------------------------------------------
+
+
+def test_asked_to_stop_before_a_task_nothing_is_begun(store, tmp_path):
+    stop = threading.Event()
+    stop.set()
+    ((task, opened), *_) = plan_grid(Grid(methods=("untrained",), datasets=("tiny",), set={"frames": 16}))
+    with pytest.raises(StoppedError):
+        Runner(RunStore(tmp_path / "runs"), Options(stop=stop)).run(task, opened)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_no_epochs_evaluate_a_method_as_it_starts(store, tiny_run, skelbench, tmp_path):
+    skelbench(*tiny_run, "--method", "skeletonclr", "--protocol", "knn", "--set", "epochs=0")
+    record, _ = record_of(tmp_path / "runs", "skeletonclr", "knn")
+    assert record.model["epochs"] == 0
+
+
+def test_snapshots_after_the_last_epoch_are_not_waited_for(store, tiny_run, skelbench, tmp_path):
+    skelbench(*tiny_run, "--method", "skeletonclr", "--protocol", "knn", "--set", "snapshots=[1, 50]")
+    record, folder = record_of(tmp_path / "runs", "skeletonclr", "knn")
+    assert [row["epoch"] for row in rows(folder / record.files["curve"])] == ["1", "2"]
+
+
+def test_fewer_clips_are_the_same_for_all_and_counted(store, tiny_run, skelbench, tmp_path):
+    skelbench(*tiny_run, "--method", "untrained", "--protocol", "knn", "--set", "clips=16")
+    record, folder = record_of(tmp_path / "runs", "untrained", "knn")
+    assert (record.data["train"], record.data["test"]) == (8, 8)
+    assert len(read_scores(folder / "scores.npz")[0]) == 8
+
+
+@pytest.mark.parametrize("name", ["untrained", *TRAINABLE])
+def test_evaluating_leaves_weights_and_batch_norm_statistics_as_they_are(clips, name):
+    config: dict[str, Any] = {"window": (1, 2)} if "window" in METHODS[name].Config.model_fields else {}
+    method = create_method(name, backbone_args={"width": 4, "dim": 16}, num_frames=16, num_persons=1, **config).eval()
+    before = {key: value.clone() for key, value in method.state_dict().items()}
+    assert any("running_mean" in key for key in before)
+    first = extract(method.features, clips[1])
+    flops_per_clip(method, clips[1])
+    again = extract(method.features, clips[1])
+    assert torch.equal(first.x, again.x), "no dropout, no batch statistics"
+    assert all(torch.equal(value, before[key]) for key, value in method.state_dict().items())
+
+
+def test_flops_grow_with_the_width_as_they_must(clips):
+    counts = []
+    for width in (4, 8):
+        method = create_method("untrained", backbone_args={"width": width, "dim": 4 * width}, num_persons=1)
+        counts.append(flops_per_clip(method, clips[1]))
+    assert 3 < counts[1] / counts[0] < 4, "nearly quadratic"
+
+
+def test_a_snapshot_of_another_width_is_one_clear_error(clips, tmp_path):
+    narrow, wide = (create_method("untrained", backbone_args={"width": w, "dim": 16}) for w in (4, 8))
+    with pytest.raises(SkelbenchError, match="The kept encoder does not fit this method"):
+        wide.load_evaluation_state(narrow.evaluation_state())
+    assert snapshot_path(tmp_path, 7).name == "encoder-0007.pt"
+
+
+def test_records_are_plain_json(finished):
+    for path in finished.rglob("record.json"):
+        assert json.loads(path.read_text())["format"] == 1
