@@ -81,8 +81,6 @@ class Registry(Generic[Entry]):
             return
         self._plugins_loaded = True
         for point in importlib.metadata.entry_points(group=self.group or ""):
-            if point.name in self._entries:
-                continue
             try:
                 loaded = point.load()
             except SkelbenchError:
@@ -92,7 +90,7 @@ class Registry(Generic[Entry]):
                     f"The {self.kind} '{point.name}' of an installed package ({point.value}) failed on "
                     f"import: {type(error).__name__}: {error}; mend or remove that package."
                 ) from error
-            if point.name not in self._entries:  # importing it may have registered it already
+            if self._entries.get(point.name) is not loaded:  # importing it may have registered it already
                 self.add(point.name, loaded)
 
 

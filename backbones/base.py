@@ -70,6 +70,10 @@ def create_backbone(
         SkelbenchError: for an unknown name or argument, or weights that do not fit.
     """
     kind = BACKBONES[name]
+    if num_frames < 1 or num_persons < 1:
+        raise SkelbenchError(
+            f"A backbone cannot see {num_frames} frames of {num_persons} persons; both must be at least 1."
+        )
     known = [p for p in inspect.signature(kind).parameters if p not in ("layout", "num_frames", "num_persons")]
     for arg in args:
         if arg not in known:

@@ -10,10 +10,10 @@ from typing import Any
 from ..methods.base import METHODS
 from ..methods.recipe import Recipe
 from ..results.record import Cell
+from .overrides import PRETRAIN
 from .protocols import PROTOCOLS
 from .tracks import Resolved, evaluation_settings, pretrain_settings
 
-PRETRAIN = "pretrain"
 PRETRAIN_VERSION = 1
 
 

@@ -72,6 +72,8 @@ def load_checkpoint(trainer: Trainer) -> bool:
     Raises:
         SkelbenchError: if the checkpoint is damaged or belongs to another cell.
     """
+    for torn in trainer.folder.glob(f".{trainer.checkpoint.name}.*.tmp"):  # of a run killed while it wrote
+        torn.unlink()
     if not trainer.checkpoint.exists():
         return False
     state = read_tensors(trainer.checkpoint, trainer.clips.x.device)

@@ -233,7 +233,7 @@ def run(ctx: click.Context, **options: Any) -> None:
         protocols=_names(options["protocol"]),
         seeds=(options["seed"],),
         floor_seeds=(options["seed"],),
-        set=dict(parse_overrides(options["pairs"])),
+        also=dict(parse_overrides(options["pairs"])),
     )
     _run(ctx, grid, options)
 
@@ -273,10 +273,7 @@ def grid(ctx: click.Context, **options: Any) -> None:
         changes["seeds"] = _numbers(options["seeds"])
     if options["track"]:
         changes["track"] = options["track"]
-    extra = dict(parse_overrides(options["pairs"]))
-    if extra:
-        spelt = ", ".join(f"{key}={value}" for key, value in sorted(extra.items()))
-        changes |= {"set": {**base.set, **extra}, "name": f"{base.name}, {spelt}" if base.name else None}
+    changes["also"] = dict(parse_overrides(options["pairs"]))
     seeds = changes.get("seeds", base.seeds)
     changes["floor_seeds"] = tuple(sorted({*base.floor_seeds, *seeds}))
     _run(ctx, base.model_copy(update=changes), options)

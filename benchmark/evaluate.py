@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from ..datasets.clips import Clips, load_dataset
-from ..methods.recipe import KnnRecipe, LinearRecipe
+from ..methods.recipe import Settings
 from .features import extract
 from .protocols import PROTOCOLS, run_protocol
-from .tracks import equal
+from .tracks import equal, protocol_settings
 
 
 def evaluate(
@@ -25,7 +25,7 @@ def evaluate(
     seed: int,
     frames: int | None = None,
     device: str | torch.device = "cpu",
-    settings: dict[str, KnnRecipe | LinearRecipe] | None = None,
+    settings: Mapping[str, Settings] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Evaluate frozen features of any encoder with the `equal` track's settings.
 
@@ -66,7 +66,7 @@ def evaluate(
             protocol,
             {0: features},
             classes=train.num_classes,
-            settings=(settings or {}).get(name) or getattr(common, name),
+            settings=(settings or {}).get(name) or protocol_settings(common, name),
             selection="held_out",
             seed=seed,
         )

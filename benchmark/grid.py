@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,18 +21,22 @@ from ..methods.base import METHODS, parse_config
 from ..methods.recipe import Recipe, Settings
 from ..registry import did_you_mean
 from .cells import Pretraining, plan
+from .overrides import Changes, check_owners
 from .protocols import PROTOCOLS
-from .tracks import check_overrides, resolve
+from .tracks import Resolved, resolve
 
 Names = Annotated[tuple[str, ...], Field(min_length=1)]
 Seeds = Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
 
 
 class Grid(Settings):
-    """A grid file. `set` holds dotted settings; `name` labels the cells they make custom.
+    """A grid file.
 
     Attributes:
-        name: of the preset; the file's name by default.
+        name: label of the cells that `set` makes custom; the file's name by default.
+        set: dotted settings for all cells.
+        also: further settings, from the command line; they win and are spelt out in the label.
+        floor_seeds: seeds of methods that do not train.
     """
 
     name: str | None = None
@@ -45,6 +50,7 @@ class Grid(Settings):
     seeds: Seeds = (0,)
     floor_seeds: Seeds = (0, 1, 2)
     set: dict[str, Any] = Field(default_factory=dict)
+    also: dict[str, Any] = Field(default_factory=dict)
 
 
 def read_grid(path: Path, name: str | None = None) -> Grid:
@@ -91,45 +97,57 @@ def plan_grid(grid: Grid, *, precision: str = "fp32") -> list[tuple[Pretraining,
         PROTOCOLS[protocol]
     for stream in grid.streams:
         check_stream(stream)
-    check_overrides(grid.set, grid.methods, grid.backbones)
+    check_owners(grid.set, list(METHODS), list(BACKBONES))  # a narrowed grid file may set what is left out
+    check_owners(grid.also, grid.methods, grid.backbones)
     stores = {dataset: open_dataset(dataset) for dataset in grid.datasets}
-    tasks, tried = [], []
-    for dataset, split, stream, backbone, method in itertools.product(
-        grid.datasets, grid.splits, grid.streams, grid.backbones, _floors_first(grid.methods)
-    ):
-        store = stores[dataset]
-        sides = store.sides(split)
-        for seed in grid.seeds if METHODS[method].trainable else grid.floor_seeds:
-            resolved = resolve(
-                grid.track,
-                method,
-                backbone,
-                dataset,
-                split,
-                stream,
-                train_clips=int((sides == TRAIN).sum()),
-                clips=len(sides),
-                overrides=grid.set,
-                preset=grid.name,
-            )
-            attempt = (dataset, backbone, resolved.recipe.backbone)
-            if any(key.startswith("backbone.") for key in grid.set) and attempt not in tried:
-                tried.append(attempt)
-                _try_backbone(backbone, resolved.recipe, store)
-            task = plan(
-                resolved,
-                method=method,
-                backbone=backbone,
-                dataset=dataset,
-                split=split,
-                stream=stream,
-                seed=seed,
-                protocols=grid.protocols,
-                fingerprint=store.fingerprint,
-                precision=precision,
-            )
-            tasks.append((task, store))
+    tasks = []
+    for place in itertools.product(grid.datasets, grid.splits, grid.streams, grid.backbones):
+        store = stores[place[0]]
+        for method, resolved in _resolve_place(grid, *place, store):
+            for seed in grid.seeds if METHODS[method].trainable else grid.floor_seeds:
+                task = plan(
+                    resolved,
+                    **dict(zip(("dataset", "split", "stream", "backbone"), place, strict=True)),
+                    method=method,
+                    seed=seed,
+                    protocols=grid.protocols,
+                    fingerprint=store.fingerprint,
+                    precision=precision,
+                )
+                tasks.append((task, store))
     return tasks
+
+
+def _resolve_place(
+    grid: Grid, dataset: str, split: str, stream: str, backbone: str, store: Store
+) -> list[tuple[str, Resolved]]:
+    """Resolve every method of one place, floors first.
+
+    A floor stands once under every label that a method has there, so that each table has its floor.
+    """
+    sides = store.sides(split)
+    changes = Changes(grid.name, grid.set, grid.also)
+    methods, floors = [], []
+    for method in grid.methods:
+        resolved = resolve(
+            grid.track,
+            method,
+            backbone,
+            dataset,
+            split,
+            stream,
+            train_clips=int((sides == TRAIN).sum()),
+            clips=len(sides),
+            changes=changes,
+        )
+        (methods if METHODS[method].trainable else floors).append((method, resolved))
+    if any(key.startswith("backbone.") for key in changes.merged):
+        _try_backbone(backbone, (methods + floors)[0][1].recipe, store)
+    labels = []
+    for _, resolved in methods or floors:
+        if resolved.labels not in labels:
+            labels.append(resolved.labels)
+    return [(method, replace(floor, labels=kind)) for method, floor in floors for kind in labels] + methods
 
 
 def _try_backbone(name: str, recipe: Recipe, store: Store) -> None:
@@ -150,10 +168,6 @@ def _try_backbone(name: str, recipe: Recipe, store: Store) -> None:
         raise SkelbenchError(
             f"The backbone '{name}' cannot be made with {settings} ({reason}); set other values."
         ) from error
-
-
-def _floors_first(methods: Iterable[str]) -> list[str]:
-    return sorted(methods, key=lambda method: METHODS[method].trainable)
 
 
 def parse_overrides(pairs: Iterable[str]) -> Mapping[str, Any]:

@@ -71,7 +71,7 @@ class Talkative(Silent):
             def watch(epoch: int, iteration: int) -> None:
                 done = (epoch - 1) * iterations + iteration
                 first[0] = first[0] or done - 1 or 1
-                rate = (done - first[0]) * batch / (time.monotonic() - started)
+                rate = (done - first[0]) * batch / max(time.monotonic() - started, 1e-9)
                 bars.update(bar, completed=done, epoch=f"{epoch}/{epochs}", rate=rate)
 
             yield watch

@@ -32,7 +32,7 @@ from .checkpoint import read_tensors
 from .features import extract
 from .progress import Silent, Watcher
 from .protocols import PROTOCOLS, Features, Outcome, run_protocol
-from .tracks import evaluation_settings, pretrain_settings
+from .tracks import evaluation_settings, pretrain_settings, protocol_settings
 from .trainer import StoppedError, Trainer, save_snapshot, set_precision, snapshot_path
 
 
@@ -195,7 +195,7 @@ class Runner:
             PROTOCOLS[cell.protocol],
             features,
             classes=clips[0].num_classes,
-            settings=getattr(task.recipe, cell.protocol),
+            settings=protocol_settings(task.recipe, cell.protocol),
             selection=task.recipe.selection,
             seed=cell.seed,
         )

@@ -7,23 +7,22 @@ anything but the seed is track `custom` and carries what it differs by as its la
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..backbones import BACKBONES
 from ..errors import SkelbenchError
 from ..methods.base import METHODS, parse_config
-from ..methods.recipe import KnnRecipe, LinearRecipe, Recipe
+from ..methods.recipe import Recipe
 from ..registry import did_you_mean
+from .overrides import NO_CHANGES, PRETRAIN, Changes, override, whole
+from .protocols import PROTOCOLS
 
 TRACKS = ("equal", "published")
 
 # The longest released runs: 300 epochs of NTU-60 xsub in batches of 128. Momentum is scaled from there.
 RELEASED_STEPS = 300 * (40_091 // 128)
 SNAPSHOTS = (1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 200, 250, 300)
-EVALUATIONS = ("knn", "linear")
 
 
 @dataclass(frozen=True)
@@ -51,23 +50,21 @@ def resolve(
     *,
     train_clips: int,
     clips: int,
-    overrides: Mapping[str, Any] | None = None,
-    preset: str | None = None,
+    changes: Changes = NO_CHANGES,
 ) -> Resolved:
     """Settle every setting of a cell.
 
     Args:
         track: "equal" or "published".
         train_clips: training clips of the split, of `clips` in all.
-        overrides: dotted settings ("epochs", "backbone.width", "method.temperature", "linear.lr").
-        preset: name the overrides are known by; else they are spelt out in the label.
+        changes: settings that depart from the track.
 
     Raises:
         SkelbenchError: for an unknown track or setting, or a value that cannot be.
     """
     if track not in TRACKS:
         raise SkelbenchError(f"There is no track '{track}'{did_you_mean(track, TRACKS)}")
-    overrides = dict(overrides or {})
+    overrides = changes.merged
     released, exact = METHODS[method].published(dataset, split, stream)
     if backbone != "stgcn":
         released = released.model_copy(update={"backbone": {}})
@@ -80,9 +77,9 @@ def resolve(
         base = released.model_copy(update={"snapshots": _snapshots(released.epochs)})
         recipe = base
         if "epochs" in overrides:
-            recipe = base.model_copy(update={"snapshots": _snapshots(_whole(overrides, "epochs", base.epochs))})
+            recipe = base.model_copy(update={"snapshots": _snapshots(whole(overrides, "epochs", base.epochs))})
     recipe = override(recipe, overrides, method, backbone)
-    labels = _labels(base, recipe, overrides, preset, track)  # a floor takes the label of what it is the floor of
+    labels = _labels(base, recipe, changes, track)
     if METHODS[method].trainable:
         _check_size(recipe, train_clips, dataset)
     else:
@@ -105,9 +102,9 @@ def equal(method: str, backbone: str, train_clips: int, overrides: Mapping[str, 
     - linear: standardised features, see `protocols.linear`.
     """
     small = train_clips < 5_000
-    batch = _whole(overrides, "batch", 64 if small else 128)
+    batch = whole(overrides, "batch", 64 if small else 128)
     released, _ = METHODS[method].published("", "", "joint")
-    epochs = _whole(overrides, "epochs", 300)
+    epochs = whole(overrides, "epochs", 300)
     steps = max(1, epochs * (train_clips // max(batch, 1)))
     known = METHODS[method].Config.model_fields
     config: dict[str, Any] = {"key_init": "copy"}
@@ -118,7 +115,7 @@ def equal(method: str, backbone: str, train_clips: int, overrides: Mapping[str, 
         config["momentum"] = round(1 - min(0.1, (1 - start) * max(1.0, RELEASED_STEPS / steps) ** (1 / 3)), 4)
     return Recipe(
         source="equal track",
-        frames=_whole(overrides, "frames", 48),
+        frames=whole(overrides, "frames", 48),
         epochs=epochs,
         batch=batch,
         lr=0.1 * batch / 128,
@@ -126,34 +123,8 @@ def equal(method: str, backbone: str, train_clips: int, overrides: Mapping[str, 
         backbone={"width": 16, "dim": 256, "dropout": 0.5, "graph": "hop"} if backbone == "stgcn" else {},
         method=config,
         snapshots=_snapshots(epochs),
-        knn=KnnRecipe(),
-        linear=LinearRecipe(epochs=100, batch=128, lr=0.1, lr_steps=(80,), standardise=True),
+        protocols={"linear": {"epochs": 100, "batch": 128, "lr": 0.1, "lr_steps": (80,), "standardise": True}},
     )
-
-
-def override(recipe: Recipe, overrides: Mapping[str, Any], method: str, backbone: str) -> Recipe:
-    """Apply dotted settings to a recipe; a grid's setting passes by the methods and backbones without it."""
-    owned = {"method": METHODS[method].Config.model_fields, "backbone": _arguments(backbone)}
-    values = recipe.model_dump()
-    for key, value in overrides.items():
-        head, _, rest = key.partition(".")
-        if head not in values or head == "source" or (rest and not isinstance(values[head], dict)):
-            raise SkelbenchError(f"There is no setting '{key}'{did_you_mean(key, _known(values))}")
-        if isinstance(values[head], dict) and not rest:
-            raise SkelbenchError(
-                f"'{key}' is a group of settings; set one of it, such as {head}.{next(iter(values[head]), 'NAME')}."
-            )
-        if head in EVALUATIONS and rest not in values[head]:
-            raise SkelbenchError(f"There is no setting '{key}'{did_you_mean(key, _known(values))}")
-        if rest and rest not in owned.get(head, (rest,)):
-            continue  # `check_overrides` has seen that one of the grid has it
-        if rest:
-            values[head] = {**values[head], rest: value}
-        else:
-            values[head] = value
-    changed = parse_config(Recipe, values, "a cell")
-    parse_config(METHODS[method].Config, changed.method, f"the method '{method}'")
-    return changed
 
 
 def _without_training(recipe: Recipe) -> Recipe:
@@ -161,52 +132,29 @@ def _without_training(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"epochs": 0, "lr_steps": (), "snapshots": (), "method": {}})
 
 
-def check_overrides(overrides: Mapping[str, Any], methods: Sequence[str], backbones: Sequence[str]) -> None:
-    """Raise a `SkelbenchError` for a `method.` or `backbone.` setting that none of them has."""
-    owners = {
-        "method": (methods, {field for method in methods for field in METHODS[method].Config.model_fields}),
-        "backbone": (backbones, {argument for backbone in backbones for argument in _arguments(backbone)}),
-    }
-    for key in overrides:
-        head, _, rest = key.partition(".")
-        names, known = owners.get(head, ((), ()))
-        if names and rest and rest not in known:
-            raise SkelbenchError(f"None of {', '.join(names)} has the setting '{rest}'{did_you_mean(rest, known)}")
-
-
-def _arguments(backbone: str) -> list[str]:
-    """Settings a backbone takes."""
-    given = ("layout", "num_frames", "num_persons")
-    return [name for name in inspect.signature(BACKBONES[backbone]).parameters if name not in given]
+def protocol_settings(recipe: Recipe, protocol: str) -> Any:
+    """A protocol's settings: its defaults and what the recipe changes."""
+    return parse_config(PROTOCOLS[protocol].Settings, recipe.protocols.get(protocol, {}), f"the protocol '{protocol}'")
 
 
 def pretrain_settings(recipe: Recipe) -> dict[str, Any]:
     """What decides a pre-training: all but the evaluations and where the values come from."""
-    return recipe.model_dump(mode="json", exclude={*EVALUATIONS, "selection", "source"})
+    return recipe.model_dump(mode="json", exclude={"protocols", "selection", "source"})
 
 
 def evaluation_settings(recipe: Recipe, protocol: str) -> dict[str, Any]:
     """What decides an evaluation beyond the pre-training it builds on."""
-    return {protocol: getattr(recipe, protocol).model_dump(mode="json"), "selection": recipe.selection}
+    return {protocol: protocol_settings(recipe, protocol).model_dump(mode="json"), "selection": recipe.selection}
 
 
-def _labels(
-    base: Recipe, recipe: Recipe, overrides: Mapping[str, Any], preset: str | None, track: str
-) -> dict[str, str | None]:
-    """What each protocol's cell differs from its track by."""
-
-    def label(changed: bool, of_protocol: str | None) -> str | None:
-        if not changed:
-            return None
-        keys = [k for k in overrides if k.partition(".")[0] not in EVALUATIONS or k.startswith(f"{of_protocol}.")]
-        text = preset or ", ".join(f"{k}={_short(overrides[k])}" for k in sorted(keys))
-        return text if track == "equal" else f"{track}, {text}"
-
+def _labels(base: Recipe, recipe: Recipe, changes: Changes, track: str) -> dict[str, str | None]:
+    """What each protocol's cell differs from its track by; None for nothing."""
+    prefix = "" if track == "equal" else f"{track}, "
     trained = pretrain_settings(base) != pretrain_settings(recipe)
-    labels = {"pretrain": label(trained, None)}
-    for protocol in EVALUATIONS:
-        changed = evaluation_settings(base, protocol) != evaluation_settings(recipe, protocol)
-        labels[protocol] = label(trained or changed, protocol)
+    labels: dict[str, str | None] = {PRETRAIN: prefix + changes.text(PRETRAIN) if trained else None}
+    for protocol in PROTOCOLS:
+        changed = trained or evaluation_settings(base, protocol) != evaluation_settings(recipe, protocol)
+        labels[protocol] = prefix + changes.text(protocol) if changed else None
     return labels
 
 
@@ -220,21 +168,3 @@ def _check_size(recipe: Recipe, train_clips: int, dataset: str) -> None:
 
 def _snapshots(epochs: int) -> tuple[int, ...]:
     return tuple(sorted({epoch for epoch in SNAPSHOTS if epoch < epochs} | ({epochs} if epochs else set())))
-
-
-def _whole(overrides: Mapping[str, Any], key: str, default: int) -> int:
-    value = overrides.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int) or value < (0 if key == "epochs" else 1):
-        raise SkelbenchError(f"The setting '{key}' cannot be {value!r}; a whole number is needed.")
-    return value
-
-
-def _known(values: Mapping[str, Any]) -> list[str]:
-    names = []
-    for key, value in values.items():
-        names += [f"{key}.{inner}" for inner in value] if isinstance(value, dict) else [key]
-    return names
-
-
-def _short(value: Any) -> str:
-    return "x".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -151,7 +151,7 @@ class StoreWriter:
             raise SkelbenchError(
                 f"{place}, frame {frame}: NaN or infinite coordinate; mend it or leave the clip out with --exclude."
             )
-        if shape[0] == 0 or not clip.keypoints[:, 0].any():
+        if 0 in shape[:2] or not clip.keypoints[:, 0].any():
             raise SkelbenchError(f"{place} is empty (no frame where person 0 is present); leave it out with --exclude.")
         if not 0 <= clip.label < len(self.recording.class_names):
             raise SkelbenchError(

@@ -39,7 +39,7 @@ _COLUMNS = 66
 _Load = Callable[[], bytes]
 
 
-class _Unusable(Exception):
+class _UnusableClipError(Exception):
     """Why one clip cannot be prepared: a sentence for the list of rejected inputs."""
 
 
@@ -64,7 +64,7 @@ def read(source: Path) -> Recording:
     for key in sorted({key[:4] for key in files}):
         try:
             clips.append(_clip(key, files, layout))
-        except _Unusable as error:
+        except _UnusableClipError as error:
             rejected.append({"file": _file_name(key, "positions"), "reason": str(error)})
     if not clips:
         raise SkelbenchError(f"{source}: none of the {len(rejected)} clips can be read; {rejected[0]['reason']}")
@@ -121,20 +121,24 @@ def _walk(source: Path) -> Iterator[tuple[PurePosixPath, _Load]]:
 def _clip(key: _Key, files: dict[tuple[bool, int, int, int, str], _Load], layout: Layout) -> Clip:
     incorrect, exercise, subject, repetition = key
     if not 1 <= exercise <= len(EXERCISES):
-        raise _Unusable(f"{_file_name(key, 'positions')}: there is no exercise {exercise}; they are m01 to m10.")
+        raise _UnusableClipError(
+            f"{_file_name(key, 'positions')}: there is no exercise {exercise}; they are m01 to m10."
+        )
     tables = {}
     for kind in ("positions", "angles"):
         load, name = files.get((*key, kind)), _file_name(key, kind)
         if load is None:
-            raise _Unusable(f"{name} is missing; a clip needs its positions and its angles.")
+            raise _UnusableClipError(f"{name} is missing; a clip needs its positions and its angles.")
         try:
             content = load()
         except Exception as error:  # a damaged zip member raises whatever its decompressor does
-            raise _Unusable(f"{name} cannot be read ({error}).") from error
+            raise _UnusableClipError(f"{name} cannot be read ({error}).") from error
         tables[kind] = _table(content, name)
     offsets, angles = tables["positions"], tables["angles"]
     if len(offsets) != len(angles):
-        raise _Unusable(f"{_file_name(key, 'positions')} has {len(offsets)} frames but its angles have {len(angles)}.")
+        raise _UnusableClipError(
+            f"{_file_name(key, 'positions')} has {len(offsets)} frames but its angles have {len(angles)}."
+        )
     joints = forward_kinematics(offsets / 100, np.deg2rad(angles), layout.parents)
     return Clip(
         name=f"m{exercise:02d}_s{subject:02d}_e{repetition:02d}" + "_inc" * incorrect,
@@ -153,12 +157,13 @@ def _file_name(key: _Key, kind: str) -> str:
 def _table(content: bytes, name: str) -> np.ndarray:
     """Parse one file into (T, 22, 3) float64; blank lines do not count."""
     lines = content.decode("ascii", errors="replace").splitlines()
+    filled = [line for line in lines if line.strip()]
     try:
-        values = np.loadtxt([line for line in lines if line.strip()], delimiter=",", ndmin=2, comments=None)
+        values = np.loadtxt(filled, delimiter=",", ndmin=2, comments=None) if filled else np.empty((0, 0))
     except ValueError:
         values = np.empty((0, 0))
     if values.shape[0] == 0 or values.shape[1] != _COLUMNS or not np.isfinite(values).all():
-        raise _Unusable(_complaint(lines, name))
+        raise _UnusableClipError(_complaint(lines, name))
     return values.reshape(len(values), -1, 3)
 
 

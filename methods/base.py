@@ -289,7 +289,7 @@ def create_method(
         backbone=backbone,
         backbone_args={**released_args, **(backbone_args or {})},
         layout=get_layout(layout),
-        num_frames=num_frames or recipe.frames,
+        num_frames=recipe.frames if num_frames is None else num_frames,
         num_persons=num_persons,
         stream=check_stream(stream),
     )

@@ -13,28 +13,6 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class KnnRecipe(Settings):
-    """k-nearest-neighbour voting: `k` is the one tables show, `also` the ones kept beside it."""
-
-    k: PositiveInt = 10
-    also: tuple[PositiveInt, ...] = (1, 5, 20, 40)
-    temperature: float = Field(default=0.1, gt=0)
-
-
-class LinearRecipe(Settings):
-    """A softmax regression on frozen features, by SGD; the rate drops tenfold after each of `lr_steps`."""
-
-    epochs: PositiveInt = 100
-    batch: PositiveInt = 128
-    lr: float = Field(default=3.0, gt=0)
-    lr_steps: tuple[PositiveInt, ...] = (80,)
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    weight_decay: float = Field(default=0.0, ge=0)
-    standardise: bool = False
-    drop_last: bool = True
-    every: PositiveInt = 5
-
-
 class Recipe(Settings):
     """Everything that decides a number, except the data set, the method's name and the seed.
 
@@ -49,6 +27,7 @@ class Recipe(Settings):
         snapshots: epochs after which the encoder is kept, for the learning curve and for `best`; the last
             epoch always is.
         selection: how `best` chooses: on held-out training subjects, or on the test set as published.
+        protocols: by protocol, the settings that differ from the protocol's own defaults.
         valid: which frames of a clip count, see `datasets.clips.valid_frames`.
     """
 
@@ -67,5 +46,4 @@ class Recipe(Settings):
     snapshots: tuple[PositiveInt, ...] = ()
     selection: Literal["held_out", "published"] = "held_out"
     valid: Literal["any", "joint0"] = "any"
-    knn: KnnRecipe = KnnRecipe()
-    linear: LinearRecipe = LinearRecipe()
+    protocols: dict[str, dict[str, Any]] = {}

@@ -29,7 +29,7 @@ from .base import METHODS, Build, Deviation, Paper, Progress
 from .contrast import contrast, info_nce
 from .initialise import initialise
 from .momentum import MomentumConfig, MomentumMethod, average_state
-from .recipe import LinearRecipe, Recipe
+from .recipe import Recipe
 
 RELEASED = Recipe(
     source="GitHubOfHyl97/SkeAttnCLR@e3f05c6, config/",
@@ -40,7 +40,7 @@ RELEASED = Recipe(
     lr_steps=(250,),
     backbone={"width": 64, "dim": 256, "dropout": 0.5, "graph": "inout"},
     method={"queue_size": 32768, "temperature": 0.2, "momentum": 0.996, "feature_dim": 128, "mu": 0.5},
-    linear=LinearRecipe(epochs=150, batch=128, lr=3.0, lr_steps=(60, 100)),
+    protocols={"linear": {"epochs": 150, "batch": 128, "lr": 3.0, "lr_steps": (60, 100)}},
     selection="published",
     valid="joint0",
 )

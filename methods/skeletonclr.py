@@ -19,7 +19,7 @@ from ..backbones import Backbone
 from .base import METHODS, Build, Deviation, Paper, Progress
 from .contrast import contrast, info_nce
 from .momentum import MomentumConfig, MomentumMethod, average_parameters
-from .recipe import LinearRecipe, Recipe
+from .recipe import Recipe
 
 RELEASED = Recipe(
     source="LinguoLi/CrosSCLR@792b70c: README values use these; no SkeletonCLR configuration is shipped, so "
@@ -31,7 +31,7 @@ RELEASED = Recipe(
     lr_steps=(250,),
     backbone={"width": 16, "dim": 256, "dropout": 0.5, "graph": "hop"},
     method={"queue_size": 32768, "temperature": 0.07, "momentum": 0.999, "feature_dim": 128},
-    linear=LinearRecipe(epochs=100, batch=128, lr=3.0, lr_steps=(80,)),
+    protocols={"linear": {"epochs": 100, "batch": 128, "lr": 3.0, "lr_steps": (80,)}},
     selection="published",
     valid="joint0",
 )

@@ -16,7 +16,7 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 def example(tmp_path):
     text = (DOCS / "adding-a-method.md").read_text()
     path = tmp_path / "simskel.py"
-    path.write_text(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1])
+    path.write_text(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0])
     load_plugin(path)
     yield "simskel"
     del METHODS._entries["simskel"]

@@ -38,6 +38,7 @@ class FeatureProtocol(Protocol):
 
     name: str
     version: int
+    Settings: type[Any]  # a subclass of `methods.recipe.Settings`
 
     def fit(
         self, train: Features, sets: Mapping[str, Tensor], *, classes: int, settings: Any, seed: int

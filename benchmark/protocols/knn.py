@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from pydantic import Field, PositiveInt
 from torch import Tensor
 from torch.nn import functional
 
-from ...methods.recipe import KnnRecipe
+from ...methods.recipe import Settings
 from .base import PROTOCOLS, Features, Fit, top
 
 _CHUNK = 4096
+
+
+class KnnSettings(Settings):
+    """k-nearest-neighbour voting: `k` is the one tables show, `also` the ones kept beside it."""
+
+    k: PositiveInt = 10
+    also: tuple[PositiveInt, ...] = (1, 5, 20, 40)
+    temperature: float = Field(default=0.1, gt=0)
 
 
 def vote(bank: Tensor, label: Tensor, queries: Tensor, *, k: int, temperature: float, classes: int) -> Tensor:
@@ -33,10 +42,11 @@ class Knn:
     """The protocol: un-augmented, eval-mode, pooled backbone features."""
 
     name = "knn"
+    Settings = KnnSettings
     version = 1
 
     def fit(
-        self, train: Features, sets: Mapping[str, Tensor], *, classes: int, settings: KnnRecipe, seed: int
+        self, train: Features, sets: Mapping[str, Tensor], *, classes: int, settings: KnnSettings, seed: int
     ) -> list[Fit]:
         """Score every set with the main k, and as `set@k` with the other ones."""
         scores = {}

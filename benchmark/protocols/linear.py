@@ -10,14 +10,29 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
+from pydantic import Field, PositiveInt
 from torch import Generator, Tensor
 from torch.nn import functional
 
 from ...errors import SkelbenchError
-from ...methods.recipe import LinearRecipe
+from ...methods.recipe import Settings
 from .base import PROTOCOLS, Features, Fit
 
 RELATIVE_EPSILON = 1e-3
+
+
+class LinearSettings(Settings):
+    """A softmax regression on frozen features, by SGD; the rate drops tenfold after each of `lr_steps`."""
+
+    epochs: PositiveInt = 100
+    batch: PositiveInt = 128
+    lr: float = Field(default=3.0, gt=0)
+    lr_steps: tuple[PositiveInt, ...] = (80,)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    standardise: bool = False
+    drop_last: bool = True
+    every: PositiveInt = 5
 
 
 def standardiser(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -48,17 +63,18 @@ class Linear:
     """The protocol: SGD on cross-entropy, weights starting at N(0, 0.02), biases at 0."""
 
     name = "linear"
+    Settings = LinearSettings
     version = 1
 
     def fit(
-        self, train: Features, sets: Mapping[str, Tensor], *, classes: int, settings: LinearRecipe, seed: int
+        self, train: Features, sets: Mapping[str, Tensor], *, classes: int, settings: LinearSettings, seed: int
     ) -> list[Fit]:
         """Train and score every set after each `every` epochs and at the end."""
         with _one_thread(train.x.device):
             return self._fit(train, sets, classes, settings, seed)
 
     def _fit(
-        self, train: Features, sets: Mapping[str, Tensor], classes: int, settings: LinearRecipe, seed: int
+        self, train: Features, sets: Mapping[str, Tensor], classes: int, settings: LinearSettings, seed: int
     ) -> list[Fit]:
         n, dim = train.x.shape
         batch = min(settings.batch, n)

@@ -6,6 +6,7 @@ import pytest
 
 from skelbench.benchmark import cells
 from skelbench.benchmark.cells import plan
+from skelbench.benchmark.overrides import Changes
 from skelbench.benchmark.protocols import PROTOCOLS
 from skelbench.benchmark.tracks import resolve
 from skelbench.methods import METHODS
@@ -26,7 +27,7 @@ def identities(*, track="equal", overrides=None, train_clips=1000, preset=None, 
     """Identity of the pre-training and of each evaluation."""
     place = PLACE | changes
     names = [place[key] for key in ("method", "backbone", "dataset", "split", "stream")]
-    resolved = resolve(track, *names, train_clips=train_clips, clips=2000, overrides=overrides, preset=preset)
+    resolved = resolve(track, *names, train_clips=train_clips, clips=2000, changes=Changes(preset, overrides or {}))
     task = plan(resolved, protocols=("knn", "linear"), **place)
     return {"pretrain": task.identity} | {cell.protocol: identity for cell, identity in task.evaluations}
 

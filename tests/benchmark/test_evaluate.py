@@ -7,13 +7,14 @@ from torch import nn
 
 import skelbench
 from skelbench.benchmark.evaluate import evaluate
+from skelbench.benchmark.protocols.knn import KnnSettings
+from skelbench.benchmark.protocols.linear import LinearSettings
 from skelbench.errors import SkelbenchError
 from skelbench.methods import create_method
-from skelbench.methods.recipe import KnnRecipe, LinearRecipe
 from skelbench.results.files import read_scores
 from skelbench.results.store import RunStore
 
-FAST = {"knn": KnnRecipe(k=5, also=(1,)), "linear": LinearRecipe(epochs=10, batch=4, lr=0.1, standardise=True)}
+FAST = {"knn": KnnSettings(k=5, also=(1,)), "linear": LinearSettings(epochs=10, batch=4, lr=0.1, standardise=True)}
 
 
 def flat(x):
@@ -127,7 +128,7 @@ def test_unknown_names_get_a_did_you_mean(clips, store):
 
 def test_it_gives_the_runners_numbers_for_the_runners_encoder(finished):
     records = {(r.cell.method, r.cell.protocol, r.cell.seed): r for r in RunStore(finished).records()}
-    settings = {"linear": LinearRecipe(epochs=10, batch=128, lr=0.1, lr_steps=(80,), standardise=True)}
+    settings = {"linear": LinearSettings(epochs=10, batch=128, lr=0.1, lr_steps=(80,), standardise=True)}
     for seed in (0, 2):
         trained = records["untrained", "pretrain", seed]
         method = create_method("untrained", backbone_args={"width": 4, "dim": 16}, num_frames=16, num_persons=1)

@@ -16,6 +16,7 @@ from skelbench.benchmark.grid import Grid, parse_overrides, plan_grid, presets, 
 from skelbench.benchmark.protocols.knn import vote
 from skelbench.benchmark.runner import Options, Runner, flops_per_clip
 from skelbench.benchmark.trainer import StoppedError, Trainer, snapshot_path
+from skelbench.datasets import prepare
 from skelbench.datasets.clips import load_dataset
 from skelbench.errors import SkelbenchError
 from skelbench.methods import METHODS, create_method
@@ -421,3 +422,13 @@ def test_a_snapshot_of_another_width_is_one_clear_error(clips, tmp_path):
 def test_records_are_plain_json(finished):
     for path in finished.rglob("record.json"):
         assert json.loads(path.read_text())["format"] == 1
+
+
+def test_a_floor_stands_in_every_table_a_method_stands_in(arrays, tmp_path):
+    np.savez(tmp_path / "more.npz", **arrays(repetitions=11))  # 66 training clips: a batch of the equal track fits
+    prepare("arrays", tmp_path / "more.npz", "more")
+    tasks = planned(datasets=("more",), set={}, also={"method.mu": 1.0})
+    labels = {name: {t.cell.label for t in tasks if t.cell.method == name} for name in METHODS}
+    assert labels["skeletonclr"] == {None}, "it has no mu"
+    assert labels["skeattnclr"] == {"method.mu=1.0"}
+    assert labels["untrained"] == {None, "method.mu=1.0"}

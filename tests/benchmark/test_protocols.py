@@ -12,13 +12,12 @@ from torch.nn import functional
 
 from skelbench.benchmark.features import extract
 from skelbench.benchmark.protocols import PROTOCOLS, Features, Fit, held_out, run_protocol, top
-from skelbench.benchmark.protocols.knn import vote
-from skelbench.benchmark.protocols.linear import standardiser
+from skelbench.benchmark.protocols.knn import KnnSettings, vote
+from skelbench.benchmark.protocols.linear import LinearSettings, standardiser
 from skelbench.errors import SkelbenchError
 from skelbench.methods import create_method
-from skelbench.methods.recipe import KnnRecipe, LinearRecipe
 
-FAST = LinearRecipe(epochs=6, batch=8, lr=0.5, lr_steps=(4,), standardise=True, every=2)
+FAST = LinearSettings(epochs=6, batch=8, lr=0.5, lr_steps=(4,), standardise=True, every=2)
 
 
 def blobs(n=40, dim=6, classes=4, subjects=5, seed=0, spread=1.5):
@@ -72,7 +71,7 @@ def test_votes_in_chunks_are_the_votes_at_once(monkeypatch):
 
 def test_knn_keeps_the_main_k_as_its_score_and_the_others_beside_it():
     train, test = blobs(seed=1), blobs(n=20, seed=2)
-    settings = KnnRecipe(k=3, also=(1, 7), temperature=0.1)
+    settings = KnnSettings(k=3, also=(1, 7), temperature=0.1)
     outcome = run_protocol(
         PROTOCOLS["knn"], {0: (train, test)}, classes=4, settings=settings, selection="held_out", seed=0
     )
@@ -112,7 +111,7 @@ def test_linear_takes_the_steps_of_the_released_probe(golden, monkeypatch):
     monkeypatch.setattr(torch.optim.SGD, "step", stepped)
     label = torch.from_numpy(recorded["labels"]).long()
     train = Features(torch.from_numpy(recorded["features"]), label, torch.zeros(64))
-    released = LinearRecipe(epochs=2, batch=16, lr=3.0, lr_steps=(80,), momentum=0.9)
+    released = LinearSettings(epochs=2, batch=16, lr=3.0, lr_steps=(80,), momentum=0.9)
     linear(train, train.x, released, classes=60)
     assert losses[:6] == pytest.approx(recorded["losses"].tolist(), rel=1e-5)
     np.testing.assert_allclose(weights[5][0].numpy(), recorded["W_after6"], rtol=1e-4, atol=1e-5)
@@ -128,7 +127,7 @@ def test_the_linear_rates_are_the_released_ones(golden_json, monkeypatch):
 
     monkeypatch.setattr(torch.optim.SGD, "step", stepped)
     train = blobs(n=8)
-    linear(train, train.x, LinearRecipe(epochs=100, batch=8, lr=3.0, lr_steps=(80,)))
+    linear(train, train.x, LinearSettings(epochs=100, batch=8, lr=3.0, lr_steps=(80,)))
     assert rates == pytest.approx(recorded, rel=1e-12)
 
 
@@ -143,7 +142,7 @@ def test_linear_on_cached_features_is_linear_trained_through_the_frozen_encoder(
         for _ in range(5):
             method.features(train.x)
     method.eval()
-    settings = LinearRecipe(epochs=8, batch=5, lr=0.5, lr_steps=(6,), every=8, standardise=standardise)
+    settings = LinearSettings(epochs=8, batch=5, lr=0.5, lr_steps=(6,), every=8, standardise=standardise)
     cached = extract(method.features, train), extract(method.features, test)
     (fit,) = linear(cached[0], cached[1].x, settings, seed=9, classes=3)
 
@@ -232,7 +231,7 @@ def test_the_standardiser_is_mean_and_deviation_with_a_relative_epsilon():
 class Spy:
     """A protocol whose features are its scores already, and which remembers whom it was fitted on."""
 
-    name, version = "spy", 1
+    name, version, Settings = "spy", 1, None.__class__
 
     def __init__(self, steps=(None,)):
         self.steps = steps
@@ -306,7 +305,7 @@ def test_best_is_chosen_on_held_out_subjects_and_not_on_the_test_set():
     assert "held out" in fair.best["rule"]
 
 
-@pytest.mark.parametrize("name, settings", [("linear", FAST), ("knn", KnnRecipe(k=3, also=(1,)))])
+@pytest.mark.parametrize("name, settings", [("linear", FAST), ("knn", KnnSettings(k=3, also=(1,)))])
 def test_test_labels_choose_only_in_published(name, settings):
     epochs = {e: (blobs(seed=e, spread=s), blobs(n=24, seed=50 + e, spread=s)) for e, s in ((1, 3), (2, 1), (3, 2))}
     chosen = {"held_out": set(), "published": set()}

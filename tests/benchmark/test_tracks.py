@@ -2,12 +2,13 @@
 
 import pytest
 
+from skelbench.benchmark.overrides import Changes, check_owners
 from skelbench.benchmark.tracks import (
     RELEASED_STEPS,
-    check_overrides,
     equal,
     evaluation_settings,
     pretrain_settings,
+    protocol_settings,
     resolve,
 )
 from skelbench.errors import SkelbenchError
@@ -16,8 +17,9 @@ from skelbench.methods import METHODS
 TRAINABLE = [name for name in METHODS if METHODS[name].trainable]
 
 
-def settle(method="skeletonclr", track="equal", *, train=1000, clips=2000, dataset="mine", **more):
-    return resolve(track, method, "stgcn", dataset, "xsub", "joint", train_clips=train, clips=clips, **more)
+def settle(method="skeletonclr", track="equal", *, train=1000, clips=2000, dataset="mine", overrides=None, preset=None):
+    changes = Changes(preset, overrides or {})
+    return resolve(track, method, "stgcn", dataset, "xsub", "joint", train_clips=train, clips=clips, changes=changes)
 
 
 def test_equal_is_the_same_for_all_methods_but_for_what_is_the_methods_own():
@@ -25,12 +27,12 @@ def test_equal_is_the_same_for_all_methods_but_for_what_is_the_methods_own():
     for recipe in recipes.values():
         assert recipe.frames % 4 == 0
         assert recipe.selection == "held_out"
-        assert recipe.linear.standardise
+        assert protocol_settings(recipe, "linear").standardise
     own = {"method", "source"}
     shared = [recipe.model_dump(exclude=own) for name, recipe in recipes.items() if name in TRAINABLE]
     assert all(settings == shared[0] for settings in shared)
     evaluated = [
-        recipe.model_dump(include={"frames", "batch", "backbone", "knn", "linear", "clips", "valid"})
+        recipe.model_dump(include={"frames", "batch", "backbone", "protocols", "clips", "valid"})
         for recipe in recipes.values()
     ]
     assert all(settings == evaluated[0] for settings in evaluated), "the floor has them too"
@@ -202,10 +204,18 @@ def test_an_unknown_track_gets_a_did_you_mean():
 
 
 def test_a_setting_that_none_of_the_grid_has_is_an_error():
-    check_overrides({"method.mu": 1, "backbone.width": 8, "epochs": 3}, ["skeletonclr", "skeattnclr"], ["stgcn"])
+    check_owners({"method.mu": 1, "backbone.width": 8, "epochs": 3}, ["skeletonclr", "skeattnclr"], ["stgcn"])
     with pytest.raises(SkelbenchError, match="None of skeletonclr has the setting 'mu'"):
-        check_overrides({"method.mu": 1}, ["skeletonclr"], ["stgcn"])
+        check_owners({"method.mu": 1}, ["skeletonclr"], ["stgcn"])
     with pytest.raises(SkelbenchError, match="'temprature'; did you mean 'temperature'"):
-        check_overrides({"method.temprature": 1}, ["skeletonclr"], ["stgcn"])
+        check_owners({"method.temprature": 1}, ["skeletonclr"], ["stgcn"])
     with pytest.raises(SkelbenchError, match="None of stgcn has the setting 'widht'; did you mean 'width'"):
-        check_overrides({"backbone.widht": 1}, ["skeletonclr"], ["stgcn"])
+        check_owners({"backbone.widht": 1}, ["skeletonclr"], ["stgcn"])
+
+
+def test_a_label_tells_only_what_bears_on_its_cell():
+    changes = Changes("demo", {"epochs": 20, "knn.k": 3}, {"linear.lr": 1})
+    assert changes.text("pretrain") == "demo"
+    assert changes.text("knn") == "demo"
+    assert changes.text("linear") == "demo, linear.lr=1"
+    assert Changes("demo", {"knn.k": 3}, {"epochs": 5}).text("linear") == "epochs=5"

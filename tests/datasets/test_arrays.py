@@ -30,6 +30,10 @@ def source(tmp_path):
     return tmp_path / "mine.npz"
 
 
+def save(source, arrays):
+    np.savez(source, **arrays)
+
+
 def prepared(source, arrays, **more):
     np.savez_compressed(source, **arrays)
     return prepare("arrays", source, "mine", **more)
@@ -195,13 +199,14 @@ def test_arrays_that_do_not_fit_are_refused_and_nothing_is_left(source, arrays, 
     ],
 )
 def test_a_skeleton_that_is_not_described_well_is_refused(source, arrays, facts, message):
-    np.savez(source, **without(arrays, "layout"), **{name: np.array(value) for name, value in facts.items()})
+    described = {name: np.array(value) for name, value in facts.items()}
+    save(source, without(arrays, "layout") | described)
     refused(source, message)
 
 
 def test_a_file_without_clips_is_refused(source, arrays):
     empty = {name: array[:0] for name, array in without(arrays, "layout").items()}
-    np.savez(source, **empty, layout=arrays["layout"])
+    save(source, empty | {"layout": arrays["layout"]})
     refused(source, "holds no clip")
 
 

@@ -189,10 +189,6 @@ def test_verify_finds_a_changed_label(store, path):
         Store(path).verify()
 
 
-def damage_keypoints(path, array):
-    np.save(path / "keypoints.npy", array)
-
-
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -226,14 +222,14 @@ def test_stores_are_found_by_name_and_a_miss_says_what_was_meant(store):
     assert data_folder() == store.path.parent
     assert list_stores() == ["mine"]
     assert open_store("mine").fingerprint == store.fingerprint
-    with pytest.raises(SkelbenchError, match="no data set 'mime'.*did you mean 'mine'"):
+    with pytest.raises(SkelbenchError, match=r"no data set 'mime'.*did you mean 'mine'"):
         open_store("mime")
 
 
 def test_a_missing_data_folder_holds_no_stores(path):
     shutil.rmtree(path.parent)
     assert list_stores() == []
-    with pytest.raises(SkelbenchError, match="no data set 'ntu60'.*known: none.*skelbench prepare"):
+    with pytest.raises(SkelbenchError, match=r"no data set 'ntu60'.*known: none.*skelbench prepare"):
         open_store("ntu60")
 
 

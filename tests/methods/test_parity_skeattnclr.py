@@ -8,8 +8,6 @@ from skelbench.datasets.streams import to_stream
 from skelbench.methods import Progress, create_method
 from skelbench.methods.attention import AttentionMask
 
-TIGHT = {"rtol": 1e-8, "atol": 1e-12}
-
 
 @pytest.fixture(scope="module")
 def recorded(golden):
@@ -37,8 +35,8 @@ def draws(recorded, step):
     }
 
 
-def expect(actual, expected, **tolerance):
-    torch.testing.assert_close(actual, torch.as_tensor(expected), **(tolerance or TIGHT))
+def expect(actual, expected):
+    torch.testing.assert_close(actual, torch.as_tensor(expected), rtol=1e-8, atol=1e-12)
 
 
 def test_first_forward_gives_the_released_logits_and_mask(recorded, method):
@@ -62,9 +60,7 @@ def test_three_steps_follow_the_released_run(recorded, method):
         optimiser.zero_grad()
         losses = method.loss(views(recorded), draws=draws(recorded, step))
         for part in ("z", "s", "ns"):
-            assert losses[f"loss_{part}"].item() == pytest.approx(
-                recorded[f"f64/steps_loss_{part}"][step], rel=1e-8
-            )
+            assert losses[f"loss_{part}"].item() == pytest.approx(recorded[f"f64/steps_loss_{part}"][step], rel=1e-8)
         assert losses["loss"].item() == pytest.approx(recorded["f64/steps_loss"][step], rel=1e-8)
         losses["loss"].backward()
         for name, norm in zip(
@@ -130,6 +126,4 @@ def test_streams_are_taken_after_mixing(golden):
     mask = torch.from_numpy(recorded["skeattn_0/mask"]).bool()
     mixed = mix(torch.from_numpy(recorded["x_T64"]), donor, mask)
     for stream in ("bone", "motion"):
-        np.testing.assert_array_equal(
-            to_stream(mixed, stream, LAYOUTS["ntu25"]), recorded[f"skeattn_0/x_mix_{stream}"]
-        )
+        np.testing.assert_array_equal(to_stream(mixed, stream, LAYOUTS["ntu25"]), recorded[f"skeattn_0/x_mix_{stream}"])

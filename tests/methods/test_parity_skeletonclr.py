@@ -26,9 +26,7 @@ def test_a_step_gives_the_released_logits_loss_and_queue(golden, method, mode):
     method.train(mode == "train")
     before = method.queue.clone()
     outputs = method.outputs(views(recorded))
-    torch.testing.assert_close(
-        outputs["logits"], torch.from_numpy(recorded[f"{mode}_logits"]), rtol=RTOL, atol=RTOL
-    )
+    torch.testing.assert_close(outputs["logits"], torch.from_numpy(recorded[f"{mode}_logits"]), rtol=RTOL, atol=RTOL)
     assert torch.equal(method.queue, before), "the queue is left alone until after_step"
     method.after_step(Progress(1, 0, 10, 10))
     torch.testing.assert_close(

@@ -127,9 +127,7 @@ def test_reading_scores_runs_no_code(tmp_path):
 
 
 def test_damaged_scores_are_one_clear_error(tmp_path):
-    path = tmp_path / write_scores(
-        tmp_path, ["a", "b"], [0, 1], np.random.default_rng(0).normal(size=(2, 50))
-    )
+    path = tmp_path / write_scores(tmp_path, ["a", "b"], [0, 1], np.random.default_rng(0).normal(size=(2, 50)))
     whole = path.read_bytes()
     torn = bytearray(whole)
     torn[len(whole) // 2] ^= 255

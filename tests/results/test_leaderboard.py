@@ -62,9 +62,7 @@ def test_setup_of_every_row_is_shown(make_record):
 
 
 def test_cells_of_a_row_that_disagree_on_the_setup_show_both(make_record):
-    (table,) = leaderboard(
-        [make_record(protocol="knn", model={"epochs": 5}), make_record(model={"epochs": 20})]
-    )
+    (table,) = leaderboard([make_record(protocol="knn", model={"epochs": 5}), make_record(model={"epochs": 20})])
     assert cell(table, "skeattnclr", "epochs") == "5/20"
 
 
@@ -194,9 +192,7 @@ def test_best_stands_beside_last_with_its_rule(make_record):
 def test_best_is_missing_unless_every_seed_has_it(make_record):
     rows = [make_record(method="aimclr", best=60.0), make_record(best=58.0), make_record(seed=1)]
     (table,) = leaderboard(rows)
-    assert (
-        cell(table, "skeattnclr", "linear best") == MISSING and cell(table, "aimclr", "linear best") == "60.0"
-    )
+    assert cell(table, "skeattnclr", "linear best") == MISSING and cell(table, "aimclr", "linear best") == "60.0"
     (without,) = leaderboard(rows[2:])
     assert "linear best" not in columns(without)
 
@@ -243,9 +239,7 @@ def test_untrained_finetuned_is_supervised_and_no_floor(make_record):
 
 
 def test_protocols_stand_in_a_fixed_order(make_record):
-    (table,) = leaderboard(
-        [make_record(protocol=p, dataset="own") for p in ("zeta", "semi1", "linear", "knn")]
-    )
+    (table,) = leaderboard([make_record(protocol=p, dataset="own") for p in ("zeta", "semi1", "linear", "knn")])
     assert columns(table)[7:] == ["knn", "linear", "semi1", "zeta"]
 
 

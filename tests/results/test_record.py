@@ -49,9 +49,7 @@ def test_the_limit_counts_bytes_and_not_characters(make_record):
         make_record(environment={"note": "é" * (spare // 2 + 1)}).to_json()
 
 
-@pytest.mark.parametrize(
-    "fields", [{"surprise": 1}, {"identity": "not hex"}, {"finished": "2024-05-01T12:00:00"}]
-)
+@pytest.mark.parametrize("fields", [{"surprise": 1}, {"identity": "not hex"}, {"finished": "2024-05-01T12:00:00"}])
 def test_a_record_refuses_what_does_not_belong(make_record, fields):
     with pytest.raises(ValidationError):
         make_record(**fields)
@@ -94,13 +92,9 @@ def test_slug_reads_and_tells_neighbours_apart():
     assert len({Cell(**cell).slug() for cell in neighbours}) == len(neighbours)
 
 
-@pytest.mark.parametrize(
-    "label", ["../../etc", "a/b\\c:d*e?f|g", "x" * 400, "epochs=5, lr=0.1", "ä ö", "..", "\n"]
-)
+@pytest.mark.parametrize("label", ["../../etc", "a/b\\c:d*e?f|g", "x" * 400, "epochs=5, lr=0.1", "ä ö", "..", "\n"])
 def test_slug_is_a_safe_folder_name(tmp_path, label):
-    slug = Cell(
-        **CELL | {"track": "custom", "label": label, "method": "my method!", "dataset": "d" * 300}
-    ).slug()
+    slug = Cell(**CELL | {"track": "custom", "label": label, "method": "my method!", "dataset": "d" * 300}).slug()
     assert len(slug) < 200 and slug.isascii() and not set(slug) & set('/\\:*?"<>| \n')
     (tmp_path / slug).mkdir()
     assert [path.name for path in tmp_path.iterdir()] == [slug]

@@ -1,0 +1,127 @@
+"""Settings that depart from a track: given by dotted names, checked, applied and told in a cell's label."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..backbones import BACKBONES
+from ..errors import SkelbenchError
+from ..methods.base import METHODS, parse_config
+from ..methods.recipe import Recipe
+from ..registry import did_you_mean
+from .protocols import PROTOCOLS
+
+PRETRAIN = "pretrain"
+_UNSETTABLE = ("source", "protocols")
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Dotted settings ("epochs", "backbone.width", "method.temperature", "linear.lr").
+
+    Attributes:
+        name: what the `named` ones are known by, such as the name of a preset; None spells them out.
+        named: settings of a grid file.
+        single: further settings, which win and are always spelt out.
+    """
+
+    name: str | None = None
+    named: Mapping[str, Any] = field(default_factory=dict)
+    single: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def merged(self) -> dict[str, Any]:
+        """All settings."""
+        return {**self.named, **self.single}
+
+    def text(self, protocol: str) -> str:
+        """What a cell of this protocol is called by: only what bears on it."""
+        named = {key: value for key, value in self.named.items() if _bears(key, protocol)}
+        single = {key: value for key, value in self.single.items() if _bears(key, protocol)}
+        if self.name is None or not named:
+            return _spelt(named | single)
+        return ", ".join(filter(None, (self.name, _spelt(single))))
+
+
+NO_CHANGES = Changes()
+
+
+def override(recipe: Recipe, overrides: Mapping[str, Any], method: str, backbone: str) -> Recipe:
+    """Apply dotted settings to a recipe; a grid's setting passes by the methods and backbones without it."""
+    owned = {"method": METHODS[method].Config.model_fields, "backbone": _arguments(backbone)}
+    values = recipe.model_dump()
+    for key, value in overrides.items():
+        head, _, rest = key.partition(".")
+        if head in PROTOCOLS and rest in PROTOCOLS[head].Settings.model_fields:
+            values["protocols"] = values["protocols"] | {head: values["protocols"].get(head, {}) | {rest: value}}
+            continue
+        if head not in values or head in _UNSETTABLE or (rest and not isinstance(values[head], dict)):
+            raise SkelbenchError(f"There is no setting '{key}'{did_you_mean(key, _known(values))}")
+        if isinstance(values[head], dict) and not rest:
+            raise SkelbenchError(
+                f"'{key}' is a group of settings; set one of it, such as {head}.{next(iter(values[head]), 'NAME')}."
+            )
+        if rest and rest not in owned.get(head, (rest,)):
+            continue  # `check_overrides` has seen that one of the grid has it
+        if rest:
+            values[head] = {**values[head], rest: value}
+        else:
+            values[head] = value
+    changed = parse_config(Recipe, values, "a cell")
+    parse_config(METHODS[method].Config, changed.method, f"the method '{method}'")
+    for protocol, settings in changed.protocols.items():
+        parse_config(PROTOCOLS[protocol].Settings, settings, f"the protocol '{protocol}'")
+    return changed
+
+
+def check_owners(overrides: Mapping[str, Any], methods: Sequence[str], backbones: Sequence[str]) -> None:
+    """Raise a `SkelbenchError` for a `method.` or `backbone.` setting that none of them has."""
+    owners = {
+        "method": (methods, {field for method in methods for field in METHODS[method].Config.model_fields}),
+        "backbone": (backbones, {argument for backbone in backbones for argument in _arguments(backbone)}),
+    }
+    for key in overrides:
+        head, _, rest = key.partition(".")
+        names, known = owners.get(head, ((), ()))
+        if names and rest and rest not in known:
+            raise SkelbenchError(f"None of {', '.join(names)} has the setting '{rest}'{did_you_mean(rest, known)}")
+
+
+def _arguments(backbone: str) -> list[str]:
+    """Settings a backbone takes."""
+    given = ("layout", "num_frames", "num_persons")
+    return [name for name in inspect.signature(BACKBONES[backbone]).parameters if name not in given]
+
+
+def whole(overrides: Mapping[str, Any], key: str, default: int) -> int:
+    """A setting that must be a whole number, at least 1 (epochs: 0). Raises `SkelbenchError` if it is none."""
+    value = overrides.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int) or value < (0 if key == "epochs" else 1):
+        raise SkelbenchError(f"The setting '{key}' cannot be {value!r}; a whole number is needed.")
+    return value
+
+
+def _bears(key: str, protocol: str) -> bool:
+    head = key.partition(".")[0]
+    if head in PROTOCOLS or head == "selection":
+        return protocol != PRETRAIN and head in (protocol, "selection")
+    return True
+
+
+def _spelt(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={_short(settings[key])}" for key in sorted(settings))
+
+
+def _short(value: Any) -> str:
+    return "x".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _known(values: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in values.items():
+        if key not in _UNSETTABLE:
+            yield from [f"{key}.{inner}" for inner in value] if isinstance(value, dict) else [key]
+    for protocol in PROTOCOLS:
+        yield from (f"{protocol}.{setting}" for setting in PROTOCOLS[protocol].Settings.model_fields)
