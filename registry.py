@@ -6,9 +6,11 @@ import difflib
 import importlib.metadata
 import importlib.util
 import inspect
+import pkgutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Generic, TypeVar
 
 from .errors import SkelbenchError
@@ -22,14 +24,17 @@ class Registry(Generic[Entry]):
     Args:
         kind: what an entry is, in the singular, for messages ("method").
         group: entry-point group of installed packages that add entries ("skelbench.methods").
+        home: package whose modules register themselves; all are imported at the first look-up, so that a file
+            put there is known.
     """
 
-    def __init__(self, kind: str, group: str | None = None):
+    def __init__(self, kind: str, group: str | None = None, home: str | None = None):
         self.kind = kind
         self.group = group
+        self.home = home
         self._entries: dict[str, Entry] = {}
         self._places: dict[str, str] = {}
-        self._plugins_loaded = group is None
+        self._loaded = False
 
     def register(self, name: str) -> Callable[[Entry], Entry]:
         """Return a decorator that files its argument under `name`."""
@@ -51,21 +56,21 @@ class Registry(Generic[Entry]):
         self._places[name] = _place(entry)
 
     def __getitem__(self, name: str) -> Entry:
-        self._load_plugins()
+        self._load()
         if name not in self._entries:
             raise SkelbenchError(f"There is no {self.kind} '{name}'{self._hint(name)}")
         return self._entries[name]
 
     def __contains__(self, name: object) -> bool:
-        self._load_plugins()
+        self._load()
         return name in self._entries
 
     def __iter__(self) -> Iterator[str]:
-        self._load_plugins()
+        self._load()
         return iter(sorted(self._entries))
 
     def __len__(self) -> int:
-        self._load_plugins()
+        self._load()
         return len(self._entries)
 
     def place(self, name: str) -> str:
@@ -76,21 +81,29 @@ class Registry(Generic[Entry]):
     def _hint(self, name: str) -> str:
         return did_you_mean(name, self._entries)
 
-    def _load_plugins(self) -> None:
-        if self._plugins_loaded:
+    def _load(self) -> None:
+        if self._loaded:
             return
-        self._plugins_loaded = True
-        for point in importlib.metadata.entry_points(group=self.group or ""):
+        self._loaded = True
+        if self.home is not None:
+            for module in pkgutil.iter_modules(importlib.import_module(self.home).__path__):
+                importlib.import_module(f"{self.home}.{module.name}")
+        if self.group is not None:
+            self._load_plugins(self.group)
+
+    def _load_plugins(self, group: str) -> None:
+        for point in importlib.metadata.entry_points(group=group):
             try:
                 loaded = point.load()
             except SkelbenchError:
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise SkelbenchError(
                     f"The {self.kind} '{point.name}' of an installed package ({point.value}) failed on "
                     f"import: {type(error).__name__}: {error}; mend or remove that package."
                 ) from error
-            if self._entries.get(point.name) is not loaded:  # importing it may have registered it already
+            itself = point.name in self._entries and _is_module(loaded)
+            if not itself and self._entries.get(point.name) is not loaded:  # importing it may have registered it
                 self.add(point.name, loaded)
 
 
@@ -126,9 +139,13 @@ def load_plugin(path: Path) -> None:
     except SkelbenchError:
         del sys.modules[name]
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise SkelbenchError(f"Plugin {path} failed on import: {type(error).__name__}: {error}.") from error
+
+
+def _is_module(thing: object) -> bool:
+    return isinstance(thing, ModuleType)
 
 
 def _place(entry: object) -> str:

@@ -44,7 +44,7 @@ class Backbone(nn.Module):
         return {}
 
 
-BACKBONES: Registry[type[Backbone]] = Registry("backbone", "skelbench.backbones")
+BACKBONES: Registry[type[Backbone]] = Registry("backbone", "skelbench.backbones", home=__package__)
 
 
 def create_backbone(

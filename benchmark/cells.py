@@ -70,7 +70,7 @@ def plan(
 
     trained = cell(PRETRAIN)
     facts: dict[str, Any] = {
-        "cell": trained.model_dump(),
+        "place": place,  # without track and label: the same training is the same whatever it is called
         "settings": pretrain_settings(resolved.recipe),
         "versions": [PRETRAIN_VERSION, METHODS[method].version],
         "data": fingerprint,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from ..errors import SkelbenchError
 from ..results.files import atomic_write
@@ -15,7 +16,7 @@ from ..results.files import atomic_write
 if TYPE_CHECKING:
     from .trainer import Trainer
 
-FORMAT = 1
+FORMAT = 2  # 1 kept the random states of every CUDA device there was
 
 
 def write_tensors(path: Path, content: Mapping[str, Any]) -> None:
@@ -60,8 +61,8 @@ def save_checkpoint(trainer: Trainer) -> None:
             "seconds": run.seconds,
             "curve": run.curve,
             "generator": run.generator.get_state(),
-            "torch": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "device": trainer.clips.x.device.type,
+            "random": _random_states(trainer.clips.x.device),
         },
     )
 
@@ -70,7 +71,8 @@ def load_checkpoint(trainer: Trainer) -> bool:
     """Bring a trainer to where its checkpoint left off; False if there is none.
 
     Raises:
-        SkelbenchError: if the checkpoint is damaged or belongs to another cell.
+        SkelbenchError: if the checkpoint is damaged, belongs to another cell or was written on another type of
+            device, whose random numbers are others.
     """
     for torn in trainer.folder.glob(f".{trainer.checkpoint.name}.*.tmp"):  # of a run killed while it wrote
         torn.unlink()
@@ -81,13 +83,36 @@ def load_checkpoint(trainer: Trainer) -> bool:
         raise SkelbenchError(
             f"{trainer.checkpoint} belongs to another cell or version; run with --force to start anew."
         )
+    device = trainer.clips.x.device
+    if state["device"] != device.type:
+        raise SkelbenchError(
+            f"{trainer.checkpoint} was written on the device type '{state['device']}' and cannot go on on "
+            f"'{device.type}', which draws other random numbers; run with --device {state['device']}, or with "
+            "--force to start anew."
+        )
     trainer.method.load_state_dict(state["method"])
     trainer.optimiser.load_state_dict(state["optimiser"])
     run = trainer.run
     run.epoch, run.iteration, run.order = state["epoch"], state["iteration"], state["order"]
     run.sums, run.seconds, run.curve = state["sums"], state["seconds"], state["curve"]
     run.generator.set_state(state["generator"].cpu())
-    torch.set_rng_state(state["torch"].cpu())
-    if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
+    _set_random_states(device, [kept.cpu() for kept in state["random"]])
     return True
+
+
+def _random_states(device: torch.device) -> list[Tensor]:
+    """The global generators' states that a run on `device` reads: the CPU's, and the device's own."""
+    states = [torch.get_rng_state()]
+    if device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(device))
+    if device.type == "mps":
+        states.append(torch.mps.get_rng_state())
+    return states
+
+
+def _set_random_states(device: torch.device, states: list[Tensor]) -> None:
+    torch.set_rng_state(states[0])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states[1], device)
+    if device.type == "mps":
+        torch.mps.set_rng_state(states[1])

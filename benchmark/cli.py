@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
-import signal
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,12 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except SkelbenchError as error:
             click.echo(f"Error: {error}", err=True)
-            ctx.exit(2)
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # the reader of the output is gone, which click ends quietly
+                raise
+            place = f"{error.filename}: " if error.filename else ""
+            click.echo(f"Error: {place}{error.strerror or error}; mend that and run the command again.", err=True)
+        ctx.exit(2)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -154,8 +158,8 @@ def _counter(ctx: click.Context) -> Any:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def inspect(dataset: str, as_json: bool) -> None:
     """Check a store's integrity; show its counts and one clip."""
+    from ..datasets.catalogue import open_dataset
     from ..datasets.inspect import describe, picture
-    from .grid import open_dataset
 
     store = open_dataset(dataset)
     store.verify()
@@ -284,44 +288,54 @@ def _run(ctx: click.Context, grid: Any, options: dict[str, Any]) -> None:
     from ..results.store import RunStore
     from .devices import choose_device
     from .grid import plan_grid
-    from .launchers.local import launch
-    from .runner import Options
-    from .trainer import StoppedError
 
     device = choose_device(options["device"])
     tasks = plan_grid(grid, precision=options["precision"])
     runs = RunStore(options["out"])
     if options.get("dry_run"):
-        for task, _ in tasks:
-            done = "done" if runs.find(task.cell, task.identity) else "to do"
-            _print(f"{task.cell}: {done}")
-            for cell, identity in task.evaluations:
-                _print(f"  {cell}: {'done' if runs.find(cell, identity) else 'to do'}")
+        _tell_plan(tasks, runs)
         return
     runs.check_writable()
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    settings = Options(
-        device=device,
-        checkpoint_seconds=options["checkpoint_every"],
-        force=options["force"],
-        watcher=_watcher(ctx),
-        stop=stop,
-    )
-    try:
-        failures = launch(tasks, runs, settings)
-    except StoppedError:
-        click.echo("Stopped; the checkpoint is written, the same command goes on from it.", err=True)
-        ctx.exit(143)
-    identities = {identity for task, _ in tasks for _, identity in task.evaluations}
-    records = [record for record in runs.records() if record.identity in identities]
-    _show(leaderboard(records, failures), "rich")
+    failures = _launch(ctx, tasks, runs, device, options)
+    found = [runs.find(*cell) for task, _ in tasks for cell in task.evaluations]
+    _show(leaderboard([record for record in found if record], failures), "rich")
     if failures:
         click.echo(f"{len(failures)} cells failed:", err=True)
         for failure in failures:
             click.echo(f"  {failure.cell}: {failure.reason}", err=True)
         ctx.exit(1)
+
+
+def _tell_plan(tasks: list[Any], runs: Any) -> None:
+    for task, _ in tasks:
+        done = "done" if runs.find(task.cell, task.identity) else "to do"
+        _print(f"{task.cell}: {done}")
+        for cell, identity in task.evaluations:
+            _print(f"  {cell}: {'done' if runs.find(cell, identity) else 'to do'}")
+
+
+def _launch(ctx: click.Context, tasks: list[Any], runs: Any, device: str, options: dict[str, Any]) -> list[Any]:
+    """Run the tasks; a stop that a signal asked for ends the program with that signal's exit code."""
+    from .launchers.local import launch, stop_on_signal
+    from .runner import Options
+    from .trainer import StoppedError
+
+    with stop_on_signal() as stop:
+        settings = Options(
+            device=device,
+            checkpoint_seconds=options["checkpoint_every"],
+            force=options["force"],
+            watcher=_watcher(ctx),
+            stop=stop.event,
+        )
+        try:
+            return launch(tasks, runs, settings)
+        except StoppedError:
+            same = "the same command without --force" if options["force"] else "the same command"
+            click.echo(f"Stopped; the checkpoint is written, {same} goes on from it.", err=True)
+        except KeyboardInterrupt:
+            click.echo("Stopped at once.", err=True)
+    ctx.exit(stop.code)
 
 
 FORMATS = ("rich", "md", "csv")
@@ -385,7 +399,7 @@ def doctor(out: Path) -> None:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not names:
         raise SkelbenchError(f"'{text}' names nothing; write a comma list.")
     return names
@@ -395,4 +409,4 @@ def _numbers(text: str) -> tuple[int, ...]:
     names = _names(text)
     if not all(name.isdecimal() for name in names):
         raise SkelbenchError(f"'{text}' is no comma list of seeds; write whole numbers, such as 0,1,2.")
-    return tuple(int(name) for name in names)
+    return tuple(dict.fromkeys(int(name) for name in names))

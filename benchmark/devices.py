@@ -1,10 +1,19 @@
-"""Choosing the device."""
+"""The device: choosing it, its precision, what it cannot do, and how much of its memory was used."""
 
 from __future__ import annotations
 
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
 import torch
+from torch import Tensor
 
 from ..errors import SkelbenchError
+
+_KNOWN = re.compile(r"(cpu|cuda|mps)(:\d+)?")
 
 
 def choose_device(name: str) -> str:
@@ -18,9 +27,74 @@ def choose_device(name: str) -> str:
             return "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"
     try:
+        if not _KNOWN.fullmatch(name):  # torch would take "meta" too, which computes nothing
+            raise RuntimeError("it is none of cpu, cuda, mps, nor one with a number such as cuda:1")
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
         raise SkelbenchError(
             f"The device '{name}' cannot be used here ({' '.join(str(error).split())[:120]}); try --device cpu."
         ) from error
     return name
+
+
+@contextmanager
+def precision(name: str) -> Iterator[None]:
+    """Have CUDA multiply in "fp32" or "tf32" for the time being; afterwards every flag is what it was.
+
+    torch has an older and a newer flag for the same thing and refuses to read the older one where they disagree,
+    so both are set, and both are put back.
+    """
+    matmul, cudnn = torch.backends.cuda.matmul, cast(Any, torch.backends.cudnn)
+    older: tuple[Any, ...] = (matmul, cudnn)
+    newer: tuple[Any, ...] = (matmul, cudnn.conv, cudnn.rnn)
+    before = [_allows_tf32(backend) for backend in older], [backend.fp32_precision for backend in newer]
+    _set_tf32(older, newer, [name == "tf32"] * 2, ["tf32" if name == "tf32" else "ieee"] * 3)
+    try:
+        yield
+    finally:
+        _set_tf32(older, newer, *before)
+
+
+def _set_tf32(older: tuple[Any, ...], newer: tuple[Any, ...], allowed: list[bool | None], values: list[str]) -> None:
+    for backend, allow in zip(older, allowed, strict=True):
+        if allow is not None:
+            backend.allow_tf32 = allow
+    for backend, value in zip(newer, values, strict=True):
+        backend.fp32_precision = value
+
+
+def _allows_tf32(backend: Any) -> bool | None:
+    try:
+        return backend.allow_tf32
+    except RuntimeError:  # the newer flag was set to something else
+        return None
+
+
+def sum_dtype(device: torch.device) -> torch.dtype:
+    """The widest floating-point type of a device: MPS has no float64."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def as_double(x: Tensor) -> Tensor:
+    """The values in float64: on their device, or on the CPU where the device has none."""
+    return x.cpu().double() if x.device.type == "mps" else x.double()
+
+
+def reset_peak_memory(device: str) -> None:
+    """Begin a new count for `peak_memory`; the CPU's cannot be begun anew."""
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory(device: str) -> float | None:
+    """Peak memory in MB: of a CUDA device's allocations, on the CPU of the process; None where it is not told."""
+    if device.startswith("cuda"):
+        return round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
+    if not device.startswith("cpu"):
+        return None
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux kibibytes
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)

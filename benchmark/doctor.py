@@ -51,6 +51,6 @@ def _dataset(name: str) -> tuple[str, bool, str]:
     try:
         store = Store(data_folder() / name)
         store.verify()
-    except SkelbenchError as error:
-        return f"data set {name}", False, str(error)
+    except Exception as error:  # whatever is wrong with one, the others are checked
+        return f"data set {name}", False, " ".join(str(error).split()) or type(error).__name__
     return f"data set {name}", True, f"{len(store.clips):,} clips, checksums fit"

@@ -20,11 +20,11 @@ def evaluate(
     encoder: Callable[[Tensor], Tensor],
     dataset: str | Path | tuple[Clips, Clips],
     split: str,
-    protocols: Sequence[str] = ("knn", "linear"),
+    protocols: str | Sequence[str] = ("knn", "linear"),
     *,
     seed: int,
     frames: int | None = None,
-    device: str | torch.device = "cpu",
+    device: str | torch.device | None = None,
     settings: Mapping[str, Settings] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Evaluate frozen features of any encoder with the `equal` track's settings.
@@ -34,9 +34,10 @@ def evaluate(
             evaluation mode for the time being.
         dataset: name or folder of a store, or the two sides that `load_dataset` gave.
         split: "xsub", "xview", ...
-        protocols: names of `PROTOCOLS`.
+        protocols: names of `PROTOCOLS`, or one name.
         seed: of the linear layer and its batches.
         frames: T; default the equal track's.
+        device: where the clips are loaded to; default the module's own, else the CPU.
         settings: other settings by protocol.
 
     Returns:
@@ -45,12 +46,14 @@ def evaluate(
     Raises:
         SkelbenchError: for unknown names or an encoder whose output does not fit.
     """
-    chosen = {name: PROTOCOLS[name] for name in protocols}
+    names = (protocols,) if isinstance(protocols, str) else protocols
+    chosen = {name: PROTOCOLS[name] for name in names}
     common = equal("untrained", "stgcn", 1, {})
     if isinstance(dataset, tuple):
         train, test = dataset
     else:
-        train, test = load_dataset(dataset, split, frames=frames or common.frames, device=device)
+        where = _device_of(encoder) if device is None else device
+        train, test = load_dataset(dataset, split, frames=frames or common.frames, device=where)
     modules = list(encoder.modules()) if isinstance(encoder, nn.Module) else []
     modes = [module.training for module in modules]  # each its own: a part may be frozen on purpose
     for module in modules:
@@ -72,3 +75,8 @@ def evaluate(
         )
         results[name] = {**outcome.last, **outcome.extra, "best": outcome.best, "scores": outcome.scores}
     return results
+
+
+def _device_of(encoder: Callable[[Tensor], Tensor]) -> torch.device:
+    parameters = encoder.parameters() if isinstance(encoder, nn.Module) else iter(())
+    return next((parameter.device for parameter in parameters), torch.device("cpu"))

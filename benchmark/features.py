@@ -9,11 +9,13 @@ from torch import Tensor
 
 from ..datasets.clips import Clips
 from ..errors import SkelbenchError
+from .devices import precision
 from .protocols import Features
 
 _BATCH = 256
 
 
+@precision("fp32")
 @torch.no_grad()
 def extract(encode: Callable[[Tensor], Tensor], clips: Clips, batch: int = _BATCH) -> Features:
     """Encode clips in order; `encode` takes (n, C, T, V, M) and returns (n, D), in evaluation mode.

@@ -3,30 +3,41 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
+import torch
 import yaml
-from pydantic import Field, NonNegativeInt
+from pydantic import AfterValidator, Field, NonNegativeInt
 
 from ..backbones import BACKBONES, create_backbone
-from ..datasets.store import TRAIN, Store, open_store
+from ..datasets.catalogue import open_dataset
+from ..datasets.store import TRAIN, Store
 from ..datasets.streams import check_stream
-from ..datasets.synthetic import ensure_synthetic
 from ..errors import SkelbenchError
-from ..methods.base import METHODS, parse_config
+from ..methods.base import METHODS, create_method, parse_config
 from ..methods.recipe import Recipe, Settings
 from ..registry import did_you_mean
+from ..results.record import Cell
 from .cells import Pretraining, plan
 from .overrides import Changes, check_owners
 from .protocols import PROTOCOLS
 from .tracks import Resolved, resolve
 
-Names = Annotated[tuple[str, ...], Field(min_length=1)]
-Seeds = Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
+Made = TypeVar("Made")
+
+
+def once(values: Iterable[Any]) -> tuple[Any, ...]:
+    """The values in their order, each once."""
+    return tuple(dict.fromkeys(values))
+
+
+Names = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(once)]
+Seeds = Annotated[tuple[NonNegativeInt, ...], Field(min_length=1), AfterValidator(once)]
 
 
 class Grid(Settings):
@@ -35,7 +46,7 @@ class Grid(Settings):
     Attributes:
         name: label of the cells that `set` makes custom; the file's name by default.
         set: dotted settings for all cells.
-        also: further settings, from the command line; they win and are spelt out in the label.
+        also: further settings, from the command line only; they win and are spelt out in the label.
         floor_seeds: seeds of methods that do not train.
     """
 
@@ -46,7 +57,7 @@ class Grid(Settings):
     datasets: Names = ("synthetic",)
     splits: Names = ("xsub",)
     streams: Names = ("joint",)
-    protocols: tuple[str, ...] = ("knn", "linear")
+    protocols: Annotated[tuple[str, ...], AfterValidator(once)] = ("knn", "linear")
     seeds: Seeds = (0,)
     floor_seeds: Seeds = (0, 1, 2)
     set: dict[str, Any] = Field(default_factory=dict)
@@ -61,6 +72,8 @@ def read_grid(path: Path, name: str | None = None) -> Grid:
         raise SkelbenchError(f"The grid file {path} cannot be read: {' '.join(str(error).split())}.") from error
     if not isinstance(values, dict):
         raise SkelbenchError(f"The grid file {path} is not a mapping of names to lists; see docs/grids.md.")
+    if "also" in values:
+        raise SkelbenchError(f"There is no setting 'also' of the grid file {path}; write its settings under 'set'.")
     return parse_config(Grid, {"name": name or Path(path).stem} | values, f"the grid file {path}")
 
 
@@ -76,11 +89,6 @@ def read_preset(name: str) -> Grid:
         raise SkelbenchError(f"There is no preset '{name}'{did_you_mean(name, presets())}")
     with resources.as_file(resources.files("skelbench.benchmark") / "presets" / f"{name}.yaml") as path:
         return read_grid(path, name)
-
-
-def open_dataset(name: str) -> Store:
-    """Open a store; `synthetic` is generated if it is not there yet."""
-    return ensure_synthetic() if name == "synthetic" else open_store(name)
 
 
 def plan_grid(grid: Grid, *, precision: str = "fp32") -> list[tuple[Pretraining, Store]]:
@@ -115,6 +123,7 @@ def plan_grid(grid: Grid, *, precision: str = "fp32") -> list[tuple[Pretraining,
                     precision=precision,
                 )
                 tasks.append((task, store))
+    _try_methods(tasks)
     return tasks
 
 
@@ -141,8 +150,6 @@ def _resolve_place(
             changes=changes,
         )
         (methods if METHODS[method].trainable else floors).append((method, resolved))
-    if any(key.startswith("backbone.") for key in changes.merged):
-        _try_backbone(backbone, (methods + floors)[0][1].recipe, store)
     labels = []
     for _, resolved in methods or floors:
         if resolved.labels not in labels:
@@ -150,24 +157,68 @@ def _resolve_place(
     return [(method, replace(floor, labels=kind)) for method, floor in floors for kind in labels] + methods
 
 
-def _try_backbone(name: str, recipe: Recipe, store: Store) -> None:
-    """Make a backbone once, so that a setting it cannot take is told before anything runs."""
-    try:
-        create_backbone(
-            name,
-            layout=store.layout,
-            num_frames=recipe.frames,
-            num_persons=store.manifest["persons"],
-            **recipe.backbone,
-        )
-    except SkelbenchError:
-        raise
-    except Exception as error:
-        settings = ", ".join(f"{key}={value!r}" for key, value in recipe.backbone.items())
-        reason = " ".join(str(error).split())[:200]
+def _try_methods(tasks: Sequence[tuple[Pretraining, Store]]) -> None:
+    """Make every distinct method once, so that a setting it cannot take is told before anything runs."""
+    tried = set()
+    for task, store in tasks:
+        cell, recipe = task.cell, task.recipe
+        facts = (cell.method, cell.backbone, cell.dataset, recipe.backbone, recipe.method, recipe.frames, recipe.batch)
+        key = json.dumps(facts, default=str)
+        if key not in tried:
+            _try_method(cell, recipe, store)
+            tried.add(key)
+
+
+def _try_method(cell: Cell, recipe: Recipe, store: Store) -> None:
+    place = {"layout": store.layout, "num_frames": recipe.frames, "num_persons": store.manifest["persons"]}
+    backbone = _try(
+        lambda: create_backbone(cell.backbone, **place, **recipe.backbone),
+        f"The backbone '{cell.backbone}'",
+        recipe.backbone,
+    )
+    if any(weight.numel() == 0 for weight in backbone.parameters()):
         raise SkelbenchError(
-            f"The backbone '{name}' cannot be made with {settings} ({reason}); set other values."
-        ) from error
+            f"The backbone '{cell.backbone}' has empty weights with {_spelt(recipe.backbone)}; set larger values."
+        )
+    method = _try(
+        lambda: create_method(
+            cell.method,
+            backbone=cell.backbone,
+            backbone_args=recipe.backbone,
+            stream=cell.stream,
+            **place,
+            **recipe.method,
+        ),
+        f"The method '{cell.method}'",
+        recipe.method,
+    )
+    if method.trainable:
+        method.check_batch(recipe.batch)
+
+
+def _try(make: Callable[[], Made], who: str, settings: Mapping[str, Any]) -> Made:
+    """Make something without memory or random numbers; in earnest where that does not work."""
+    with torch.random.fork_rng(devices=[]):
+        try:
+            with torch.device("meta"):
+                return make()
+        except SkelbenchError:
+            raise
+        except Exception:  # a constructor may read its own tensors, which without memory it cannot
+            pass
+        try:
+            return make()
+        except SkelbenchError:
+            raise
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise SkelbenchError(
+                f"{who} cannot be made with {_spelt(settings)} ({reason}); set other values."
+            ) from error
+
+
+def _spelt(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value!r}" for key, value in settings.items())
 
 
 def parse_overrides(pairs: Iterable[str]) -> Mapping[str, Any]:

@@ -50,11 +50,12 @@ def _entries(what: str, out: Path) -> list[tuple[str, str]]:
 def _dataset(name: str) -> tuple[str, str]:
     if name not in list_stores():
         return name, "generated on first use"
-    store = Store(data_folder() / name)
-    return (
-        name,
-        f"{len(store.clips):,} clips, {len(store.class_names)} classes, {store.layout.name}, {', '.join(store.splits)}",
-    )
+    try:
+        store = Store(data_folder() / name)
+    except Exception as error:  # whatever is wrong with one, the others are listed
+        return name, f"DAMAGED: {' '.join(str(error).split()) or type(error).__name__}"
+    about = f"{len(store.clips):,} clips, {len(store.class_names)} classes, {store.layout.name}"
+    return name, f"{about}, {', '.join(store.splits)}"
 
 
 def _paper(name: str) -> str:

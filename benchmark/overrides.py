@@ -51,7 +51,7 @@ NO_CHANGES = Changes()
 
 def override(recipe: Recipe, overrides: Mapping[str, Any], method: str, backbone: str) -> Recipe:
     """Apply dotted settings to a recipe; a grid's setting passes by the methods and backbones without it."""
-    owned = {"method": METHODS[method].Config.model_fields, "backbone": _arguments(backbone)}
+    owned = {"method": METHODS[method].Config.model_fields, "backbone": backbone_defaults(backbone)}
     values = recipe.model_dump()
     for key, value in overrides.items():
         head, _, rest = key.partition(".")
@@ -65,7 +65,7 @@ def override(recipe: Recipe, overrides: Mapping[str, Any], method: str, backbone
                 f"'{key}' is a group of settings; set one of it, such as {head}.{next(iter(values[head]), 'NAME')}."
             )
         if rest and rest not in owned.get(head, (rest,)):
-            continue  # `check_overrides` has seen that one of the grid has it
+            continue  # `check_owners` has seen that one of the grid has it
         if rest:
             values[head] = {**values[head], rest: value}
         else:
@@ -81,7 +81,7 @@ def check_owners(overrides: Mapping[str, Any], methods: Sequence[str], backbones
     """Raise a `SkelbenchError` for a `method.` or `backbone.` setting that none of them has."""
     owners = {
         "method": (methods, {field for method in methods for field in METHODS[method].Config.model_fields}),
-        "backbone": (backbones, {argument for backbone in backbones for argument in _arguments(backbone)}),
+        "backbone": (backbones, {argument for backbone in backbones for argument in backbone_defaults(backbone)}),
     }
     for key in overrides:
         head, _, rest = key.partition(".")
@@ -90,10 +90,11 @@ def check_owners(overrides: Mapping[str, Any], methods: Sequence[str], backbones
             raise SkelbenchError(f"None of {', '.join(names)} has the setting '{rest}'{did_you_mean(rest, known)}")
 
 
-def _arguments(backbone: str) -> list[str]:
-    """Settings a backbone takes."""
+def backbone_defaults(backbone: str) -> dict[str, Any]:
+    """Settings a backbone takes, with their defaults."""
     given = ("layout", "num_frames", "num_persons")
-    return [name for name in inspect.signature(BACKBONES[backbone]).parameters if name not in given]
+    parameters = inspect.signature(BACKBONES[backbone]).parameters
+    return {name: parameter.default for name, parameter in parameters.items() if name not in given}
 
 
 def whole(overrides: Mapping[str, Any], key: str, default: int) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import resource
 import subprocess
 import threading
 import time
@@ -24,16 +23,19 @@ from ..datasets.clips import Clips, load_dataset
 from ..datasets.store import Store
 from ..errors import SkelbenchError
 from ..methods import METHODS, Method, create_method
+from ..methods.recipe import Recipe
 from ..results.files import write_confusion, write_curve, write_per_class, write_scores
 from ..results.record import Best, Cell, Failure, Record, Score
 from ..results.store import RunStore
 from .cells import PRETRAIN_VERSION, Pretraining
 from .checkpoint import read_tensors
+from .devices import peak_memory, reset_peak_memory
 from .features import extract
+from .overrides import PRETRAIN
 from .progress import Silent, Watcher
 from .protocols import PROTOCOLS, Features, Outcome, run_protocol
 from .tracks import evaluation_settings, pretrain_settings, protocol_settings
-from .trainer import StoppedError, Trainer, save_snapshot, set_precision, snapshot_path
+from .trainer import StoppedError, Trainer, save_snapshot, snapshot_path
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Runner:
         self.runs = runs
         self.options = options
         self._kept: tuple[tuple[Any, ...], tuple[Clips, Clips]] | None = None
+        self._trained: set[str] = set()  # what `force` has trained again: another label may build on it too
 
     def run(self, task: Pretraining, store: Store) -> list[Failure]:
         """Do what is not done yet of a task; return what failed, after writing it down.
@@ -68,19 +71,19 @@ class Runner:
         Raises:
             StoppedError: if asked to stop; a training has then written its checkpoint.
         """
-        force = self.options.force
-        waiting = [cell for cell in task.evaluations if force or self.runs.find(*cell) is None]
-        trained = not force and self.runs.find(task.cell, task.identity) is not None
+        waiting, trained = self._open(task)
         if trained and not waiting:
             self.options.watcher.say("  done before")
             return []
         self._check_stop()
         blamed = waiting if trained else [(task.cell, task.identity)]
         try:
+            if not trained:
+                store.verify()  # before its clips are read: a damaged store is told as such
             clips = self._load(task, store)
             if not trained:
-                store.verify()
                 self._pretrain(task, clips)
+                self._trained.add(task.identity)
             blamed = waiting
             method = self._method(task, clips[0]).eval()
             features = self._features(task, method, clips)
@@ -96,6 +99,13 @@ class Runner:
             except Exception as error:
                 failures.append(self._failed(cell, identity, error))
         return failures
+
+    def _open(self, task: Pretraining) -> tuple[list[tuple[Cell, str]], bool]:
+        """What is to be evaluated, and whether the pre-training is done."""
+        if self.options.force:
+            return list(task.evaluations), task.identity in self._trained
+        waiting = [cell for cell in task.evaluations if self.runs.find(*cell) is None]
+        return waiting, self.runs.find(task.cell, task.identity) is not None
 
     def _check_stop(self) -> None:
         if self.options.stop is not None and self.options.stop.is_set():
@@ -136,6 +146,7 @@ class Runner:
     def _pretrain(self, task: Pretraining, clips: tuple[Clips, Clips]) -> None:
         options, folder = self.options, self.runs.folder(task.cell, task.identity)
         folder.mkdir(parents=True, exist_ok=True)
+        reset_peak_memory(options.device)
         method = self._method(task, clips[0])
         trainer = Trainer(
             method,
@@ -150,7 +161,8 @@ class Runner:
             stop=options.stop,
         )
         if options.force:
-            self.runs.forget(task.cell, task.identity)
+            for cell in ((task.cell, task.identity), *task.evaluations):  # stopped, it goes on without --force
+                self.runs.forget(*cell)
             trainer.checkpoint.unlink(missing_ok=True)
         if task.recipe.epochs:
             curve = trainer.train()
@@ -163,7 +175,7 @@ class Runner:
             "clips_per_second": round(trainer.iterations * task.recipe.batch * len(curve) / seconds, 1)
             if seconds
             else None,
-            "peak_memory_mb": _peak_memory(options.device),
+            "peak_memory_mb": peak_memory(options.device),
         }
         files = {"curve": write_curve(folder, curve)} if curve else {}
         self.runs.write(self._record(task, task.cell, task.identity, clips, method, cost=cost, files=files))
@@ -172,7 +184,6 @@ class Runner:
         self, task: Pretraining, method: Method, clips: tuple[Clips, Clips]
     ) -> dict[int, tuple[Features, Features]]:
         """Features of both sides at every kept epoch; the encoder in eval mode, fp32."""
-        set_precision("fp32")
         folder = self.runs.folder(task.cell, task.identity)
         kept = {}
         last = task.recipe.epochs
@@ -191,6 +202,7 @@ class Runner:
         features: Mapping[int, tuple[Features, Features]],
     ) -> None:
         started = time.monotonic()
+        reset_peak_memory(self.options.device)
         outcome = run_protocol(
             PROTOCOLS[cell.protocol],
             features,
@@ -201,7 +213,7 @@ class Runner:
         )
         cost = {
             "eval_seconds": round(time.monotonic() - started, 2),
-            "peak_memory_mb": _peak_memory(self.options.device),
+            "peak_memory_mb": peak_memory(self.options.device),
         }
         self.runs.forget(cell, identity)
         folder = self.runs.folder(cell, identity)
@@ -232,38 +244,15 @@ class Runner:
         files: Mapping[str, str],
         outcome: Outcome | None = None,
     ) -> Record:
-        recipe, backbone = task.recipe, method.encoder_q.backbone
-        settings = pretrain_settings(recipe) | {"precision": task.precision, "source": recipe.source}
-        settings["released_for_this_data"] = task.exact
-        if outcome is not None:
-            settings |= evaluation_settings(recipe, cell.protocol)
         return Record(
             cell=cell,
             identity=identity,
             pretrain=None if outcome is None else task.identity,
-            settings=settings,
-            versions={
-                "skelbench": __version__,
-                "git": git_revision(),
-                "method": METHODS[cell.method].version,
-                "protocol": PRETRAIN_VERSION if outcome is None else PROTOCOLS[cell.protocol].version,
-            },
+            settings=_settings(task, cell),
+            versions=_versions(cell),
             environment=environment(self.options.device) | {"precision": task.precision},
-            data={
-                "fingerprint": clips[0].fingerprint,
-                "train": len(clips[0]),
-                "test": len(clips[1]),
-                "classes": clips[0].num_classes,
-                "layout": clips[0].layout.name,
-            },
-            model={
-                "parameters": sum(p.numel() for p in backbone.parameters()),  # type: ignore[union-attr]
-                "width": recipe.backbone.get("width"),
-                "frames": recipe.frames,
-                "epochs": recipe.epochs,
-                "persons": clips[0].x.shape[-1],
-                "flops_per_clip": flops_per_clip(method, clips[1]),
-            },
+            data=_data(clips),
+            model=_model(task.recipe, method, clips),
             last=None if outcome is None else Score(**outcome.last),
             best=None if outcome is None else Best(**outcome.best),
             extra={} if outcome is None else outcome.extra,
@@ -286,6 +275,44 @@ class Runner:
         self.runs.write_failure(failure)
         self.options.watcher.say(f"  {cell.protocol}: FAILED: {reason}")
         return failure
+
+
+def _settings(task: Pretraining, cell: Cell) -> dict[str, Any]:
+    settings = pretrain_settings(task.recipe) | {"precision": task.precision, "source": task.recipe.source}
+    settings["released_for_this_data"] = task.exact
+    return settings if cell.protocol == PRETRAIN else settings | evaluation_settings(task.recipe, cell.protocol)
+
+
+def _versions(cell: Cell) -> dict[str, Any]:
+    return {
+        "skelbench": __version__,
+        "git": git_revision(),
+        "method": METHODS[cell.method].version,
+        "protocol": PRETRAIN_VERSION if cell.protocol == PRETRAIN else PROTOCOLS[cell.protocol].version,
+    }
+
+
+def _data(clips: tuple[Clips, Clips]) -> dict[str, Any]:
+    train, test = clips
+    return {
+        "fingerprint": train.fingerprint,
+        "train": len(train),
+        "test": len(test),
+        "classes": train.num_classes,
+        "layout": train.layout.name,
+    }
+
+
+def _model(recipe: Recipe, method: Method, clips: tuple[Clips, Clips]) -> dict[str, Any]:
+    backbone = method.encoder_q.backbone
+    return {
+        "parameters": sum(p.numel() for p in backbone.parameters()),  # type: ignore[union-attr]
+        "width": recipe.backbone.get("width"),
+        "frames": recipe.frames,
+        "epochs": recipe.epochs,
+        "persons": clips[0].x.shape[-1],
+        "flops_per_clip": flops_per_clip(method, clips[1]),
+    }
 
 
 def _side_files(folder: Path, outcome: Outcome, test: Clips) -> dict[str, str]:
@@ -332,13 +359,6 @@ def git_revision() -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ}).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
-
-
-def _peak_memory(device: str) -> float:
-    """Peak memory in MB: of the device's allocations, on the CPU of the process."""
-    if device.startswith("cuda"):
-        return round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3, 1)
 
 
 def _now() -> str:

@@ -15,13 +15,15 @@ from ..errors import SkelbenchError
 from ..methods.base import METHODS, parse_config
 from ..methods.recipe import Recipe
 from ..registry import did_you_mean
-from .overrides import NO_CHANGES, PRETRAIN, Changes, override, whole
+from .overrides import NO_CHANGES, PRETRAIN, Changes, backbone_defaults, override, whole
 from .protocols import PROTOCOLS
 
 TRACKS = ("equal", "published")
 
 # The longest released runs: 300 epochs of NTU-60 xsub in batches of 128. Momentum is scaled from there.
 RELEASED_STEPS = 300 * (40_091 // 128)
+# Where the released rule for valid frames is right: absolute positions, as the sensor gave them.
+RELEASED_DATASETS = ("ntu60", "ntu120", "pkummd1", "pkummd2")
 SNAPSHOTS = (1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 200, 250, 300)
 
 
@@ -74,11 +76,13 @@ def resolve(
         base = equal(method, backbone, train_clips, {})
         recipe = equal(method, backbone, train_clips, overrides)
     else:
-        base = released.model_copy(update={"snapshots": _snapshots(released.epochs)})
+        valid = released.valid if dataset in RELEASED_DATASETS else "any"
+        base = released.model_copy(update={"snapshots": _snapshots(released.epochs), "valid": valid})
         recipe = base
         if "epochs" in overrides:
             recipe = base.model_copy(update={"snapshots": _snapshots(whole(overrides, "epochs", base.epochs))})
-    recipe = override(recipe, overrides, method, backbone)
+    base = _filled(base, method, backbone)
+    recipe = _filled(override(recipe, overrides, method, backbone), method, backbone)
     labels = _labels(base, recipe, changes, track)
     if METHODS[method].trainable:
         _check_size(recipe, train_clips, dataset)
@@ -129,7 +133,16 @@ def equal(method: str, backbone: str, train_clips: int, overrides: Mapping[str, 
 
 def _without_training(recipe: Recipe) -> Recipe:
     """The recipe of a floor: the same encoder, data and evaluation, no step."""
-    return recipe.model_copy(update={"epochs": 0, "lr_steps": (), "snapshots": (), "method": {}})
+    initial = {"init": recipe.method["init"]}  # it starts as the methods do
+    return recipe.model_copy(update={"epochs": 0, "lr_steps": (), "snapshots": (), "method": initial})
+
+
+def _filled(recipe: Recipe, method: str, backbone: str) -> Recipe:
+    """The recipe with every setting of method and backbone spelt out, defaults included."""
+    config = parse_config(METHODS[method].Config, recipe.method, f"the method '{method}'")
+    return recipe.model_copy(
+        update={"method": config.model_dump(), "backbone": {**backbone_defaults(backbone), **recipe.backbone}}
+    )
 
 
 def protocol_settings(recipe: Recipe, protocol: str) -> Any:

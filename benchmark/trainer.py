@@ -17,6 +17,7 @@ from ..errors import SkelbenchError
 from ..methods import Method, Progress
 from ..methods.recipe import Recipe
 from .checkpoint import load_checkpoint, save_checkpoint, write_tensors
+from .devices import precision, sum_dtype
 from .progress import Silent, Watcher
 
 PRECISIONS = ("fp32", "tf32")
@@ -105,8 +106,8 @@ class Trainer:
         self.method.train()
         run, recipe = self.run, self.recipe
         saved = time.monotonic()
-        set_precision(self.precision)
-        with self.watcher.training(recipe.epochs, self.iterations, recipe.batch) as watch:
+        watching = self.watcher.training(recipe.epochs, self.iterations, recipe.batch)
+        with precision(self.precision), watching as watch:
             while run.epoch <= recipe.epochs:
                 if run.order is None:
                     run.order = torch.randperm(len(self.clips), generator=run.generator, device=self.clips.x.device)
@@ -149,7 +150,7 @@ class Trainer:
         self.optimiser.step()
         self.method.after_step(Progress(run.epoch, run.iteration, self.iterations, self.recipe.epochs))
         for name, value in losses.items():  # on the device: read once an epoch
-            total = run.sums.setdefault(name, torch.zeros((), dtype=torch.float64, device=value.device))
+            total = run.sums.setdefault(name, torch.zeros((), dtype=sum_dtype(value.device), device=value.device))
             total += value.detach()
 
     def _end_epoch(self, rate: float) -> None:
@@ -183,9 +184,3 @@ def snapshot_path(folder: Path, epoch: int) -> Path:
 def save_snapshot(method: Method, folder: Path, epoch: int) -> None:
     """Keep what evaluation needs of a method after an epoch."""
     write_tensors(snapshot_path(folder, epoch), method.evaluation_state())
-
-
-def set_precision(precision: str) -> None:
-    """Choose how CUDA multiplies from here on; fp32 means fp32 everywhere."""
-    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-    torch.backends.cudnn.allow_tf32 = precision == "tf32"

@@ -23,12 +23,12 @@ VERSION = 1
 REQUIRED = ("keypoints", "lengths", "label", "name", "subject")
 OPTIONAL = ("camera", "setup", "repetition")
 _FACTS = {  # of the whole file: the kinds of numpy and the shape (None: any size)
-    "layout": ("US", ()),
-    "parts": ("US", ()),
+    "layout": ("U", ()),
+    "parts": ("U", ()),
     "fps": ("iuf", ()),
     "centre": ("iu", ()),
-    "class_names": ("US", (None,)),
-    "joint_names": ("US", (None,)),
+    "class_names": ("U", (None,)),
+    "joint_names": ("U", (None,)),
     "parents": ("iu", (None,)),
     "mirror": ("iu", (None, 2)),
     "shoulders": ("iu", (2,)),
@@ -56,6 +56,7 @@ def read(source: Path) -> Recording:
         reader="arrays",
         reader_version=VERSION,
         fps=float(arrays["fps"]) if "fps" in arrays else None,
+        notes={"bodies": "as given"},
     )
 
 
@@ -66,12 +67,27 @@ def _load(source: Path) -> dict[str, np.ndarray]:
         file = np.load(source, allow_pickle=False)
         if isinstance(file, np.lib.npyio.NpzFile):
             with file:
-                return {name: np.asarray(file[name]) for name in file.files}
+                arrays = {name: np.asarray(file[name]) for name in file.files}
+            return {name: _text(array, name, source) for name, array in arrays.items()}
+    except SkelbenchError:
+        raise
     except Exception as error:  # a damaged member raises whatever its decompressor does (zlib.error, ...)
         raise SkelbenchError(
             f"{source} cannot be read as .npz ({error}); it is damaged or not an interchange file."
         ) from error
     raise SkelbenchError(f"{source} is a single array; `arrays` reads an .npz in the interchange format.")
+
+
+def _text(array: np.ndarray, name: str, source: Path) -> np.ndarray:
+    """Byte strings as text; any other array as it is."""
+    if array.dtype.kind != "S":
+        return array
+    try:
+        return np.char.decode(array, "utf-8")
+    except UnicodeDecodeError as error:
+        raise SkelbenchError(
+            f"{source}: '{name}' holds bytes that are not UTF-8 ({error.reason}); save it as text."
+        ) from error
 
 
 def _check(arrays: Mapping[str, np.ndarray], source: Path) -> None:
@@ -98,8 +114,11 @@ def _check(arrays: Mapping[str, np.ndarray], source: Path) -> None:
             raise SkelbenchError(
                 f"{source}: '{name}' has the shape {arrays[name].shape} but there are {len(lengths)} clips."
             )
-        if name != "name" and arrays[name].dtype.kind not in "iu":
-            raise SkelbenchError(f"{source}: '{name}' is {arrays[name].dtype}; integers are needed.")
+        kinds, needed = ("U", "text is") if name == "name" else ("iu", "integers are")
+        if arrays[name].dtype.kind not in kinds:
+            raise SkelbenchError(f"{source}: '{name}' is {arrays[name].dtype}; {needed} needed.")
+        if name != "name" and arrays[name].max(initial=0) > np.iinfo(np.int64).max:
+            raise SkelbenchError(f"{source}: '{name}' holds {arrays[name].max()}; integers of 64 bits are needed.")
     for name, (kinds, shape) in _FACTS.items():
         if name in arrays and not _is(arrays[name], kinds, shape):
             raise SkelbenchError(
@@ -113,11 +132,27 @@ def _check(arrays: Mapping[str, np.ndarray], source: Path) -> None:
             f"{source}: clip '{arrays['name'][int(np.argmin(lengths))]}' has length {lengths.min()}; a "
             "clip needs a frame."
         )
-    if lengths.sum() != len(keypoints):
-        raise SkelbenchError(f"{source}: the lengths add up to {lengths.sum()} frames but there are {len(keypoints)}.")
+    total = sum(lengths.tolist())  # of Python's integers, which do not overflow
+    if total != len(keypoints):
+        raise SkelbenchError(f"{source}: the lengths add up to {total} frames but there are {len(keypoints)}.")
+    _check_labels(arrays, source)
     for name in (n for n in arrays if n.startswith("split_")):
         if not np.isin(arrays[name], (TRAIN, TEST, LEFT_OUT)).all():
             raise SkelbenchError(f"{source}: '{name}' may hold 1 (train), 0 (test) and -1 (left out) only.")
+
+
+def _check_labels(arrays: Mapping[str, np.ndarray], source: Path) -> None:
+    """Without class names the highest label says how many classes there are: refuse one that cannot be."""
+    label, names = arrays["label"], arrays["name"]
+    if label.min() < 0:
+        raise SkelbenchError(
+            f"Clip '{names[label.argmin()]}' has label {label.min()} in {source}; labels count from 0."
+        )
+    if "class_names" not in arrays and label.max() >= len(label):
+        raise SkelbenchError(
+            f"Clip '{names[label.argmax()]}' has label {label.max()} in {source}, but {len(label)} clips cannot be of "
+            "so many classes; count the labels from 0 without gaps or give 'class_names'."
+        )
 
 
 def _is(array: np.ndarray, kinds: str, shape: tuple[int | None, ...]) -> bool:

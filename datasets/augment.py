@@ -1,10 +1,12 @@
 """Batched augmentations on the device: each is a draw (its random numbers) and an apply.
 
 Every draw takes the generator it reads and returns tensors on the generator's device, so that a recorded step
-can be replayed; no value passes through the host.
+can be replayed; no value passes through the host (the masks of the body parts go to a device once).
 """
 
 from __future__ import annotations
+
+from functools import lru_cache
 
 import torch
 from torch import Generator, Tensor
@@ -81,6 +83,12 @@ def check_mix(frames: int, layout: Layout, parts: tuple[int, int], window: tuple
         )
 
 
+def check_donors(n: int) -> None:
+    """Raise a `SkelbenchError` if a batch of n clips is too small to paste one clip into another."""
+    if n < 3:
+        raise SkelbenchError(f"Mixing needs at least 3 clips in a batch, not {n}; set a larger batch.")
+
+
 def draw_mix(
     n: int,
     frames: int,
@@ -99,28 +107,32 @@ def draw_mix(
     Source: SkeleMixCLR@4538d6c. T that is no multiple of 4 rounds up, as SkeAttnCLR@e3f05c6 does.
     """
     check_mix(frames, layout, parts, window, "Mixing")
-    if n < 3:
-        raise SkelbenchError(f"Mixing needs at least 3 clips in a batch, not {n}; set a larger batch.")
+    check_donors(n)
     device = generator.device
     units = -(-frames // UNIT)
 
     def integers(low: Tensor | int, high: Tensor | int, size: tuple[int, ...]) -> Tensor:
-        span = torch.as_tensor(high - low + 1, device=device)
-        return low + (torch.rand(size, generator=generator, device=device, dtype=torch.float64) * span).long()
+        # Not quite uniform: off by less than span / 2³¹. Float64, which would do as well, MPS does not have.
+        return low + torch.randint(0, 2**31, size, generator=generator, device=device) % (high - low + 1)
 
     shift = integers(1, n - 2, (mixes, 1))
     donor = (torch.arange(n, device=device) + shift) % n
-    groups = torch.zeros((len(PARTS), layout.num_joints), dtype=torch.bool)
-    for row, part in enumerate(PARTS):
-        groups[row, list(layout.parts[part])] = True
+    groups = _groups(tuple(layout.parts[part] for part in PARTS), layout.num_joints, device)
     order = torch.rand((mixes, len(PARTS)), generator=generator, device=device).argsort(1).argsort(1)
     chosen = order < integers(*parts, (mixes, 1))  # (J, 5)
-    joints = (chosen[:, :, None] & groups.to(device)).any(1)  # (J, V)
+    joints = (chosen[:, :, None] & groups).any(1)  # (J, V)
     length = integers(*window, (mixes, 1))
     start = integers(0, units - length, (mixes, 1))
     unit = torch.arange(units, device=device)
     inside = (unit >= start) & (unit < start + length)  # (J, U)
     return {"donor": donor, "mask": inside[:, :, None] & joints[:, None, :]}
+
+
+@lru_cache
+def _groups(parts: tuple[tuple[int, ...], ...], joints: int, device: torch.device) -> Tensor:
+    """Which joints belong to a part: (5, V) bool; made once a device."""
+    with torch.inference_mode(False):
+        return torch.tensor([[joint in part for joint in range(joints)] for part in parts], device=device)
 
 
 def mix(x: Tensor, donor: Tensor, mask: Tensor) -> Tensor:

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from ..errors import SkelbenchError
+from .catalogue import open_dataset
 from .layout import Layout
-from .store import TEST, TRAIN, Store, open_store
+from .store import TEST, TRAIN, Store
 
 ValidRule = Literal["any", "joint0"]
 _BLOCK = 256  # clips worked on at once: about 60 MB in float64 at T = 64, V = 25, M = 2
@@ -67,7 +68,7 @@ def load_dataset(
     """Load the training and the test side of a split.
 
     Args:
-        dataset: name of a store, its folder, or the open store.
+        dataset: name of a store (`synthetic` is generated on first use), its folder, or the open store.
         split: a split of the store ("xsub", "xview", ...).
         frames: T, the number of frames every clip is resampled to.
         device: where the tensors live.
@@ -77,7 +78,7 @@ def load_dataset(
     Raises:
         SkelbenchError: if the store or the split is missing, or a clip has no valid frame.
     """
-    store = dataset if isinstance(dataset, Store) else open_store(dataset)
+    store = open_dataset(dataset)
     sides = store.sides(split)
     if frames < 1:
         raise SkelbenchError(f"A clip cannot have {frames} frames; frames must be at least 1.")

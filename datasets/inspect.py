@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import SkelbenchError
 from .store import TEST, TRAIN, Store
 
 _BRAILLE = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # dot bits by row and column
@@ -27,10 +28,10 @@ def describe(store: Store) -> dict[str, Any]:
             "longest": int(length.max()),
         },
         "persons": {str(n): int((store.column("bodies") == n).sum()) for n in np.unique(store.column("bodies"))},
-        "rejected": store.manifest["rejected"],
+        "rejected": [{"file": file, "reason": reason} for file, reason in store.rejected],
         "excluded": len(store.manifest["excluded"]),
     }
-    sides = {split: store.sides(split) for split in store.splits}
+    sides = {split: store.sides(split, empty=True) for split in store.splits}
     facts["splits"] = {
         split: {
             "train": int((s == TRAIN).sum()),
@@ -76,10 +77,23 @@ def _lines(facts: dict[str, Any]) -> list[str]:
 
 
 def picture(store: Store, clip: int, *, poses: int = 6, width: int = 16, height: int = 12) -> str:
-    """Draw evenly spaced frames of a clip side by side, seen from the camera, in Braille characters."""
+    """Draw evenly spaced frames of a clip side by side, seen from the camera, in Braille characters.
+
+    Frames without anybody do not count.
+
+    Raises:
+        SkelbenchError: if there is nobody in the whole clip.
+    """
     entry = store.clips[clip]
-    frames = np.linspace(0, entry["length"] - 1, poses).round().astype(int)
-    keypoints = np.asarray(store.keypoints[entry["offset"] + frames])  # (poses, M, V, 3)
+    keypoints = store.keypoints[entry["offset"] : entry["offset"] + entry["length"]]
+    peopled = np.flatnonzero((keypoints != 0).any(axis=(1, 2, 3)))
+    if len(peopled) == 0:
+        raise SkelbenchError(
+            f"Clip '{entry['name']}' of {store.path} has nobody in any frame and cannot be drawn; prepare the data "
+            "again without it (--exclude)."
+        )
+    frames = peopled[np.linspace(0, len(peopled) - 1, poses).round().astype(int)]
+    keypoints = np.asarray(keypoints[frames])  # (poses, M, V, 3)
     present = (keypoints != 0).any(axis=(2, 3))
     points = keypoints[present][:, :, :2]
     low, high = points.min(axis=(0, 1)), points.max(axis=(0, 1))

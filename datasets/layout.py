@@ -101,25 +101,41 @@ def describe_layout(
 ) -> Layout:
     """Return the layout of a user's file; what it leaves out comes from a registered one of the same joints.
 
+    Joints are the same if their names are, in whatever order; the indices of the registered layout are translated.
     A file that gives nothing but the joint names and parents of a registered layout *is* that layout.
     """
-    known = next((LAYOUTS[n] for n in LAYOUTS if LAYOUTS[n].joints == tuple(joints)), None)
+    names = tuple(str(joint) for joint in joints)
+    known = next((LAYOUTS[n] for n in LAYOUTS if sorted(LAYOUTS[n].joints) == sorted(names)), None)
     tree = tuple(-1 if parent in (-1, child) else int(parent) for child, parent in enumerate(parents))
     given = (mirror, parts, centre, shoulders)
-    if known is not None and known.parents == tree and all(fact is None for fact in given):
+    if known is not None and (known.joints, known.parents) == (names, tree) and all(fact is None for fact in given):
         return known
+    taken = _in_order_of(known, names) if known is not None else Layout("custom", names, tree)
     return Layout(
         name="custom",
-        joints=tuple(str(j) for j in joints),
+        joints=names,
         parents=tree,
-        mirror=tuple((int(a), int(b)) for a, b in mirror) if mirror is not None else (known.mirror if known else ()),
-        parts={name: tuple(int(j) for j in group) for name, group in parts.items()}
-        if parts is not None
-        else (known.parts if known else {}),
-        centre=int(centre) if centre is not None else (known.centre if known else None),
-        shoulders=(int(shoulders[0]), int(shoulders[1]))
-        if shoulders is not None
-        else (known.shoulders if known else None),
+        mirror=taken.mirror if mirror is None else tuple((int(a), int(b)) for a, b in mirror),
+        parts=taken.parts if parts is None else {part: tuple(map(int, group)) for part, group in parts.items()},
+        centre=taken.centre if centre is None else int(centre),
+        shoulders=taken.shoulders if shoulders is None else (int(shoulders[0]), int(shoulders[1])),
+    )
+
+
+def _in_order_of(layout: Layout, names: tuple[str, ...]) -> Layout:
+    """The same skeleton with its joints in the order of `names`."""
+    place = [names.index(joint) for joint in layout.joints]  # old index -> new index
+    parents = [-1] * len(names)
+    for child, parent in layout.bones:
+        parents[place[child]] = place[parent]
+    return Layout(
+        name=layout.name,
+        joints=names,
+        parents=tuple(parents),
+        mirror=tuple((place[a], place[b]) for a, b in layout.mirror),
+        parts={part: tuple(place[joint] for joint in group) for part, group in layout.parts.items()},
+        centre=None if layout.centre is None else place[layout.centre],
+        shoulders=None if layout.shoulders is None else (place[layout.shoulders[0]], place[layout.shoulders[1]]),
     )
 
 

@@ -11,7 +11,7 @@ from ..registry import Registry
 from .store import Recording, Store, StoreWriter, data_folder
 
 Reader = Callable[[Path], Recording]
-READERS: Registry[Reader] = Registry("reader", "skelbench.readers")
+READERS: Registry[Reader] = Registry("reader", "skelbench.readers", home=__package__)
 
 
 def prepare(
@@ -37,13 +37,25 @@ def prepare(
     name = name or reader
     if not name.replace("-", "").replace("_", "").isalnum():
         raise SkelbenchError(f"'{name}' cannot name a data set; use letters, digits, '-' and '_'.")
-    recording = READERS[reader](Path(source))
+    read = READERS[reader]
+    try:
+        recording = read(Path(source))
+    except OSError as error:
+        raise SkelbenchError(
+            f"{_short(source)} cannot be read ({error.strerror}); check the path and its permissions."
+        ) from error
     with StoreWriter(data_folder() / name, recording, exclude=_names(exclude)) as writer:
         for done, clip in enumerate(recording.clips, start=1):
             writer.add(clip)
             if progress is not None:
                 progress(done)
         return writer.finish()
+
+
+def _short(path: Path, limit: int = 120) -> str:
+    """A path for a sentence: the end of one that is very long."""
+    text = str(path)
+    return text if len(text) <= limit else f"…{text[-limit:]}"
 
 
 def _names(path: Path | None) -> frozenset[str]:

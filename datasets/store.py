@@ -10,9 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +29,14 @@ from .layout import Layout
 
 FORMAT = 1
 TRAIN, TEST, LEFT_OUT = 1, 0, -1
+STALE = 3600  # seconds after which a temporary folder that nobody writes to is what an interrupted run left
+
+_FILES = ("keypoints.npy", "clips.json", "manifest.json")
+_MANIFEST = {  # what a manifest must hold, and what a clip must
+    "layout": dict, "class_names": list, "splits": dict, "sha256": dict, "reader": str, "reader_version": int,
+    "clips": int, "frames": int, "persons": int, "excluded": list, "rejected": list,
+}  # fmt: skip
+_CLIP = {"name": str, "label": int, "subject": int, "offset": int, "length": int, "bodies": int}
 
 
 @dataclass(frozen=True)
@@ -82,7 +93,11 @@ class Recording:
 class StoreWriter:
     """Write a store clip by clip into a temporary folder; `finish` checks it and renames it into place.
 
-    Use as a context manager: leaving it by an exception removes everything that was written.
+    Use as a context manager: leaving it by an exception removes everything that was written. What an earlier
+    run that was killed left under the same name is removed at the start.
+
+    Raises:
+        SkelbenchError: if something that is no store stands at `path`, or the folder cannot be written.
     """
 
     def __init__(self, path: Path, recording: Recording, *, exclude: frozenset[str] = frozenset()):
@@ -95,24 +110,60 @@ class StoreWriter:
         self._frames = 0
         self._persons = 0
         try:
+            self._refuse_a_foreign_folder()
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._remove_leftovers()
             self._folder = Path(tempfile.mkdtemp(prefix=f".{self.path.name}-", dir=self.path.parent))
             self._folder.chmod(0o755)  # mkdtemp leaves it to its owner alone; a data folder may be shared
+            self._raw = (self._folder / "keypoints.raw").open("wb")
         except OSError as error:
             raise SkelbenchError(
                 f"The data folder {self.path.parent} cannot be written ({error.strerror}); set "
                 "SKELBENCH_DATA to one that can."
             ) from error
-        self._raw = (self._folder / "keypoints.raw").open("wb")
+
+    def _refuse_a_foreign_folder(self) -> None:
+        """Only a store may be replaced; anything else that has its name is not ours to delete."""
+        manifest, *others = (self.path / name for name in reversed(_FILES))
+        ours = manifest.is_file() and any(path.is_file() for path in others)
+        if (self.path.exists() or self.path.is_symlink()) and not ours:
+            raise SkelbenchError(
+                f"{self.path} exists and is not a data store, so it is not replaced; move it away or choose another "
+                "name (--name)."
+            )
+
+    def _remove_leftovers(self) -> None:
+        """Remove temporary folders of this name that nobody has written to for long."""
+        ours = re.compile(rf"\.{re.escape(self.path.name)}-[a-z0-9_]{{8}}(-old)?")
+        for folder in self.path.parent.iterdir():
+            match = ours.fullmatch(folder.name)
+            # An older store that was put aside is the only one until the new one stands in its place.
+            if match is None or (match[1] and not self.path.exists()):
+                continue
+            with suppress(OSError):
+                files = list(folder.iterdir())
+                newest = max(path.stat().st_mtime for path in (folder, *files))
+                if {path.name for path in files} <= {*_FILES, "keypoints.raw"} and time.time() - newest > STALE:
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def __enter__(self) -> StoreWriter:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        try:
+        with suppress(OSError):  # a full disk fails once more here, and has been told
             self._raw.close()
-        finally:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turn a failed write (a full disk, a vanished folder) into a sentence."""
+        try:
+            yield
+        except OSError as error:
+            raise SkelbenchError(
+                f"The store '{self.path.name}' cannot be written to {self.path.parent} ({error.strerror}); free some "
+                "space there or set SKELBENCH_DATA to another folder. Nothing was written."
+            ) from error
 
     def add(self, clip: Clip) -> None:
         """Append one clip. Raises `SkelbenchError` naming the clip if anything about it does not fit."""
@@ -122,7 +173,8 @@ class StoreWriter:
         self._check(clip)
         keypoints = np.ascontiguousarray(clip.keypoints, dtype="<f4")
         self._persons = keypoints.shape[1]
-        self._raw.write(keypoints.tobytes())
+        with self._writing():
+            self._raw.write(keypoints.tobytes())
         entry = asdict(clip)
         del entry["keypoints"]
         present = np.flatnonzero(keypoints.any(axis=(0, 2, 3)))
@@ -160,8 +212,11 @@ class StoreWriter:
             )
 
     def finish(self) -> Store:
-        """Write the header and the manifest, check the store, rename it into place and open it."""
-        self._raw.close()
+        """Write the header and the manifest, check the store, rename it into place and open it.
+
+        Raises:
+            SkelbenchError: if no clip is left, a split has an empty side, or the folder cannot be written.
+        """
         unknown = sorted(self.exclude - self._excluded)
         if unknown:
             raise SkelbenchError(
@@ -170,20 +225,29 @@ class StoreWriter:
             )
         if not self._clips:
             raise SkelbenchError(f"No clip is left for the store {self.path.name}; nothing was written.")
-        self._write_keypoints()
-        (self._folder / "clips.json").write_text(_lines(self._clips))
-        manifest = self._manifest()
-        (self._folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
-        Store(self._folder).verify()
-        self._replace()
+        for split, rule in self.recording.splits.items():
+            _check_sides(_sides(rule, split, self._clips, self.path.name), rule, split, self.path.name)
+        with self._writing():
+            self._raw.close()
+            self._write_keypoints()
+            (self._folder / "clips.json").write_text(_lines(self._clips))
+            (self._folder / "manifest.json").write_text(json.dumps(self._manifest(), indent=1) + "\n")
+            Store(self._folder).verify()
+            self._replace()
         return Store(self.path)
 
     def _replace(self) -> None:
         """Rename the new store into place; an older one is put aside first, so that no crash loses both."""
+        self._refuse_a_foreign_folder()
         aside = self._folder.with_name(f"{self._folder.name}-old")
         if self.path.exists():
             self.path.rename(aside)
-        self._folder.rename(self.path)
+        try:
+            self._folder.rename(self.path)
+        except OSError:
+            if aside.exists():
+                aside.rename(self.path)
+            raise
         shutil.rmtree(aside, ignore_errors=True)
 
     def _write_keypoints(self) -> None:
@@ -229,17 +293,27 @@ class Store:
                 f"{self.path}/manifest.json has format {self.manifest.get('format')}, this version reads "
                 f"{FORMAT}; prepare the data again."
             )
+        for key, kind in _MANIFEST.items():
+            if not isinstance(self.manifest.get(key), kind):
+                raise SkelbenchError(
+                    f"{self.path}/manifest.json is not a store's manifest ('{key}' is missing or damaged); prepare the "
+                    "data again."
+                )
         try:
             self.layout = Layout.from_json(self.manifest["layout"])
             self.class_names: tuple[str, ...] = tuple(self.manifest["class_names"])
             self.splits = {name: _rule(rule) for name, rule in self.manifest["splits"].items()}
-        except (KeyError, TypeError, AttributeError, IndexError) as error:
+            self.rejected: list[tuple[str, str]] = [
+                (str(entry["file"]), str(entry["reason"])) for entry in self.manifest["rejected"]
+            ]
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise SkelbenchError(
                 f"{self.path}/manifest.json is not a store's manifest ({type(error).__name__}: {error}); "
                 "prepare the data again."
             ) from error
         self.clips: list[dict[str, Any]] = self._read_json("clips.json", list)
         self.keypoints = self._map_keypoints()
+        self._check_clips()
 
     @property
     def name(self) -> str:
@@ -256,27 +330,29 @@ class Store:
         """One fact of every clip, as an array (N,)."""
         return np.array([clip[fact] for clip in self.clips])
 
-    def sides(self, split: str) -> np.ndarray:
+    def sides(self, split: str, *, empty: bool = False) -> np.ndarray:
         """TRAIN, TEST or LEFT_OUT of every clip (N,).
 
         Raises:
-            SkelbenchError: if the store has no such split or one side of it is empty.
+            SkelbenchError: if the store has no such split, or one side of it is empty and `empty` does not allow it.
         """
         if split not in self.splits:
             raise SkelbenchError(f"The data set '{self.name}' has no split '{split}'{did_you_mean(split, self.splits)}")
-        sides = np.array([self.splits[split].side(clip, split) for clip in self.clips])
-        for side, word in ((TRAIN, "training"), (TEST, "test")):
-            if not (sides == side).any():
-                raise SkelbenchError(
-                    f"Split '{split}' of '{self.name}' has no {word} clip ({self.splits[split].text})."
-                )
+        sides = _sides(self.splits[split], split, self.clips, self.name)
+        if not empty:
+            _check_sides(sides, self.splits[split], split, self.name)
         return sides
 
     def verify(self) -> None:
         """Recompute the hashes. Raises `SkelbenchError` naming the file that changed."""
         for name in ("keypoints.npy", "clips.json"):
-            path = self.path / name
-            if not path.is_file() or _sha256(path) != self.manifest["sha256"].get(name):
+            try:
+                fits = _sha256(self.path / name) == self.manifest["sha256"].get(name)
+            except OSError as error:
+                raise SkelbenchError(
+                    f"{self.path / name} cannot be read ({error.strerror}); prepare the data set again."
+                ) from error
+            if not fits:
                 raise SkelbenchError(
                     f"{self.path / name} does not match its checksum; the store is damaged: prepare it again."
                 )
@@ -293,6 +369,22 @@ class Store:
         if not isinstance(value, kind):
             raise SkelbenchError(f"{self.path / name} is not a store's {name}; prepare the data set again.")
         return value
+
+    def _check_clips(self) -> None:
+        """Raise a `SkelbenchError` for the first entry of `clips.json` that is not a clip of this store."""
+        frames, classes = self.manifest["frames"], len(self.class_names)
+        for number, clip in enumerate(self.clips):
+            wrong = None
+            if not isinstance(clip, dict):
+                wrong = "is no clip"
+            elif lacking := [key for key, kind in _CLIP.items() if not isinstance(clip.get(key), kind)]:
+                wrong = f"has no valid '{lacking[0]}'"
+            elif not (0 <= clip["offset"] < clip["offset"] + clip["length"] <= frames):
+                wrong = f"lies outside the {frames} frames"
+            elif not 0 <= clip["label"] < classes:
+                wrong = f"has label {clip['label']}, outside the {classes} classes"
+            if wrong is not None:
+                raise SkelbenchError(f"{self.path}/clips.json: entry {number} {wrong}; prepare the data set again.")
 
     def _map_keypoints(self) -> np.ndarray:
         frames, persons, clips = (self.manifest.get(count) for count in ("frames", "persons", "clips"))
@@ -314,6 +406,30 @@ class Store:
 def _rule(value: Mapping[str, Any]) -> SplitRule:
     test = value["test"]
     return SplitRule(value["field"], tuple(value["train"]), None if test is None else tuple(test), value["text"])
+
+
+def _sides(rule: SplitRule, split: str, clips: list[dict[str, Any]], dataset: str) -> np.ndarray:
+    """TRAIN, TEST or LEFT_OUT of every clip (N,) by one rule."""
+    sides = []
+    for clip in clips:
+        try:
+            sides.append(rule.side(clip, split))
+        except (KeyError, TypeError, ValueError) as error:
+            fact = "side of its own" if rule.field == "own" else f"'{rule.field}'"
+            raise SkelbenchError(
+                f"Split '{split}' of '{dataset}' cannot place the clip '{clip['name']}', which has no {fact}; prepare "
+                "the data set again."
+            ) from error
+    return np.array(sides)
+
+
+def _check_sides(sides: np.ndarray, rule: SplitRule, split: str, dataset: str) -> None:
+    for side, word in ((TRAIN, "training"), (TEST, "test")):
+        if not (sides == side).any():
+            raise SkelbenchError(
+                f"Split '{split}' of '{dataset}' has no {word} clip ({rule.text}); mend the split, the data or the "
+                "list of clips to exclude."
+            )
 
 
 def _lines(entries: list[dict[str, Any]]) -> str:
@@ -342,7 +458,7 @@ def open_store(dataset: str | Path) -> Store:
     if isinstance(dataset, Path) or os.sep in dataset:
         return Store(Path(dataset))
     path = data_folder() / dataset
-    if not path.is_dir():
+    if not _is_folder(path):
         hint = did_you_mean(dataset, list_stores())
         raise SkelbenchError(
             f"There is no data set '{dataset}' in {data_folder()}{hint} Make one with `skelbench prepare`."
@@ -350,9 +466,16 @@ def open_store(dataset: str | Path) -> Store:
     return Store(path)
 
 
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name longer than the file system's
+        return False
+
+
 def list_stores() -> list[str]:
     """Names of the stores in the data folder."""
     folder = data_folder()
-    if not folder.is_dir():
+    if not _is_folder(folder):
         return []
     return sorted(p.parent.name for p in folder.glob("*/manifest.json") if not p.parent.name.startswith("."))

@@ -1,7 +1,7 @@
 """The embedded default data set: human motion generated from joint-angle curves, nothing to download.
 
 Twenty subjects (`synthetic_body`) perform sixteen actions (`synthetic_actions`), each in their tempo and style,
-before three cameras that stand at different sides, blur the joints and lose sight of limbs. Axes are the
+before three cameras that stand at different sides, tilted and poorly calibrated, and blur the joints. Axes are the
 Kinect's: y up, z away from the camera, x to the right of a person who faces it; metres, 30 Hz.
 """
 
@@ -23,23 +23,13 @@ FPS = 30.0
 CAMERAS, PERSONS = 3, 2
 LENGTHS = (40, 120)  # frames, both included
 
-import os
-
-k = lambda n, d: float(os.environ.get(n, d))
 VIEWS = np.array([0.0, -45.0, 45.0])  # the camera's side, degrees about the vertical
-NOISE = k("NOISE", 0.02) * np.array([1, 1.2, 1.4])  # metres, of a joint in plain sight
-ASIDE = {
-    "trunk": 5.0,
-    "head": 12.0,
-    "twist": 8.0,
-    "flex": 22.0,
-    "abd": 10.0,
-    "ext": 18.0,
-    "elbow": 28.0,
-    "hip": 6.0,
-    "knee": 7.0,
-}
-LOSSES = k("LOSS", 1.0) * np.array([1.0, 1.8, 2.2])  # how often a camera loses sight of a limb in a clip, on average
+TILT = 8.0  # degrees, of a camera forwards and sideways, from clip to clip
+NOISE = np.array([0.010, 0.012, 0.014])  # metres, of a joint in plain sight
+SKEW = 0.15  # how far a camera's axes are off in a clip: entries of a matrix beside the identity
+
+# How far the clips of one subject differ, in habits: the effort, the stance and its sway.
+EFFORT, STANCE, SWAY = 0.1, 0.1, 0.05
 
 
 @READERS.register("synthetic")
@@ -116,7 +106,7 @@ def _perform(
         body = joints(_stylise(pose, people, who, seconds, clip, rng), people.bones[who][clip])
         scene[:, person] = np.where(left[clip][:, None, None], mirror(body), body)
     _film(scene[:, : action.persons], camera, clip, seconds, rng)
-    _lose(scene[:, : action.persons], camera, length, rng)
+    _blur(scene[:, : action.persons], camera[clip], rng)
     return np.split(scene.astype(np.float32), np.cumsum(length)[:-1])
 
 
@@ -128,7 +118,7 @@ def _clock(
     size = len(duration)
     speed = tempo * rng.uniform(0.8, 1.25, size)
     takes = np.minimum(action.seconds / speed, 1.1 * duration)
-    begin = (duration - takes) * rng.random(size) + takes * k("SHIFT", 1.0) * rng.uniform(-0.3, 0.3, size)
+    begin = (duration - takes) * rng.random(size) + takes * rng.uniform(-0.3, 0.3, size)
     progress = (seconds - begin[clip]) / takes[clip]
     cycle = 2 * np.pi * ((action.hertz * speed)[clip] * seconds + rng.random(size)[clip])
     on, off = rng.uniform(-0.6, 0.6, size), duration + rng.uniform(-0.6, 0.6, size)
@@ -146,14 +136,11 @@ def _stylise(
 ) -> np.ndarray:
     """The action as a subject does it this time (F, channels): how far, from what stance, with what fidgeting."""
     size, habit = (len(who), len(CHANNELS)), per_channel(HABIT)
-    gain = people.gain[who] * rng.normal(1, k("GAIN", 0.22), (len(who), 1)).clip(0.45, 1.6) * rng.normal(1, 0.08, size)
-    stance = people.stance[who] + k("STANCE", 0.5) * habit * rng.standard_normal(size)
+    gain = people.gain[who] * rng.normal(1, EFFORT, (len(who), 1)).clip(0.45, 1.6) * rng.normal(1, 0.08, size)
+    stance = people.stance[who] + STANCE * habit * rng.standard_normal(size)
     rate, phase = rng.uniform(0.15, 0.6, size), rng.random(size)
-    sway = k("SWAY", 0.4) * habit * np.abs(rng.standard_normal(size))
+    sway = SWAY * habit * np.abs(rng.standard_normal(size))
     fidget = sway[clip] * np.sin(2 * np.pi * (rate[clip] * seconds[:, None] + phase[clip]))
-    at, last = rng.uniform(0, 3, size), rng.uniform(0.4, 1.2, size)
-    aside = k("AS", 1.0) * per_channel(ASIDE) * rng.standard_normal(size)
-    fidget += aside[clip] * ease(1 - np.abs(seconds[:, None] - at[clip]) / last[clip])
     curves = np.zeros((len(clip), len(CHANNELS)))
     for channel, curve in pose.items():
         curves[:, CHANNELS.index(channel)] = curve
@@ -168,14 +155,16 @@ def _film(
     heading = VIEWS[camera] + rng.normal(0, 12, size)
     if pair:
         scene[:, 1] = scene[:, 1] * np.array([-1, 1, -1])  # turned about
-        scene[..., 2] += 0.5 * rng.uniform(0.9, 1.1, size)[clip][:, None, None] * np.array([1, -1])[:, None]
+        scene[..., 2] += 0.45 * rng.uniform(0.9, 1.1, size)[clip][:, None, None] * np.array([1, -1])[:, None]
         heading += 90 * rng.choice([-1, 1], size)
     heading = np.deg2rad(heading[clip] + rng.normal(0, 5, size)[clip] * seconds)
     scene[:] = _about(scene, heading, 1)
     stand = np.stack([rng.uniform(-0.4, 0.4, size), -rng.uniform(0.9, 1.2, size), rng.uniform(2.4, 3.6, size)], axis=1)
     scene += stand[clip][:, None, None]
-    tilt = np.deg2rad(rng.normal(0, k("TILT", 4), size))
-    scene[:] = _about(scene, tilt[clip], 0)
+    for axis in (0, 2):
+        scene[:] = _about(scene, np.deg2rad(rng.normal(0, TILT, size))[clip], axis)
+    axes = np.eye(3) + rng.uniform(-SKEW, SKEW, (size, 3, 3))
+    scene[:] = np.einsum("fij,fmvj->fmvi", axes[clip], scene)
 
 
 def _about(points: np.ndarray, angle: np.ndarray, axis: int) -> np.ndarray:
@@ -188,24 +177,8 @@ def _about(points: np.ndarray, angle: np.ndarray, axis: int) -> np.ndarray:
     return turned
 
 
-def _lose(scene: np.ndarray, camera: np.ndarray, length: np.ndarray, rng: np.random.Generator) -> None:
-    """What the sensor does to the scene (F, M, V, 3), in place.
-
-    Joints behind the body are blurred more; now and then a limb freezes, or is taken to be somewhere else.
-    """
-    clip = np.repeat(np.arange(len(length)), length)
-    limbs = [list(joints) for part, joints in get_layout("ntu25").parts.items() if part != "trunk"]
+def _blur(scene: np.ndarray, camera: np.ndarray, rng: np.random.Generator) -> None:
+    """Add the sensor's noise to the scene (F, M, V, 3), in place; joints behind the body are blurred more."""
     behind = (scene[..., 2] - scene[:, :, :1, 2]).clip(0, 0.4) / 0.2
-    blur = NOISE[camera][clip][:, None, None] * (1 + behind)
-    start = np.cumsum(length) - length
-    for i, losses in enumerate(rng.poisson(LOSSES[camera])):
-        for _ in range(losses):
-            limb = limbs[rng.integers(len(limbs))]
-            first = start[i] + rng.integers(length[i])
-            last = min(first + rng.integers(5, 25), start[i] + length[i])
-            body = scene[first:last, rng.integers(scene.shape[1])]
-            if rng.random() < 0.5:
-                body[:, limb] = body[:1, limb]
-            else:
-                body[:, limb] += rng.normal(0, 0.08, 3) * np.sin(np.linspace(0, np.pi, last - first))[:, None, None]
+    blur = NOISE[camera][:, None, None] * (1 + behind)
     scene += rng.standard_normal(scene.shape) * blur[..., None] * np.array([1, 1, 1.5])

@@ -58,39 +58,37 @@ class Action:
     persons: int = 1
 
 
+# Neighbours share their postures on purpose: what tells them apart is how the body moves through them.
+
+
 def _drink(take: Take) -> Pose:
-    arm, sip = (
-        take.keys((0, 0), (0.3, 1), (0.7, 1), (1, 0)),
-        take.keys((0.3, 0), (0.45, 1), (0.6, 1), (0.7, 0)),
-    )
-    return {
-        "r_flex": 50 * arm + 12 * sip,
-        "r_ext": -35 * arm,
-        "r_elbow": 112 * arm + 10 * sip,
-        "head": -18 * sip,
-    }
+    arm = take.keys((0, 0), (0.3, 1), (0.7, 1), (1, 0))
+    sip = take.keys((0.3, 0), (0.45, 1), (0.6, 1), (0.7, 0))
+    return {"r_flex": 45 * arm + 10 * sip, "r_ext": -25 * arm, "r_elbow": 105 * arm + 12 * sip, "head": -12 * sip}
 
 
 def _wave(take: Take) -> Pose:
     swing = take.held * np.sin(take.cycle)
-    return {"r_flex": 25 * take.held, "r_abd": 65 * take.held + 6 * swing, "r_ext": 80 * take.held,
-            "r_elbow": 95 * take.held + 28 * swing}  # fmt: skip
+    return {"r_flex": 35 * take.held, "r_abd": 25 * take.held, "r_ext": 30 * take.held + 22 * swing,
+            "r_elbow": 105 * take.held + 12 * swing}  # fmt: skip
 
 
 def _throw(take: Take) -> Pose:
-    return {"r_abd": take.keys((0, 0), (0.3, 80), (0.55, 15), (1, 0)),
-            "r_ext": take.keys((0, 0), (0.3, 85), (0.5, 0), (1, 0)),
-            "r_flex": take.keys((0.2, 0), (0.45, 115), (0.65, 45), (1, 0)),
-            "r_elbow": take.keys((0, 0), (0.3, 100), (0.5, 12), (1, 0)),
-            "twist": take.keys((0, 0), (0.3, -25), (0.55, 25), (1, 0)), "trunk": take.keys((0.3, 0), (0.6, 18), (1, 0)),
-            "l_flex": take.keys((0, 0), (0.3, 35), (0.6, -15), (1, 0))}  # fmt: skip
+    return {"r_flex": take.keys((0, 0), (0.3, 30), (0.45, 72), (0.65, 40), (1, 0)),
+            "r_abd": take.keys((0, 0), (0.3, 38), (0.55, 5), (1, 0)),
+            "r_ext": take.keys((0, 0), (0.3, 45), (0.5, -5), (1, 0)),
+            "r_elbow": take.keys((0, 0), (0.3, 105), (0.5, 22), (1, 0)),
+            "twist": take.keys((0, 0), (0.3, -14), (0.55, 14), (1, 0)),
+            "trunk": take.keys((0.3, 0), (0.6, 10), (1, 0)),
+            "l_flex": take.keys((0, 0), (0.3, 15), (0.6, -10), (1, 0))}  # fmt: skip
 
 
 def _push(take: Take) -> Pose:
-    return {"r_flex": take.keys((0, 0), (0.3, 30), (0.5, 82), (0.65, 82), (1, 0)),
-            "r_elbow": take.keys((0, 0), (0.3, 115), (0.5, 12), (0.65, 12), (0.8, 60), (1, 0)),
-            "r_ext": take.keys((0, 0), (0.3, 20), (0.5, 0), (1, 0)),
-            "twist": take.keys((0.1, 0), (0.3, -10), (0.5, 15), (1, 0)), "trunk": take.keys((0.3, 0), (0.5, 12), (1, 0))}  # fmt: skip
+    return {"r_flex": take.keys((0, 0), (0.3, 30), (0.5, 68), (0.65, 68), (1, 0)),
+            "r_ext": take.keys((0, 0), (0.3, 12), (0.5, 0), (1, 0)),
+            "r_elbow": take.keys((0, 0), (0.3, 105), (0.5, 22), (0.65, 22), (0.8, 60), (1, 0)),
+            "twist": take.keys((0.1, 0), (0.3, -6), (0.5, 8), (1, 0)),
+            "trunk": take.keys((0.3, 0), (0.5, 8), (1, 0))}  # fmt: skip
 
 
 def _hands_together(take: Take) -> Pose:
@@ -112,55 +110,56 @@ def _rub_hands(take: Take) -> Pose:
 
 
 def _kick(take: Take) -> Pose:
-    return {"r_hip": take.keys((0, 0), (0.3, -18), (0.55, 72), (1, 0)),
-            "r_knee": take.keys((0, 0), (0.35, 75), (0.55, 10), (0.75, 35), (1, 0)),
-            "trunk": take.keys((0.2, 0), (0.55, -10), (1, 0)),
-            "r_flex": take.keys((0, 0), (0.3, 25), (0.55, -25), (1, 0)),
-            "l_flex": take.keys((0, 0), (0.3, -15), (0.55, 40), (1, 0))}  # fmt: skip
+    return {"r_hip": take.keys((0, 0), (0.3, -12), (0.55, 55), (1, 0)),
+            "r_knee": take.keys((0, 0), (0.35, 65), (0.55, 12), (0.75, 30), (1, 0)),
+            "trunk": take.keys((0.2, 0), (0.55, -7), (1, 0)),
+            "r_flex": take.keys((0, 0), (0.3, 18), (0.55, -18), (1, 0)),
+            "l_flex": take.keys((0, 0), (0.3, -12), (0.55, 22), (1, 0))}  # fmt: skip
 
 
 def _step(take: Take) -> Pose:
     swing = take.held * np.sin(take.cycle)
     right, left = np.maximum(swing, 0), np.maximum(-swing, 0)
-    return {"r_hip": 48 * right, "r_knee": 68 * right, "l_hip": 48 * left, "l_knee": 68 * left,
-            "r_flex": -18 * swing, "l_flex": 18 * swing, "r_elbow": 15 * take.held, "l_elbow": 15 * take.held}  # fmt: skip
+    return {"r_hip": 42 * right, "r_knee": 60 * right, "l_hip": 42 * left, "l_knee": 60 * left,
+            "r_flex": -16 * swing, "l_flex": 16 * swing}  # fmt: skip
 
 
 def _bow(take: Take) -> Pose:
     down = take.keys((0, 0), (0.35, 1), (0.6, 1), (1, 0))
-    return {"trunk": 58 * down, "head": 15 * down, "r_flex": 25 * down, "l_flex": 25 * down}
+    return {"trunk": 50 * down, "head": 10 * down, "r_flex": 28 * down, "l_flex": 28 * down}
 
 
 def _pick_up(take: Take) -> Pose:
     down, carry = take.keys((0, 0), (0.4, 1), (0.5, 1), (1, 0)), take.keys((0.5, 0), (0.85, 1))
-    return {"trunk": 62 * down, "r_hip": 48 * down, "l_hip": 48 * down, "r_knee": 58 * down, "l_knee": 58 * down,
-            "r_flex": 55 * down + 12 * carry, "r_elbow": 55 * carry, "l_flex": 20 * down}  # fmt: skip
+    return {"trunk": 50 * down, "r_hip": 30 * down, "l_hip": 30 * down, "r_knee": 40 * down, "l_knee": 40 * down,
+            "r_flex": 45 * down + 10 * carry, "r_elbow": 40 * carry, "l_flex": 25 * down}  # fmt: skip
 
 
 def _squat(take: Take) -> Pose:
     down = take.keys((0, 0), (0.4, 1), (0.55, 1), (1, 0))
-    return {"r_hip": 88 * down, "l_hip": 88 * down, "r_knee": 105 * down, "l_knee": 105 * down,
-            "trunk": 28 * down, "r_flex": 60 * down, "l_flex": 60 * down}  # fmt: skip
+    return {"r_hip": 74 * down, "l_hip": 74 * down, "r_knee": 84 * down, "l_knee": 84 * down, "trunk": 26 * down,
+            "r_flex": 34 * down, "l_flex": 34 * down, "r_elbow": 22 * down, "l_elbow": 22 * down}  # fmt: skip
 
 
 def _sit_down(take: Take) -> Pose:
-    down = take.keys((0, 0), (0.6, 1))
-    return {"r_hip": 84 * down, "l_hip": 84 * down, "r_knee": 86 * down, "l_knee": 86 * down,
-            "trunk": take.keys((0, 0), (0.35, 32), (0.8, 4)), "r_flex": 30 * down, "l_flex": 30 * down,
-            "r_elbow": 35 * down, "l_elbow": 35 * down}  # fmt: skip
+    down = take.keys((0, 0), (0.5, 1))
+    return {"r_hip": 76 * down, "l_hip": 76 * down, "r_knee": 80 * down, "l_knee": 80 * down,
+            "trunk": take.keys((0, 0), (0.35, 32), (0.8, 6)), "r_flex": 32 * down, "l_flex": 32 * down,
+            "r_elbow": 28 * down, "l_elbow": 28 * down}  # fmt: skip
 
 
 def _jump(take: Take) -> Pose:
     up, crouch = take.held * np.maximum(np.sin(take.cycle), 0), take.held * np.maximum(-np.sin(take.cycle), 0)
-    arms = take.held * (25 + 25 * np.sin(take.cycle))
-    return {"lift": 0.2 * up, "r_knee": 58 * crouch, "l_knee": 58 * crouch, "r_hip": 42 * crouch,
-            "l_hip": 42 * crouch, "trunk": 16 * crouch, "r_flex": arms, "l_flex": arms}  # fmt: skip
+    arms = take.held * (15 + 15 * np.sin(take.cycle))
+    return {"lift": 0.2 * up, "r_knee": 50 * crouch, "l_knee": 50 * crouch, "r_hip": 36 * crouch,
+            "l_hip": 36 * crouch, "trunk": 12 * crouch, "r_flex": arms, "l_flex": arms}  # fmt: skip
 
 
 def _hop(take: Take) -> Pose:
     up, crouch = take.held * np.maximum(np.sin(take.cycle), 0), take.held * np.maximum(-np.sin(take.cycle), 0)
-    return {"lift": 0.12 * up, "l_knee": 32 * crouch, "l_hip": 20 * crouch, "r_hip": 25 * take.held,
-            "r_knee": 80 * take.held, "r_abd": 15 * take.held, "l_abd": 15 * take.held}  # fmt: skip
+    arms = take.held * (10 + 10 * np.sin(take.cycle))
+    return {"lift": 0.12 * up, "l_knee": 32 * crouch, "l_hip": 20 * crouch, "r_hip": 18 * take.held,
+            "r_knee": 50 * take.held, "r_flex": arms, "l_flex": arms}  # fmt: skip
 
 
 def _shake_hands(take: Take) -> Pose:

@@ -60,8 +60,8 @@ def draw_people(rng: np.random.Generator) -> People:
         bones=bones,
         tempo=rng.normal(1, 0.15, SUBJECTS).clip(0.7, 1.4) * np.sqrt(1.72 / height),
         left_handed=rng.permutation(SUBJECTS) < SUBJECTS // 5,
-        gain=rng.normal(1, 0.1, (SUBJECTS, 1)) * rng.normal(1, 0.1, (SUBJECTS, len(CHANNELS))),
-        stance=per_channel(_STANCE) + per_channel(HABIT) * rng.standard_normal((SUBJECTS, len(CHANNELS))),
+        gain=rng.normal(1, 0.07, (SUBJECTS, 1)) * rng.normal(1, 0.05, (SUBJECTS, len(CHANNELS))),
+        stance=per_channel(_STANCE) + 0.2 * per_channel(HABIT) * rng.standard_normal((SUBJECTS, len(CHANNELS))),
     )
 
 

@@ -157,6 +157,9 @@ class Method(nn.Module):
         """`outputs` and its reduction: 0-d tensors, of which "loss" is the one to backpropagate."""
         raise NotImplementedError
 
+    def check_batch(self, size: int) -> None:
+        """Raise a `SkelbenchError` if the method cannot train in batches of this size."""
+
     def stage(self, epoch: int) -> int:
         """The stage of a 1-based epoch; a stage is a fixed computation."""
         return 0
@@ -253,7 +256,7 @@ class Method(nn.Module):
         self.load_state_dict(own)
 
 
-METHODS: Registry[type[Method]] = Registry("method", "skelbench.methods")
+METHODS: Registry[type[Method]] = Registry("method", "skelbench.methods", home=__package__)
 
 
 def create_method(

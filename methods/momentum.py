@@ -50,14 +50,20 @@ class MomentumMethod(Method):
         self.encoder_q, self.encoder_k = query, key
         initialise_pair(query, key, self.config)
 
+    def check_batch(self, size: int) -> None:
+        """Raise a `SkelbenchError` if a batch does not fit the queue."""
+        if size > self.queue.shape[1]:
+            raise SkelbenchError(
+                f"A batch of {size} keys does not fit a queue of {self.queue.shape[1]}; set a larger queue_size."
+            )
+
     @torch.no_grad()
     def enqueue(self) -> None:
         """Write the held keys (N, d) at the pointer, wrapping around, and move it; no value visits the host."""
         if self.held_keys is None:
             raise SkelbenchError("There are no keys to enqueue; after_step follows loss or outputs, once each.")
         n, size = len(self.held_keys), self.queue.shape[1]
-        if n > size:
-            raise SkelbenchError(f"A batch of {n} keys does not fit a queue of {size}; set a larger queue_size.")
+        self.check_batch(n)
         index = (self.queue_ptr + torch.arange(n, device=self.queue.device)) % size
         self.queue.index_copy_(1, index, self.held_keys.T.to(self.queue.dtype))
         self.queue_ptr.add_(n).remainder_(size)

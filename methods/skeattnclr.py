@@ -22,7 +22,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from ..backbones import Backbone
-from ..datasets.augment import check_mix, draw_mix, mix
+from ..datasets.augment import check_donors, check_mix, draw_mix, mix
 from ..errors import SkelbenchError
 from .attention import AttentionMask
 from .base import METHODS, Build, Deviation, Paper, Progress
@@ -186,6 +186,11 @@ class SkeAttnCLR(MomentumMethod):
         exact = dataset in RELEASED_DATASETS
         mu = 0.5 if exact and (dataset != "ntu60" or stream != "joint") else 1.0
         return RELEASED.model_copy(update={"method": {**RELEASED.method, "mu": mu}}), exact
+
+    def check_batch(self, size: int) -> None:
+        """Raise a `SkelbenchError` if a batch cannot be mixed or does not fit the queue."""
+        super().check_batch(size)
+        check_donors(size)
 
     def draw(self, x: Tensor, generator: Generator) -> dict[str, Any]:
         """The two basic views and one mix."""

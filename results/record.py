@@ -109,7 +109,7 @@ class Cell(_Frozen):
 
 
 class Score(_Frozen):
-    """Accuracy on the test split in percent, 0 to 100; top-5 is null below five classes."""
+    """Accuracy on the test split in percent, 0 to 100; top-5 is null at five classes or fewer."""
 
     top1: Percent
     top5: Percent | None = None

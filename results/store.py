@@ -1,5 +1,6 @@
 """The folder of runs: one folder a cell, done when its ``record.json`` is there."""
 
+import glob
 import tempfile
 from pathlib import Path
 from typing import TypeVar
@@ -26,17 +27,25 @@ class RunStore:
         self.root = Path(root)
 
     def folder(self, cell: Cell, identity: str) -> Path:
-        """Where a cell's files lie; readable to people, and apart for cells that differ in anything."""
-        return self.root / f"{cell.slug()}-{identity[:10]}"
+        """Where a cell's files lie: a name that people can read, and the identity's first ten digits.
+
+        The identity decides: what another label already made lies in a folder named after that one.
+        """
+        own = self.root / f"{cell.slug()}-{identity[:10]}"
+        if (own / RECORD).exists():
+            return own
+        others = sorted(path for path in self.root.glob(f"*-{glob.escape(identity[:10])}") if path.is_dir())
+        finished = [path for path in others if (path / RECORD).exists()]
+        return next(iter(finished or ([own] if own in others else others)), own)
 
     def find(self, cell: Cell, identity: str) -> Record | None:
-        """Return the record of a finished cell, or None; the whole identity must match.
+        """Return the record of a finished cell, or None; the whole identity must match, the label need not.
 
         Raises ``SkelbenchError`` if the record is there but damaged.
         """
         path = self.folder(cell, identity) / RECORD
         record = _read(path, Record) if path.exists() else None
-        return record if record and record.identity == identity and record.cell == cell else None
+        return record if record and record.identity == identity else None
 
     def write(self, record: Record) -> None:
         """Write a record atomically; call it last, for its presence means that the cell is done.

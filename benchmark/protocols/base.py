@@ -9,7 +9,9 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
+from ...errors import SkelbenchError
 from ...registry import Registry
+from ..devices import precision
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class FeatureProtocol(Protocol):
         ...
 
 
-PROTOCOLS: Registry[FeatureProtocol] = Registry("protocol", "skelbench.protocols")
+PROTOCOLS: Registry[FeatureProtocol] = Registry("protocol", "skelbench.protocols", home=__package__)
 
 Selection = Literal["held_out", "published"]
 RULES = {
@@ -78,6 +80,7 @@ class Outcome:
     extra: dict[str, float]
 
 
+@precision("fp32")
 def run_protocol(
     protocol: FeatureProtocol,
     epochs: Mapping[int, tuple[Features, Features]],
@@ -93,6 +96,9 @@ def run_protocol(
         epochs: pre-training epoch -> (training features, test features), in order.
         selection: "held_out" fits a second time without some training subjects, whose accuracy chooses the
             epoch and the step; "published" lets the test set choose.
+
+    Raises:
+        SkelbenchError: if there are too few training clips to hold some out.
     """
     curve, candidates, finished = [], [], None
     total = held = 0
@@ -104,6 +110,11 @@ def run_protocol(
             keep = ~held_out(train.subject)
             total, held = len(torch.unique(train.subject)), len(torch.unique(train.subject[~keep]))
             rest, unseen = train[keep], train[~keep]
+            if not len(rest.label):
+                raise SkelbenchError(
+                    f"A training side of {len(train.label)} clips is too small to hold some out, which is how "
+                    "`best` is chosen; evaluate with more training clips, or with selection=published."
+                )
             second = protocol.fit(rest, {"held_out": unseen.x}, classes=classes, settings=settings, seed=seed)
             chooser = [top(fit.scores["held_out"], unseen.label, 1) for fit in second]
             row["held_out_top1"] = chooser[-1]
@@ -132,7 +143,7 @@ def held_out(subject: Tensor) -> Tensor:
 
 def top(scores: Tensor, label: Tensor, k: int) -> float:
     """Share of clips in percent whose label is among the k highest scores (N, classes)."""
-    return (scores.topk(k, dim=1).indices == label[:, None]).any(dim=1).double().mean().item() * 100
+    return (scores.topk(k, dim=1).indices == label[:, None]).any(dim=1).cpu().double().mean().item() * 100
 
 
 def _score(scores: Tensor, label: Tensor) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -13,6 +14,7 @@ from ...methods.recipe import Settings
 from .base import PROTOCOLS, Features, Fit, top
 
 _CHUNK = 4096
+_LARGEST = 80  # exp(88.7) is float32's largest number
 
 
 class KnnSettings(Settings):
@@ -27,13 +29,17 @@ def vote(bank: Tensor, label: Tensor, queries: Tensor, *, k: int, temperature: f
     """Class scores (N', classes) of queries (N', D) from the k nearest of bank (N, D).
 
     score[c] = Σ over the k nearest of exp(cos/t)·1[label = c]; features are L2-normalised here. A bank smaller
-    than k votes whole. Source: SkeleMixCLR@4538d6c and SkeAttnCLR@e3f05c6, which agree.
+    than k votes whole. Source: SkeleMixCLR@4538d6c and SkeAttnCLR@e3f05c6, which agree. Where t is so low that
+    the votes would overflow, each query's are divided by its largest, which leaves their order as it is.
     """
+    overflows = 1 / temperature + math.log(k) > _LARGEST
     bank, queries = functional.normalize(bank, dim=1), functional.normalize(queries, dim=1)
     votes = functional.one_hot(label, classes).to(bank.dtype)
     scores = []
     for chunk in queries.split(_CHUNK):
         similarity, nearest = (chunk @ bank.T).topk(min(k, len(bank)), dim=1)
+        if overflows:
+            similarity = similarity - similarity[:, :1]  # topk sorts: the largest comes first
         scores.append(((similarity / temperature).exp()[:, :, None] * votes[nearest]).sum(dim=1))
     return torch.cat(scores)
 

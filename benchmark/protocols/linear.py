@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from ...errors import SkelbenchError
 from ...methods.recipe import Settings
+from ..devices import as_double
 from .base import PROTOCOLS, Features, Fit
 
 RELATIVE_EPSILON = 1e-3
@@ -41,10 +42,15 @@ def standardiser(x: Tensor) -> tuple[Tensor, Tensor]:
     The epsilon is relative because the scale of an untrained encoder's features is arbitrary; an absolute one
     would decide its accuracy.
     """
-    x = x.double()
+    x = as_double(x)
     std = x.std(dim=0, unbiased=False)
     scale = std + RELATIVE_EPSILON * std.mean()
     return x.mean(dim=0), torch.where(scale > 0, scale, 1.0)
+
+
+def standardised(x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    """Features (N, D) float32 on their device, standardised in float64."""
+    return ((x.to(mean.device) - mean) / scale).float().to(x.device)
 
 
 @contextmanager
@@ -85,8 +91,8 @@ class Linear:
         x, sets = train.x, dict(sets)
         if settings.standardise:
             mean, scale = standardiser(x)
-            x = ((x - mean) / scale).float()
-            sets = {name: ((rows - mean) / scale).float() for name, rows in sets.items()}
+            x = standardised(x, mean, scale)
+            sets = {name: standardised(rows, mean, scale) for name, rows in sets.items()}
         optimiser = torch.optim.SGD(
             [weight, bias], lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
         )

@@ -1,5 +1,7 @@
 """A mistake of the user's is one sentence, exit code 2, and nothing half-written."""
 
+import errno
+
 import numpy as np
 import pytest
 
@@ -29,6 +31,7 @@ def refused(skelbench, *arguments):
         ({"--protocol": ","}, "',' names nothing; write a comma list"),
         ({"--track": "equals"}, "There is no track 'equals'; did you mean 'equal'"),
         ({"--device": "gpu"}, "The device 'gpu' cannot be used here"),
+        ({"--device": "meta"}, "The device 'meta' cannot be used here"),
         ({"--set": "epoch=3"}, "There is no setting 'epoch'; did you mean"),
         ({"--set": "epochs"}, "'epochs' is no setting; write key=value"),
         ({"--set": "epochs=[1"}, "The value of 'epochs=[1' cannot be read"),
@@ -71,6 +74,28 @@ def test_a_grid_that_cannot_be_is_refused(skelbench, store, tmp_path, tree, opti
 
 
 @pytest.mark.parametrize(
+    "settings, sentence",
+    [
+        (["method.window=[4, 7]"], "a clip of 16 frames has 4"),
+        (["method.heads=3"], "into 3 heads; set 'heads' to a divisor"),
+        (["method.parts=[9, 9]"], "SkeAttnCLR mixes (9, 9) body parts"),
+        (["batch=2"], "batch"),
+        (["method.queue_size=3"], "queue"),
+        (["backbone.width=0"], "width"),
+        (["lr=.inf"], "lr"),
+    ],
+)
+def test_a_setting_that_a_method_refuses_is_told_before_any_method_runs(
+    skelbench, store, tmp_path, tree, settings, sentence
+):
+    before = tree(tmp_path)
+    grid = ["--methods", "skeletonclr,skeattnclr", "--datasets", "tiny", *TINY, "--set", "method.window=[1, 2]"]
+    words = [word for setting in settings for word in ("--set", setting)]
+    assert sentence in refused(skelbench, "grid", *grid, *words, "--device", "cpu", "--out", tmp_path / "runs")
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize(
     "text, sentence",
     [
         ("methods: [untrained", "cannot be read: while parsing"),
@@ -84,6 +109,7 @@ def test_a_grid_that_cannot_be_is_refused(skelbench, store, tmp_path, tree, opti
         ("methods: untrained", "The setting 'methods' of the grid file"),
         ("set: [epochs]", "The setting 'set' of the grid file"),
         ("set: {epoch: 3}", "There is no setting 'epoch'"),
+        ("also: {epochs: 3}", "There is no setting 'also' of the grid file"),
         ("set: {backbone: {width: 3}}", "'backbone' is a group of settings"),
         ("track: fair", "There is no track 'fair'"),
         ("\x00", "cannot be read"),
@@ -238,3 +264,19 @@ def test_a_damaged_record_is_named_with_the_way_out(skelbench, finished):
     line = refused(skelbench, "table", "--out", finished)
     assert str(path) in line
     assert "delete its folder and run the cell again" in line
+
+
+def test_what_the_disk_refuses_is_one_sentence(skelbench, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "runs"))
+
+    monkeypatch.setattr("skelbench.results.store.RunStore.records", full)
+    line = refused(skelbench, "ls", "cells", "--out", tmp_path)
+    assert line == f"Error: {tmp_path / 'runs'}: No space left on device; mend that and run the command again."
+
+
+def test_a_plugin_that_exits_is_one_sentence(skelbench, tmp_path):
+    (tmp_path / "leaves.py").write_text("import sys\nsys.exit(0)\n")
+    assert "leaves.py failed on import: SystemExit: 0" in refused(
+        skelbench, "--plugin", tmp_path / "leaves.py", "ls", "methods"
+    )

@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 
@@ -15,6 +17,7 @@ from skelbench import __version__
 from skelbench.backbones import BACKBONES
 from skelbench.benchmark.grid import presets
 from skelbench.benchmark.protocols import PROTOCOLS
+from skelbench.benchmark.trainer import Trainer
 from skelbench.datasets import READERS
 from skelbench.datasets.layout import LAYOUTS
 from skelbench.methods import METHODS
@@ -106,6 +109,19 @@ def test_doctor_finds_a_sound_environment_sound_and_names_what_is_not(skelbench,
     result = skelbench("doctor", "--out", tmp_path / "runs", code=2)
     assert any(line.startswith("BAD  data set tiny:") for line in result.stdout.splitlines())
     assert result.stderr.startswith("Error: 1 of the checks above failed")
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"format": 1}'])
+def test_one_damaged_store_is_listed_as_such_among_the_others(skelbench, store, tmp_path, content):
+    shutil.copytree(store.path, store.path.with_name("worn"))
+    (store.path.with_name("worn") / "manifest.json").write_text(content)
+    for what in ((), ("datasets",)):
+        listed = {row["name"]: row["about"] for row in json.loads(skelbench("ls", *what, "--json").stdout)["datasets"]}
+        assert "24 clips" in listed["tiny"]
+        assert listed["worn"].startswith("DAMAGED: ")
+    lines = skelbench("doctor", "--out", tmp_path / "runs", code=2).stdout.splitlines()
+    assert any(line.startswith("BAD  data set worn:") for line in lines)
+    assert "ok   data set tiny: 24 clips, checksums fit" in lines
 
 
 def test_doctor_tells_of_a_missing_package(skelbench, tmp_path, monkeypatch):
@@ -217,6 +233,55 @@ def test_a_terminated_run_exits_143_and_the_same_command_finishes_it(skelbench, 
     ours, theirs = (torch.load(path, weights_only=True) for path in (here, there))
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("force", [False, True])
+def test_a_stop_tells_which_signal_it_was_and_how_to_go_on(
+    skelbench, store, tiny_run, monkeypatch, number, code, force
+):
+    step = Trainer._step
+    monkeypatch.setattr(Trainer, "_step", lambda self, rate: (step(self, rate), signal.raise_signal(number)))
+    before = signal.getsignal(number)
+    result = skelbench(*tiny_run, "--method", "skeletonclr", *["--force"] * force, code=code)
+    assert ("the same command without --force goes on" in result.stderr) == force
+    assert ("the same command goes on" in result.stderr) != force
+    assert signal.getsignal(number) == before
+
+
+def test_a_second_interrupt_ends_the_run_at_once(skelbench, store, tiny_run, tmp_path, monkeypatch):
+    def impatient(*_):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        pytest.fail("it went on")
+
+    monkeypatch.setattr(Trainer, "_step", impatient)
+    result = skelbench(*tiny_run, "--method", "skeletonclr", code=130)
+    assert "Stopped at once." in result.stderr
+    assert not list((tmp_path / "runs").rglob("checkpoint.pt"))
+
+
+def test_a_forced_run_that_was_stopped_goes_on_without_force(skelbench, store, tiny_run, tmp_path, monkeypatch):
+    method = ("--method", "skeletonclr", "--protocol", "knn")
+    skelbench(*tiny_run, *method)
+    step = Trainer._step
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_step", lambda self, rate: (step(self, rate), signal.raise_signal(signal.SIGTERM)))
+        skelbench(*tiny_run, *method, "--force", code=143)
+    assert RunStore(tmp_path / "runs").records() == []
+    starts = []
+    monkeypatch.setattr(Trainer, "_step", lambda self, rate: (starts.append(self.run.iteration), step(self, rate)))
+    skelbench(*tiny_run, *method)
+    assert starts == [1, 2, 0, 1, 2]
+    assert len(RunStore(tmp_path / "runs").records()) == 2
+
+
+def test_names_and_seeds_given_twice_count_once(skelbench, store, tmp_path):
+    plan = skelbench(
+        "grid", "--methods", "skeletonclr,skeletonclr", "--datasets", "tiny", "--protocols", "knn,knn",
+        "--seeds", "0,0,00", "--set", "batch=4", "--out", tmp_path / "runs", "--dry-run",
+    ).stdout  # fmt: skip
+    assert len(plan.splitlines()) == 2
 
 
 # --- Loading ----------------------------------------------------------------------------------------------------

@@ -150,3 +150,21 @@ def test_another_seed_starts_the_linear_layer_elsewhere(clips):
     scores = [evaluate(flat, clips, "xsub", ["linear"], seed=s, settings=FAST)["linear"]["scores"] for s in (0, 0, 1)]
     assert torch.equal(scores[0], scores[1])
     assert not torch.equal(scores[0], scores[2])
+
+
+def test_one_protocol_may_be_given_by_its_name_alone(store):
+    assert list(evaluate(flat, "tiny", "xsub", "knn", seed=0, frames=16, settings=FAST)) == ["knn"]
+
+
+def test_the_clips_go_to_the_encoders_own_device(store, monkeypatch):
+    asked = []
+
+    def load(*_, device, **__):
+        asked.append(str(device))
+        raise SkelbenchError("far enough")
+
+    monkeypatch.setattr("skelbench.benchmark.evaluate.load_dataset", load)
+    for encoder, device in ((nn.Linear(2, 2, device="meta"), None), (flat, None), (nn.Flatten(), None), (flat, "x")):
+        with pytest.raises(SkelbenchError, match="far enough"):
+            evaluate(encoder, "tiny", "xsub", "knn", seed=0, device=device)
+    assert asked == ["meta", "cpu", "cpu", "x"]

@@ -3,6 +3,7 @@
 import csv
 import json
 import threading
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ TRAINABLE = [name for name in METHODS if METHODS[name].trainable]
 
 
 def planned(**changes) -> list[Pretraining]:
-    values = {"datasets": ("tiny",), "set": {"epochs": 2, "batch": 4, "frames": 16}} | changes
+    values = {"datasets": ("tiny",), "set": {"epochs": 2, "batch": 4, "frames": 16, "method.window": [1, 2]}} | changes
     return [task for task, _ in plan_grid(Grid(**values))]
 
 
@@ -103,6 +104,33 @@ def test_an_override_that_cannot_be_read_is_one_clear_sentence(pair):
 def test_a_backbone_that_cannot_be_made_is_told_before_anything_runs(store, setting):
     with pytest.raises(SkelbenchError):
         planned(set={"batch": 4} | setting)
+
+
+def test_a_constructor_that_reads_its_own_tensors_is_tried_in_earnest(store, monkeypatch):
+    made, init = [], METHODS["untrained"].__init__
+
+    def reading(self, *arguments):
+        made.append(torch.ones(2).sum().item())  # without memory there is nothing to read
+        init(self, *arguments)
+
+    monkeypatch.setattr(METHODS["untrained"], "__init__", reading)
+    state = torch.get_rng_state()
+    assert len(planned(methods=("untrained",))) == 3
+    assert made == [2.0], "once for three seeds"
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_method_that_cannot_be_made_is_one_sentence(store, monkeypatch):
+    monkeypatch.setattr(METHODS["untrained"], "__init__", lambda *_: 1 / 0)
+    with pytest.raises(SkelbenchError, match=r"The method 'untrained' cannot be made with .*division by zero"):
+        planned(methods=("untrained",))
+
+
+def test_names_and_seeds_of_a_grid_count_once(store, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("methods: [untrained, untrained]\nprotocols: [knn, knn]\nfloor_seeds: [1, 0, 1]\n")
+    grid = read_grid(path)
+    assert (grid.methods, grid.protocols, grid.floor_seeds) == (("untrained",), ("knn",), (1, 0))
 
 
 # --- What a grid leaves -----------------------------------------------------------------------------------------
@@ -306,13 +334,55 @@ def test_a_loss_that_is_no_number_fails_its_cell(store, tiny_run, skelbench, tmp
     assert "The loss is no number" in result.stderr
 
 
-def test_a_method_that_does_not_fit_the_clips_fails_alone(store, grid_file, skelbench, tmp_path, monkeypatch):
-    file = grid_file(methods=["skeattnclr", "skeletonclr"], protocols=["knn"])
-    skelbench("grid", file, "--out", tmp_path / "runs", "--set", "method.window=[5, 6]", code=1)
-    (failure,) = RunStore(tmp_path / "runs").failures()
-    assert failure.cell.method == "skeattnclr"
-    assert "a clip of 16 frames has 4" in failure.reason
-    assert {r.cell.method for r in RunStore(tmp_path / "runs").records()} == {"skeletonclr"}
+def test_a_method_that_does_not_fit_the_clips_is_told_before_anything_runs(store, grid_file, skelbench, tmp_path):
+    file = grid_file(methods=["skeletonclr", "skeattnclr"], protocols=["knn"])
+    result = skelbench("grid", file, "--out", tmp_path / "runs", "--set", "method.window=[5, 6]", code=2)
+    assert "a clip of 16 frames has 4" in result.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_damaged_record_of_another_grid_does_not_matter(finished, grid_file, skelbench):
+    _, foreign = record_of(finished, "untrained", "knn")
+    (foreign / "record.json").write_text("{")
+    assert "skeletonclr" in skelbench("grid", grid_file(methods=["skeletonclr"]), "--out", finished).stdout
+
+
+def test_a_damaged_record_of_this_grid_is_told_before_anything_runs(finished, grid_file, skelbench, monkeypatch, tree):
+    _, last = record_of(finished, "skeletonclr", "linear")
+    _, first = record_of(finished, "untrained", "knn")
+    (last / "record.json").write_text("{")
+    (first / "record.json").unlink()
+    before = tree(finished)
+    monkeypatch.setattr(Runner, "run", not_again)
+    assert "record.json cannot be read" in skelbench("grid", grid_file(), "--out", finished, code=2).stderr
+    assert tree(finished) == before
+
+
+def test_a_pre_training_is_shared_by_all_labels_and_forced_once(store, tmp_path, monkeypatch):
+    settings = {"frames": 16, "epochs": 1, "batch": 4, "backbone.width": 4, "backbone.dim": 16}
+    ((task, opened),) = plan_grid(Grid(methods=("skeletonclr",), datasets=("tiny",), protocols=("knn",), set=settings))
+    other = replace(
+        task,
+        cell=task.cell.model_copy(update={"label": "other"}),
+        evaluations=tuple((cell.model_copy(update={"label": "other"}), "f" * 32) for cell, _ in task.evaluations),
+    )
+    runs, trained, train = RunStore(tmp_path / "runs"), [], Trainer.train
+    monkeypatch.setattr(Trainer, "train", lambda self: (trained.append(self.identity), train(self))[1])
+    for force in (False, True):
+        trained.clear()
+        runner = Runner(runs, Options(force=force))
+        assert runner.run(task, opened) == runner.run(other, opened) == []
+        assert trained == [task.identity]
+    scores = [r.last for r in runs.records() if r.cell.protocol == "knn"]
+    assert len(scores) == 2 and scores[0] == scores[1]
+
+
+def test_a_store_that_is_damaged_is_told_as_such_before_its_clips_are_read(store, tiny_run, skelbench):
+    keypoints = np.load(store.path / "keypoints.npy", mmap_mode="r+")
+    keypoints[:20] = 0
+    keypoints.flush()
+    result = skelbench(*tiny_run, "--method", "skeletonclr", code=1)
+    assert "keypoints.npy does not match its checksum" in result.stderr
 
 
 def test_a_lost_encoder_fails_the_evaluations_that_need_it(finished, grid_file, skelbench):

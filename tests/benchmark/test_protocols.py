@@ -61,6 +61,18 @@ def test_votes_are_those_of_a_loop_in_plain_python(k):
         assert row == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize("temperature", [0.01, 1e-4])
+def test_votes_at_a_low_temperature_are_numbers_and_order_the_classes_as_exactly_computed(temperature):
+    bank, queries = blobs(seed=1), blobs(n=7, seed=2)
+    scores = vote(bank.x, bank.label, queries.x, k=10, temperature=temperature, classes=4)
+    assert torch.isfinite(scores).all()
+    near = functional.normalize(queries.x, dim=1) @ functional.normalize(bank.x, dim=1).T
+    similarity, nearest = near.topk(10, dim=1)
+    votes = ((similarity.double() - similarity[:, :1].double()) / temperature).exp()
+    exact = torch.zeros(7, 4, dtype=torch.float64).scatter_add_(1, bank.label[nearest], votes)
+    torch.testing.assert_close(scores.double(), exact, rtol=1e-3, atol=1e-6)
+
+
 def test_votes_in_chunks_are_the_votes_at_once(monkeypatch):
     bank, queries = blobs(seed=1), blobs(n=11, seed=2)
     whole = vote(bank.x, bank.label, queries.x, k=5, temperature=0.1, classes=4)
@@ -276,6 +288,14 @@ def test_held_out_subjects_never_train_in_the_fit_that_chooses():
     assert "2 of 7" in outcome.best["rule"]
 
 
+@pytest.mark.parametrize("name", ["knn", "linear"])
+def test_one_training_clip_is_too_few_to_hold_some_out(name):
+    one, test = blobs(n=1), blobs(n=7, seed=1)
+    settings = PROTOCOLS[name].Settings()
+    with pytest.raises(SkelbenchError, match="A training side of 1 clips is too small to hold some out"):
+        run_protocol(PROTOCOLS[name], {1: (one, test)}, classes=4, settings=settings, selection="held_out", seed=0)
+
+
 def test_where_there_is_one_subject_every_fifth_clip_is_held_out():
     assert held_out(torch.full((12,), 4)).nonzero().flatten().tolist() == [0, 5, 10]
     assert held_out(torch.tensor([3, 1, 2, 1])).tolist() == [False, True, False, True]
@@ -378,6 +398,18 @@ def test_top_5_is_told_from_six_classes_on(classes):
 def test_features_that_do_not_fit_are_one_clear_error(clips, encode, complaint):
     with pytest.raises(SkelbenchError, match=complaint):
         extract(encode, clips[0])
+
+
+def test_features_are_fp32_whatever_the_owner_of_the_encoder_has_set(clips):
+    matmul, seen = torch.backends.cuda.matmul, []
+    before = matmul.allow_tf32
+    matmul.allow_tf32 = True
+    try:
+        extract(lambda x: (seen.append(matmul.allow_tf32), x.flatten(1))[1], clips[0])
+        assert seen == [False]
+        assert matmul.allow_tf32
+    finally:
+        matmul.allow_tf32 = before
 
 
 def test_features_keep_the_order_of_the_clips_in_whatever_batches(clips):

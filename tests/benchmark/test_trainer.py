@@ -197,7 +197,7 @@ def test_a_run_killed_three_times_ends_bit_for_bit_where_an_undisturbed_one_ends
     undisturbed, killed, codes = lives[name]
     assert codes == [0, 9, 9, 9, 0], "one undisturbed life, three killed ones, one that finishes"
     expected, found = read_tensors(undisturbed / "checkpoint.pt"), read_tensors(killed / "checkpoint.pt")
-    for part in ("method", "optimiser", "generator", "torch", "epoch", "iteration", "sums"):
+    for part in ("method", "optimiser", "generator", "random", "epoch", "iteration", "sums"):
         assert same(expected[part], found[part]), part
     assert {"queue", "queue_ptr"} <= set(found["method"])
     assert losses(found["curve"]) == losses(expected["curve"])
@@ -405,6 +405,43 @@ def test_a_checkpoint_of_another_cell_is_refused(make_trainer):
     make_trainer(identity="a").train()
     with pytest.raises(SkelbenchError, match=r"checkpoint\.pt belongs to another cell.*--force"):
         make_trainer(identity="b").train()
+
+
+def test_a_checkpoint_of_another_type_of_device_is_refused_with_the_way_out(make_trainer):
+    trainer = make_trainer()
+    save_checkpoint(trainer)
+    write_tensors(trainer.checkpoint, read_tensors(trainer.checkpoint) | {"device": "cuda"})
+    with pytest.raises(SkelbenchError, match=r"device type 'cuda'.*'cpu'.*--device cuda.*--force") as caught:
+        trainer.train()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_keeps_the_random_states_of_its_own_device_only(make_trainer, monkeypatch):
+    def others(*_):
+        pytest.fail("another device was touched")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for name in ("get_rng_state_all", "set_rng_state_all", "get_rng_state", "set_rng_state"):
+        monkeypatch.setattr(torch.cuda, name, others)
+    trainer = make_trainer()
+    save_checkpoint(trainer)
+    state = read_tensors(trainer.checkpoint)
+    assert state["device"] == "cpu"
+    assert [torch.equal(kept, torch.get_rng_state()) for kept in state["random"]] == [True]
+    assert load_checkpoint(trainer)
+
+
+def test_training_leaves_the_precision_of_others_as_it_was(make_trainer, monkeypatch):
+    seen, step = [], Trainer._step
+    monkeypatch.setattr(
+        Trainer, "_step", lambda self, rate: (seen.append(torch.backends.cuda.matmul.allow_tf32), step(self, rate))
+    )
+    before = torch.backends.cuda.matmul.allow_tf32
+    trainer = make_trainer(epochs=1)
+    trainer.precision = "tf32"
+    trainer.train()
+    assert seen == [True] * 3
+    assert torch.backends.cuda.matmul.allow_tf32 == before
 
 
 def test_without_a_checkpoint_a_run_starts_at_its_beginning(make_trainer):

@@ -72,6 +72,52 @@ def test_classes_without_names_are_counted(source, arrays):
     assert prepared(source, arrays).class_names == ("class 0", "class 1")
 
 
+def test_the_highest_label_that_could_be_is_accepted(source, arrays):
+    store = prepared(source, arrays | {"label": np.array([0, 0, 1, 3])})
+    assert store.class_names == ("class 0", "class 1", "class 2", "class 3")
+
+
+def test_byte_strings_are_the_text_they_hold(source, arrays):
+    known = get_layout("kinect20")
+    names = ["sitzen", "größer"]
+    as_bytes = {
+        "name": np.array([b"a", b"b", b"c", b"d"]),
+        "class_names": np.array([name.encode() for name in names]),
+        "joint_names": np.array([joint.encode() for joint in known.joints]),
+        "parents": np.array(known.parents),
+    }
+    store = prepared(source, without(arrays, "layout") | as_bytes)
+    assert [c["name"] for c in store.clips] == ["a", "b", "c", "d"]
+    assert list(store.class_names) == names
+    assert store.layout == known
+    assert prepared(source, arrays | {"layout": np.array(b"kinect20")}).layout == known
+
+
+def test_how_the_bodies_were_chosen_stands_in_the_manifest(source, arrays):
+    assert prepared(source, arrays).manifest["notes"] == {"bodies": "as given"}
+
+
+def test_a_split_that_the_exclusions_empty_is_refused(source, arrays, tmp_path):
+    (tmp_path / "leak.json").write_text('["c", "d"]')
+    np.savez(source, **arrays)
+    refused(source, "'xsub' of 'mine' has no test clip", exclude=tmp_path / "leak.json")
+
+
+@pytest.mark.parametrize("reader", ["arrays", "uiprmd"])
+def test_a_path_longer_than_the_file_system_allows_is_refused(tmp_path, reader):
+    with pytest.raises(SkelbenchError, match=r"^.{0,150}aaa cannot be read \(File name too long\)"):
+        prepare(reader, tmp_path / ("a" * 5000), "mine")
+
+
+def test_a_folder_of_the_users_is_not_replaced(source, arrays):
+    np.savez(source, **arrays)
+    (data_folder() / "mine").mkdir(parents=True)
+    (data_folder() / "mine" / "thesis.txt").write_text("years")
+    with pytest.raises(SkelbenchError, match="is not a data store"):
+        prepare("arrays", source, "mine")
+    assert (data_folder() / "mine" / "thesis.txt").read_text() == "years"
+
+
 def test_without_splits_of_its_own_odd_subjects_train_and_the_highest_camera_tests(source, arrays):
     store = prepared(source, arrays)
     assert store.sides("xsub").tolist() == [1, 1, 0, 0]
@@ -159,7 +205,13 @@ def replaced(name, value):
         (changed("lengths", slice(0, 2), (8, 0)), "clip 'b' has length 0"),
         (changed("lengths", 0, 4), "lengths add up to 15 frames but there are 14"),
         (changed("name", 3, "a"), "Clip 'a' stands in the data twice"),
-        (changed("label", 0, -1), "Clip 'a' has label -1"),
+        (changed("label", 0, -1), "Clip 'a' has label -1 in .*mine.npz; labels count from 0"),
+        (changed("label", 2, 4), "Clip 'c' has label 4 in .*mine.npz, but 4 clips .*'class_names'"),
+        (changed("label", 2, 2**62), f"Clip 'c' has label {2**62} in .*mine.npz, but 4 clips"),
+        (replaced("subject", np.full(4, 2**64 - 1, np.uint64)), "'subject' holds 18446744073709551615; integers of 64"),
+        (replaced("lengths", [2**62, 2**62, 2**62, 2**62 + 14]), "lengths add up to 18446744073709551630 frames"),
+        (replaced("name", [1, 2, 3, 4]), "'name' is int64; text is needed"),
+        (replaced("name", [b"a", b"b", b"c", b"\xff"]), "'name' holds bytes that are not UTF-8"),
         (replaced("class_names", ["only one"]), "Clip 'b' has label 1, outside its 1 classes"),
         (replaced("class_names", "word"), r"'class_names' is <U4 \(\)"),
         (replaced("lengths", [3.0, 5.0, 2.0, 4.0]), "'lengths' is float64"),

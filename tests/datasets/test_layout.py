@@ -1,3 +1,5 @@
+import random
+
 import pytest
 
 from skelbench.datasets.layout import LAYOUTS, PARTS, Layout, describe_layout, get_layout
@@ -65,6 +67,39 @@ def test_other_parents_make_a_custom_layout_that_keeps_the_parts_of_its_joints()
     layout = describe_layout(known.joints, parents)
     assert (layout.name, layout.parents[2]) == ("custom", 0)
     assert (layout.parts, layout.centre, layout.shoulders) == (known.parts, known.centre, known.shoulders)
+
+
+@pytest.mark.parametrize("name", list(LAYOUTS))
+def test_joints_in_another_order_keep_what_is_known_of_them_by_name(name):
+    known = get_layout(name)
+    order = random.Random(0).sample(range(known.num_joints), known.num_joints)
+    joints = [known.joints[j] for j in order]
+    parents = [-1 if known.parents[j] < 0 else order.index(known.parents[j]) for j in order]
+    layout = describe_layout(joints, parents)
+
+    def names(of, group):
+        return [of.joints[j] for j in group]
+
+    assert (layout.name, layout.joints, layout.parents) == ("custom", tuple(joints), tuple(parents))
+    assert layout.centre is not None and known.centre is not None
+    assert joints[layout.centre] == known.joints[known.centre]
+    assert names(layout, layout.shoulders) == names(known, known.shoulders)
+    assert [names(layout, pair) for pair in layout.mirror] == [names(known, pair) for pair in known.mirror]
+    for part in PARTS:
+        assert names(layout, layout.parts[part]) == names(known, known.parts[part])
+
+
+def test_given_facts_and_parents_stand_over_those_of_the_same_joints_in_another_order():
+    known = get_layout("kinect20")
+    joints = known.joints[::-1]
+    layout = describe_layout(joints, [-1, *range(19)], centre=0)
+    assert (layout.centre, layout.parents) == (0, (-1, *range(19)))
+    assert [joints[j] for j in layout.shoulders or ()] == ["LShoulder", "RShoulder"]
+
+
+def test_joints_of_a_layout_with_one_twice_are_others():
+    joints = [*get_layout("kinect20").joints[:-1], "HipCenter"]
+    assert describe_layout(joints, [-1, *range(19)]).centre is None
 
 
 @pytest.mark.parametrize("fact", ["mirror", "parts", "centre", "shoulders"])

@@ -1,11 +1,15 @@
+import errno
 import json
 import os
 import shutil
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from skelbench.datasets import Clip, Recording, SplitRule, list_stores, open_store
+from skelbench.datasets import inspect as looking
 from skelbench.datasets.layout import get_layout
 from skelbench.datasets.store import LEFT_OUT, TEST, TRAIN, Store, StoreWriter, data_folder
 from skelbench.errors import SkelbenchError
@@ -43,6 +47,16 @@ def refused(path, clips, message, **facts):
     with pytest.raises(SkelbenchError, match=message):
         write(path, clips, **facts)
     assert list(path.parent.iterdir()) == []
+
+
+SIDES = [clip("a"), clip("b", subject=2)]  # one for each side of a split by subject
+
+
+def edit(path, change):
+    """Change the values of a JSON file in place."""
+    value = json.loads(path.read_text())
+    change(value)
+    path.write_text(json.dumps(value))
 
 
 @pytest.fixture
@@ -100,8 +114,9 @@ def test_excluded_clips_are_left_out_and_listed(path):
 
 
 def test_the_same_clips_give_the_same_fingerprint_and_other_splits_another(tmp_path):
-    first, again = (write(tmp_path / name, [clip("a")]) for name in ("one", "two"))
-    other = write(tmp_path / "three", [clip("a")], splits={"xsub": SplitRule("subject", (1,))})
+    clips = [clip("a", subject=1), clip("b", subject=2)]
+    first, again = (write(tmp_path / name, clips) for name in ("one", "two"))
+    other = write(tmp_path / "three", clips, splits={"xsub": SplitRule("subject", (1,))})
     assert first.fingerprint == again.fingerprint != other.fingerprint
 
 
@@ -252,9 +267,212 @@ def test_a_split_is_a_rule_over_the_facts_of_a_clip(path):
     assert store.sides("chosen").tolist() == [sides[(s + c) % 3] for s, c in zip(subject, camera, strict=True)]
 
 
-def test_an_unknown_or_one_sided_split_is_refused(path):
-    store = write(path, [clip("a")], splits={"xsub": SplitRule("subject", (1,), text="subject 1 trains")})
-    with pytest.raises(SkelbenchError, match="no split 'xsubb'; did you mean 'xsub'"):
+def test_an_unknown_split_says_what_was_probably_meant(path):
+    store = write(path, [clip("a"), clip("b", subject=2)], splits={"xsub": SplitRule("subject", (1,))})
+    with pytest.raises(SkelbenchError, match=r"no split 'xsubb'; did you mean 'xsub'"):
         store.sides("xsubb")
+
+
+def test_a_split_with_an_empty_side_is_refused(path):
+    one_sided = {"xsub": SplitRule("subject", (1,), text="subject 1 trains")}
+    refused(path, [clip("a")], r"'xsub' of 'mine' has no test clip \(subject 1 trains\)", splits=one_sided)
+
+
+def test_a_store_whose_split_lost_a_side_opens_but_does_not_give_the_split(path):
+    write(path, SIDES, splits={"xsub": SplitRule("subject", (1,), text="subject 1 trains")})
+    edit(path / "clips.json", lambda clips: clips[1].update(subject=1))
+    store = Store(path)
     with pytest.raises(SkelbenchError, match=r"'xsub' of 'mine' has no test clip \(subject 1 trains\)"):
         store.sides("xsub")
+    assert store.sides("xsub", empty=True).tolist() == [TRAIN, TRAIN]
+
+
+@pytest.mark.parametrize(("subjects", "word"), [((1, 2), "test"), ((), "training")])
+def test_a_split_with_an_empty_side_is_not_written(path, subjects, word):
+    rule = SplitRule("subject", subjects, text="as chosen")
+    refused(path, SIDES, rf"'xsub' of 'mine' has no {word} clip \(as chosen\)", splits={"xsub": rule})
+
+
+def test_a_split_by_a_fact_that_a_clip_lacks_is_not_written(path):
+    refused(path, SIDES, "cannot place the clip 'a', which has no side", splits={"chosen": SplitRule("own")})
+
+
+def test_a_store_with_a_one_sided_split_can_be_described(path):
+    write(path, SIDES, splits={"xsub": SplitRule("subject", (1,))})
+    edit(path / "clips.json", lambda clips: clips[1].update(subject=1))
+    facts = looking.describe(Store(path))
+    assert (facts["splits"]["xsub"]["train"], facts["splits"]["xsub"]["test"]) == (2, 0)
+
+
+@pytest.mark.parametrize("content", [{}, {"thesis.txt": "years"}, {"manifest.json": '{"name": "app"}'}])
+def test_a_folder_that_is_no_store_is_never_replaced(path, content):
+    path.mkdir()
+    for name, text in content.items():
+        (path / name).write_text(text)
+    with pytest.raises(SkelbenchError, match=r"mine exists and is not a data store.*move it away"):
+        StoreWriter(path, recording())
+    assert {p.name: p.read_text() for p in path.iterdir()} == content
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_file_in_the_way_is_never_replaced(path):
+    path.write_text("mine")
+    with pytest.raises(SkelbenchError, match="exists and is not a data store"):
+        StoreWriter(path, recording())
+    assert path.read_text() == "mine"
+
+
+def test_a_damaged_store_can_be_prepared_again(store, path):
+    (path / "manifest.json").write_text("{")
+    write(path, [clip("z")])
+    assert [c["name"] for c in Store(path).clips] == ["z"]
+
+
+def leave(folder, hours, files=("keypoints.raw",)):
+    """What a killed run leaves: a folder last written to some hours ago."""
+    folder.mkdir()
+    then = time.time() - 3600 * hours
+    for name in files:
+        (folder / name).touch()
+    for place in (*folder.iterdir(), folder):
+        os.utime(place, (then, then))
+    return folder
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next_of_that_name(path):
+    data = path.parent
+    leave(data / ".mine-abcd_123", hours=2)
+    kept = {
+        leave(data / ".mine-efgh_456", hours=0.5),  # may still be running
+        leave(data / ".mine-too-abcd_123", hours=2),  # of another data set
+        leave(data / ".mine-notes", hours=2),
+        leave(data / ".mine-ijkl_789", hours=2, files=("thesis.txt",)),
+    }
+    written = leave(data / ".mine-mnop_000", hours=2)
+    (written / "keypoints.raw").write_text("written a moment ago")
+    write(path, [clip("a")])
+    assert set(data.iterdir()) == {path, written, *kept}
+
+
+def test_an_older_store_put_aside_is_kept_while_there_is_no_other(path):
+    aside = leave(path.parent / ".mine-abcd_123-old", hours=2, files=("manifest.json",))
+    write(path, [clip("a")])
+    assert aside.is_dir()
+    write(path, [clip("b")])
+    assert not aside.is_dir()
+
+
+def full(*_, **__):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("where", ["shutil.copyfileobj", "pathlib.Path.write_text", "pathlib.Path.rename"])
+def test_a_disk_that_is_full_at_the_end_leaves_the_old_store(store, path, monkeypatch, where):
+    with monkeypatch.context() as patch:
+        patch.setattr(where, full)
+        with pytest.raises(SkelbenchError, match=r"'mine' cannot be written to .*data \(No space left.*SKELBENCH_DATA"):
+            write(path, [clip("z")])
+    assert Store(path).fingerprint == store.fingerprint
+    assert [p.name for p in path.parent.iterdir()] == ["mine"]
+
+
+def test_a_store_that_cannot_be_renamed_into_place_gives_way_to_the_old_one(store, path, monkeypatch):
+    rename = Path.rename
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", lambda a, b: full() if a.name[-4:] != "-old" and b == path else rename(a, b))
+        with pytest.raises(SkelbenchError, match="No space left"):
+            write(path, [clip("z")])
+    assert Store(path).fingerprint == store.fingerprint
+    assert [p.name for p in path.parent.iterdir()] == ["mine"]
+
+
+def onto_a_full_disk(writer):
+    writer._raw.close()
+    writer._raw = os.fdopen(os.open("/dev/full", os.O_WRONLY), "wb")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_disk_that_fills_up_while_clips_are_added_leaves_nothing(path):
+    large = clip("large", 4000)
+    with pytest.raises(SkelbenchError, match="No space left"), StoreWriter(path, recording()) as writer:
+        onto_a_full_disk(writer)
+        writer.add(large)
+    with pytest.raises(SkelbenchError, match="No space left"), StoreWriter(path, recording()) as writer:
+        onto_a_full_disk(writer)
+        writer.add(clip("small", 1))  # stays in the buffer until the end
+        writer.finish()
+    assert list(path.parent.iterdir()) == []
+
+
+MANIFEST_KEYS = ["layout", "class_names", "splits", "sha256", "reader", "reader_version", "clips", "frames", "persons"]
+
+
+@pytest.mark.parametrize("key", [*MANIFEST_KEYS, "excluded", "rejected"])
+@pytest.mark.parametrize("damage", [lambda m, key: m.pop(key), lambda m, key: m.update({key: None})])
+def test_a_manifest_without_a_required_key_is_named(store, path, key, damage):
+    edit(path / "manifest.json", lambda manifest: damage(manifest, key))
+    with pytest.raises(SkelbenchError, match=rf"mine/manifest\.json is not a store's manifest \('{key}'.*prepare"):
+        Store(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("rejected", [1]), ("rejected", [{"file": "x"}]), ("splits", {"xsub": {}}), ("splits", {"xsub": 1})],
+)
+def test_a_manifest_of_wrong_content_is_refused(store, path, key, value):
+    edit(path / "manifest.json", lambda manifest: manifest.update({key: value}))
+    with pytest.raises(SkelbenchError, match=r"manifest\.json is not a store's manifest"):
+        Store(path)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (1, "is no clip"),
+        (None, "is no clip"),
+        ({}, "has no valid 'name'"),
+        ({"name": "b"}, "has no valid 'label'"),
+        ({"name": "b", "label": "1"}, "has no valid 'label'"),
+        ({"offset": 8}, "lies outside the 10 frames"),
+        ({"length": 0}, "lies outside the 10 frames"),
+        ({"offset": -1}, "lies outside the 10 frames"),
+        ({"label": 2}, "has label 2, outside the 2 classes"),
+    ],
+)
+def test_a_damaged_clip_is_named_by_its_entry(store, path, entry, message):
+    if isinstance(entry, dict) and entry and "name" not in entry:
+        entry = store.clips[1] | entry
+    edit(path / "clips.json", lambda clips: clips.__setitem__(1, entry))
+    with pytest.raises(SkelbenchError, match=rf"mine/clips\.json: entry 1 {message}.*prepare the data set again"):
+        Store(path)
+
+
+def test_a_store_whose_file_vanishes_fails_its_check(store, path):
+    (path / "keypoints.npy").unlink()
+    with pytest.raises(SkelbenchError, match=r"keypoints\.npy cannot be read"):
+        store.verify()
+
+
+def test_a_name_longer_than_the_file_system_allows_is_no_data_set(path):
+    with pytest.raises(SkelbenchError, match="no data set 'aaa"):
+        open_store("a" * 5000)
+    with pytest.raises(SkelbenchError, match="cannot be"):
+        open_store(path / ("a" * 5000))
+    with pytest.raises(SkelbenchError, match="cannot be written"):
+        StoreWriter(path / ("a" * 5000), recording())
+
+
+def test_a_picture_shows_the_frames_with_somebody(path):
+    seldom = clip("seldom", 200)
+    seldom.keypoints[1:] = 0
+    lines = looking.picture(write(path, [seldom]), 0).splitlines()
+    assert lines[0] == "seldom: still, frames 0, 0, 0, 0, 0, 0"
+    late = clip("late", 9)
+    late.keypoints[[0, 8]] = 0
+    assert "frames 1, 2, 3, 5, 6, 7" in looking.picture(write(path, [late]), 0)
+
+
+def test_a_clip_without_anybody_cannot_be_drawn(store, path):
+    np.save(path / "keypoints.npy", np.zeros((10, 1, 20, 3), "f4"))
+    with pytest.raises(SkelbenchError, match=r"Clip 'b' of .*mine has nobody in any frame.*--exclude"):
+        looking.picture(Store(path), 1)

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from skelbench.datasets.layout import LAYOUTS
+from skelbench.datasets.layout import LAYOUTS, describe_layout
 from skelbench.datasets.streams import STREAMS, check_stream, to_stream
 from skelbench.errors import SkelbenchError
 
@@ -95,3 +96,46 @@ def test_an_unknown_stream_says_what_was_probably_meant():
         to_stream(joints(LAYOUTS["ntu25"]), "bones", LAYOUTS["ntu25"])
     with pytest.raises(SkelbenchError, match="known: bone, joint, motion"):
         check_stream("xyz")
+
+
+class Operations(TorchDispatchMode):
+    """The names of the operations that run inside, with the types of what they return."""
+
+    def __init__(self):
+        super().__init__()
+        self.names, self.dtypes = [], set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        self.names.append(func.overloadpacket._qualified_op_name)
+        self.dtypes.add(getattr(out, "dtype", None))
+        return out
+
+
+FROM_HOST = {"aten::lift_fresh", "aten::_to_copy", "aten::copy_", "aten::scalar_tensor"}
+
+
+def test_bones_copy_nothing_from_the_host_but_the_first_time():
+    x, layout = joints(LAYOUTS["ntu25"]), LAYOUTS["ntu25"]
+    to_stream(x, "bone", layout)
+    with Operations() as operations:
+        to_stream(x, "bone", layout)
+    assert operations.names and not FROM_HOST & set(operations.names)
+
+
+def test_bones_first_made_in_inference_can_be_trained_through():
+    layout = describe_layout(["a", "b", "c"], [1, 2, -1])
+    with torch.inference_mode():
+        to_stream(joints(layout), "bone", layout)
+    x = joints(layout).requires_grad_()
+    to_stream(x, "bone", layout).sum().backward()
+    assert x.grad is not None
+    assert torch.equal(x.grad[0, 0, 0, :, 0], torch.tensor([1.0, 0.0, -1.0]))
+
+
+def test_compiled_bones_are_one_graph_and_equal_the_eager_ones():
+    layout = describe_layout(["a", "b", "c"], [-1, 0, 1])
+    x = joints(layout)
+    compiled = torch.compile(lambda x: to_stream(x, "bone", layout), fullgraph=True, backend="aot_eager")
+    for _ in range(2):
+        assert torch.equal(compiled(x), to_stream(x, "bone", layout))

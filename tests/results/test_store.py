@@ -40,12 +40,29 @@ def test_the_whole_identity_counts(store, make_record):
     assert store.find(record.cell, "a" * 10 + "b" * 54) is None
 
 
-def test_another_cell_in_the_same_folder_is_not_found(store, make_record):
-    one = make_record(track="custom", label="lr=0.1 x")
-    two = make_record(track="custom", label="lr=0.1/x")
-    assert store.folder(one.cell, one.identity) == store.folder(two.cell, two.identity)
+def test_what_another_label_made_is_found_by_its_identity_in_its_own_folder(store, make_record):
+    one = make_record(track="custom", label="demo")
+    two = make_record(track="custom", label="lr=0.1")
+    assert store.folder(one.cell, one.identity) != store.folder(two.cell, two.identity)
     store.write(one)
-    assert store.find(two.cell, two.identity) is None
+    assert store.folder(two.cell, two.identity) == store.folder(one.cell, one.identity)
+    assert store.find(two.cell, two.identity) == one
+    assert store.find(two.cell, "b" * 64) is None
+
+
+def test_an_unfinished_folder_of_another_label_is_the_cells_too(store, make_record):
+    one, two = make_record(track="custom", label="demo"), make_record()
+    write_curve(store.folder(one.cell, one.identity), [{"epoch": 1, "loss": 2.0}])
+    assert store.folder(two.cell, two.identity) == store.folder(one.cell, one.identity)
+    store.write(two)
+    assert len(list(store.root.iterdir())) == 1
+
+
+def test_an_identity_is_no_pattern(store, make_record):
+    record = make_record(identity="a" * 64)
+    store.write(record)
+    assert store.folder(make_record(seed=1).cell, "?" * 64).name.endswith("-??????????")
+    assert store.folder(make_record(seed=1).cell, "*" * 64).name.endswith("-**********")
 
 
 def test_a_torn_write_leaves_no_record(store, make_record, monkeypatch):
