@@ -76,10 +76,10 @@ def test_people_stand_before_the_camera_upright_and_of_human_size(clips):
     for clip in clips:
         body = clip.keypoints[:, 0]
         root, head = np.median(body[:, 0], axis=0), np.median(body[:, 3], axis=0)
-        assert 1.8 < root[2] < 4.3 and abs(root[0]) < 1.3
+        assert 1.5 < root[2] < 4.8 and abs(root[0]) < 1.7  # tilt and skew act about the camera, metres away
         assert head[1] > root[1]
         thigh = np.median(np.linalg.norm(body[:, [13, 17]] - body[:, [12, 16]], axis=-1))
-        assert 0.28 < thigh < 0.55
+        assert 0.26 < thigh < 0.58
 
 
 def test_a_person_who_faces_camera_one_has_the_right_shoulder_at_larger_x(clips):
