@@ -122,7 +122,7 @@ def test_its_gradient_brings_the_loss_of_a_batch_down(name):
     method = small(name, init="torch", momentum=1.0)
     views, draws = prepare(method)
     trained = [p for p in method.parameters() if p.requires_grad]
-    optimiser = torch.optim.SGD(trained, lr=0.01)
+    optimiser = torch.optim.SGD(trained, lr=0.001)
     losses = []
     for _ in range(5):  # without after_step: keys and queue stay what they are
         optimiser.zero_grad()
