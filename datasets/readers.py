@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ..errors import SkelbenchError
 from ..registry import Registry
-from .store import Recording, Store, StoreWriter, data_folder
+from .store import Recording, Store, data_folder
+from .writer import StoreWriter
 
 Reader = Callable[[Path], Recording]
 READERS: Registry[Reader] = Registry("reader", "skelbench.readers", home=__package__)

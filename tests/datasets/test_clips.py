@@ -8,7 +8,8 @@ import torch
 
 from skelbench.datasets.clips import load_dataset, preprocess, turn_parallel, valid_frames
 from skelbench.datasets.layout import LAYOUTS, Layout
-from skelbench.datasets.store import Clip, Recording, SplitRule, StoreWriter
+from skelbench.datasets.store import Clip, Recording, SplitRule
+from skelbench.datasets.writer import StoreWriter
 from skelbench.errors import SkelbenchError
 
 
