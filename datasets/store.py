@@ -140,7 +140,7 @@ class Store:
         """
         if split not in self.splits:
             raise SkelbenchError(f"The data set '{self.name}' has no split '{split}'{did_you_mean(split, self.splits)}")
-        sides = _sides(self.splits[split], split, self.clips, self.name)
+        sides = split_sides(self.splits[split], split, self.clips, self.name)
         if not empty:
             check_sides(sides, self.splits[split], split, self.name)
         return sides
@@ -210,7 +210,7 @@ def _rule(value: Mapping[str, Any]) -> SplitRule:
     return SplitRule(value["field"], tuple(value["train"]), None if test is None else tuple(test), value["text"])
 
 
-def _sides(rule: SplitRule, split: str, clips: list[dict[str, Any]], dataset: str) -> np.ndarray:
+def split_sides(rule: SplitRule, split: str, clips: list[dict[str, Any]], dataset: str) -> np.ndarray:
     """TRAIN, TEST or LEFT_OUT of every clip (N,) by one rule."""
     sides = []
     for clip in clips:

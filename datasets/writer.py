@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import SkelbenchError
-from .store import FILES, FORMAT, Clip, Recording, Store, _sides, check_sides, sha256
+from .store import FILES, FORMAT, Clip, Recording, Store, check_sides, sha256, split_sides
 
 STALE = 3600  # seconds after which a temporary folder that nobody writes to is what an interrupted run left
 
@@ -157,7 +157,7 @@ class StoreWriter:
         if not self._clips:
             raise SkelbenchError(f"No clip is left for the store {self.path.name}; nothing was written.")
         for split, rule in self.recording.splits.items():
-            check_sides(_sides(rule, split, self._clips, self.path.name), rule, split, self.path.name)
+            check_sides(split_sides(rule, split, self._clips, self.path.name), rule, split, self.path.name)
         with self._writing():
             self._raw.close()
             self._write_keypoints()
