@@ -6,7 +6,7 @@ WORKERS ?= auto
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup test lint format demo clean FORCE
+.PHONY: help setup test lint format docs demo clean FORCE
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ lint: $(STAMP)  ## check style, types and the direction of imports
 format: $(STAMP)  ## format the code and fix what ruff can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(STAMP)  ## write the page that is made from the code
+	$(BIN)/python -m skelbench.benchmark.deviations > docs/deviations.md
 
 demo: $(STAMP)  ## pre-train and compare three methods on generated motion, in minutes
 	$(BIN)/skelbench grid --preset demo --out runs/demo

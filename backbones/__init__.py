@@ -1,5 +1,5 @@
 """Encoders: (N, C, T, V, M) -> (N, M', T', V', D)."""
 
-from .base import BACKBONES, Backbone, create_backbone, load_weights
+from .base import BACKBONES, Backbone, create_backbone
 
-__all__ = ["BACKBONES", "Backbone", "create_backbone", "load_weights"]
+__all__ = ["BACKBONES", "Backbone", "create_backbone"]

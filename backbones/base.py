@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ..datasets.layout import Layout, get_layout
+from ..deviation import Deviation
 from ..errors import SkelbenchError
 from ..registry import Registry, did_you_mean
+from .weights import load_weights, read_facts
 
 
 class Backbone(nn.Module):
@@ -22,10 +23,15 @@ class Backbone(nn.Module):
         dim: D.
         localises_joints: whether V' axis and T' axis still are the skeleton's joints and time; a method that
             masks features needs it.
+        takes_graphs: whether `forward` takes other graphs than its own as a second argument, and `draw_graphs` and
+            `changed_graphs` make them.
+        deviations: where papers and released code differ on it.
     """
 
     dim: int
     localises_joints: bool = True
+    takes_graphs: bool = False
+    deviations: tuple[Deviation, ...] = ()
 
     def forward(self, x: Tensor) -> Tensor:
         """Encode clips x (N, C, T, V, M) into features (N, M', T', V', D)."""
@@ -50,9 +56,9 @@ BACKBONES: Registry[type[Backbone]] = Registry("backbone", "skelbench.backbones"
 def create_backbone(
     name: str,
     *,
-    layout: str | Layout = "ntu25",
-    num_frames: int = 64,
-    num_persons: int = 2,
+    layout: str | Layout | None = None,
+    num_frames: int | None = None,
+    num_persons: int | None = None,
     weights: str | Path | None = None,
     **args: Any,
 ) -> Backbone:
@@ -60,16 +66,25 @@ def create_backbone(
 
     Args:
         name: a name of `BACKBONES`.
-        layout: the skeleton.
-        num_frames: T of the clips it will see.
-        num_persons: M of the clips it will see.
-        weights: a file written by `torch.save(backbone.state_dict(), ...)`; every key must fit.
+        layout: the skeleton; default "ntu25".
+        num_frames: T of the clips it will see; default 64.
+        num_persons: M of the clips it will see; default 2.
+        weights: a file of `skelbench export-weights`, whose settings are the defaults of all the others then, or of
+            `torch.save(backbone.state_dict(), ...)`; every key must fit.
         args: the backbone's own arguments (width, dropout, graph, ...).
 
     Raises:
         SkelbenchError: for an unknown name or argument, or weights that do not fit.
     """
     kind = BACKBONES[name]
+    facts = {} if weights is None else read_facts(Path(weights))
+    if facts and facts["backbone"] != name:
+        raise SkelbenchError(f"{weights} holds weights of the backbone '{facts['backbone']}', not of '{name}'.")
+    args = {**facts.get("args", {}), **args}
+    if layout is None:
+        layout = Layout.from_json(facts["layout"]) if facts else "ntu25"
+    num_frames = int(facts.get("num_frames", 64)) if num_frames is None else num_frames
+    num_persons = int(facts.get("num_persons", 2)) if num_persons is None else num_persons
     if num_frames < 1 or num_persons < 1:
         raise SkelbenchError(
             f"A backbone cannot see {num_frames} frames of {num_persons} persons; both must be at least 1."
@@ -80,15 +95,5 @@ def create_backbone(
             raise SkelbenchError(f"The backbone '{name}' has no argument '{arg}'{did_you_mean(arg, known)}")
     backbone = kind(layout=get_layout(layout), num_frames=num_frames, num_persons=num_persons, **args)  # type: ignore[call-arg]
     if weights is not None:
-        load_weights(backbone, Path(weights))
+        load_weights(backbone, Path(weights), backbone.official_constants())
     return backbone
-
-
-def load_weights(module: nn.Module, path: Path) -> None:
-    """Load a state dict of tensors into `module`; any key missing, left over or of another shape is an error."""
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        module.load_state_dict(state)
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        raise SkelbenchError(f"The weights {path} do not fit: {reason[:400]}") from error

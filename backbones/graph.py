@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from ..datasets.layout import Layout
 from ..errors import SkelbenchError
@@ -57,3 +57,29 @@ def _inout(layout: Layout) -> np.ndarray:
     columns = outward.sum(axis=0)
     outward[:, columns > 0] /= columns[columns > 0]
     return np.stack([np.eye(size), inward, outward]).astype(np.float32)
+
+
+def draw_edges(size: tuple[int, ...], drop: float, add: float, generator: Generator) -> dict[str, Tensor]:
+    """Draw which entries of graphs of `size` (B, K, V, V) go and which come.
+
+    Each of the B graphs has its own probabilities, uniform on 0 … `drop` and 0 … `add`.
+    """
+
+    def below(most: float) -> tuple[Tensor, Tensor]:
+        share = torch.rand((size[0], 1, 1, 1), generator=generator, device=generator.device) * most
+        return torch.rand(size, generator=generator, device=generator.device) < share, share
+
+    (dropped, share), (added, _) = below(drop), below(add)
+    return {"dropped": dropped, "share": share, "added": added}
+
+
+def change_edges(graph: Tensor, dropped: Tensor, share: Tensor, added: Tensor) -> Tensor:
+    """Drop entries of a graph (K, V, V) and scale the rest by 1 / (1 − share), then give some empty ones 1.
+
+    What was added is paid for by scaling with ΣA / (ΣA + Σadded). Returns (B, K, V, V).
+    Source: HiCLR@49ffdf8, where adding is commented out for ST-GCN.
+    """
+    kept = torch.where(dropped, 0, graph / (1 - share).to(graph.dtype))
+    new = (added & (kept == 0)).to(graph.dtype)
+    total, more = kept.sum(dim=(1, 2, 3), keepdim=True), new.sum(dim=(1, 2, 3), keepdim=True)
+    return (kept + new) * (total / (total + more))

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from ..datasets.layout import Layout
+from ..deviation import Deviation
 from .base import BACKBONES, Backbone
 from .dropout import Dropout
-from .graph import adjacency
+from .graph import adjacency, change_edges, draw_edges
 
 KERNEL = 9
 CHANNELS = 3
@@ -34,6 +35,28 @@ class STGCN(Backbone):
     """
 
     adjacency: Tensor
+    takes_graphs = True
+    deviations = (
+        Deviation(
+            "partitions of the hop graph",
+            "by distance to the centre: nearer, equal, farther",
+            "distances are cut at one hop, so that two joints further out count as equal: of 48 edges 40 stand in one "
+            "partition",
+            "as the code, for every layout",
+        ),
+        Deviation(
+            "edge importance",
+            "a weight for each edge",
+            "a full matrix a block, of which only entries on edges matter",
+            "as the code",
+        ),
+        Deviation(
+            "mean over persons",
+            "not mentioned",
+            "absent persons count",
+            "as the code",
+        ),
+    )
 
     def __init__(
         self,
@@ -63,14 +86,25 @@ class STGCN(Backbone):
             ]
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Encode clips x (N, 3, T, V, M) into features (N, M, ceil(T/4), V, D)."""
+    def forward(self, x: Tensor, graphs: Tensor | None = None) -> Tensor:
+        """Encode clips x (N, 3, T, V, M) into features (N, M, ceil(T/4), V, D).
+
+        `graphs` (blocks, 3, V, V) stand in for the adjacency where a method changes it.
+        """
         n, c, t, v, m = x.shape
         x = x.permute(0, 4, 3, 1, 2).reshape(n * m, v * c, t)  # joint-major features, as released
         x = self.input_norm(x).view(n * m, v, c, t).permute(0, 2, 3, 1).contiguous()  # (N·M, C, T, V)
-        for block in self.blocks:
-            x = block(x, self.adjacency)
+        for i, block in enumerate(self.blocks):
+            x = block(x, self.adjacency if graphs is None else graphs[i])
         return x.unflatten(0, (n, m)).permute(0, 1, 3, 4, 2)
+
+    def draw_graphs(self, drop: float, add: float, generator: Generator) -> dict[str, Tensor]:
+        """Draw `change_edges` of every block's graph."""
+        return draw_edges((len(self.blocks), *self.adjacency.shape), drop, add, generator)
+
+    def changed_graphs(self, draws: Mapping[str, Tensor]) -> Tensor:
+        """Apply what `draw_graphs` drew: graphs (blocks, 3, V, V)."""
+        return change_edges(self.adjacency, **draws)
 
     def official_names(self) -> Mapping[str, str]:
         """Own names to the released ones (`data_bn`, `st_gcn_networks.i`, `edge_importance.i`)."""

@@ -25,6 +25,7 @@ class Pretraining:
         cell: the pre-training's own cell.
         identity: hash of everything that decides its weights.
         recipe: the settings.
+        stream: the stream that is evaluated; the pre-training's own may be "all".
         evaluations: (cell, identity) of each protocol.
         exact: whether the settings were released for this data set (track published).
     """
@@ -32,6 +33,7 @@ class Pretraining:
     cell: Cell
     identity: str
     recipe: Recipe
+    stream: str
     evaluations: tuple[tuple[Cell, str], ...]
     precision: str
     exact: bool
@@ -64,19 +66,21 @@ def plan(
         "seed": seed,
     }
 
-    def cell(protocol: str) -> Cell:
+    trained_place = place | ({"stream": "all"} if METHODS[method].streams_together else {})
+
+    def cell(protocol: str, place: dict[str, Any] = place) -> Cell:
         track, label = resolved.track_of(protocol)
         return Cell.model_validate({**place, "track": track, "label": label, "protocol": protocol})
 
-    trained = cell(PRETRAIN)
+    trained = cell(PRETRAIN, trained_place)
     facts: dict[str, Any] = {
-        "place": place,  # without track and label: the same training is the same whatever it is called
+        "place": trained_place,  # without track and label: the same training is the same whatever it is called
         "settings": pretrain_settings(resolved.recipe),
         "versions": [PRETRAIN_VERSION, METHODS[method].version],
         "data": fingerprint,
         "precision": precision,
     }
-    identity = _hash(facts)
+    identity = identify(facts)
     evaluations = []
     for protocol in protocols:
         evaluated = cell(protocol)
@@ -86,9 +90,10 @@ def plan(
             "versions": [PROTOCOLS[protocol].version],
             "pretrain": identity,
         }
-        evaluations.append((evaluated, _hash(facts)))
-    return Pretraining(trained, identity, resolved.recipe, tuple(evaluations), precision, resolved.exact)
+        evaluations.append((evaluated, identify(facts)))
+    return Pretraining(trained, identity, resolved.recipe, stream, tuple(evaluations), precision, resolved.exact)
 
 
-def _hash(facts: dict[str, Any]) -> str:
+def identify(facts: dict[str, Any]) -> str:
+    """The identity of what these facts decide."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]

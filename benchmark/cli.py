@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from .. import __version__
 from ..errors import SkelbenchError
+from .cli_parts import DEVICE, OUT, load_plugins, names, numbers, show_results, show_tables, watcher
+from .cli_weights import evaluate, export_weights, import_weights
 
 
 class Commands(click.Group):
@@ -58,21 +59,6 @@ def main(ctx: click.Context, verbose: bool, quiet: bool, plugin: tuple[Path, ...
     ctx.obj = {"verbose": verbose, "quiet": quiet, "plugins": plugin}
 
 
-def _plugins(ctx: click.Context) -> None:
-    from ..registry import load_plugin
-
-    for path in ctx.obj["plugins"]:
-        load_plugin(path)
-
-
-def _watcher(ctx: click.Context) -> Any:
-    from .progress import Silent, Talkative
-
-    if ctx.obj["quiet"]:
-        return Silent()
-    return Talkative(Console(stderr=True), verbose=ctx.obj["verbose"])
-
-
 def _print(text: str) -> None:
     click.echo(text)
 
@@ -95,9 +81,9 @@ def list_(ctx: click.Context, what: str | None, out: Path, as_json: bool) -> Non
     """List what there is: methods, backbones, datasets, ... (default: all but cells)."""
     from .listing import listing
 
-    _plugins(ctx)
+    load_plugins(ctx)
     chosen = [what] if what else [name for name in LISTS if name != "cells"]
-    lists = {name: listing(name, out) for name in chosen}
+    lists = {name: listing(name, out, settings=bool(what)) for name in chosen}
     if as_json:
         _print(json.dumps(lists, indent=1))
         return
@@ -122,7 +108,7 @@ def prepare(ctx: click.Context, source: str, path: Path | None, name: str | None
     from ..datasets import READERS
     from ..datasets import prepare as prepare_store
 
-    _plugins(ctx)
+    load_plugins(ctx)
     READERS[source]
     if path is None and source != "synthetic":
         raise SkelbenchError(f"`prepare {source}` needs --from PATH: the raw folder, zip or file.")
@@ -174,14 +160,8 @@ def inspect(dataset: str, as_json: bool) -> None:
 
 def _common(command: Any) -> Any:
     options = (
-        click.option(
-            "--out",
-            type=click.Path(path_type=Path),
-            default=Path("runs"),
-            show_default=True,
-            help="Folder of runs.",
-        ),
-        click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps."),
+        OUT,
+        DEVICE,
         click.option(
             "--precision",
             type=click.Choice(["fp32", "tf32"]),
@@ -224,7 +204,7 @@ def _common(command: Any) -> Any:
 @click.pass_context
 def run(ctx: click.Context, **options: Any) -> None:
     """Pre-train one method and evaluate it."""
-    _plugins(ctx)
+    load_plugins(ctx)
     from .grid import Grid, parse_overrides
 
     grid = Grid(
@@ -234,7 +214,7 @@ def run(ctx: click.Context, **options: Any) -> None:
         datasets=(options["dataset"],),
         splits=(options["split"],),
         streams=(options["stream"],),
-        protocols=_names(options["protocol"]),
+        protocols=names(options["protocol"]),
         seeds=(options["seed"],),
         floor_seeds=(options["seed"],),
         also=dict(parse_overrides(options["pairs"])),
@@ -261,7 +241,7 @@ def grid(ctx: click.Context, **options: Any) -> None:
 
     What is done is skipped, what failed is told at the end (exit code 1), and the rest goes on.
     """
-    _plugins(ctx)
+    load_plugins(ctx)
     from .grid import Grid, parse_overrides, read_grid, read_preset
 
     if options["file"] and options["preset"]:
@@ -272,9 +252,9 @@ def grid(ctx: click.Context, **options: Any) -> None:
     elif options["file"]:
         base = read_grid(options["file"])
     axes = ("methods", "backbones", "datasets", "splits", "streams", "protocols")
-    changes: dict[str, Any] = {axis: _names(options[axis]) for axis in axes if options[axis]}
+    changes: dict[str, Any] = {axis: names(options[axis]) for axis in axes if options[axis]}
     if options["seeds"]:
-        changes["seeds"] = _numbers(options["seeds"])
+        changes["seeds"] = numbers(options["seeds"])
     if options["track"]:
         changes["track"] = options["track"]
     changes["also"] = dict(parse_overrides(options["pairs"]))
@@ -284,7 +264,6 @@ def grid(ctx: click.Context, **options: Any) -> None:
 
 
 def _run(ctx: click.Context, grid: Any, options: dict[str, Any]) -> None:
-    from ..results.leaderboard import leaderboard
     from ..results.store import RunStore
     from .devices import choose_device
     from .grid import plan_grid
@@ -298,12 +277,7 @@ def _run(ctx: click.Context, grid: Any, options: dict[str, Any]) -> None:
     runs.check_writable()
     failures = _launch(ctx, tasks, runs, device, options)
     found = [runs.find(*cell) for task, _ in tasks for cell in task.evaluations]
-    _show(leaderboard([record for record in found if record], failures), "rich")
-    if failures:
-        click.echo(f"{len(failures)} cells failed:", err=True)
-        for failure in failures:
-            click.echo(f"  {failure.cell}: {failure.reason}", err=True)
-        ctx.exit(1)
+    show_results(ctx, [record for record in found if record], failures)
 
 
 def _tell_plan(tasks: list[Any], runs: Any) -> None:
@@ -325,7 +299,7 @@ def _launch(ctx: click.Context, tasks: list[Any], runs: Any, device: str, option
             device=device,
             checkpoint_seconds=options["checkpoint_every"],
             force=options["force"],
-            watcher=_watcher(ctx),
+            watcher=watcher(ctx),
             stop=stop.event,
         )
         try:
@@ -342,7 +316,7 @@ FORMATS = ("rich", "md", "csv")
 
 
 @main.command()
-@click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of runs.")
+@OUT
 @click.option("--format", "style", type=click.Choice(FORMATS), default="rich", show_default=True)
 @click.option("--track", help="Only this track (equal, published, custom).")
 @click.option("--dataset", help="Only this data set.")
@@ -368,24 +342,11 @@ def table(out: Path, style: str, track: str | None, dataset: str | None, label: 
         raise SkelbenchError(
             f"No finished evaluation in {out} fits; `skelbench ls cells --out {out}` shows what there is."
         )
-    _show(tables, style)
-
-
-def _show(tables: list[Any], style: str) -> None:
-    from ..results.tables import to_csv, to_markdown, to_rich
-
-    if style == "csv":
-        click.echo(to_csv(tables), nl=False)
-    elif style == "md":
-        click.echo("\n\n".join(to_markdown(table).strip() for table in tables))
-    else:
-        console = Console()
-        for table in tables:
-            console.print(to_rich(table))
+    show_tables(tables, style)
 
 
 @main.command()
-@click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of runs.")
+@OUT
 def doctor(out: Path) -> None:
     """Check the environment: versions, device, data folder, runs folder, free disk."""
     from .doctor import examine
@@ -398,15 +359,5 @@ def doctor(out: Path) -> None:
         raise SkelbenchError(f"{problems} of the checks above failed; mend them before a long run.")
 
 
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    if not names:
-        raise SkelbenchError(f"'{text}' names nothing; write a comma list.")
-    return names
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    names = _names(text)
-    if not all(name.isdecimal() for name in names):
-        raise SkelbenchError(f"'{text}' is no comma list of seeds; write whole numbers, such as 0,1,2.")
-    return tuple(dict.fromkeys(int(name) for name in names))
+for command in (import_weights, export_weights, evaluate):
+    main.add_command(command)

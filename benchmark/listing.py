@@ -10,6 +10,7 @@ from ..datasets.layout import LAYOUTS
 from ..datasets.store import Store, data_folder, list_stores
 from ..methods import METHODS
 from ..results.store import RunStore
+from . import track_table
 from .grid import presets, read_preset
 from .protocols import PROTOCOLS
 from .tracks import TRACKS
@@ -20,9 +21,10 @@ ABOUT_TRACKS = {
 }
 
 
-def listing(what: str, out: Path) -> list[dict[str, str]]:
-    """Name and one line about each entry of a kind."""
-    return [{"name": name, "about": about} for name, about in _entries(what, out)]
+def listing(what: str, out: Path, *, settings: bool = False) -> list[dict[str, str]]:
+    """Name and one line about each entry of a kind; of the tracks also every setting, if asked for."""
+    entries = [{"name": name, "about": about} for name, about in _entries(what, out)]
+    return [*entries, *track_table.rows()] if what == "tracks" and settings else entries
 
 
 def _entries(what: str, out: Path) -> list[tuple[str, str]]:

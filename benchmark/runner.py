@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from .. import __version__
@@ -23,7 +24,6 @@ from ..datasets.clips import Clips, load_dataset
 from ..datasets.store import Store
 from ..errors import SkelbenchError
 from ..methods import METHODS, Method, create_method
-from ..methods.recipe import Recipe
 from ..results.files import write_confusion, write_curve, write_per_class, write_scores
 from ..results.record import Best, Cell, Failure, Record, Score
 from ..results.store import RunStore
@@ -187,9 +187,17 @@ class Runner:
         folder = self.runs.folder(task.cell, task.identity)
         kept = {}
         last = task.recipe.epochs
+        start = {name: value.clone() for name, value in method.evaluation_state().items()}
+
+        def encode(x: Tensor) -> Tensor:
+            return method.features(x, *_other_stream(task, method))
+
         for epoch in sorted({epoch for epoch in task.recipe.snapshots if epoch < last} | {last}):
-            method.load_evaluation_state(read_tensors(snapshot_path(folder, epoch), self.options.device))
-            kept[epoch] = (extract(method.features, clips[0]), extract(method.features, clips[1]))
+            state = read_tensors(snapshot_path(folder, epoch), self.options.device)
+            if method.trainable:
+                _check_learnt(method, start, state, task)
+            method.load_evaluation_state(state)
+            kept[epoch] = (extract(encode, clips[0]), extract(encode, clips[1]))
         return kept
 
     def _evaluate(
@@ -252,7 +260,7 @@ class Runner:
             versions=_versions(cell),
             environment=environment(self.options.device) | {"precision": task.precision},
             data=_data(clips),
-            model=_model(task.recipe, method, clips),
+            model=_model(task, method, clips),
             last=None if outcome is None else Score(**outcome.last),
             best=None if outcome is None else Best(**outcome.best),
             extra={} if outcome is None else outcome.extra,
@@ -275,6 +283,21 @@ class Runner:
         self.runs.write_failure(failure)
         self.options.watcher.say(f"  {cell.protocol}: FAILED: {reason}")
         return failure
+
+
+def _other_stream(task: Pretraining, method: Method) -> tuple[str, ...]:
+    """The stream to evaluate, where a method was trained on more."""
+    return () if method.stream == task.stream else (task.stream,)
+
+
+def _check_learnt(method: Method, start: Mapping[str, Tensor], state: Mapping[str, Tensor], task: Pretraining) -> None:
+    """Refuse an encoder that still is what it was before its training: its numbers would be a floor's."""
+    weights = [name for name, _ in method.named_parameters() if ".backbone." in name and name in state]
+    if weights and all(torch.equal(start[name], state[name]) for name in weights):
+        raise SkelbenchError(
+            f"The encoder of {task.cell} equals its own initialisation: nothing was trained or loaded; train it with "
+            "at least one epoch, or take the method 'untrained' for a floor."
+        )
 
 
 def _settings(task: Pretraining, cell: Cell) -> dict[str, Any]:
@@ -303,15 +326,15 @@ def _data(clips: tuple[Clips, Clips]) -> dict[str, Any]:
     }
 
 
-def _model(recipe: Recipe, method: Method, clips: tuple[Clips, Clips]) -> dict[str, Any]:
-    backbone = method.encoder_q.backbone
+def _model(task: Pretraining, method: Method, clips: tuple[Clips, Clips]) -> dict[str, Any]:
+    recipe, backbone = task.recipe, method.encoder_q.backbone
     return {
         "parameters": sum(p.numel() for p in backbone.parameters()),  # type: ignore[union-attr]
         "width": recipe.backbone.get("width"),
         "frames": recipe.frames,
         "epochs": recipe.epochs,
         "persons": clips[0].x.shape[-1],
-        "flops_per_clip": flops_per_clip(method, clips[1]),
+        "flops_per_clip": flops_per_clip(method, clips[1], *_other_stream(task, method)),
     }
 
 
@@ -329,10 +352,10 @@ def _side_files(folder: Path, outcome: Outcome, test: Clips) -> dict[str, str]:
 
 
 @torch.no_grad()
-def flops_per_clip(method: Method, clips: Clips) -> int:
-    """Floating-point operations of the encoder on one clip (a multiply-add counts as two)."""
+def flops_per_clip(method: Method, clips: Clips, *stream: str) -> int:
+    """Floating-point operations of the encoder (of a stream) on one clip; a multiply-add counts as two."""
     with FlopCounterMode(display=False) as counter:
-        method.eval().features(clips.x[:1])
+        method.eval().features(clips.x[:1], *stream)
     return int(counter.get_total_flops())
 
 

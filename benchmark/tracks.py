@@ -102,6 +102,7 @@ def equal(method: str, backbone: str, train_clips: int, overrides: Mapping[str, 
     - momentum: 1 − m grows with the cube root of how much shorter the run is than the released one. It gives
       each method its released value at full length and 0.99 (SkeletonCLR) and 0.95 (SkeAttnCLR's start) at 60
       steps, where the released values leave the key encoder at its start.
+    - mining starts after half the run, as released.
     - the key encoder starts as a copy, as every paper says; ST-GCN of width 16 on the hop graph.
     - linear: standardised features, see `protocols.linear`.
     """
@@ -117,6 +118,8 @@ def equal(method: str, backbone: str, train_clips: int, overrides: Mapping[str, 
     if "momentum" in known:
         start = released.method.get("momentum", known["momentum"].default)
         config["momentum"] = round(1 - min(0.1, (1 - start) * max(1.0, RELEASED_STEPS / steps) ** (1 / 3)), 4)
+    if "mining_epoch" in known:
+        config["mining_epoch"] = epochs // 2
     return Recipe(
         source="equal track",
         frames=whole(overrides, "frames", 48),

@@ -6,12 +6,11 @@ can be replayed; no value passes through the host (the masks of the body parts g
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 from torch import Generator, Tensor
 
 from ..errors import SkelbenchError
+from .constants import on_device
 from .layout import PARTS, Layout
 
 UNIT = 4  # frames of one time unit of a mix: the stride of the encoders
@@ -28,13 +27,15 @@ def crop(x: Tensor, start: Tensor, ratio: int) -> Tensor:
 
     The mirror repeats the edge frame. x: (N, C, T, V, M). Source: CrosSCLR@792b70c, `feeder/tools.py`.
     """
-    frames = x.shape[2]
-    pad = frames // ratio
-    index = start[:, None] + torch.arange(frames, device=x.device) - pad  # (N, T)
-    index = torch.where(index < 0, -1 - index, index)
-    index = torch.where(index >= frames, 2 * frames - 1 - index, index)
     clips = torch.arange(len(x), device=x.device)[:, None]
-    return x.transpose(1, 2)[clips, index].transpose(1, 2)
+    return x.transpose(1, 2)[clips, crop_index(start, x.shape[2], ratio)].transpose(1, 2)
+
+
+def crop_index(start: Tensor, frames: int, ratio: int) -> Tensor:
+    """The frames (N, T) that `crop` takes from a clip of `frames`."""
+    index = start[:, None] + torch.arange(frames, device=start.device) - frames // ratio
+    index = torch.where(index < 0, -1 - index, index)
+    return torch.where(index >= frames, 2 * frames - 1 - index, index)
 
 
 def draw_shear(n: int, amplitude: float, generator: Generator) -> dict[str, Tensor]:
@@ -117,7 +118,7 @@ def draw_mix(
 
     shift = integers(1, n - 2, (mixes, 1))
     donor = (torch.arange(n, device=device) + shift) % n
-    groups = _groups(tuple(layout.parts[part] for part in PARTS), layout.num_joints, device)
+    groups = on_device(_groups(layout), device)  # (5, V)
     order = torch.rand((mixes, len(PARTS)), generator=generator, device=device).argsort(1).argsort(1)
     chosen = order < integers(*parts, (mixes, 1))  # (J, 5)
     joints = (chosen[:, :, None] & groups).any(1)  # (J, V)
@@ -128,14 +129,21 @@ def draw_mix(
     return {"donor": donor, "mask": inside[:, :, None] & joints[:, None, :]}
 
 
-@lru_cache
-def _groups(parts: tuple[tuple[int, ...], ...], joints: int, device: torch.device) -> Tensor:
-    """Which joints belong to a part: (5, V) bool; made once a device."""
-    with torch.inference_mode(False):
-        return torch.tensor([[joint in part for joint in range(joints)] for part in parts], device=device)
-
-
 def mix(x: Tensor, donor: Tensor, mask: Tensor) -> Tensor:
     """Paste the masked joints and frames of x[donor] into x (N, C, T, V, M); donor (N,), mask (ceil(T/4), V)."""
     inside = mask.repeat_interleave(UNIT, dim=0)[: x.shape[2], :, None]  # (T, V, 1)
     return torch.where(inside, x[donor], x)
+
+
+def _groups(layout: Layout) -> tuple[tuple[bool, ...], ...]:
+    """Which joints belong to a body part, by part."""
+    return tuple(tuple(joint in layout.parts[part] for joint in range(layout.num_joints)) for part in PARTS)
+
+
+def draw_joint_mask(frames: int, joints: int, ratio: float, generator: Generator) -> Tensor:
+    """Draw HiCLR's mask (T, V) bool, true = masked: int(V·ratio) joints of each frame, the same for a whole batch.
+
+    Source: HiCLR@49ffdf8.
+    """
+    place = torch.rand((frames, joints), generator=generator, device=generator.device).argsort(1)
+    return place < int(joints * ratio)

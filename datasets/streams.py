@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor
 
 from ..errors import SkelbenchError
 from ..registry import did_you_mean
+from .constants import on_device
 from .layout import Layout
 
 STREAMS = ("joint", "bone", "motion")
@@ -29,19 +28,8 @@ def to_stream(x: Tensor, stream: str, layout: Layout) -> Tensor:
     if check_stream(stream) == "joint":
         return x
     if stream == "bone":
-        return x - x.index_select(3, _parents(layout.parents, x.device))
+        own_root = tuple(joint if parent < 0 else parent for joint, parent in enumerate(layout.parents))
+        return x - x.index_select(3, on_device(own_root, x.device))
     motion = torch.zeros_like(x)
     motion[:, :, :-1] = x[:, :, 1:] - x[:, :, :-1]
     return motion
-
-
-@torch.compiler.assume_constant_result  # compiling looks through lru_cache, and would make the tensor anew in each step
-def _parents(parents: tuple[int, ...], device: torch.device) -> Tensor:
-    """Parents (V,) int64, the root its own; made once a device, as a copy from the host makes a step wait."""
-    return _index(tuple(joint if parent < 0 else parent for joint, parent in enumerate(parents)), device)
-
-
-@lru_cache
-def _index(values: tuple[int, ...], device: torch.device) -> Tensor:
-    with torch.inference_mode(False):  # else what an evaluation made first could not serve a training step
-        return torch.tensor(values, device=device)

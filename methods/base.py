@@ -15,20 +15,11 @@ from ..backbones import Backbone, create_backbone
 from ..datasets.augment import basic, draw_basic
 from ..datasets.layout import Layout, get_layout
 from ..datasets.streams import check_stream, to_stream
+from ..deviation import Deviation
 from ..errors import SkelbenchError
 from ..registry import Registry, did_you_mean
 from .initialise import initialise
 from .recipe import Recipe, Settings
-
-
-@dataclass(frozen=True)
-class Deviation:
-    """One point where the paper and its released code, or we, differ."""
-
-    about: str
-    paper: str
-    code: str
-    ours: str
 
 
 @dataclass(frozen=True)
@@ -103,6 +94,8 @@ class Method(nn.Module):
     version: ClassVar[int] = 1
     trainable: ClassVar[bool] = True
     uses_labels: ClassVar[bool] = False
+    # whether one training serves the evaluations of all streams; its own stream is "all"
+    streams_together: ClassVar[bool] = False
     view_names: ClassVar[tuple[str, ...]] = ("query", "key")
     # what only training needs, as patterns of own state-dict names
     training_only: ClassVar[tuple[str, ...]] = ("encoder_k.*", "queue*")
@@ -156,6 +149,14 @@ class Method(nn.Module):
     ) -> dict[str, Tensor]:
         """`outputs` and its reduction: 0-d tensors, of which "loss" is the one to backpropagate."""
         raise NotImplementedError
+
+    def needs_joints(self, backbone: Backbone) -> None:
+        """Raise a `SkelbenchError` if the axes of a backbone's features are not time and joints."""
+        if not backbone.localises_joints:
+            raise SkelbenchError(
+                f"{type(self).__name__} masks features by time and joint, which the backbone '{self.build.backbone}' "
+                "does not keep apart; choose another backbone."
+            )
 
     def check_batch(self, size: int) -> None:
         """Raise a `SkelbenchError` if the method cannot train in batches of this size."""
@@ -279,7 +280,7 @@ def create_method(
         layout: the skeleton.
         num_frames: T of the clips.
         num_persons: M of the clips.
-        stream: "joint", "bone" or "motion".
+        stream: "joint", "bone", "motion", or "all" for a method that trains them together.
         config: the method's own settings (temperature, queue_size, ...).
 
     Raises:
@@ -294,7 +295,7 @@ def create_method(
         layout=get_layout(layout),
         num_frames=recipe.frames if num_frames is None else num_frames,
         num_persons=num_persons,
-        stream=check_stream(stream),
+        stream=stream if stream == "all" and kind.streams_together else check_stream(stream),
     )
     return kind(build, parse_config(kind.Config, config, f"the method '{name}'"))
 

@@ -31,3 +31,8 @@ def contrast(
 def info_nce(logits: Tensor) -> Tensor:
     """Mean cross-entropy of logits (N, L) whose first column is the positive."""
     return functional.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))
+
+
+def chained(target: Tensor, logits: Tensor) -> Tensor:
+    """Cross-entropy of the distribution of logits (N, L) from a target one (N, L), meaned over N."""
+    return functional.cross_entropy(logits, target)

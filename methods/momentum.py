@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, cast
+
 import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..backbones import Backbone
 from ..errors import SkelbenchError
-from .base import Build, Method, MethodConfig, initialise_pair
+from .base import Build, Deviation, Method, MethodConfig, Progress, initialise_pair
+
+KEY_START = Deviation(
+    about="start of the key encoder",
+    paper="a copy of the query encoder",
+    code="the weights are redrawn after the copy, so the two start independent",
+    option="key_init",
+    why="published repeats what made the numbers, equal what the papers say",
+)
 
 
 class MomentumConfig(MethodConfig):
@@ -27,47 +39,129 @@ class MomentumConfig(MethodConfig):
     momentum: float = Field(default=0.999, ge=0, le=1)
 
 
+class Encoder(nn.Module):
+    """Backbone and projection head: (N, C, T, V, M) -> (N, d), not normalised."""
+
+    def __init__(self, backbone: Backbone, head: nn.Module):
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Encode stream data."""
+        return self.project(self.backbone(x))
+
+    def project(self, features: Tensor) -> Tensor:
+        """Pool and project features (N, M, T', V', D)."""
+        return self.head(self.backbone.pool(features))
+
+
+def two_layers(inputs: int, outputs: int) -> nn.Sequential:
+    """The head of most released code: linear, ReLU, linear."""
+    return nn.Sequential(nn.Linear(inputs, inputs), nn.ReLU(), nn.Linear(inputs, outputs))
+
+
 class MomentumMethod(Method):
     """A method with `encoder_q`, `encoder_k` and a `queue` (d, K) of unit keys with its `queue_ptr` (1,).
 
-    `outputs` leaves its new keys in `held_keys`; `after_step` enqueues them, so that the queue never changes
-    between a forward and its backward and needs no copy.
+    A method of several streams has one of each a stream, told apart by a suffix ("_motion").
+
+    `outputs` holds its new keys; `after_step` enqueues them, so that the queue never changes between a forward and
+    its backward and needs no copy.
     """
 
     queue: Tensor
     queue_ptr: Tensor
-    held_keys: Tensor | None
+    config: MomentumConfig
+    sides: tuple[str, ...] = ("encoder_q", "encoder_k")
 
     def __init__(self, build: Build, config: MomentumConfig):
         super().__init__(build, config)
-        queue = functional.normalize(torch.randn(config.feature_dim, config.queue_size), dim=0)
-        self.register_buffer("queue", queue)
-        self.register_buffer("queue_ptr", torch.zeros(1, dtype=torch.long))
-        self.held_keys = None
+        self.held_keys: dict[str, Tensor] = {}
+        self.add_queue("")
 
-    def set_encoders(self, query: nn.Module, key: nn.Module) -> None:
+    def add_queue(self, suffix: str) -> None:
+        """Register a queue of random unit keys and its pointer."""
+        keys = torch.randn(self.config.feature_dim, self.config.queue_size)
+        self.register_buffer("queue" + suffix, functional.normalize(keys, dim=0))
+        self.register_buffer("queue_ptr" + suffix, torch.zeros(1, dtype=torch.long))
+
+    def set_encoders(self, query: nn.Module, key: nn.Module, suffix: str = "") -> None:
         """Take the two encoders and start them as the configuration says."""
-        self.encoder_q, self.encoder_k = query, key
+        setattr(self, "encoder_q" + suffix, query)
+        setattr(self, "encoder_k" + suffix, key)
         initialise_pair(query, key, self.config)
 
     def check_batch(self, size: int) -> None:
         """Raise a `SkelbenchError` if a batch does not fit the queue."""
-        if size > self.queue.shape[1]:
+        if size > self.config.queue_size:
             raise SkelbenchError(
-                f"A batch of {size} keys does not fit a queue of {self.queue.shape[1]}; set a larger queue_size."
+                f"A batch of {size} keys does not fit a queue of {self.config.queue_size}; set a larger queue_size."
             )
+
+    def move_key_encoder(self, suffix: str = "") -> None:
+        """θ_k ← m·θ_k + (1 − m)·θ_q over parameters only: batch-norm statistics stay the key encoder's own."""
+        key, query = getattr(self, "encoder_k" + suffix), getattr(self, "encoder_q" + suffix)
+        average_parameters(key, query, self.config.momentum)
+
+    @torch.no_grad()
+    def keys(self, x: Tensor, suffix: str = "") -> Tensor:
+        """Encode stream data x into unit keys (N, d) without gradient, and hold them for `enqueue`."""
+        return self.hold(functional.normalize(getattr(self, "encoder_k" + suffix)(x), dim=1), suffix)
+
+    def hold(self, keys: Tensor, suffix: str = "") -> Tensor:
+        """Hold keys (N, d) for `enqueue`."""
+        self.held_keys["queue" + suffix] = keys
+        return keys
 
     @torch.no_grad()
     def enqueue(self) -> None:
-        """Write the held keys (N, d) at the pointer, wrapping around, and move it; no value visits the host."""
-        if self.held_keys is None:
+        """Write the held keys at each pointer, wrapping around, and move it; no value visits the host."""
+        if not self.held_keys:
             raise SkelbenchError("There are no keys to enqueue; after_step follows loss or outputs, once each.")
-        n, size = len(self.held_keys), self.queue.shape[1]
-        self.check_batch(n)
-        index = (self.queue_ptr + torch.arange(n, device=self.queue.device)) % size
-        self.queue.index_copy_(1, index, self.held_keys.T.to(self.queue.dtype))
-        self.queue_ptr.add_(n).remainder_(size)
-        self.held_keys = None
+        for name, keys in self.held_keys.items():
+            queue = cast(Tensor, getattr(self, name))
+            pointer = cast(Tensor, getattr(self, name.replace("queue", "queue_ptr", 1)))
+            n, size = len(keys), queue.shape[1]
+            self.check_batch(n)
+            index = (pointer + torch.arange(n, device=queue.device)) % size
+            queue.index_copy_(1, index, keys.T.to(queue.dtype))
+            pointer.add_(n).remainder_(size)
+        self.held_keys = {}
+
+    def after_step(self, progress: Progress) -> None:
+        """Enqueue the keys."""
+        self.enqueue()
+
+    def embedding(self, x: Tensor) -> Tensor:
+        """Head output (N, d), L2-normalised."""
+        return functional.normalize(self.encoder_q(self.to_stream(x)), dim=1)
+
+    def official_names(self) -> dict[str, str]:
+        """Own names to the released ones: encoders with the head as `fc`, everything else by the same name."""
+        names = {name: name for name in self.state_dict() if name.partition(".")[0] not in self.sides}
+        for side in self.sides:
+            encoder: Encoder = getattr(self, side)
+            for own, official in encoder.backbone.official_names().items():
+                names[f"{side}.backbone.{own}"] = f"{side}.{self.official_encoder_name(official)}"
+            names |= {f"{side}.{own}": f"{side}.{official}" for own, official in self.official_heads(encoder).items()}
+        return names
+
+    def official_encoder_name(self, name: str) -> str:
+        """Where a released encoder keeps what a released backbone calls `name`."""
+        return name
+
+    def official_heads(self, encoder: Any) -> Mapping[str, str]:
+        """What an encoder has beside its backbone: own names to released ones, both within the encoder."""
+        return {f"head.{own}": f"fc.{own}" for own in encoder.head.state_dict()}
+
+    def official_constants(self) -> dict[str, Tensor]:
+        """The adjacency of every encoder."""
+        return {
+            f"{side}.{self.official_encoder_name(name)}": value
+            for side in self.sides
+            for name, value in getattr(self, side).backbone.official_constants().items()
+        }
 
 
 @torch.no_grad()

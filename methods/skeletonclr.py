@@ -11,14 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
-from ..backbones import Backbone
-from .base import METHODS, Build, Deviation, Paper, Progress
+from .base import METHODS, Build, Paper
 from .contrast import contrast, info_nce
-from .momentum import MomentumConfig, MomentumMethod, average_parameters
+from .momentum import KEY_START, Encoder, MomentumConfig, MomentumMethod, two_layers
 from .recipe import Recipe
 
 RELEASED = Recipe(
@@ -37,95 +34,37 @@ RELEASED = Recipe(
 )
 
 
-class Encoder(nn.Module):
-    """Backbone and two-layer head: (N, C, T, V, M) -> (N, d), not normalised."""
-
-    def __init__(self, backbone: Backbone, feature_dim: int):
-        super().__init__()
-        self.backbone = backbone
-        self.head = nn.Sequential(
-            nn.Linear(backbone.dim, backbone.dim), nn.ReLU(), nn.Linear(backbone.dim, feature_dim)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Encode stream data."""
-        return self.head(self.backbone.pool(self.backbone(x)))
-
-
 @METHODS.register("skeletonclr")
 class SkeletonCLR(MomentumMethod):
     """Momentum contrast between two basic views; the loss is not symmetric and batches are not shuffled."""
 
     Config = MomentumConfig
-    config: MomentumConfig
     paper = Paper(
         title="3D Human Action Representation Learning via Cross-View Consistency Pursuit",
         venue="CVPR",
         year=2021,
         code="LinguoLi/CrosSCLR@792b70c",
-        deviations=(
-            Deviation(
-                "start of the key encoder",
-                "a copy of the query encoder",
-                "redrawn after the copy, so the two start independent",
-                "key_init: 'independent' in published, 'copy' in equal",
-            ),
-        ),
+        deviations=(KEY_START,),
     )
 
     def __init__(self, build: Build, config: MomentumConfig):
         super().__init__(build, config)
-        self.set_encoders(Encoder(build.make(), config.feature_dim), Encoder(build.make(), config.feature_dim))
+        query, key = build.make(), build.make()
+        d = config.feature_dim
+        self.set_encoders(Encoder(query, two_layers(query.dim, d)), Encoder(key, two_layers(key.dim, d)))
 
     @classmethod
     def published(cls, dataset: str, split: str, stream: str) -> tuple[Recipe, bool]:
         """The released settings; the README reports NTU-60, joint."""
         return RELEASED, dataset == "ntu60"
 
-    def outputs(
-        self,
-        views: Mapping[str, Tensor],
-        *,
-        stage: int = 0,
-        draws: Mapping[str, Any] | None = None,
-        index: Tensor | None = None,
-        label: Tensor | None = None,
-    ) -> dict[str, Tensor]:
+    def outputs(self, views: Mapping[str, Tensor], **context: Any) -> dict[str, Tensor]:
         """Return logits (N, 1 + K) and keys (N, d). The key encoder moves after the query forward, before the key's."""
         query = self.embedding(views["query"])
-        with torch.no_grad():
-            average_parameters(self.encoder_k, self.encoder_q, self.config.momentum)
-            keys = functional.normalize(self.encoder_k(self.to_stream(views["key"])), dim=1)
-        self.held_keys = keys
+        self.move_key_encoder()
+        keys = self.keys(self.to_stream(views["key"]))
         return {"logits": contrast(query, keys, self.queue, self.config.temperature), "keys": keys}
 
     def loss(self, views: Mapping[str, Tensor], **context: Any) -> dict[str, Tensor]:
         """InfoNCE."""
         return {"loss": info_nce(self.outputs(views, **context)["logits"])}
-
-    def after_step(self, progress: Progress) -> None:
-        """Enqueue the keys."""
-        self.enqueue()
-
-    def embedding(self, x: Tensor) -> Tensor:
-        """Head output (N, d), L2-normalised."""
-        return functional.normalize(self.encoder_q(self.to_stream(x)), dim=1)
-
-    def official_names(self) -> dict[str, str]:
-        """Own names to `encoder_{q,k}.*` with the head as `fc.{0,2}`, `queue`, `queue_ptr`."""
-        names = {"queue": "queue", "queue_ptr": "queue_ptr"}
-        for side in ("encoder_q", "encoder_k"):
-            encoder: Encoder = getattr(self, side)
-            for own, official in encoder.backbone.official_names().items():
-                names[f"{side}.backbone.{own}"] = f"{side}.{official}"
-            for own in encoder.head.state_dict():
-                names[f"{side}.head.{own}"] = f"{side}.fc.{own}"
-        return names
-
-    def official_constants(self) -> dict[str, Tensor]:
-        """The adjacency of both encoders."""
-        return {
-            f"{side}.{name}": value
-            for side in ("encoder_q", "encoder_k")
-            for name, value in getattr(self, side).backbone.official_constants().items()
-        }

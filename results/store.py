@@ -102,6 +102,13 @@ class RunStore:
         return sorted(self.root.glob(f"*/{name}"))
 
 
+def read_record(folder: Path) -> Record:
+    """Read the record in a cell's folder; raises ``SkelbenchError`` if there is none or it is damaged."""
+    if not (folder / RECORD).is_file():
+        raise SkelbenchError(f"{folder} is no finished cell (it has no {RECORD}); `skelbench ls cells` lists them.")
+    return _read(folder / RECORD, Record)
+
+
 def _read(path: Path, kind: type[Kept]) -> Kept:
     try:
         return kind.model_validate_json(path.read_bytes())

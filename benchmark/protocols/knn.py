@@ -10,6 +10,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 from torch.nn import functional
 
+from ...deviation import Deviation
 from ...methods.recipe import Settings
 from .base import PROTOCOLS, Features, Fit, top
 
@@ -50,6 +51,27 @@ class Knn:
     name = "knn"
     Settings = KnnSettings
     version = 1
+    deviations = (
+        Deviation(
+            "features",
+            "of the encoder",
+            "output of the head in SkeleMixCLR, of a predictor that still is in training mode in SkeAttnCLR, where a "
+            "clip's feature depends on its batch",
+            "pooled features of the backbone in evaluation mode, as in linear",
+        ),
+        Deviation(
+            "clips",
+            "not mentioned",
+            "cropped and sheared, bank and test",
+            "un-augmented",
+        ),
+        Deviation(
+            "number shown",
+            "accuracy",
+            "the best over all evaluations during pre-training, on the test set",
+            "at the end; `best` stands beside it, chosen on held-out training subjects",
+        ),
+    )
 
     def fit(
         self, train: Features, sets: Mapping[str, Tensor], *, classes: int, settings: KnnSettings, seed: int

@@ -1,11 +1,17 @@
 """The two skeleton graphs: against the released ones and against their definition, edge by edge."""
 
+import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from skelbench.backbones.graph import adjacency
+from skelbench.backbones.graph import adjacency, change_edges, draw_edges
 from skelbench.datasets.layout import LAYOUTS, Layout
 from skelbench.errors import SkelbenchError
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
 
 
 def neighbours(layout):
@@ -92,3 +98,118 @@ def test_the_hop_graph_needs_a_centre_and_the_other_does_not():
     with pytest.raises(SkelbenchError, match=r"graph 'hop' needs 'centre'"):
         adjacency(layout, "hop")
     assert adjacency(layout, "inout").shape == (3, 2, 2)
+
+
+# --- dropped and added edges ----------------------------------------------------------------------
+
+
+def test_every_graph_has_its_own_probabilities_uniform_up_to_the_given_ones():
+    size, drop, add = (800, 3, 20, 20), 0.4, 0.2
+    draws = draw_edges(size, drop, add, generator())
+    dropped, share, added = (draws[name] for name in ("dropped", "share", "added"))
+    assert (dropped.shape, dropped.dtype) == (added.shape, added.dtype) == (size, torch.bool)
+    assert (share.shape, share.dtype) == ((800, 1, 1, 1), torch.float32)
+    assert 0 <= share.min() < 0.01 * drop < 0.99 * drop < share.max() <= drop
+    frequency = {"dropped": dropped.float().mean((1, 2, 3)), "added": added.float().mean((1, 2, 3))}
+    off = (frequency["dropped"] - share.flatten()).abs()
+    assert off.max() < 5 * (drop * (1 - drop) / 1200) ** 0.5
+    for name, most in {"dropped": drop, "added": add}.items():
+        got = frequency[name]
+        assert got.min() < 0.1 * most < 0.9 * most < got.max(), name
+        assert abs(got.mean() - most / 2) < 5 * most / (12 * 800) ** 0.5, name
+        assert abs(got.std() / (most / 12**0.5) - 1) < 0.1, name
+    related = torch.corrcoef(torch.stack([frequency["dropped"], frequency["added"]]))[0, 1]
+    assert abs(related) < 5 / 800**0.5
+
+
+def test_every_entry_is_drawn_on_its_own_and_dropping_apart_from_adding():
+    draws = draw_edges((800, 3, 4, 4), 1.0, 1.0, generator())
+    for name in ("dropped", "added"):
+        for axis in (1, 2, 3):
+            first, second = draws[name].select(axis, 0), draws[name].select(axis, 1)
+            assert (first != second).any(), f"{name}, axis {axis}"
+    both = (draws["dropped"] & draws["added"]).float().mean()
+    assert abs(both - 0.25) < 0.02
+
+
+def test_edges_come_from_the_generator_alone():
+    before = torch.random.get_rng_state()
+    first, again, other = (draw_edges((2, 3, 5, 5), 0.9, 0.9, generator(seed)) for seed in (1, 1, 2))
+    for name in first:
+        assert torch.equal(first[name], again[name]), name
+        assert not torch.equal(first[name], other[name]), name
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("graph", ["hop", "inout"])
+def test_changed_graphs_are_the_released_computation_entry_by_entry(name, graph):
+    a = adjacency(LAYOUTS[name], graph).double()
+    before = a.clone()
+    draws = draw_edges((4, *a.shape), 0.3, 0.1, generator())
+    out = change_edges(a, **draws)
+    assert (out.shape, out.dtype) == ((4, *a.shape), torch.float64)
+    assert torch.equal(a, before)
+    for b in range(4):
+        share = float(draws["share"][b])
+        kept, new = np.zeros(a.shape), np.zeros(a.shape)
+        for entry in np.ndindex(*a.shape):
+            if not draws["dropped"][b][entry]:
+                kept[entry] = float(a[entry]) / (1 - share)
+            if draws["added"][b][entry] and kept[entry] == 0:
+                new[entry] = 1
+        assert new.sum() > 0 and (kept != 0).sum() < (a != 0).sum(), "something went and something came"
+        expected = (kept + new) * kept.sum() / (kept.sum() + new.sum())
+        np.testing.assert_allclose(out[b], expected, rtol=1e-6, atol=0)
+        assert out[b].sum().item() == pytest.approx(kept.sum(), rel=1e-6), "what came is paid for"
+
+
+def test_dropping_keeps_the_expected_weight():
+    a = adjacency(LAYOUTS["ntu25"], "inout").double()
+    out = change_edges(a, **draw_edges((2000, *a.shape), 0.5, 0.0, generator()))
+    assert ((out == 0) | (out >= a)).all()
+    torch.testing.assert_close(out.mean(0), a, rtol=0, atol=0.1)
+    assert out.sum((1, 2, 3)).mean().item() == pytest.approx(a.sum().item(), rel=0.01)
+
+
+def test_an_entry_that_went_may_come_back_with_1():
+    a = torch.tensor([[[2.0, 0.0], [3.0, 5.0]]])
+    dropped = torch.tensor([[[[True, False], [False, False]]]])
+    added = torch.tensor([[[[True, False], [True, False]]]])
+    out = change_edges(a, dropped, torch.full((1, 1, 1, 1), 0.5), added)
+    torch.testing.assert_close(out, torch.tensor([[[[1.0, 0.0], [6.0, 10.0]]]]) * (16 / 17))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("graph", ["hop", "inout"])
+def test_neither_dropping_nor_adding_is_no_change(graph, dtype):
+    a = adjacency(LAYOUTS["kinect20"], graph).to(dtype)
+    out = change_edges(a, **draw_edges((4, *a.shape), 0.0, 0.0, generator()))
+    assert torch.equal(out, a.expand(4, -1, -1, -1))
+
+
+class Operations(TorchDispatchMode):
+    """The names of the operations that run inside and the devices of what they return."""
+
+    def __init__(self):
+        super().__init__()
+        self.names, self.devices = [], set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        self.names.append(func.overloadpacket._qualified_op_name)
+        self.devices.add(out.device)
+        return out
+
+
+def test_neither_drawing_nor_changing_edges_touches_the_host():
+    a = adjacency(LAYOUTS["kinect20"], "hop")
+    with Operations() as drawing:
+        draws = draw_edges((4, *a.shape), 0.3, 0.1, generator())
+    assert drawing.names and not {"aten::lift_fresh", "aten::_to_copy", "aten::copy_"} & set(drawing.names)
+    draws = {name: value.to("meta") for name, value in draws.items()}
+    a = a.to("meta")
+    with Operations() as changing:
+        change_edges(a, **draws)
+    assert changing.devices == {torch.device("meta")}
+    assert "aten::lift_fresh" not in changing.names

@@ -1,5 +1,6 @@
 """ST-GCN: against the released encoder and against the same network written out plainly in float64."""
 
+import itertools
 from functools import partial
 from typing import Any
 
@@ -45,7 +46,11 @@ def temporal(x, weight, bias, stride):
 
 
 def plain(x, state, graph, training):
-    """The network of the released code by its names; x (N, 3, T, V, M) to (N, M, T', V, D)."""
+    """The network of the released code by its names; x (N, 3, T, V, M) to (N, M, T', V, D).
+
+    graph: (3, V, V), or one a block.
+    """
+    graphs = graph if graph.ndim == 4 else graph.expand(len(STRIDES), -1, -1, -1)
     n, _, frames, joints, persons = x.shape
     rows = [x[i, ..., m] for i in range(n) for m in range(persons)]  # each (3, T, V)
     x = torch.stack([torch.stack([row[c, :, v] for v in range(joints) for c in range(3)]) for row in rows])
@@ -59,7 +64,7 @@ def plain(x, state, graph, training):
             rows_k = slice(k * outputs, (k + 1) * outputs)
             z = torch.einsum("oc,bctv->botv", weight[rows_k], x)
             z = z + state[f"{name}.gcn.conv.bias"][rows_k].view(1, -1, 1, 1)
-            y = y + torch.einsum("botv,vw->botw", z, graph[k] * state[f"edge_importance.{block}"][k])
+            y = y + torch.einsum("botv,vw->botw", z, graphs[block][k] * state[f"edge_importance.{block}"][k])
         y = norm(y, state, f"{name}.tcn.0", training).clamp(min=0)
         y = temporal(y, state[f"{name}.tcn.2.weight"], state[f"{name}.tcn.2.bias"], stride)
         y = norm(y, state, f"{name}.tcn.3", training)
@@ -227,3 +232,75 @@ def test_dropout_acts_in_training_only():
     x = torch.randn(2, 3, 8, 20, 1, dtype=torch.float64)
     assert not torch.equal(backbone.train()(x), backbone(x))
     assert torch.equal(backbone.eval()(x), backbone(x))
+
+
+# --- other graphs ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_the_own_graph_given_for_every_block_changes_nothing(mode):
+    backbone = small(LAYOUTS["kinect20"]).train(mode == "train")
+    x = torch.randn(2, 3, 9, 20, 2, dtype=torch.float64)
+    assert torch.equal(backbone(x, backbone.adjacency.expand(10, -1, -1, -1)), backbone(x))
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("graph", ["hop", "inout"])
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_every_block_takes_its_own_changed_graph(name, graph, mode):
+    layout = LAYOUTS[name]
+    backbone = small(layout, graph=graph).train(mode == "train")
+    graphs = backbone.changed_graphs(backbone.draw_graphs(0.3, 0.1, torch.Generator().manual_seed(0)))
+    assert (graphs.shape, graphs.dtype) == ((10, 3, layout.num_joints, layout.num_joints), torch.float64)
+    assert all(not torch.equal(one, other) for one, other in itertools.combinations(graphs, 2))
+    x = torch.randn(2, 3, 9, layout.num_joints, 1, dtype=torch.float64)
+    state = {official: backbone.state_dict()[own] for own, official in backbone.official_names().items()}
+    changed = backbone(x, graphs)
+    close(changed, plain(x, state, graphs, mode == "train"), 1e-9, 1e-9)
+    assert not torch.allclose(changed, backbone(x))
+
+
+@pytest.mark.parametrize("block", [0, 4, 9])
+def test_one_changed_graph_changes_the_output_of_its_block_and_no_earlier_one(block):
+    backbone = small(LAYOUTS["kinect20"]).eval()
+    seen = []
+    for layer in backbone.blocks:
+        layer.register_forward_hook(lambda _module, _inputs, out: seen.append(out))
+    x = torch.randn(2, 3, 9, 20, 1, dtype=torch.float64)
+    graphs = backbone.adjacency.repeat(10, 1, 1, 1)
+    backbone(x, graphs)
+    graphs[block] *= 2
+    backbone(x, graphs)
+    same = [torch.equal(before, after) for before, after in zip(seen[:10], seen[10:], strict=True)]
+    assert same == [True] * block + [False] * (10 - block)
+
+
+def test_changing_no_edge_gives_the_own_graph_and_the_own_stays_as_it_was():
+    backbone = small(LAYOUTS["kinect20"], graph="inout")
+    before = backbone.adjacency.clone()
+    unchanged = backbone.changed_graphs(backbone.draw_graphs(0.0, 0.0, torch.Generator().manual_seed(0)))
+    assert torch.equal(unchanged, before.expand(10, -1, -1, -1))
+    draws = backbone.draw_graphs(0.5, 0.5, torch.Generator().manual_seed(0))
+    assert not torch.equal(backbone.changed_graphs(draws), unchanged)
+    assert torch.equal(backbone.changed_graphs(draws), backbone.changed_graphs(draws)), "applying draws nothing"
+    assert torch.equal(backbone.adjacency, before)
+
+
+def test_drawn_graphs_depend_on_the_generator_alone():
+    backbone = small(LAYOUTS["kinect20"])
+    before = torch.random.get_rng_state()
+    first, again, other = (backbone.draw_graphs(0.5, 0.5, torch.Generator().manual_seed(s)) for s in (1, 1, 2))
+    for name, value in first.items():
+        assert torch.equal(value, again[name]), name
+        assert not torch.equal(value, other[name]), name
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_weights_learn_through_changed_graphs():
+    backbone = small(LAYOUTS["kinect20"])
+    graphs = backbone.changed_graphs(backbone.draw_graphs(0.5, 0.0, torch.Generator().manual_seed(0)))
+    backbone(torch.randn(2, 3, 9, 20, 1, dtype=torch.float64), graphs).square().mean().backward()
+    for block, graph in zip(backbone.blocks, graphs, strict=True):
+        grad = block.importance.grad
+        assert grad is not None and (grad != 0).any()
+        assert (grad[graph == 0] == 0).all(), "a dropped edge passes no gradient"

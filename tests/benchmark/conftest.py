@@ -110,7 +110,10 @@ def skelbench():
 
 def write_grid(path: Path, **changes: object) -> Path:
     """Write a grid file over the data set `tiny`."""
-    grid = {"datasets": ["tiny"], "protocols": ["knn", "linear"], "set": TINY_GRID}
+    from skelbench.methods import METHODS
+
+    floors_first = sorted(METHODS, key=lambda name: METHODS[name].trainable)
+    grid = {"methods": floors_first, "datasets": ["tiny"], "protocols": ["knn", "linear"], "set": TINY_GRID}
     path.write_text(yaml.safe_dump(grid | changes))
     return path
 

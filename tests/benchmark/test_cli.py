@@ -47,9 +47,11 @@ def program(*arguments, **more):
 @pytest.mark.parametrize("what", KINDS)
 def test_ls_names_every_entry_of_a_kind_with_a_word_about_it(skelbench, what):
     lines = skelbench("ls", what).stdout.splitlines()
-    assert [line.split()[0] for line in lines] == sorted(KINDS[what])
+    count = len(KINDS[what])  # under the tracks stand their settings
+    assert [line.split()[0] for line in lines][:count] == sorted(KINDS[what])
     listed = json.loads(skelbench("ls", what, "--json").stdout)[what]
-    assert [entry["name"] for entry in listed] == sorted(KINDS[what])
+    assert [entry["name"] for entry in listed][:count] == sorted(KINDS[what])
+    assert what == "tracks" or len(listed) == len(lines) == count
     assert all(entry["about"] for entry in listed)
 
 

@@ -12,6 +12,7 @@ import torch
 
 from skelbench.backbones import create_backbone
 from skelbench.benchmark.cells import Pretraining
+from skelbench.benchmark.checkpoint import write_tensors
 from skelbench.benchmark.features import extract
 from skelbench.benchmark.grid import Grid, parse_overrides, plan_grid, presets, read_grid, read_preset
 from skelbench.benchmark.protocols.knn import vote
@@ -139,7 +140,7 @@ def test_names_and_seeds_of_a_grid_count_once(store, tmp_path):
 def test_a_grid_leaves_a_record_for_every_cell(finished):
     records = RunStore(finished).records()
     cells = [(r.cell.method, r.cell.protocol, r.cell.seed) for r in records]
-    seeds = {"untrained": (0, 1, 2), "skeletonclr": (0,), "skeattnclr": (0,)}
+    seeds = {"untrained": (0, 1, 2)} | {name: (0,) for name in TRAINABLE}
     expected = {(m, p, s) for m in seeds for s in seeds[m] for p in ("pretrain", "knn", "linear")}
     assert sorted(cells) == sorted(expected)
     assert not list(finished.rglob("*.tmp"))
@@ -241,7 +242,7 @@ def test_the_same_grid_again_skips_everything(finished, grid_file, skelbench, mo
     monkeypatch.setattr("skelbench.benchmark.runner.load_dataset", not_again)
     again = skelbench("grid", grid_file(), "--out", finished)
     assert tree(finished) == before
-    assert again.stderr.count("done before") == 5
+    assert again.stderr.count("done before") == 3 + len(TRAINABLE)
     assert "skeattnclr" in again.stdout
 
 
@@ -294,7 +295,7 @@ def test_a_dry_run_tells_what_is_done_and_writes_nothing(finished, grid_file, sk
     assert tree(finished) == before
     assert {line.rsplit(": ", 1)[1] for line in lines if "seed 5" in line} == {"to do"}
     assert {line.rsplit(": ", 1)[1] for line in lines if "seed 0" in line} == {"done"}
-    assert len(lines) == 3 * (4 + 2 + 2), "floors of seeds 0, 1, 2 and 5, two methods of two seeds"
+    assert len(lines) == 3 * (4 + 2 * len(TRAINABLE)), "floors of seeds 0, 1, 2 and 5, methods of two seeds"
     skelbench("grid", grid_file(), "--out", tmp_path / "new", "--dry-run")
     assert not (tmp_path / "new").exists()
 
@@ -305,7 +306,8 @@ def test_a_dry_run_tells_what_is_done_and_writes_nothing(finished, grid_file, sk
 def test_a_failing_cell_is_recorded_the_rest_goes_on_and_a_later_success_clears_it(
     store, grid_file, skelbench, tmp_path, monkeypatch
 ):
-    out, file = tmp_path / "runs", grid_file(protocols=["knn"])
+    methods = ["untrained", "skeletonclr", "skeattnclr"]
+    out, file = tmp_path / "runs", grid_file(methods=methods, protocols=["knn"])
     with monkeypatch.context() as patch:
         patch.setattr(METHODS["skeletonclr"], "loss", lambda *a, **k: 1 / 0)
         result = skelbench("grid", file, "--out", out, code=1)
@@ -442,10 +444,23 @@ def test_asked_to_stop_before_a_task_nothing_is_begun(store, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_no_epochs_evaluate_a_method_as_it_starts(store, tiny_run, skelbench, tmp_path):
-    skelbench(*tiny_run, "--method", "skeletonclr", "--protocol", "knn", "--set", "epochs=0")
-    record, _ = record_of(tmp_path / "runs", "skeletonclr", "knn")
-    assert record.model["epochs"] == 0
+def test_an_encoder_that_equals_its_initialisation_is_not_evaluated(store, tiny_run, skelbench, tmp_path):
+    result = skelbench(*tiny_run, "--method", "skeletonclr", "--protocol", "knn", "--set", "epochs=0", code=1)
+    assert "equals its own initialisation" in result.output
+    assert not [r for r in RunStore(tmp_path / "runs").records() if r.cell.protocol == "knn"]
+
+
+def test_a_snapshot_put_back_to_the_start_is_not_evaluated(store, tiny_run, skelbench, tmp_path):
+    skelbench(*tiny_run, "--method", "skeletonclr", "--protocol", "knn")
+    record, folder = record_of(tmp_path / "runs", "skeletonclr", "pretrain")
+    torch.manual_seed(record.cell.seed)
+    settings: Any = record.settings
+    args = {"backbone_args": settings["backbone"], "num_frames": 16, "num_persons": 1}
+    write_tensors(
+        snapshot_path(folder, 2), create_method("skeletonclr", **args, **settings["method"]).evaluation_state()
+    )
+    result = skelbench(*tiny_run, "--method", "skeletonclr", "--protocol", "linear", code=1)
+    assert "equals its own initialisation" in result.output
 
 
 def test_snapshots_after_the_last_epoch_are_not_waited_for(store, tiny_run, skelbench, tmp_path):

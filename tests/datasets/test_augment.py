@@ -9,8 +9,10 @@ from skelbench.datasets.augment import (
     basic,
     check_mix,
     crop,
+    crop_index,
     draw_basic,
     draw_crop,
+    draw_joint_mask,
     draw_mix,
     draw_shear,
     mix,
@@ -64,6 +66,16 @@ def test_crop_is_a_slice_of_the_mirrored_clip_at_every_start(frames, ratio):
     out = crop(x, starts, ratio)
     for i, start in enumerate(starts.tolist()):
         np.testing.assert_array_equal(out[i].numpy(), padded[i, :, start : start + frames])
+
+
+@pytest.mark.parametrize(("frames", "ratio"), [(50, 6), (13, 4), (6, 6), (7, 1), (3, 6), (1, 1)])
+def test_crop_takes_consecutive_frames_that_turn_back_at_the_ends(frames, ratio):
+    pad = frames // ratio
+    starts = torch.arange(2 * pad + 1)
+    index = crop_index(starts, frames, ratio)
+    assert (index.shape, index.dtype) == ((len(starts), frames), torch.int64)
+    there_and_back = [*reversed(range(pad)), *range(frames), *reversed(range(frames - pad, frames))]
+    assert index.tolist() == [there_and_back[start : start + frames] for start in starts.tolist()]
 
 
 @pytest.mark.parametrize(("frames", "ratio", "last"), [(50, 6, 16), (64, 6, 20), (5, 6, 0)])
@@ -247,6 +259,34 @@ def test_the_smallest_batch_of_a_mix_is_three():
             draw_mix(n, 16, layout, (1, 2), (1, 2), 1, generator())
 
 
+# --- HiCLR's joint mask ---------------------------------------------------------------------------
+
+
+def test_the_joint_mask_hides_as_many_joints_a_frame_as_the_released(golden):
+    recorded = golden("moco-family/hiclr_tiny.npz")["mask_joint_indices_seed0"]  # (T, joints a frame)
+    mask = draw_joint_mask(len(recorded), 25, 0.1, generator())
+    assert (mask.shape, mask.dtype) == ((50, 25), torch.bool)
+    assert (mask.sum(1) == recorded.shape[1]).all()
+    assert all(len(set(row)) == recorded.shape[1] for row in recorded.tolist()), "none is drawn twice"
+
+
+@pytest.mark.parametrize(
+    ("joints", "ratio", "hidden"),
+    [(25, 0.1, 2), (20, 0.1, 2), (22, 0.2, 4), (25, 0.03, 0), (25, 0.0, 0), (20, 1.0, 20)],
+)
+def test_the_joint_mask_hides_that_share_of_every_frame_rounded_down(joints, ratio, hidden):
+    assert (draw_joint_mask(64, joints, ratio, generator()).sum(1) == hidden).all()
+
+
+def test_the_joint_mask_prefers_no_joint_and_no_pair_and_differs_between_frames():
+    mask = draw_joint_mask(6000, 5, 0.4, generator()).float()
+    together = mask.T @ mask / 6000  # (V, V): how often two joints are hidden together
+    expected = torch.full((5, 5), 1 / 10).fill_diagonal_(2 / 5)
+    assert (together - expected).abs().max() < 5 * (0.4 * 0.6 / 6000) ** 0.5
+    repeated = (mask[1:] == mask[:-1]).all(1).float().mean()
+    assert abs(repeated - 1 / 10) < 5 * (0.1 * 0.9 / 6000) ** 0.5
+
+
 # --- draws and applications -----------------------------------------------------------------------
 
 
@@ -254,7 +294,8 @@ def draw_everything(source):
     x = clips(frames=50)
     mixing = draw_mix(5, 50, LAYOUTS["ntu25"], (2, 3), (4, 7), 2, source)
     view = draw_basic(x, 6, 0.5, source)
-    return {"start": view["crop"]["start"], "matrix": view["shear"]["matrix"], **mixing}
+    masking = {"joint_mask": draw_joint_mask(50, 25, 0.1, source)}
+    return {"start": view["crop"]["start"], "matrix": view["shear"]["matrix"], **mixing, **masking}
 
 
 def test_the_same_generator_state_gives_the_same_draws_and_another_gives_others():
@@ -342,5 +383,12 @@ def test_drawing_a_mix_copies_nothing_from_the_host_and_needs_no_float64():
     draw_everything(generator())
     with Operations() as operations:
         draw_mix(5, 50, LAYOUTS["ntu25"], (2, 3), (4, 7), 2, generator())
+    assert operations.names and not FROM_HOST & set(operations.names)
+    assert torch.float64 not in operations.dtypes
+
+
+def test_drawing_a_joint_mask_copies_nothing_from_the_host_and_needs_no_float64():
+    with Operations() as operations:
+        draw_joint_mask(50, 25, 0.1, generator())
     assert operations.names and not FROM_HOST & set(operations.names)
     assert torch.float64 not in operations.dtypes

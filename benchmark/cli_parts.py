@@ -1,0 +1,75 @@
+"""What several commands share: options, comma lists, plugins, the watcher and the printing of tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from ..errors import SkelbenchError
+
+OUT = click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of runs."
+)
+DEVICE = click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps.")
+
+
+def load_plugins(ctx: click.Context) -> None:
+    """Load the files that --plugin names."""
+    from ..registry import load_plugin
+
+    for path in ctx.obj["plugins"]:
+        load_plugin(path)
+
+
+def watcher(ctx: click.Context) -> Any:
+    """What tells of a run's progress, as loudly as asked for."""
+    from .progress import Silent, Talkative
+
+    if ctx.obj["quiet"]:
+        return Silent()
+    return Talkative(Console(stderr=True), verbose=ctx.obj["verbose"])
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Read a comma list of names, each once."""
+    found = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not found:
+        raise SkelbenchError(f"'{text}' names nothing; write a comma list.")
+    return found
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """Read a comma list of seeds, each once."""
+    found = names(text)
+    if not all(name.isdecimal() for name in found):
+        raise SkelbenchError(f"'{text}' is no comma list of seeds; write whole numbers, such as 0,1,2.")
+    return tuple(dict.fromkeys(int(name) for name in found))
+
+
+def show_tables(tables: list[Any], style: str) -> None:
+    """Print tables as "rich", "md" or "csv"."""
+    from ..results.tables import to_csv, to_markdown, to_rich
+
+    if style == "csv":
+        click.echo(to_csv(tables), nl=False)
+    elif style == "md":
+        click.echo("\n\n".join(to_markdown(table).strip() for table in tables))
+    else:
+        console = Console()
+        for table in tables:
+            console.print(to_rich(table))
+
+
+def show_results(ctx: click.Context, records: list[Any], failures: list[Any]) -> None:
+    """Print what a command's cells came to; with failures, tell them and end with exit code 1."""
+    from ..results.leaderboard import leaderboard
+
+    show_tables(leaderboard(records, failures), "rich")
+    if failures:
+        click.echo(f"{len(failures)} cells failed:", err=True)
+        for failure in failures:
+            click.echo(f"  {failure.cell}: {failure.reason}", err=True)
+        ctx.exit(1)

@@ -1,0 +1,93 @@
+"""The commands on finished pre-trainings: import-weights, export-weights, evaluate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .cli_parts import DEVICE, OUT, load_plugins, names, show_results, watcher
+
+
+@click.command("import-weights")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--method", required=True)
+@click.option("--backbone", default="stgcn", show_default=True)
+@click.option("--dataset", default="ntu60", show_default=True, help="What it was trained on: decides its settings.")
+@click.option("--split", default="xsub", show_default=True)
+@click.option("--stream", default="joint", show_default=True, help="joint, bone or motion.")
+@click.option("--layout", default="ntu25", show_default=True, help="The skeleton it was trained on.")
+@click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="What differs from the released settings.")
+@OUT
+@click.pass_context
+def import_weights(
+    ctx: click.Context,
+    file: Path,
+    method: str,
+    backbone: str,
+    dataset: str,
+    split: str,
+    stream: str,
+    layout: str,
+    pairs: tuple[str, ...],
+    out: Path,
+) -> None:
+    """Turn FILE, a released checkpoint, into a run that can be evaluated."""
+    load_plugins(ctx)
+    from ..results.store import RunStore
+    from .grid import parse_overrides
+    from .importing import Place
+    from .importing import import_weights as take
+
+    runs = RunStore(out)
+    runs.check_writable()
+    record = take(file, Place(method, backbone, dataset, split, stream, layout), runs, dict(parse_overrides(pairs)))
+    folder = runs.folder(record.cell, record.identity)
+    click.echo(f"{folder}\nevaluate it with: skelbench evaluate {folder} --dataset NAME --split SPLIT")
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--dataset", required=True)
+@click.option("--split", default="xsub", show_default=True)
+@click.option("--stream", help="Of a run that trained several: joint, bone or motion.")
+@click.option("--protocol", default="knn,linear", show_default=True, help="Comma list.")
+@click.option("--track", default="equal", show_default=True, help="Whose evaluation settings: equal or published.")
+@DEVICE
+@click.pass_context
+def evaluate(
+    ctx: click.Context, run: Path, dataset: str, split: str, stream: str | None, protocol: str, track: str, device: str
+) -> None:
+    """Evaluate RUN, the folder of a finished or imported pre-training, on any data with its skeleton."""
+    load_plugins(ctx)
+    from ..datasets.catalogue import open_dataset
+    from ..results.store import RunStore
+    from .devices import choose_device
+    from .protocols import PROTOCOLS
+    from .reuse import open_run, plan_evaluation
+    from .runner import Options, Runner
+
+    protocols = names(protocol)
+    for name in protocols:
+        PROTOCOLS[name]
+    store = open_dataset(dataset)
+    task = plan_evaluation(open_run(run), store, split, stream, protocols, track)
+    runs = RunStore(run.parent)
+    runs.check_writable()
+    failures = Runner(runs, Options(device=choose_device(device), watcher=watcher(ctx))).run(task, store)
+    records = [record for record in (runs.find(*cell) for cell in task.evaluations) if record]
+    show_results(ctx, records, failures)
+
+
+@click.command("export-weights")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--to", required=True, type=click.Path(path_type=Path), help="A file that ends in .safetensors.")
+@click.option("--stream", help="Of a run that trained several: joint, bone or motion.")
+@click.pass_context
+def export_weights(ctx: click.Context, run: Path, to: Path, stream: str | None) -> None:
+    """Write the backbone of RUN to a file that create_backbone(weights=...) loads."""
+    load_plugins(ctx)
+    from .reuse import export_weights as write
+
+    write(run, to, stream)
+    click.echo(f'{to}\nload it with: skelbench.create_backbone(NAME, weights="{to}")')

@@ -1,0 +1,147 @@
+"""A released checkpoint into a finished pre-training."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import __version__
+from ..datasets.layout import LAYOUTS
+from ..errors import SkelbenchError
+from ..methods import METHODS, Method, create_method
+from ..results.record import Cell, Record
+from ..results.store import RunStore
+from .cells import PRETRAIN_VERSION, identify
+from .overrides import PRETRAIN, Changes, check_owners
+from .tracks import pretrain_settings, resolve
+from .trainer import save_snapshot
+
+WRAPPERS = ("state_dict", "model", "model_state_dict")  # what some put around a state dict
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a checkpoint was trained on, which decides its settings."""
+
+    method: str
+    backbone: str = "stgcn"
+    dataset: str = "ntu60"
+    split: str = "xsub"
+    stream: str = "joint"
+    layout: str = "ntu25"
+
+
+def import_weights(path: Path, place: Place, runs: RunStore, settings: Mapping[str, Any]) -> Record:
+    """Turn a checkpoint of the released code into a finished pre-training.
+
+    Args:
+        path: a state dict by the released names, as `torch.save` wrote it.
+        settings: dotted settings that differ from the released ones, such as "backbone.width".
+
+    Raises:
+        SkelbenchError: if the file holds anything but tensors, a key is missing or unknown, a shape differs, or
+            its batch norms have never seen a batch.
+    """
+    if not METHODS[place.method].trainable:
+        raise SkelbenchError(f"The method '{place.method}' trains nothing, so there is nothing to import for it.")
+    state = read_state(path)
+    check_owners(settings, [place.method], [place.backbone])
+    recipe = resolve(
+        "published",
+        place.method,
+        place.backbone,
+        place.dataset,
+        place.split,
+        place.stream,
+        train_clips=10**9,
+        clips=10**9,
+        changes=Changes(None, {}, settings),
+    ).recipe.model_copy(update={"snapshots": ()})
+    stream = "all" if METHODS[place.method].streams_together else place.stream
+    layout = LAYOUTS[place.layout]
+    method = create_method(
+        place.method,
+        backbone=place.backbone,
+        backbone_args=recipe.backbone,
+        layout=layout,
+        num_frames=recipe.frames,
+        stream=stream,
+        **recipe.method,
+    )
+    method.load_official(state)
+    _check_trained(method, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    cell = Cell(
+        track="custom",
+        label=f"imported {digest[:8]}",
+        method=place.method,
+        backbone=place.backbone,
+        dataset=place.dataset,
+        split=place.split,
+        stream=stream,
+        protocol=PRETRAIN,
+        seed=0,
+    )
+    kept = pretrain_settings(recipe) | {"source": f"{path.name}, sha256 {digest}"}
+    versions = {"skelbench": __version__, "method": METHODS[place.method].version, "protocol": PRETRAIN_VERSION}
+    record = Record(
+        cell=cell,
+        identity=identify({"cell": cell.model_dump(), "settings": kept, "versions": list(versions.values())}),
+        settings=kept,
+        versions=versions,
+        environment={"imported": True},
+        data={"layout": layout.name},
+        model={
+            "parameters": sum(p.numel() for p in method.encoder_q.backbone.parameters()),  # type: ignore[union-attr]
+            "width": recipe.backbone.get("width"),
+            "frames": recipe.frames,
+            "epochs": recipe.epochs,
+            "persons": 2,
+        },
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    save_snapshot(method, runs.folder(cell, record.identity), recipe.epochs)
+    runs.write(record)
+    return record
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Read a state dict, as it is or under one of the usual names; nothing is executed.
+
+    Raises:
+        SkelbenchError: if the file is missing, damaged or holds anything but tensors.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise SkelbenchError(f"There is no file {path}; name the checkpoint to import.") from error
+    except Exception as error:  # torch raises pickle, zip, runtime and key errors here
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise SkelbenchError(
+            f"{path} cannot be read as weights alone ({reason}); save its state dict, nothing else, with torch.save."
+        ) from error
+    for name in WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
+            content = content[name]
+    if not isinstance(content, Mapping) or not content:
+        raise SkelbenchError(f"{path} holds no state dict (names and tensors); save one with torch.save.")
+    strange = [str(name) for name, value in content.items() if not isinstance(value, Tensor)]
+    if strange:
+        raise SkelbenchError(f"{path} holds more than tensors ({', '.join(strange[:5])}); save its state dict alone.")
+    return dict(content)
+
+
+def _check_trained(method: Method, path: Path) -> None:
+    """Refuse weights whose batch norms have never seen a batch: they are an initialisation."""
+    counters = [v for name, v in method.encoder_q.state_dict().items() if name.endswith("num_batches_tracked")]
+    if counters and not any(bool(counter) for counter in counters):
+        raise SkelbenchError(
+            f"{path} was never trained: its batch norms have seen no batch; for a floor use the method 'untrained'."
+        )

@@ -1,0 +1,139 @@
+"""What can be done with a finished pre-training: evaluate it on any data, or write its backbone to a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..backbones import BACKBONES
+from ..backbones.weights import SUFFIX, to_safetensors
+from ..datasets.layout import LAYOUTS
+from ..datasets.store import TRAIN, Store
+from ..errors import SkelbenchError
+from ..methods.recipe import Recipe
+from ..results.files import atomic_write
+from ..results.record import Record
+from ..results.store import read_record
+from .cells import Pretraining, identify
+from .checkpoint import read_tensors
+from .overrides import PRETRAIN
+from .protocols import PROTOCOLS
+from .tracks import evaluation_settings, resolve
+from .trainer import snapshot_path
+
+
+def open_run(folder: Path) -> Record:
+    """Read the record of a finished pre-training from its folder.
+
+    Raises:
+        SkelbenchError: if the folder is no finished pre-training.
+    """
+    record = read_record(folder)
+    if record.cell.protocol != PRETRAIN:
+        raise SkelbenchError(f"{folder} is no pre-training; name the folder of the one it builds on.")
+    return record
+
+
+def plan_evaluation(
+    record: Record, store: Store, split: str, stream: str | None, protocols: tuple[str, ...], track: str
+) -> Pretraining:
+    """Plan the evaluation of a finished pre-training on a split of any store with its skeleton.
+
+    Args:
+        stream: default the pre-training's own.
+        track: whose evaluation settings are used.
+
+    Raises:
+        SkelbenchError: if the skeletons differ, or the method has no single stream to evaluate and none is named.
+    """
+    trained = record.cell
+    if record.data["layout"] != store.layout.name:
+        raise SkelbenchError(
+            f"'{store.name}' has the skeleton '{store.layout.name}', this run was trained on "
+            f"'{record.data['layout']}'; choose data with that one."
+        )
+    stream = stream or ("joint" if trained.stream == "all" else trained.stream)
+    if trained.stream not in ("all", stream):
+        raise SkelbenchError(f"This run was trained on the stream '{trained.stream}', not on '{stream}'.")
+    sides = store.sides(split)
+    common = resolve(
+        track,
+        trained.method,
+        trained.backbone,
+        store.name,
+        split,
+        stream,
+        train_clips=int((sides == TRAIN).sum()) or 1,
+        clips=len(sides),
+    ).recipe
+    fields = {name: value for name, value in record.settings.items() if name in Recipe.model_fields}
+    recipe = Recipe.model_validate(fields | {"protocols": common.protocols, "selection": common.selection})
+    origin = trained.label or trained.track
+    label = f"{origin}, trained on {trained.dataset} {trained.split}, {track} evaluation"
+    evaluations = []
+    for protocol in protocols:
+        cell = trained.model_copy(
+            update={
+                "track": "custom",
+                "label": label,
+                "dataset": store.name,
+                "split": split,
+                "stream": stream,
+                "protocol": protocol,
+            }
+        )
+        facts = {
+            "cell": cell.model_dump(),
+            "settings": evaluation_settings(recipe, protocol),
+            "versions": [PROTOCOLS[protocol].version],
+            "pretrain": record.identity,
+            "data": store.fingerprint,
+        }
+        evaluations.append((cell, identify(facts)))
+    return Pretraining(trained, record.identity, recipe, stream, tuple(evaluations), "fp32", exact=False)
+
+
+def export_weights(folder: Path, to: Path, stream: str | None = None) -> None:
+    """Write the backbone of a finished pre-training as safetensors, with everything needed to make it again.
+
+    Args:
+        stream: whose encoder, where a method trained several.
+
+    Raises:
+        SkelbenchError: if the folder is no finished pre-training or the file cannot be written.
+    """
+    if to.suffix != SUFFIX:
+        raise SkelbenchError(f"{to} must end in {SUFFIX}.")
+    record = open_run(folder)
+    cell, settings = record.cell, record.settings
+    layout = _layout(record)
+    state = read_tensors(snapshot_path(folder, int(settings["epochs"])))  # type: ignore[arg-type]
+    prefix = f"encoder_q{'' if stream in (None, 'joint') or cell.stream != 'all' else '_' + stream}.backbone."
+    weights = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    if not weights:
+        raise SkelbenchError(f"{folder} has no encoder of the stream '{stream}'; leave --stream out.")
+    facts = {
+        "backbone": cell.backbone,
+        "args": settings["backbone"],
+        "layout": layout.to_json(),
+        "num_frames": settings["frames"],
+        "num_persons": record.model["persons"],
+        "stream": stream or ("joint" if cell.stream == "all" else cell.stream),
+        "cell": str(cell),
+        "identity": record.identity,
+    }
+    backbone = BACKBONES[cell.backbone](
+        layout=layout,
+        num_frames=settings["frames"],
+        num_persons=record.model["persons"],
+        **settings["backbone"],  # type: ignore[call-arg]
+    )
+    backbone.load_state_dict(weights)
+    atomic_write(to, to_safetensors(weights, backbone.official_constants(), facts))
+
+
+def _layout(record: Record) -> Any:
+    name = str(record.data["layout"])
+    if name not in LAYOUTS:
+        raise SkelbenchError(f"The skeleton '{name}' of this run is not registered, so it cannot be written out.")
+    return LAYOUTS[name]

@@ -1,0 +1,70 @@
+"""The settings of the two tracks, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ..methods import METHODS
+from ..methods.recipe import Recipe
+from .protocols import PROTOCOLS
+from .tracks import protocol_settings, resolve
+
+# Data sets and splits that some method was released for, with their training clips.
+SIZES = {
+    ("ntu60", "xsub"): 40_091,
+    ("ntu60", "xview"): 37_646,
+    ("ntu120", "xsub"): 63_026,
+    ("ntu120", "xset"): 54_468,
+    ("pkummd1", "xsub"): 18_841,
+    ("pkummd2", "xsub"): 5_332,
+}
+STREAMS = ("joint", "bone", "motion")
+REFERENCE = ("ntu60", "xsub", "joint")
+
+
+def rows() -> Iterator[dict[str, str]]:
+    """A row a method and setting: its value in published and in equal for NTU-60 xsub, joint.
+
+    Under each method stand the places where published has other values.
+    """
+    for method in METHODS:
+        published, equal = (_settings(track, method, *REFERENCE) for track in ("published", "equal"))
+        for name in dict.fromkeys([*published, *equal]):
+            ours = {"published": _shown(published.get(name)), "equal": _shown(equal.get(name))}
+            yield {"name": f"{method} {name}", "about": "  |  ".join(ours.values()), **ours}
+        for place, changed in _elsewhere(method, published):
+            about = f"published has {changed}"
+            yield {"name": f"{method} on {place}", "about": about, "published": changed, "equal": ""}
+
+
+def _elsewhere(method: str, reference: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for (dataset, split), stream in ((place, stream) for place in SIZES for stream in STREAMS):
+        if not METHODS[method].published(dataset, split, stream)[1]:
+            continue
+        here = _settings("published", method, dataset, split, stream)
+        changed = {name: value for name, value in here.items() if value != reference.get(name)}
+        if changed:
+            yield f"{dataset} {split} {stream}", ", ".join(f"{n}={_shown(v)}" for n, v in changed.items())
+
+
+def _settings(track: str, method: str, dataset: str, split: str, stream: str) -> dict[str, Any]:
+    """Every setting by its dotted name, and where the values come from."""
+    size = SIZES[dataset, split]
+    recipe = resolve(track, method, "stgcn", dataset, split, stream, train_clips=size, clips=size).recipe
+    flat: dict[str, Any] = {}
+    for name, value in recipe.model_dump(exclude={"protocols", "snapshots", "clips"}).items():
+        flat |= {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
+    return flat | _protocols(recipe)
+
+
+def _protocols(recipe: Recipe) -> dict[str, Any]:
+    return {
+        f"{protocol}.{name}": value
+        for protocol in PROTOCOLS
+        for name, value in protocol_settings(recipe, protocol).model_dump().items()
+    }
+
+
+def _shown(value: Any) -> str:
+    return "-" if value is None else "x".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
