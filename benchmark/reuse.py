@@ -8,7 +8,7 @@ from typing import Any
 from ..backbones import BACKBONES
 from ..backbones.weights import SUFFIX, to_safetensors
 from ..datasets.layout import LAYOUTS
-from ..datasets.store import TRAIN, Store
+from ..datasets.store import Store
 from ..errors import SkelbenchError
 from ..methods.recipe import Recipe
 from ..results.files import atomic_write
@@ -20,6 +20,8 @@ from .overrides import PRETRAIN
 from .protocols import PROTOCOLS
 from .tracks import evaluation_settings, resolve
 from .trainer import snapshot_path
+
+ANY_SIZE = 10**9  # clips: nothing is trained, so no batch has to fit
 
 
 def open_run(folder: Path) -> Record:
@@ -55,17 +57,9 @@ def plan_evaluation(
     stream = stream or ("joint" if trained.stream == "all" else trained.stream)
     if trained.stream not in ("all", stream):
         raise SkelbenchError(f"This run was trained on the stream '{trained.stream}', not on '{stream}'.")
-    sides = store.sides(split)
-    common = resolve(
-        track,
-        trained.method,
-        trained.backbone,
-        store.name,
-        split,
-        stream,
-        train_clips=int((sides == TRAIN).sum()) or 1,
-        clips=len(sides),
-    ).recipe
+    store.sides(split)  # an unknown split is told before anything is read
+    place = (trained.method, trained.backbone, store.name, split, stream)
+    common = resolve(track, *place, train_clips=ANY_SIZE, clips=ANY_SIZE).recipe
     fields = {name: value for name, value in record.settings.items() if name in Recipe.model_fields}
     recipe = Recipe.model_validate(fields | {"protocols": common.protocols, "selection": common.selection})
     origin = trained.label or trained.track

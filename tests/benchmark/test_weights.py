@@ -1,0 +1,200 @@
+"""Released checkpoints into runs, finished runs into files of weights, and the evaluation of both."""
+
+import json
+from typing import Any
+
+import pytest
+import torch
+
+from skelbench import create_backbone, create_method
+from skelbench.backbones.weights import read_facts
+from skelbench.benchmark.checkpoint import read_tensors
+from skelbench.benchmark.trainer import snapshot_path
+from skelbench.errors import SkelbenchError
+from skelbench.methods import METHODS, Progress
+from skelbench.results.store import RunStore
+
+TRAINABLE = [name for name in METHODS if METHODS[name].trainable]
+SIZES = {"width": 4, "dim": 16}
+CONFIG = {"feature_dim": 8, "queue_size": 8, "heads": 4}
+STREAMS = ("joint", "motion", "bone")
+
+
+def trained(name: str, seed: int = 1) -> Any:
+    """A small method with released settings after one step."""
+    torch.manual_seed(seed)
+    fields = METHODS[name].Config.model_fields
+    config = {key: value for key, value in CONFIG.items() if key in fields}
+    stream = "all" if METHODS[name].streams_together else "joint"
+    method = create_method(name, backbone_args=SIZES, stream=stream, **config).train()
+    x = torch.randn(4, 3, method.build.num_frames, 25, 2, generator=torch.Generator().manual_seed(0))
+    draws = method.draw(x, torch.Generator().manual_seed(0))
+    method.loss(method.views(x, draws), draws=draws)
+    method.after_step(Progress(1, 0, 1, 2))
+    return method
+
+
+def official(method: Any) -> dict[str, torch.Tensor]:
+    """What the released code would have saved."""
+    state = method.state_dict()
+    named = {theirs: state[own] for own, theirs in method.official_names().items()}
+    return named | method.official_constants()
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """Write a checkpoint by the released names."""
+
+    def write(name: str, change: Any = None) -> Any:
+        path = tmp_path / "epoch300_model.pt"
+        state = official(trained(name))
+        torch.save(change(state) if change else state, path)
+        return path
+
+    return write
+
+
+def importing(name: str, path: Any, out: Any) -> list[Any]:
+    fields = METHODS[name].Config.model_fields
+    sets = [f"backbone.{key}={value}" for key, value in SIZES.items()]
+    sets += [f"method.{key}={value}" for key, value in CONFIG.items() if key in fields]
+    pairs = [word for pair in sets for word in ("--set", pair)]
+    return ["import-weights", path, "--method", name, "--out", out, *pairs]
+
+
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_an_imported_checkpoint_is_evaluated_with_its_own_weights(name, checkpoint, store, skelbench, tmp_path):
+    runs = tmp_path / "runs"
+    folder = skelbench(*importing(name, checkpoint(name), runs)).stdout.splitlines()[0]
+    (record,) = RunStore(runs).records()
+    assert (record.cell.method, record.cell.protocol, record.cell.track) == (name, "pretrain", "custom")
+    kept = read_tensors(snapshot_path(RunStore(runs).folder(record.cell, record.identity), record.model["epochs"]))  # type: ignore[arg-type]
+    theirs = trained(name).evaluation_state()
+    assert kept.keys() == theirs.keys()
+    assert all(torch.equal(kept[key], theirs[key]) for key in kept)
+    table = skelbench("evaluate", folder, "--dataset", "tiny", "--protocol", "knn", "--device", "cpu").stdout
+    assert name in table
+    (evaluated,) = [r for r in RunStore(runs).records() if r.cell.protocol == "knn"]
+    assert evaluated.pretrain == record.identity
+    assert evaluated.cell.dataset == "tiny"
+    assert "imported" in (evaluated.cell.label or "")
+
+
+def test_the_same_file_is_imported_to_the_same_place_and_another_to_another(checkpoint, skelbench, tmp_path):
+    runs = tmp_path / "runs"
+    first = skelbench(*importing("skeletonclr", checkpoint("skeletonclr"), runs)).stdout
+    assert skelbench(*importing("skeletonclr", checkpoint("skeletonclr"), runs)).stdout == first
+    torch.save(official(trained("skeletonclr", seed=9)), tmp_path / "epoch300_model.pt")
+    assert skelbench(*importing("skeletonclr", tmp_path / "epoch300_model.pt", runs)).stdout != first
+
+
+@pytest.mark.parametrize("wrapper", ["state_dict", "model"])
+def test_a_state_dict_in_a_wrapper_is_found(wrapper, checkpoint, skelbench, tmp_path):
+    skelbench(*importing("aimclr", checkpoint("aimclr", lambda state: {wrapper: state, "epoch": 300}), tmp_path / "r"))
+    assert len(RunStore(tmp_path / "r").records()) == 1
+
+
+class Foreign:
+    """Something that only pickle can bring back."""
+
+
+REFUSED = {
+    "missing: encoder_q.data_bn.weight": lambda s: {k: v for k, v in s.items() if k != "encoder_q.data_bn.weight"},
+    "unknown: encoder_q.other": lambda s: s | {"encoder_q.other": torch.zeros(1)},
+    "of another shape: queue": lambda s: s | {"queue": torch.zeros(8, 5)},
+    "is not this graph": lambda s: s | {"encoder_q.A": torch.zeros(3, 25, 25)},
+    "holds more than tensors (epoch)": lambda s: s | {"epoch": 300},
+    "holds no state dict": lambda s: list(s.values()),
+    "cannot be read as weights alone": lambda s: s | {"foreign": Foreign()},
+    "was never trained": lambda s: {k: torch.zeros_like(v) if "num_batches" in k else v for k, v in s.items()},
+}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_a_checkpoint_that_does_not_fit_is_refused_and_nothing_is_written(message, checkpoint, skelbench, tmp_path):
+    result = skelbench(*importing("aimclr", checkpoint("aimclr", REFUSED[message]), tmp_path / "runs"), code=2)
+    assert message in result.stderr
+    assert result.stderr.count("Error:") == 1
+    assert not list((tmp_path / "runs").glob("*"))
+
+
+def test_a_file_that_is_not_there_and_a_method_without_training_are_refused(checkpoint, skelbench, tmp_path):
+    gone = skelbench("import-weights", tmp_path / "gone.pt", "--method", "aimclr", "--out", tmp_path / "runs", code=2)
+    assert "There is no file" in gone.stderr
+    floor = skelbench("import-weights", checkpoint("aimclr"), "--method", "untrained", "--out", tmp_path, code=2)
+    assert "trains nothing" in floor.stderr
+
+
+@pytest.fixture
+def pretrained(finished):
+    """Folder of the finished pre-training of a method."""
+
+    def find(name: str) -> Any:
+        runs = RunStore(finished)
+        (record,) = [r for r in runs.records() if (r.cell.method, r.cell.protocol) == (name, "pretrain")]
+        return runs.folder(record.cell, record.identity)
+
+    return find
+
+
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_exported_weights_make_the_same_backbone_without_another_word(name, pretrained, skelbench, tmp_path):
+    path = tmp_path / "encoder.safetensors"
+    skelbench("export-weights", pretrained(name), "--to", path)
+    backbone = create_backbone("stgcn", weights=path).eval()
+    kept = read_tensors(snapshot_path(pretrained(name), 2))
+    prefix = "encoder_q.backbone."
+    own = {key.removeprefix(prefix): value for key, value in kept.items() if key.startswith(prefix)}
+    state = backbone.state_dict()
+    assert state.keys() == own.keys()
+    assert all(torch.equal(state[key], own[key]) for key in own)
+    facts = read_facts(path)
+    assert (facts["num_frames"], facts["num_persons"], facts["args"]["width"]) == (16, 1, 4)
+    assert facts["cell"].startswith(name)
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_each_stream_of_crosclr_is_exported_and_evaluated_on_its_own(stream, pretrained, skelbench, tmp_path):
+    path = tmp_path / f"{stream}.safetensors"
+    skelbench("export-weights", pretrained("crosclr"), "--to", path, "--stream", stream)
+    suffix = "" if stream == "joint" else f"_{stream}"
+    kept = read_tensors(snapshot_path(pretrained("crosclr"), 2))
+    weight = create_backbone("stgcn", weights=path).state_dict()["blocks.0.spatial.weight"]
+    assert torch.equal(weight, kept[f"encoder_q{suffix}.backbone.blocks.0.spatial.weight"])
+    assert read_facts(path)["stream"] == stream
+    skelbench(*("evaluate", pretrained("crosclr"), "--dataset", "tiny"), *("--stream", stream, "--protocol", "knn"))
+    labelled = [r for r in RunStore(pretrained("crosclr").parent).records() if "trained on" in (r.cell.label or "")]
+    assert [r.cell.stream for r in labelled] == [stream]
+
+
+def test_exported_weights_say_what_they_do_not_fit(pretrained, skelbench, tmp_path):
+    path = tmp_path / "encoder.safetensors"
+    skelbench("export-weights", pretrained("skeletonclr"), "--to", path)
+    with pytest.raises(SkelbenchError, match="trained with another 'A'"):
+        create_backbone("stgcn", weights=path, graph="inout")
+    with pytest.raises(SkelbenchError, match="do not fit"):
+        create_backbone("stgcn", weights=path, width=8)
+    with pytest.raises(SkelbenchError, match="another 'A'"):
+        create_backbone("stgcn", weights=path, layout="kinect20")
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(SkelbenchError, match="cannot be read"):
+        create_backbone("stgcn", weights=path)
+    assert (
+        "must end in .safetensors"
+        in skelbench("export-weights", pretrained("skeletonclr"), "--to", tmp_path / "encoder.pt", code=2).stderr
+    )
+
+
+def test_only_a_finished_pre_training_on_the_same_skeleton_is_evaluated(
+    pretrained, finished, skelbench, arrays, tmp_path
+):
+    folder = pretrained("skeletonclr")
+    assert "no finished cell" in skelbench("evaluate", tmp_path, "--dataset", "tiny", code=2).stderr
+    evaluation = next(path for path in finished.iterdir() if "-knn-" in path.name)
+    assert "is no pre-training" in skelbench("evaluate", evaluation, "--dataset", "tiny", code=2).stderr
+    other = skelbench("evaluate", folder, "--dataset", "tiny", "--stream", "bone", code=2).stderr
+    assert "trained on the stream 'joint', not on 'bone'" in other
+    record = json.loads((folder / "record.json").read_text())
+    record["data"]["layout"] = "kinect20"
+    (folder / "record.json").write_text(json.dumps(record))
+    assert "has the skeleton 'ntu25'" in skelbench("evaluate", folder, "--dataset", "tiny", code=2).stderr
