@@ -7,11 +7,14 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
+from .augment import check_donors
+
 Over = Literal["TV", "V"]
 
 
 def draw_style(n: int, generator: Generator) -> dict[str, Tensor]:
     """Draw whose statistics each clip takes: (N,) int64, `(i − shift) mod N` with the shift uniform on 1 … N−2."""
+    check_donors(n)
     device = generator.device
     shift = torch.randint(1, n - 1, (1,), generator=generator, device=device)
     return {"donor": (torch.arange(n, device=device) - shift) % n}

@@ -23,8 +23,8 @@ from torch.nn import functional
 
 from ..datasets.extreme import TimeFlip, draw_extreme, extreme, mirror_index
 from .base import METHODS, Build, Deviation, Paper
-from .contrast import chained, contrast, info_nce
-from .mining import MINED_LOSS, MiningConfig, MiningMethod, mined_nce, positives
+from .contrast import chained, contrast
+from .mining import MINED_LOSS, MiningConfig, MiningMethod, positives
 from .momentum import KEY_START, Encoder, two_layers
 from .recipe import Recipe
 
@@ -63,7 +63,7 @@ class Config(MiningConfig):
     """
 
     eadm: Literal["working", "identity"] = "working"
-    keep: float = Field(default=0.7, gt=0, lt=1)
+    keep: float = Field(default=0.7, gt=0.623, lt=1)  # sigmoid(1/2): no attention is less
     time_flip: TimeFlip = "off"
 
 
@@ -123,10 +123,8 @@ class AimCLR(MiningMethod):
     def __init__(self, build: Build, config: Config):
         super().__init__(build, config)
         mirror_index(build.layout)
-        query, key = build.make(), build.make()
-        self.needs_joints(query)
-        d = config.feature_dim
-        self.set_encoders(Encoder(query, two_layers(query.dim, d)), Encoder(key, two_layers(key.dim, d)))
+        self.make_encoders(two_layers)
+        self.needs_joints(self.encoder_q.backbone)
 
     @classmethod
     def published(cls, dataset: str, split: str, stream: str) -> tuple[Recipe, bool]:
@@ -172,11 +170,7 @@ class AimCLR(MiningMethod):
         """L_1 + (L_2 + L_3) / 2."""
         outputs = self.outputs(views, stage=stage, **context)
         target = outputs["logits"].detach().softmax(dim=1)
-        loss_1 = (
-            mined_nce(outputs["logits"], outputs["positive"], self.config.mined_loss)
-            if stage
-            else info_nce(outputs["logits"])
-        )
+        loss_1 = self.instance_loss(outputs["logits"], outputs["positive"], stage)
         loss_2 = chained(target, outputs["logits_extreme"])
         loss_3 = chained(target, outputs["logits_drop"])
         return {"loss": loss_1 + (loss_2 + loss_3) / 2, "loss_1": loss_1, "loss_2": loss_2, "loss_3": loss_3}
@@ -190,7 +184,7 @@ def eadm(features: Tensor, keep: float) -> Tensor:
 
     Args:
         features: (N, M, T', V', D).
-        keep: in (0, 1).
+        keep: above sigmoid(1/2), as no attention is less.
     """
     size = features.shape[2] * features.shape[3]
     distance = (features - features.mean(dim=(2, 3), keepdim=True)) ** 2

@@ -230,7 +230,7 @@ class Method(nn.Module):
         unknown = sorted(
             k for k in set(given) - known if not any(fnmatch(k, pattern) for pattern in self.official_ignored)
         )
-        wrong = []
+        misshapen, unequal, shared = [], [], {}
         for name, official in wanted.items():
             if official not in given:
                 continue
@@ -238,9 +238,12 @@ class Method(nn.Module):
             if value.ndim == own[name].ndim + 1 and value.shape[-1] == 1:
                 value = value.squeeze(-1)  # a 1×1 convolution, which here is a linear layer
             if value.shape != own[name].shape:
-                wrong.append(f"{official} {tuple(value.shape)} for {tuple(own[name].shape)}")
+                misshapen.append(f"{official} {tuple(value.shape)} for {tuple(own[name].shape)}")
+            twin, first = shared.setdefault(own[name].data_ptr(), (official, value))
+            if twin != official and not torch.equal(first, value):
+                unequal.append(f"{official} is not {twin}, with which it is one")
             own[name] = value
-        if missing or unknown or wrong:
+        if missing or unknown or misshapen or unequal:
             raise SkelbenchError(
                 "The checkpoint does not fit this method: "
                 + "; ".join(
@@ -248,7 +251,8 @@ class Method(nn.Module):
                     for word, keys in (
                         ("missing", missing),
                         ("unknown", unknown),
-                        ("of another shape", wrong),
+                        ("of another shape", misshapen),
+                        ("unequal", unequal),
                     )
                     if keys
                 )

@@ -22,7 +22,7 @@ from ..backbones import Backbone
 from ..errors import SkelbenchError
 from .base import METHODS, Build, Deviation, Paper
 from .contrast import contrast, info_nce
-from .mining import MINED_LOSS, MiningConfig, MiningMethod, mined_nce, nearest
+from .mining import MINED_LOSS, MiningConfig, MiningMethod, nearest
 from .momentum import KEY_START, Encoder, two_layers
 from .recipe import Recipe
 
@@ -189,9 +189,7 @@ class CrosSCLR(MiningMethod):
             losses = {f"loss_{s}": info_nce(outputs["logits" + SUFFIX[s]]) for s in streams}
         else:
             pairs = {
-                (u, v): mined_nce(
-                    outputs[f"logits_{u[0]}{v[0]}"], outputs[f"positive_{u[0]}{v[0]}"], self.config.mined_loss
-                )
+                (u, v): self.instance_loss(outputs[f"logits_{u[0]}{v[0]}"], outputs[f"positive_{u[0]}{v[0]}"], stage)
                 for u, v in _pairs(streams)
             }
             losses = {f"loss_{u}": _mean([pairs[u, v] for v in streams if v != u]) for u in streams}

@@ -26,8 +26,8 @@ from ..datasets.extreme import draw_extreme, extreme, mirror_index
 from ..datasets.style import draw_style, restyle
 from ..errors import SkelbenchError
 from .base import METHODS, Build, Deviation, Paper
-from .contrast import chained, contrast, info_nce
-from .mining import MINED_LOSS, MiningConfig, MiningMethod, mined_nce, positives
+from .contrast import chained, contrast
+from .mining import MINED_LOSS, MiningConfig, MiningMethod, positives
 from .momentum import KEY_START, Encoder, two_layers
 from .recipe import Recipe
 
@@ -79,6 +79,7 @@ class HiCLR(MiningMethod):
 
     Config = Config
     config: Config
+    encoder_q: Encoder
     view_names = ("query", "key", "query_1", "query_2")
     training_only = (*MiningMethod.training_only, "mask_param")
     paper = Paper(
@@ -139,14 +140,12 @@ class HiCLR(MiningMethod):
     def __init__(self, build: Build, config: Config):
         super().__init__(build, config)
         mirror_index(build.layout)
-        query, key = build.make(), build.make()
-        if self.edges and not query.takes_graphs:
+        self.make_encoders(two_layers)
+        if self.edges and not self.encoder_q.backbone.takes_graphs:
             raise SkelbenchError(
                 f"HiCLR cannot drop or add edges of the backbone '{build.backbone}', which has no graph to change; set "
                 "drop_edges and add_edges to 0."
             )
-        d = config.feature_dim
-        self.set_encoders(Encoder(query, two_layers(query.dim, d)), Encoder(key, two_layers(key.dim, d)))
         self.mask_param = nn.Parameter(torch.zeros(1))
 
     @property
@@ -158,7 +157,7 @@ class HiCLR(MiningMethod):
     def published(cls, dataset: str, split: str, stream: str) -> tuple[Recipe, bool]:
         """The released settings of NTU-60, and of earlier states for the other data sets."""
         if dataset == "ntu120":
-            return RELEASED.model_copy(update={"source": EARLIER}), True
+            return RELEASED.model_copy(update={"source": EARLIER}), split in ("xsub", "xset")
         longer = {"pkummd1": (600, 500, 300), "pkummd2": (1500, 1250, 750)}
         if dataset not in longer:
             return RELEASED, (dataset, split) == ("ntu60", "xsub")
@@ -173,7 +172,7 @@ class HiCLR(MiningMethod):
             "method": {**RELEASED.method, "mining_epoch": mining},
             "protocols": {"linear": linear},
         }
-        return RELEASED.model_copy(update=changed), True
+        return RELEASED.model_copy(update=changed), split == "xsub"
 
     def check_batch(self, size: int) -> None:
         """Raise a `SkelbenchError` if a batch does not fit the queue or has no partners for SkeleAdaIN."""
@@ -242,11 +241,7 @@ class HiCLR(MiningMethod):
     def loss(self, views: Mapping[str, Tensor], *, stage: int = 0, **context: Any) -> dict[str, Tensor]:
         """L_1 + (L_2 + L_3) / 2."""
         outputs = self.outputs(views, stage=stage, **context)
-        loss_1 = (
-            mined_nce(outputs["logits"], outputs["positive"], self.config.mined_loss)
-            if stage
-            else info_nce(outputs["logits"])
-        )
+        loss_1 = self.instance_loss(outputs["logits"], outputs["positive"], stage)
         loss_2 = chained(outputs["logits"].detach().softmax(dim=1), outputs["logits_1"])
         loss_3 = chained(outputs["logits_1"].detach().softmax(dim=1), outputs["logits_2"])
         return {"loss": loss_1 + (loss_2 + loss_3) / 2, "loss_1": loss_1, "loss_2": loss_2, "loss_3": loss_3}

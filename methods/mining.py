@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from ..errors import SkelbenchError
 from .base import Build, Deviation
+from .contrast import info_nce
 from .momentum import MomentumConfig, MomentumMethod
 
 MinedLoss = Literal["mean_log", "log_sum"]
@@ -54,6 +55,10 @@ class MiningMethod(MomentumMethod):
     def stage(self, epoch: int) -> int:
         """0 without mining, 1 with it."""
         return int(epoch > self.config.mining_epoch)
+
+    def instance_loss(self, logits: Tensor, positive: Tensor, stage: int) -> Tensor:
+        """InfoNCE of logits (N, 1 + K), or with mining the loss of all that `positive` marks."""
+        return mined_nce(logits, positive, self.config.mined_loss) if stage else info_nce(logits)
 
 
 def nearest(similarities: Tensor, topk: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import torch
@@ -91,6 +91,12 @@ class MomentumMethod(Method):
         setattr(self, "encoder_q" + suffix, query)
         setattr(self, "encoder_k" + suffix, key)
         initialise_pair(query, key, self.config)
+
+    def make_encoders(self, head: Callable[[int, int], nn.Module]) -> None:
+        """Make both encoders of a backbone and a head, which `head` makes for (D, d)."""
+        backbones = self.build.make(), self.build.make()
+        query, key = (Encoder(backbone, head(backbone.dim, self.config.feature_dim)) for backbone in backbones)
+        self.set_encoders(query, key)
 
     def check_batch(self, size: int) -> None:
         """Raise a `SkelbenchError` if a batch does not fit the queue."""

@@ -20,7 +20,9 @@ from pydantic import Field, PositiveInt
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from ..datasets.augment import check_donors, check_mix, draw_mix, mix
+from ..datasets.augment import UNIT, check_donors, check_mix, draw_mix, mix
+from ..datasets.layout import PARTS
+from ..errors import SkelbenchError
 from .base import METHODS, Build, Deviation, Paper
 from .contrast import contrast, info_nce
 from .momentum import KEY_START, Encoder, MomentumConfig, MomentumMethod
@@ -121,10 +123,13 @@ class SkeleMixCLR(MomentumMethod):
     def __init__(self, build: Build, config: Config):
         super().__init__(build, config)
         check_mix(build.num_frames, build.layout, config.parts, config.window, "SkeleMixCLR")
-        query, key = build.make(), build.make()
-        self.needs_joints(query)
-        d = config.feature_dim
-        self.set_encoders(Encoder(query, head(query.dim, d)), Encoder(key, head(key.dim, d)))
+        if config.parts[1] == len(PARTS) and config.window[1] * UNIT >= build.num_frames:
+            raise SkelbenchError(
+                "SkeleMixCLR contrasts what is left of a mixed clip, and a mix of all body parts over the whole clip "
+                "leaves nothing; set smaller 'parts' or 'window'."
+            )
+        self.make_encoders(head)
+        self.needs_joints(self.encoder_q.backbone)
 
     @classmethod
     def published(cls, dataset: str, split: str, stream: str) -> tuple[Recipe, bool]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .base import METHODS, Build, Paper
 from .contrast import contrast, info_nce
-from .momentum import KEY_START, Encoder, MomentumConfig, MomentumMethod, two_layers
+from .momentum import KEY_START, MomentumConfig, MomentumMethod, two_layers
 from .recipe import Recipe
 
 RELEASED = Recipe(
@@ -49,9 +49,7 @@ class SkeletonCLR(MomentumMethod):
 
     def __init__(self, build: Build, config: MomentumConfig):
         super().__init__(build, config)
-        query, key = build.make(), build.make()
-        d = config.feature_dim
-        self.set_encoders(Encoder(query, two_layers(query.dim, d)), Encoder(key, two_layers(key.dim, d)))
+        self.make_encoders(two_layers)
 
     @classmethod
     def published(cls, dataset: str, split: str, stream: str) -> tuple[Recipe, bool]:

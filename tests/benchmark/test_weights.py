@@ -24,7 +24,7 @@ def trained(name: str, seed: int = 1) -> Any:
     """A small method with released settings after one step."""
     torch.manual_seed(seed)
     fields = METHODS[name].Config.model_fields
-    config = {key: value for key, value in CONFIG.items() if key in fields}
+    config: dict[str, Any] = {key: value for key, value in CONFIG.items() if key in fields}
     stream = "all" if METHODS[name].streams_together else "joint"
     method = create_method(name, backbone_args=SIZES, stream=stream, **config).train()
     x = torch.randn(4, 3, method.build.num_frames, 25, 2, generator=torch.Generator().manual_seed(0))

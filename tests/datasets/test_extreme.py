@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import random
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from skelbench.datasets.augment import basic, crop, draw_basic, shear
 from skelbench.datasets.extreme import (
+    TimeFlip,
     axis_mask,
     blur,
     draw_axis_mask,
@@ -34,7 +36,7 @@ from skelbench.errors import SkelbenchError
 
 NTU = LAYOUTS["ntu25"]
 MANY = 4000
-REVERSES = ["off", "released_first", "last"]
+REVERSES: tuple[TimeFlip, ...] = ("off", "released_first", "last")
 STEPS = ["flip", "rotate", "noise", "blur", "axis_mask"]
 GATED = ["flip", "noise", "blur", "axis_mask", "time_flip"]
 
@@ -496,7 +498,7 @@ def applications(x, draws):
         "blur": lambda: blur(x, **draws["blur"]),
         "axis_mask": lambda: axis_mask(x, **draws["axis_mask"]),
         "time_flip": lambda: time_flip(x, draws["time_flip"]["on"]),
-        **{reverse: lambda reverse=reverse: extreme(x, draws, 6, NTU, reverse=reverse) for reverse in REVERSES},
+        **{reverse: partial(extreme, x, draws, 6, NTU, reverse=reverse) for reverse in REVERSES},
     }
 
 

@@ -110,6 +110,7 @@ def test_neither_drawing_nor_applying_touches_the_host():
     assert drawing.names and not {"aten::lift_fresh", "aten::_to_copy", "aten::copy_"} & set(drawing.names)
     x, donor = clips().to("meta"), donor.to("meta")
     with Operations() as applying:
-        restyle(x, donor, "TV"), restyle(x, donor, "V")
+        restyle(x, donor, "TV")
+        restyle(x, donor, "V")
     assert applying.devices == {torch.device("meta")}
     assert "aten::lift_fresh" not in applying.names

@@ -1,32 +1,46 @@
 """What holds for every registered method: the contract the trainer and the protocols rely on."""
 
 import copy
+import dataclasses
 import itertools
+import math
 import re
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from skelbench.backbones.stgcn import STGCN
 from skelbench.datasets.augment import basic, mix
+from skelbench.datasets.extreme import extreme
 from skelbench.datasets.layout import LAYOUTS
 from skelbench.datasets.streams import STREAMS, to_stream
+from skelbench.datasets.style import restyle
 from skelbench.errors import SkelbenchError
 from skelbench.methods import METHODS, Progress, create_method
+from skelbench.methods.aimclr import eadm
+from skelbench.methods.mining import MiningMethod
 
 TRAINABLE = [name for name in METHODS if METHODS[name].trainable]
+MINING = [name for name in TRAINABLE if issubclass(METHODS[name], MiningMethod)]
+STAGES = [(name, stage) for name in TRAINABLE for stage in ((0, 1) if name in MINING else (0,))]
 SMALL = {"feature_dim": 16, "queue_size": 12, "heads": 4, "window": (1, 3), "topk": 1}
-VIEWS = {
-    "aimclr": {"query", "key", "query_extreme"},
-    "hiclr": {"query", "key", "query_1", "query_2"},
-    "untrained": {"query", "key"},
-}
 CLIPS, FRAMES = 5, 16
 PLACE = Progress(epoch=1, iteration=2, iterations_per_epoch=10, epochs=4)
+each_stage = pytest.mark.parametrize(("name", "stage"), STAGES, ids=[f"{name}-stage{stage}" for name, stage in STAGES])
+
+# Where methods differ by design.
+VIEWS = {"aimclr": {"query", "key", "query_extreme"}, "hiclr": {"query", "key", "query_1", "query_2"}}
+SUFFIXES = {"crosclr": {"joint": "", "motion": "_motion", "bone": "_bone"}}  # of encoders, queues and keys
+EVERY_KEY_ENCODER_MOVES_ONCE = {"crosclr": {"shared_heads": False, "frozen_keys": False}}
+RELEASED_SPLIT = {"crosclr": "xview", "skelemixclr+": "xview", "skelemixclr": None}  # of NTU-60; others xsub
 
 
-def small(name, *, seed=0, layout="kinect20", persons=1, frames=FRAMES, stream="joint", args=None, **config) -> Any:
+def small(
+    name, *, seed=0, layout: Any = "kinect20", persons=1, frames=FRAMES, stream: Any = "joint", args=None, **config
+) -> Any:
     """A small method in training mode; settings that its configuration does not have are left out."""
     torch.manual_seed(seed)
     fields = METHODS[name].Config.model_fields
@@ -57,10 +71,10 @@ def prepare(method, seed=0):
     return method.views(x, draws), draws
 
 
-def step(method, seed=0, lr=0.05):
+def step(method, seed=0, lr=0.05, stage=0):
     """One whole training step; return its losses."""
     views, draws = prepare(method, seed)
-    losses = method.loss(views, draws=draws)
+    losses = method.loss(views, stage=stage, draws=draws)
     trained = [p for p in method.parameters() if p.requires_grad]
     grads = torch.autograd.grad(losses["loss"], trained, allow_unused=True)
     with torch.no_grad():
@@ -69,6 +83,16 @@ def step(method, seed=0, lr=0.05):
                 parameter -= lr * grad
     method.after_step(PLACE)
     return {name: value.detach() for name, value in losses.items()}
+
+
+def suffixes(name):
+    """What tells the encoders, queues and keys of a method's streams apart."""
+    return list(SUFFIXES.get(name, {"joint": ""}).values())
+
+
+def encoder_of(method, name, stream):
+    """The query encoder that stands for a stream."""
+    return getattr(method, "encoder_q" + SUFFIXES.get(name, {}).get(stream, ""))
 
 
 def leaves(draws, path=""):
@@ -83,31 +107,31 @@ def leaves(draws, path=""):
 # --- one step ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", TRAINABLE)
+@each_stage
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("persons", [1, 2])
-def test_a_step_is_finite_for_every_layout_and_number_of_persons(name, layout, persons):
+def test_a_step_is_finite_for_every_layout_and_number_of_persons(name, stage, layout, persons):
     method = small(name, layout=layout, persons=persons)
     for seed in range(2):
-        losses = step(method, seed)
+        losses = step(method, seed, stage=stage)
         assert all(value.ndim == 0 and value.isfinite() for value in losses.values())
     assert all(value.isfinite().all() for value in method.state_dict().values())
 
 
-@pytest.mark.parametrize("name", TRAINABLE)
+@each_stage
 @pytest.mark.parametrize("stream", STREAMS)
 @pytest.mark.parametrize("frames", [16, 18, 32])
-def test_a_step_is_finite_for_every_stream_and_number_of_frames(name, stream, frames):
-    losses = step(small(name, stream=stream, frames=frames))
+def test_a_step_is_finite_for_every_stream_and_number_of_frames(name, stage, stream, frames):
+    losses = step(small(name, stream=stream, frames=frames), stage=stage)
     assert "loss" in losses
     assert all(value.isfinite() for value in losses.values())
 
 
-@pytest.mark.parametrize("name", TRAINABLE)
-def test_every_trained_part_receives_gradient_and_the_key_encoder_none(name):
+@each_stage
+def test_every_trained_part_receives_gradient_and_the_key_encoder_none(name, stage):
     method = small(name)
     views, draws = prepare(method)
-    method.loss(views, draws=draws)["loss"].backward()
+    method.loss(views, stage=stage, draws=draws)["loss"].backward()
     for parameter_name, parameter in method.named_parameters():
         if parameter_name.startswith("encoder_k"):
             assert not parameter.requires_grad
@@ -115,49 +139,55 @@ def test_every_trained_part_receives_gradient_and_the_key_encoder_none(name):
         else:
             assert parameter.grad is not None, parameter_name
             assert parameter.grad.isfinite().all(), parameter_name
+            assert parameter.grad.any() or parameter_name.endswith("bias"), parameter_name  # bias: a norm may follow
 
 
-@pytest.mark.parametrize("name", TRAINABLE)
-def test_its_gradient_brings_the_loss_of_a_batch_down(name):
+@each_stage
+def test_its_gradient_brings_the_loss_of_a_batch_down(name, stage):
     method = small(name, init="torch", momentum=1.0)
     views, draws = prepare(method)
     trained = [p for p in method.parameters() if p.requires_grad]
-    optimiser = torch.optim.SGD(trained, lr=0.001)
+    optimiser = torch.optim.SGD(trained, lr=0.00001)  # small: detached targets and mined positives move too
     losses = []
     for _ in range(5):  # without after_step: keys and queue stay what they are
         optimiser.zero_grad()
-        losses.append(method.loss(views, draws=draws)["loss"])
+        losses.append(method.loss(views, stage=stage, draws=draws)["loss"])
         losses[-1].backward()
         optimiser.step()
     assert all(later < earlier for earlier, later in itertools.pairwise(losses))
 
 
-@pytest.mark.parametrize("name", TRAINABLE)
-def test_outputs_and_loss_move_the_state_alike(name):
+@each_stage
+def test_outputs_and_loss_move_the_state_alike(name, stage):
     first, second = small(name), small(name)
     views, draws = prepare(first)
-    outputs, losses = first.outputs(views, draws=draws), second.loss(views, draws=draws)
+    outputs, losses = first.outputs(views, stage=stage, draws=draws), second.loss(views, stage=stage, draws=draws)
     assert any(key.startswith("logits") for key in outputs)
-    assert torch.equal(outputs["keys"], second.held_keys)
+    assert set(second.held_keys) == {"queue" + suffix for suffix in suffixes(name)}
+    for suffix in suffixes(name):
+        assert torch.equal(outputs["keys" + suffix], second.held_keys["queue" + suffix])
     assert losses["loss"].requires_grad
     for (key, a), b in zip(first.state_dict().items(), second.state_dict().values(), strict=True):
         assert torch.equal(a, b), key
 
 
-@pytest.mark.parametrize("name", [n for n in TRAINABLE if not METHODS[n].uses_labels])
-def test_labels_and_indices_are_not_looked_at(name):
+@each_stage
+def test_labels_and_indices_are_not_looked_at(name, stage):
+    assert not METHODS[name].uses_labels
     first, second = small(name), small(name)
     views, draws = prepare(first)
-    without = first.loss(views, draws=draws)["loss"]
-    given = second.loss(views, draws=draws, label=torch.full((CLIPS,), -7), index=torch.arange(CLIPS))["loss"]
+    without = first.loss(views, stage=stage, draws=draws)["loss"]
+    given = second.loss(views, stage=stage, draws=draws, label=torch.full((CLIPS,), -7), index=torch.arange(CLIPS))[
+        "loss"
+    ]
     assert torch.equal(without, given)
 
 
-@pytest.mark.parametrize("name", TRAINABLE)
-def test_the_whole_method_works_in_float64(name):
-    losses = step(small(name).double())
+@each_stage
+def test_the_whole_method_works_in_float64(name, stage):
+    losses = step(small(name).double(), stage=stage)
     assert all(value.dtype == torch.float64 for value in losses.values())
-    single = step(small(name))
+    single = step(small(name), stage=stage)
     assert losses["loss"].item() == pytest.approx(single["loss"].item(), rel=1e-3)
 
 
@@ -203,14 +233,14 @@ def test_draws_follow_the_generator_and_nothing_else(name):
     assert any(not torch.equal(first[path], other[path]) for path in first)
 
 
-@pytest.mark.parametrize("name", TRAINABLE)
-def test_replaying_recorded_draws_gives_the_same_losses_bit_for_bit(name):
+@each_stage
+def test_replaying_recorded_draws_gives_the_same_losses_bit_for_bit(name, stage):
     losses = []
     for _ in range(2):
         method = small(name, seed=4)
-        losses.append([step(method, seed)["loss"] for seed in range(3)])
+        losses.append([step(method, seed, stage=stage)["loss"] for seed in range(3)])
     assert torch.equal(torch.stack(losses[0]), torch.stack(losses[1]))
-    assert not torch.equal(losses[0][0], step(small(name, seed=4), seed=9)["loss"])
+    assert not torch.equal(losses[0][0], step(small(name, seed=4), seed=9, stage=stage)["loss"])
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -224,34 +254,40 @@ def test_zero_turns_the_augmentations_off(name):
 # --- the queue ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", TRAINABLE)
-def test_the_queue_is_left_alone_until_after_step_and_then_holds_the_keys(name):
+@each_stage
+def test_the_queue_is_left_alone_until_after_step_and_then_holds_the_keys(name, stage):
     method = small(name)
-    before = method.queue.clone()
-    torch.testing.assert_close(before.norm(dim=0), torch.ones(12))
+    before = {suffix: getattr(method, "queue" + suffix).clone() for suffix in suffixes(name)}
     views, draws = prepare(method)
-    outputs = method.outputs(views, draws=draws)
-    assert torch.equal(method.queue, before)
-    assert method.queue_ptr.tolist() == [0]
+    outputs = method.outputs(views, stage=stage, draws=draws)
+    for suffix, queue in before.items():
+        torch.testing.assert_close(queue.norm(dim=0), torch.ones(12))
+        assert torch.equal(getattr(method, "queue" + suffix), queue)
+        assert getattr(method, "queue_ptr" + suffix).tolist() == [0]
     method.after_step(PLACE)
-    assert torch.equal(method.queue[:, :CLIPS], outputs["keys"].T)
-    assert torch.equal(method.queue[:, CLIPS:], before[:, CLIPS:])
-    assert method.queue_ptr.tolist() == [CLIPS]
-    torch.testing.assert_close(method.queue.norm(dim=0), torch.ones(12), msg="keys are unit vectors")
+    for suffix, queue in before.items():
+        after = getattr(method, "queue" + suffix)
+        assert torch.equal(after[:, :CLIPS], outputs["keys" + suffix].T)
+        assert torch.equal(after[:, CLIPS:], queue[:, CLIPS:])
+        assert getattr(method, "queue_ptr" + suffix).tolist() == [CLIPS]
+        torch.testing.assert_close(after.norm(dim=0), torch.ones(12), msg="keys are unit vectors")
 
 
-@pytest.mark.parametrize("name", TRAINABLE)
-def test_the_queue_wraps_without_losing_keys_when_batches_do_not_divide_it(name):
+@each_stage
+def test_the_queue_wraps_without_losing_keys_when_batches_do_not_divide_it(name, stage):
     method = small(name)
-    everything = []
+    everything = {suffix: [] for suffix in suffixes(name)}
     for seed in range(5):  # 25 keys into 12 places
         views, draws = prepare(method, seed)
-        everything.extend(method.outputs(views, draws=draws)["keys"])
+        outputs = method.outputs(views, stage=stage, draws=draws)
         method.after_step(PLACE)
-        assert method.queue_ptr.item() == len(everything) % 12
-    for place in range(12):
-        latest = max(i for i in range(len(everything)) if i % 12 == place)
-        assert torch.equal(method.queue[:, place], everything[latest])
+        for suffix, keys in everything.items():
+            keys.extend(outputs["keys" + suffix])
+            assert getattr(method, "queue_ptr" + suffix).item() == len(keys) % 12
+    for suffix, keys in everything.items():
+        for place in range(12):
+            latest = max(i for i in range(len(keys)) if i % 12 == place)
+            assert torch.equal(getattr(method, "queue" + suffix)[:, place], keys[latest])
 
 
 @pytest.mark.parametrize("name", TRAINABLE)
@@ -277,20 +313,22 @@ def test_keys_are_enqueued_once(name):
 # --- the key encoder ---------------------------------------------------------------------------------
 
 
-def pairs(method):
-    """Own names of the key encoder's parameters with both values."""
-    query = dict(method.encoder_q.named_parameters())
-    return [(name, query[name], value) for name, value in method.encoder_k.named_parameters()]
+def pairs(method, suffix=""):
+    """Own names of a key encoder's parameters with both values."""
+    query = dict(getattr(method, "encoder_q" + suffix).named_parameters())
+    return [(name, query[name], value) for name, value in getattr(method, "encoder_k" + suffix).named_parameters()]
 
 
 @pytest.mark.parametrize("name", TRAINABLE)
 @pytest.mark.parametrize("init", ["released", "torch"])
 def test_a_key_encoder_starts_as_a_copy_or_independent(name, init):
-    for _, query, key in pairs(small(name, init=init, key_init="copy")):
-        assert torch.equal(query, key)
-    for own, query, key in pairs(small(name, init=init, key_init="independent")):
-        if own.endswith("weight") and query.ndim > 1:
-            assert not torch.equal(query, key), own
+    copied, independent = (small(name, init=init, key_init=how) for how in ("copy", "independent"))
+    for suffix in suffixes(name):
+        for own, query, key in pairs(copied, suffix):
+            assert torch.equal(query, key), own
+        for own, query, key in pairs(independent, suffix):
+            if own.endswith("weight") and query.ndim > 1:
+                assert not torch.equal(query, key), own
 
 
 @pytest.mark.parametrize("name", TRAINABLE)
@@ -306,31 +344,33 @@ def test_released_initialisation_is_small_and_normal_with_zero_biases(name):
     assert all(torch.equal(v, torch.ones_like(v)) for v in importance)
 
 
-@pytest.mark.parametrize("name", TRAINABLE)
+@each_stage
 @pytest.mark.parametrize("momentum", [0.0, 0.9, 1.0])
-def test_the_key_encoder_moves_towards_the_query_encoder(name, momentum):
-    method = small(name, momentum=momentum).double()
+def test_the_key_encoder_moves_towards_the_query_encoder(name, stage, momentum):
+    method = small(name, momentum=momentum, **EVERY_KEY_ENCODER_MOVES_ONCE.get(name, {})).double()
     views, draws = prepare(method)
-    before = [(n, k.clone()) for n, _, k in pairs(method)]
-    method.loss(views, draws=draws)
+    before = {suffix: [key.clone() for _, _, key in pairs(method, suffix)] for suffix in suffixes(name)}
+    method.loss(views, stage=stage, draws=draws)
     end = Progress(epoch=0, iteration=0, iterations_per_epoch=10, epochs=4)  # a schedule's start: its momentum
     method.after_step(end)
-    for (own, old), (_, query, key) in zip(before, pairs(method), strict=True):
-        torch.testing.assert_close(key, momentum * old + (1 - momentum) * query, rtol=1e-9, atol=1e-12, msg=own)
+    for suffix, keys in before.items():
+        for old, (own, query, key) in zip(keys, pairs(method, suffix), strict=True):
+            expected = momentum * old + (1 - momentum) * query
+            torch.testing.assert_close(key, expected, rtol=1e-9, atol=1e-12, msg=own)
 
 
 # --- state -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", TRAINABLE)
-def test_a_run_continues_from_a_saved_state_with_the_same_losses(name, tmp_path):
+@each_stage
+def test_a_run_continues_from_a_saved_state_with_the_same_losses(name, stage, tmp_path):
     method = small(name, seed=1)
-    step(method, 0)
+    step(method, 0, stage=stage)
     torch.save(method.state_dict(), tmp_path / "state.pt")
     other = small(name, seed=2)
     other.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     for seed in (1, 2):
-        first, second = step(method, seed), step(other, seed)
+        first, second = step(method, seed, stage=stage), step(other, seed, stage=stage)
         assert first.keys() == second.keys()
         assert all(torch.equal(first[key], second[key]) for key in first)
     for (key, a), b in zip(method.state_dict().items(), other.state_dict().values(), strict=True):
@@ -343,7 +383,7 @@ def test_what_evaluation_keeps_gives_the_same_features_and_embedding(name):
     if method.trainable:
         step(method)
     kept = method.evaluation_state()
-    assert not any(key.startswith(("encoder_k", "queue")) for key in kept)
+    assert not any(key.startswith(("encoder_k", "queue", "mask_param")) for key in kept)
     x = clips(method)
     other.load_evaluation_state(kept)
     with torch.no_grad():
@@ -371,9 +411,9 @@ def test_a_kept_state_that_does_not_fit_is_refused_and_names_the_key(name):
 def test_features_are_the_pooled_backbone_of_the_stream_and_embeddings_unit_vectors(name, stream):
     method = small(name, stream=stream, persons=2).eval()
     x = clips(method)
-    backbone = method.encoder_q.backbone
     with torch.no_grad():
         for asked in (None, *STREAMS):
+            backbone = encoder_of(method, name, asked or stream).backbone
             converted = to_stream(x, asked or stream, method.build.layout)
             assert torch.equal(method.features(x, asked), backbone.pool(backbone(converted)))
         embedding = method.embedding(x)
@@ -428,48 +468,58 @@ def test_the_probes_notice_a_value_that_visits_the_host(case):
             ASKS_FOR_A_VALUE[case](torch.ones(2))
 
 
-@pytest.mark.parametrize("name", TRAINABLE)
-def test_no_value_of_a_step_visits_the_host(name):
+@each_stage
+def test_no_value_of_a_step_visits_the_host(name, stage):
     method = small(name)
     views, draws = prepare(method)
     place = Progress(*(torch.tensor(float(v), dtype=torch.float64) for v in (1, 2, 10, 4)))
     with NoHostValue():
-        method.loss(views, draws=draws)["loss"].backward()
+        method.loss(views, stage=stage, draws=draws)["loss"].backward()
         method.after_step(place)
 
 
-@pytest.mark.parametrize("name", TRAINABLE)
-def test_a_step_runs_where_tensors_have_no_values(name):
+@each_stage
+def test_a_step_runs_where_tensors_have_no_values(name, stage):
     method = small(name, args={"dropout": 0.5})
     views, draws = prepare(method)
     method = method.to("meta")
     place = Progress(*(torch.tensor(float(v), dtype=torch.float64).to("meta") for v in (1, 2, 10, 4)))
-    losses = method.loss(on_meta(views), draws=on_meta(draws))
+    losses = method.loss(on_meta(views), stage=stage, draws=on_meta(draws))
     losses["loss"].backward()
     assert {value.device.type for value in losses.values()} == {"meta"}
     method.after_step(place)
     assert {value.device.type for value in method.state_dict().values()} == {"meta"}
 
 
-@pytest.mark.parametrize("name", TRAINABLE)
-def test_progress_may_stand_in_tensors(name):
+@each_stage
+def test_progress_may_stand_in_tensors(name, stage):
     ours, theirs = small(name, momentum=0.9), small(name, momentum=0.9)
     tensors = Progress(*(torch.tensor(float(v), dtype=torch.float64) for v in (1, 2, 10, 4)))
     for method, place in ((ours, PLACE), (theirs, tensors)):
         views, draws = prepare(method)
-        method.loss(views, draws=draws)
+        method.loss(views, stage=stage, draws=draws)
         method.after_step(place)
     for (key, a), b in zip(ours.state_dict().items(), theirs.state_dict().values(), strict=True):
         torch.testing.assert_close(a, b, msg=key)
 
 
-@pytest.mark.parametrize("name", TRAINABLE)
-def test_a_compiled_loss_is_one_graph_and_equals_the_eager_one(name):
+def shorten(method):
+    """Leave out blocks that repeat others, as tracing them takes most of a test's time."""
+    for module in list(method.modules()):
+        if isinstance(module, STGCN):
+            blocks: Any = module.blocks
+            module.blocks = nn.ModuleList([blocks[i] for i in (0, 3, 4, 7, 9)])
+
+
+@each_stage
+def test_a_compiled_loss_is_one_graph_and_equals_the_eager_one(name, stage):
     eager, compiled = small(name), small(name)
+    for method in (eager, compiled):
+        shorten(method)
     views, draws = prepare(eager)
-    expected = eager.loss(views, draws=draws)
+    expected = eager.loss(views, stage=stage, draws=draws)
     torch._dynamo.reset()
-    actual = torch.compile(compiled.loss, fullgraph=True, backend="aot_eager")(views, draws=draws)
+    actual = torch.compile(compiled.loss, fullgraph=True, backend="aot_eager")(views, stage=stage, draws=draws)
     for key in expected:
         torch.testing.assert_close(actual[key], expected[key], rtol=1e-5, atol=1e-6)
     for method in (eager, compiled):
@@ -482,14 +532,29 @@ def test_a_compiled_loss_is_one_graph_and_equals_the_eager_one(name):
 PUBLISHED = {  # the released NTU-60 joint settings: frames, width, graph, queue, temperature, momentum
     "skeletonclr": (50, 16, "hop", 32768, 0.07, 0.999),
     "skeattnclr": (64, 64, "inout", 32768, 0.2, 0.996),
+    "aimclr": (50, 16, "hop", 32768, 0.07, 0.999),
+    "crosclr": (50, 16, "hop", 32768, 0.07, 0.999),
+    "hiclr": (50, 16, "hop", 32768, 0.07, 0.999),
+    "skelemixclr": (64, 16, "inout", 32768, 0.2, 0.999),
+    "skelemixclr+": (64, 16, "inout", 32768, 0.2, 0.999),
 }
+SCHEDULES = [  # method, data set, split, stream: epochs, steps, mining epoch, epochs and steps of the linear protocol
+    ("aimclr", "ntu60", "xview", "bone", 300, (250,), 150, 100, (80,)),
+    ("aimclr", "pkummd1", "xsub", "motion", 300, (250,), 150, 100, (80,)),
+    ("crosclr", "ntu60", "xview", "all", 300, (250,), 150, 100, (80,)),
+    ("hiclr", "ntu60", "xsub", "joint", 300, (250,), 150, 100, (80,)),
+    ("hiclr", "ntu120", "xset", "joint", 300, (250,), 150, 100, (80,)),
+    ("hiclr", "pkummd1", "xsub", "bone", 600, (500,), 300, 100, (80,)),
+    ("hiclr", "pkummd2", "xsub", "bone", 1500, (1250,), 750, 100, (80,)),
+    ("hiclr", "pkummd2", "xsub", "joint", 1500, (1250,), 750, 200, (160,)),
+    ("skelemixclr+", "ntu60", "xview", "joint", 300, (), None, 150, (80,)),
+]
 
 
 @pytest.mark.parametrize("name", TRAINABLE)
 def test_a_method_without_settings_has_its_published_ones(name):
     method: Any = create_method(name)
-    recipe, exact = METHODS[name].published("ntu60", "xsub", "joint")
-    assert exact
+    recipe, _ = METHODS[name].published("ntu60", "xsub", "joint")
     assert method.build.num_frames == recipe.frames
     assert method.build.backbone == "stgcn"
     assert method.build.layout == LAYOUTS["ntu25"]
@@ -507,6 +572,32 @@ def test_a_method_without_settings_has_its_published_ones(name):
         ours = method.config
         assert [ours.queue_size, ours.temperature, ours.momentum] == config
         assert (ours.feature_dim, method.encoder_q.backbone.dim) == (128, 256)
+
+
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_released_settings_are_exact_for_the_split_they_were_released_for(name):
+    released = RELEASED_SPLIT.get(name, "xsub")
+    for split in ("xsub", "xview"):
+        _, exact = METHODS[name].published("ntu60", split, "joint")
+        assert exact or split != released
+        assert not (exact and name in RELEASED_SPLIT and split != released)
+
+
+@pytest.mark.parametrize("case", SCHEDULES, ids=lambda case: "-".join(case[:4]))
+def test_schedules_are_the_released(case):
+    name, dataset, split, stream, epochs, steps, mining_epoch, linear_epochs, linear_steps = case
+    recipe, exact = METHODS[name].published(dataset, split, stream)
+    assert exact
+    assert (recipe.epochs, recipe.lr_steps, recipe.method.get("mining_epoch")) == (epochs, steps, mining_epoch)
+    linear = recipe.protocols["linear"]
+    assert (linear["epochs"], linear["lr_steps"], linear["lr"], linear["batch"]) == (
+        linear_epochs,
+        linear_steps,
+        3,
+        128,
+    )
+    trained_by = (recipe.lr, recipe.batch, recipe.weight_decay, recipe.sgd_momentum, recipe.nesterov)
+    assert trained_by == (0.1, 128, 1e-4, 0.9, False)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -537,7 +628,7 @@ def test_a_configuration_is_frozen(name):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_unknown_settings_streams_and_backbones_are_named(name):
-    with pytest.raises(SkelbenchError, match=rf"no setting 'shaer' of the method '{name}'; did you mean 'shear'"):
+    with pytest.raises(SkelbenchError, match=rf"of the method '{re.escape(name)}'; did you mean 'shear'"):
         create_method(name, shaer=1.0)
     with pytest.raises(SkelbenchError, match=r"'shear' of the method .* cannot be -1"):
         create_method(name, shear=-1)
@@ -664,6 +755,42 @@ def test_one_by_one_convolutions_of_a_checkpoint_become_linear_layers():
     assert torch.equal(other.encoder_q.projection[0].weight, method.encoder_q.projection[0].weight)
 
 
+def test_hiclr_writes_its_edge_importances_as_released_and_reads_the_other_methods_names():
+    method, other = small("hiclr", seed=1), small("hiclr", seed=2)
+    given = official(method)
+    numbered = {f"{side}.edge_importance{i}" for side in ("encoder_q", "encoder_k") for i in range(1, 11)}
+    assert numbered < set(given)
+    others = {re.sub(r"importance(\d+)$", lambda m: f"importance.{int(m[1]) - 1}", k): v for k, v in given.items()}
+    assert {f"encoder_q.edge_importance.{i}" for i in range(10)} < set(others)
+    with torch.no_grad():
+        for i, block in enumerate(method.encoder_q.backbone.blocks):
+            block.importance.fill_(i)
+            others[f"encoder_q.edge_importance.{i}"] = block.importance.clone()
+    other.load_official(others)
+    for (key, a), b in zip(method.state_dict().items(), other.state_dict().values(), strict=True):
+        assert torch.equal(a, b), key
+
+
+def test_aimclr_and_skeletonclr_read_each_others_checkpoints():
+    method, other = small("skeletonclr", seed=1), small("aimclr", seed=2)
+    given = official(method)
+    assert {"encoder_q.edge_importance.0", "encoder_k.fc.2.bias", "queue", "queue_ptr"} < set(given)
+    other.load_official(given)
+    for key, value in method.state_dict().items():
+        assert torch.equal(value, other.state_dict()[key]), key
+
+
+def test_crosclr_writes_the_shared_heads_under_every_name_they_have():
+    given = official(small("crosclr"))
+    for side in ("encoder_q", "encoder_k"):
+        for stream in ("_motion", "_bone"):
+            for part, shared in (("fc.2.0", "fc.0"), ("fc.2.2", "fc.2")):
+                assert torch.equal(given[f"{side}{stream}.{part}.weight"], given[f"{side}.{shared}.weight"])
+    apart = official(small("crosclr", shared_heads=False))
+    assert "encoder_q_motion.fc.2.weight" in apart
+    assert "encoder_q_motion.fc.2.0.weight" not in apart
+
+
 # --- SkeAttnCLR --------------------------------------------------------------------------------------
 
 
@@ -739,3 +866,455 @@ def test_skeattnclr_parts_add_up_to_the_whole_before_the_projection():
     torch.testing.assert_close(whole, features.mean(dim=(1, 2, 3)))
     torch.testing.assert_close(salient, (features * mask).mean(dim=(1, 2, 3)), msg="not renormalised by the mask")
     torch.testing.assert_close(salient + rest, whole)
+
+
+# --- mining ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_a_method_that_mines_starts_to_after_its_mining_epoch(name):
+    method = create_method(name, backbone_args={"width": 1, "dim": 16}, queue_size=8)
+    stages = [method.stage(epoch) for epoch in (1, 150, 151, 300)]
+    assert stages == ([0, 0, 1, 1] if name in MINING else [0, 0, 0, 0])
+    if name in MINING:
+        sooner = small(name, mining_epoch=3)
+        assert [sooner.stage(epoch) for epoch in (1, 2, 3, 4, 5)] == [0, 0, 0, 1, 1]
+        assert small(name, mining_epoch=0).stage(1) == 1
+
+
+@pytest.mark.parametrize("name", MINING)
+def test_more_neighbours_than_keys_are_refused(name):
+    small(name, topk=12)
+    with pytest.raises(SkelbenchError, match="13 nearest of a queue of 12 keys"):
+        small(name, topk=13)
+
+
+def mined_by_hand(logits, positive, how):
+    """The mean over rows of what several positives cost, one number at a time."""
+    total = 0.0
+    for row, marked in zip(logits.tolist(), positive.tolist(), strict=True):
+        whole = math.fsum(math.exp(value) for value in row)
+        chances = [math.exp(value) / whole for value, mark in zip(row, marked, strict=True) if mark]
+        total -= math.log(sum(chances)) if how == "log_sum" else sum(map(math.log, chances)) / len(chances)
+    return total / len(logits)
+
+
+@pytest.mark.parametrize("how", ["mean_log", "log_sum"])
+@pytest.mark.parametrize("name", MINING)
+def test_the_mined_loss_is_the_chosen_one(name, how):
+    first, second = (small(name, mined_loss=how, topk=3, init="torch").double() for _ in range(2))
+    views, draws = prepare(first)
+    outputs, losses = first.outputs(views, stage=1, draws=draws), second.loss(views, stage=1, draws=draws)
+    if name == "crosclr":
+        for u in "jmb":
+            stream = {"j": "joint", "m": "motion", "b": "bone"}[u]
+            pairs = [u + v for v in "jmb" if v != u]
+            expected = [mined_by_hand(outputs[f"logits_{uv}"], outputs[f"positive_{uv}"], how) for uv in pairs]
+            assert losses[f"loss_{stream}"].item() == pytest.approx(sum(expected) / 2, rel=1e-10)
+        parts = sum(losses[f"loss_{stream}"].item() for stream in STREAMS)
+        assert losses["loss"].item() == pytest.approx(parts, rel=1e-12)
+    else:
+        expected = mined_by_hand(outputs["logits"], outputs["positive"], how)
+        assert losses["loss_1"].item() == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize("name", ["aimclr", "hiclr"])
+def test_positives_are_what_any_of_the_three_queries_finds(name):
+    method = small(name, topk=2, init="torch")
+    views, draws = prepare(method)
+    for stage in (0, 1):
+        outputs = method.outputs(views, stage=stage, draws=draws)
+        logits = [value for key, value in outputs.items() if key.startswith("logits")]
+        assert len(logits) == 3
+        for n in range(CLIPS):
+            found = {0}
+            for row in [rows[n, 1:].tolist() for rows in logits] if stage else []:
+                found |= {1 + row.index(value) for value in sorted(row)[-2:]}
+            assert outputs["positive"][n].nonzero().flatten().tolist() == sorted(found)
+            assert set(outputs["positive"][n].unique().tolist()) == {0, 1}
+
+
+@pytest.mark.parametrize("name", ["aimclr", "hiclr"])
+@pytest.mark.parametrize("stage", [0, 1])
+def test_stronger_views_learn_the_distribution_of_weaker_ones(name, stage):
+    first, second = (small(name, init="torch").double() for _ in range(2))
+    views, draws = prepare(first)
+    outputs, losses = first.outputs(views, stage=stage, draws=draws), second.loss(views, stage=stage, draws=draws)
+    weak, middle, strong = (value for key, value in outputs.items() if key.startswith("logits"))
+    teacher_of_strong = weak if name == "aimclr" else middle  # HiCLR's is a chain
+    for loss, teacher, student in (("loss_2", weak, middle), ("loss_3", teacher_of_strong, strong)):
+        p, q = teacher.softmax(1).tolist(), student.softmax(1).tolist()
+        costs = [-math.fsum(a * math.log(b) for a, b in zip(*rows, strict=True)) for rows in zip(p, q, strict=True)]
+        assert losses[loss].item() == pytest.approx(sum(costs) / CLIPS, rel=1e-10)
+    expected = losses["loss_1"] + (losses["loss_2"] + losses["loss_3"]) / 2
+    assert losses["loss"].item() == pytest.approx(expected.item(), rel=1e-12)
+    assert not any(value.requires_grad for key, value in outputs.items() if key in ("positive", "keys"))
+
+
+@pytest.mark.parametrize("name", ["aimclr", "skelemixclr", "skelemixclr+", "skeattnclr"])
+def test_a_backbone_that_loses_the_joints_is_refused(name, monkeypatch):
+    monkeypatch.setattr(STGCN, "localises_joints", False)
+    with pytest.raises(SkelbenchError, match=r"masks features by time and joint.*'stgcn'"):
+        small(name)
+
+
+@pytest.mark.parametrize(("name", "given"), [("aimclr", "mirror"), ("hiclr", "mirror"), ("skelemixclr", "parts")])
+def test_a_layout_without_what_a_method_needs_is_refused(name, given):
+    layout = dataclasses.replace(LAYOUTS["ntu25"], name="custom", **{given: () if given == "mirror" else {}})
+    with pytest.raises(SkelbenchError, match=given):
+        small(name, layout=layout)
+    assert small("skeletonclr", layout=layout).build.layout is layout
+
+
+# --- AimCLR ------------------------------------------------------------------------------------------
+
+
+def test_aimclr_drops_features_or_not():
+    working, identity = (small("aimclr", eadm=how, init="torch") for how in ("working", "identity"))
+    views, draws = prepare(working)
+    dropped, kept = (method.outputs(views, draws=draws) for method in (working, identity))
+    assert torch.equal(dropped["logits_extreme"], kept["logits_extreme"])
+    assert torch.equal(kept["logits_drop"], kept["logits_extreme"])
+    assert not torch.equal(dropped["logits_drop"], dropped["logits_extreme"])
+
+
+@pytest.mark.parametrize("keep", [0.66, 0.7])
+def test_eadm_drops_joints_then_elements_by_their_attention(keep):
+    x = torch.randn(2, 2, 4, 6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    n, m, t, v, d = x.shape
+    attention = torch.zeros_like(x)
+    for i, j, c in itertools.product(range(n), range(m), range(d)):
+        values = x[i, j, :, :, c]
+        mean = values.sum() / (t * v)
+        variance = ((values - mean) ** 2).sum() / (t * v - 1)
+        attention[i, j, :, :, c] = 1 / (1 + torch.exp(-((values - mean) ** 2 / (4 * (variance + 1e-4)) + 0.5)))
+    joint_kept = torch.tensor(
+        [[[attention[i, j, :, k].mean() < keep for k in range(v)] for j in range(m)] for i in range(n)]
+    )
+    kept = attention < keep
+    assert 0 < kept.sum() < x.numel()
+    assert joint_kept.any()
+    expected = x.clone()
+    for i, j, a, k, c in itertools.product(range(n), range(m), range(t), range(v), range(d)):
+        if not (joint_kept[i, j, k] and kept[i, j, a, k, c]):
+            expected[i, j, a, k, c] = 0
+    expected *= (n * m * v / joint_kept.sum().item()) * (x.numel() / kept.sum().item())
+    torch.testing.assert_close(eadm(x, keep), expected, rtol=1e-10, atol=1e-12)
+
+
+def test_aimclr_reverses_time_where_it_is_told_to():
+    methods = {how: small("aimclr", time_flip=how) for how in ("off", "released_first", "last")}
+    x = clips(methods["off"])
+    draws = {how: method.draw(x, torch.Generator().manual_seed(0)) for how, method in methods.items()}
+    assert "time_flip" not in draws["off"]["query_extreme"]
+    on = draws["last"]["query_extreme"]["time_flip"]["on"]
+    assert on.any()
+    assert not on.all()
+    for how in ("released_first", "last"):
+        assert torch.equal(draws[how]["query_extreme"]["time_flip"]["on"], on)
+    off = methods["off"].views(x, draws["last"])["query_extreme"]
+    last = methods["last"].views(x, draws["last"])["query_extreme"]
+    assert torch.equal(last[on], off[on].flip(2))
+    assert torch.equal(last[~on], off[~on])
+    # blur and mask do not know the direction of time, so flipping first differs only in which frame the noise meets
+    first = methods["released_first"].views(x, draws["last"])["query_extreme"]
+    value = draws["last"]["query_extreme"]["noise"]["value"]
+    value[on] = value[on].flip(2)
+    torch.testing.assert_close(first, methods["last"].views(x, draws["last"])["query_extreme"])
+
+
+@pytest.mark.parametrize(("name", "views_of"), [("aimclr", ["query_extreme"]), ("hiclr", ["query_1", "query_2"])])
+def test_extreme_views_are_drawn_each_on_its_own(name, views_of):
+    method = small(name)
+    views, draws = prepare(method)
+    for view in views_of:
+        assert torch.equal(views[view], extreme(clips(method), draws[view], 6, method.build.layout))
+    angles = [draws[view]["rotate"]["degrees"] for view in views_of]
+    assert len(angles) == 1 or not torch.equal(*angles)
+
+
+# --- HiCLR -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_hiclr_hides_joints_of_the_stream_behind_one_learnt_number(stream):
+    method = small("hiclr", stream=stream, mask_ratio=0.25, persons=2, init="torch")
+    with torch.no_grad():
+        method.mask_param.fill_(0.75)
+    views, draws = prepare(method)
+    mask = draws["joint_mask"]
+    assert mask.shape == (FRAMES, 20)
+    assert mask.sum(dim=1).tolist() == [5] * FRAMES
+    seen = []
+    method.encoder_q.backbone.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
+    method.loss(views, draws=draws)["loss"].backward()
+    expected = [to_stream(views[name], stream, method.build.layout) for name in ("query", "query_1", "query_2")]
+    assert torch.equal(seen[0], expected[0])
+    assert torch.equal(seen[1], expected[1])
+    for t, v in itertools.product(range(FRAMES), range(20)):
+        if mask[t, v]:
+            assert (seen[2][:, :, t, v] == 0.75).all()
+        else:
+            assert torch.equal(seen[2][:, :, t, v], expected[2][:, :, t, v])
+    assert method.mask_param.grad.abs() > 0
+    assert "mask_param" not in method.evaluation_state()
+
+
+def without_losing_edges(**config):
+    """Two equal HiCLRs, one of which changes the graphs of its strongest view, and a step's views and draws."""
+    changing, plain = small("hiclr", init="torch", **config), small("hiclr", init="torch")
+    views, draws = prepare(changing)
+    assert "edges" not in prepare(plain)[1]
+    return changing, plain, views, draws
+
+
+@pytest.mark.parametrize("edges_from", [0, 1])
+@pytest.mark.parametrize("stage", [0, 1])
+@pytest.mark.parametrize("change", [{"drop_edges": 0.5}, {"add_edges": 0.5}, {"drop_edges": 0.5, "add_edges": 0.5}])
+def test_hiclr_changes_edges_of_its_strongest_view_from_the_stage_on(change, stage, edges_from):
+    changing, plain, views, draws = without_losing_edges(edges_from=edges_from, **change)
+    again = copy.deepcopy(changing)
+    ours, theirs = (method.outputs(views, stage=stage, draws=draws) for method in (changing, plain))
+    for same in ("logits", "logits_1", "keys"):
+        assert torch.equal(ours[same], theirs[same])
+    assert torch.equal(ours["logits_2"], theirs["logits_2"]) == (stage < edges_from)
+    if stage >= edges_from:
+        backbone = again.encoder_q.backbone
+        strongest = torch.where(draws["joint_mask"][:, :, None], again.mask_param, views["query_2"])
+        for view in ("query", "query_1"):
+            again.encoder_q(views[view])
+        features = backbone(strongest, backbone.changed_graphs(draws["edges"]))
+        query = nn.functional.normalize(again.encoder_q.head(features.mean(dim=(1, 2, 3))), dim=1)
+        expected = torch.cat([(query * ours["keys"]).sum(1, keepdim=True), query @ again.queue], dim=1) / 0.07
+        torch.testing.assert_close(ours["logits_2"], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_hiclr_refuses_to_change_the_edges_of_a_backbone_without_graphs(monkeypatch):
+    monkeypatch.setattr(STGCN, "takes_graphs", False)
+    small("hiclr")
+    options: tuple[dict[str, Any], ...] = ({"drop_edges": 0.1}, {"add_edges": 0.1})
+    for option in options:
+        with pytest.raises(SkelbenchError, match=r"'stgcn', which has no graph.*drop_edges and add_edges to 0"):
+            small("hiclr", **option)
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+@pytest.mark.parametrize("style", ["TV", "V"])
+def test_hiclr_restyles_its_strongest_view_before_the_mask(style, stream):
+    styled, plain = (small("hiclr", style=how, stream=stream, init="torch") for how in (style, "off"))
+    seen = {"styled": [], "plain": []}
+    for which, method in (("styled", styled), ("plain", plain)):
+        method.encoder_q.backbone.register_forward_pre_hook(lambda _m, inputs, to=seen[which]: to.append(inputs[0]))
+    views, draws = prepare(styled)
+    assert sorted(draws["style"]["donor"].tolist()) == list(range(CLIPS))
+    assert (draws["style"]["donor"] != torch.arange(CLIPS)).all()
+    assert "style" not in prepare(plain)[1]
+    for method in (styled, plain):
+        method.outputs(views, draws=draws)
+    strongest = restyle(to_stream(views["query_2"], stream, styled.build.layout), draws["style"]["donor"], style)
+    hidden = draws["joint_mask"][:, :, None]
+    assert torch.equal(seen["styled"][2], strongest.masked_fill(hidden, 0))
+    assert not torch.equal(seen["styled"][2], seen["plain"][2])
+    assert torch.equal(seen["styled"][1], seen["plain"][1])
+
+
+def test_hiclr_needs_partners_only_for_its_style():
+    small("hiclr").check_batch(2)
+    with pytest.raises(SkelbenchError, match="at least 3 clips in a batch, not 2"):
+        small("hiclr", style="TV").check_batch(2)
+
+
+# --- CrosSCLR ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("stage", "times"), [(0, 3), (1, 1)])
+def test_crosclr_averages_the_shared_key_head_once_for_each_key_encoder_that_moves(stage, times):
+    method = small("crosclr", momentum=0.9).double()
+    views, draws = prepare(method)
+    shared = list(method.encoder_k.head.parameters())
+    before = [key.clone() for key in shared]
+    method.loss(views, stage=stage, draws=draws)
+    for key, old, query in zip(shared, before, method.encoder_q.head.parameters(), strict=True):
+        expected = 0.9**times * old + (1 - 0.9**times) * query
+        torch.testing.assert_close(key, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_crosclr_moves_only_the_key_encoder_of_motion_in_stage_two(frozen):
+    method = small("crosclr", frozen_keys=frozen, momentum=0.5)
+    views, draws = prepare(method)
+    before = copy.deepcopy(method.state_dict())
+    method.loss(views, stage=1, draws=draws)
+    moved = {
+        suffix: not torch.equal(
+            before[f"encoder_k{suffix}.backbone.blocks.3.temporal.weight"],
+            getattr(method, "encoder_k" + suffix).backbone.blocks[3].temporal.weight,
+        )
+        for suffix in suffixes("crosclr")
+    }
+    assert moved == {"": not frozen, "_motion": True, "_bone": not frozen}
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_crosclr_heads_are_shared_or_their_own(shared):
+    method = small("crosclr", shared_heads=shared)
+    x = clips(method)
+    with torch.no_grad():
+        before = {stream: encoder_of(method, "crosclr", stream)(x) for stream in STREAMS}
+        method.encoder_q.head[2].bias.add_(1.0)
+        for stream, old in before.items():
+            moved = not torch.equal(encoder_of(method, "crosclr", stream)(x), old)
+            assert moved == (shared or stream == "joint")
+    depth = {
+        stream: sum(isinstance(module, nn.Linear) for module in encoder_of(method, "crosclr", stream).head.modules())
+        for stream in STREAMS
+    }
+    assert depth == {"joint": 2, "motion": 3 if shared else 2, "bone": 3 if shared else 2}
+
+
+@pytest.mark.parametrize("streams", [("joint", "motion"), ("joint", "motion", "bone"), ("joint", "bone", "motion")])
+@pytest.mark.parametrize("context", [True, False])
+def test_crosclr_crosses_every_pair_of_its_streams(streams, context):
+    method = small("crosclr", streams=streams, context=context, topk=2)
+    assert hasattr(method, "encoder_q_bone") == hasattr(method, "queue_bone") == ("bone" in streams)
+    views, draws = prepare(method)
+    keys = {"keys" + SUFFIXES["crosclr"][stream] for stream in streams}
+    single = {"logits" + SUFFIXES["crosclr"][stream] for stream in streams}
+    assert set(method.outputs(views, draws=draws)) == keys | single
+    outputs = method.outputs(views, stage=1, draws=draws)
+    pairs = {u[0] + v[0] for u, v in itertools.permutations(streams, 2)}
+    assert set(outputs) == keys | {f"{what}_{pair}" for what in ("logits", "positive") for pair in pairs}
+    for pair in pairs:
+        logits, positive = outputs[f"logits_{pair}"], outputs[f"positive_{pair}"]
+        assert logits.shape == positive.shape == (CLIPS, 25 if context else 13)
+        other = outputs[f"logits_{pair[::-1]}"]
+        places = other[:, 1:13].topk(2).indices  # what v finds in its own queue
+        assert torch.equal(positive[:, 1:13].nonzero()[:, 1].view(CLIPS, 2), places.sort().values)
+        assert (positive[:, 0] == 1).all()
+        if context:
+            torch.testing.assert_close(logits[:, 13:], logits[:, 1:13] * other[:, 1:13] * 0.07)
+            assert torch.equal(positive[:, 13:], positive[:, 1:13])
+    losses = method.loss(views, stage=1, draws=draws)
+    assert set(losses) == {"loss"} | {f"loss_{stream}" for stream in streams}
+
+
+@pytest.mark.parametrize(
+    "streams", [(), ("joint",), ("motion", "joint"), ("joint", "bone"), ("joint", "motion", "motion")]
+)
+def test_crosclr_refuses_other_streams(streams):
+    with pytest.raises(SkelbenchError, match=r"CrosSCLR cannot train the streams .* together; set 'streams'"):
+        small("crosclr", streams=streams)
+
+
+def test_crosclr_of_all_streams_puts_their_features_side_by_side():
+    method = small("crosclr", stream="all", persons=2).eval()
+    x = clips(method)
+    for stage in (0, 1):
+        assert step(copy.deepcopy(method), stage=stage)["loss"].isfinite()
+    with torch.no_grad():
+        assert torch.equal(method.features(x), method.features(x, "all"))
+        apart = [method.features(x, stream) for stream in ("joint", "motion", "bone")]
+        assert torch.equal(method.features(x), torch.cat(apart, dim=1))
+        embedding = method.embedding(x)
+    assert embedding.shape == (CLIPS, 48)
+    torch.testing.assert_close(embedding.norm(dim=1), torch.ones(CLIPS))
+
+
+def test_crosclr_of_two_streams_has_no_third():
+    method = small("crosclr", streams=("joint", "motion"), stream="all").eval()
+    assert method.features(clips(method)).shape == (CLIPS, 64)
+    with pytest.raises(SkelbenchError, match="no encoder of the stream 'bone', only of joint, motion"):
+        method.features(clips(method), "bone")
+
+
+def test_only_crosclr_trains_all_streams_together():
+    assert [name for name in METHODS if METHODS[name].streams_together] == ["crosclr"]
+    with pytest.raises(SkelbenchError, match="no stream 'all'"):
+        small("skeletonclr", stream="all")
+
+
+# --- SkeleMixCLR -------------------------------------------------------------------------------------
+
+
+def test_skelemixclr_mixes_once_and_plus_three_times():
+    assert small("skelemixclr").config.mixes == 1
+    assert small("skelemixclr+").config.mixes == 3
+    one, three = small("skelemixclr", mixes=3, seed=5), small("skelemixclr+", seed=5)
+    assert torch.equal(step(one)["loss"], step(three)["loss"])
+
+
+@pytest.mark.parametrize("mixes", [1, 2, 4])
+def test_skelemixclr_contrasts_each_mix_of_the_draws(mixes):
+    method = small("skelemixclr", mixes=mixes, persons=2, init="torch").double()
+    again = copy.deepcopy(method)
+    views, draws = prepare(method)
+    assert draws["donor"].shape == (mixes, CLIPS)
+    assert draws["mask"].shape == (mixes, FRAMES // 4, 20)
+    outputs = method.outputs(views, draws=draws)
+    assert outputs["logits"].shape == (CLIPS, 13)
+    for part in ("p", "c"):
+        assert outputs[f"logits_{part}"].shape == (mixes, CLIPS, 14)
+    encoder = again.encoder_q
+    encoder(views["query"])
+    expected = {"p": 0.0, "c": 0.0}
+    for j in range(mixes):
+        features = encoder.backbone(mix(views["query"], draws["donor"][j], draws["mask"][j]))  # (N, M, T', V', D)
+        places = {"p": draws["mask"][j], "c": ~draws["mask"][j]}
+        parts = {}
+        for part in ("p", "c"):  # in this order the head's running statistics see them
+            pooled = features[:, :, places[part]].mean(dim=2).mean(dim=1)
+            parts[part] = nn.functional.normalize(encoder.head(pooled), dim=1)
+        keys = {"p": outputs["keys"][draws["donor"][j]], "c": outputs["keys"]}
+        for part, other in (("p", "c"), ("c", "p")):
+            for n in range(CLIPS):
+                query = parts[part][n]
+                row = [query @ keys[part][n], *(query @ again.queue), query @ parts[other][n]]
+                row = torch.stack(row) / 0.2
+                torch.testing.assert_close(outputs[f"logits_{part}"][j, n], row, rtol=1e-9, atol=1e-11)
+                expected[part] -= torch.log_softmax(row, dim=0)[0].item() / CLIPS
+    losses = small("skelemixclr", mixes=mixes, persons=2, init="torch").double().loss(views, draws=draws)
+    for part in ("p", "c"):
+        assert losses[f"loss_{part}"].item() == pytest.approx(expected[part], rel=1e-9), "a sum over the mixes"
+    total = losses["loss_ins"] + (losses["loss_p"] + losses["loss_c"]) / 2
+    assert losses["loss"].item() == pytest.approx(total.item(), rel=1e-12)
+
+
+def test_the_other_part_of_a_mix_is_a_negative_without_gradient():
+    method = small("skelemixclr", init="torch").double()
+    views, draws = prepare(method)
+    heads = []
+    method.encoder_q.head.register_forward_hook(lambda _module, _inputs, out: heads.append(out))
+    outputs = method.outputs(views, draws=draws)
+    for part, own, other in (("p", 1, 2), ("c", 2, 1)):
+        last = outputs[f"logits_{part}"][0, :, -1].sum()
+        mine, theirs = torch.autograd.grad(last, [heads[own], heads[other]], retain_graph=True, allow_unused=True)
+        assert mine.abs().max() > 0
+        assert theirs is None
+
+
+def test_skelemixclr_needs_frames_for_its_window_and_three_clips():
+    with pytest.raises(SkelbenchError, match=r"SkeleMixCLR mixes windows of \(7, 11\).*16 frames has 4"):
+        small("skelemixclr", window=(7, 11))
+    with pytest.raises(SkelbenchError, match=r"mixes \(4, 6\) body parts"):
+        small("skelemixclr", parts=(4, 6))
+    with pytest.raises(SkelbenchError, match="at least 3 clips in a batch, not 2"):
+        small("skelemixclr").check_batch(2)
+    with pytest.raises(SkelbenchError, match="'mixes' of the method 'skelemixclr' cannot be 0"):
+        small("skelemixclr", mixes=0)
+
+
+def test_aimclr_refuses_to_drop_everything_and_skelemixclr_to_paste_everything():
+    with pytest.raises(SkelbenchError, match=r"'keep' of the method 'aimclr' cannot be 0\.6"):
+        small("aimclr", keep=0.6)
+    with pytest.raises(SkelbenchError, match="leaves nothing; set smaller 'parts' or 'window'"):
+        small("skelemixclr", parts=(5, 5), window=(1, 4))
+    small("skelemixclr", parts=(5, 5), window=(1, 3))
+
+
+def test_shared_weights_that_are_not_equal_in_a_checkpoint_are_refused():
+    method = small("crosclr", stream="all")
+    given = official(method)
+    key = "encoder_q_bone.fc.2.0.weight"
+    with pytest.raises(SkelbenchError, match=rf"unequal: {re.escape(key)} is not encoder_q.fc.0.weight"):
+        method.load_official(given | {key: given[key] + 1})
+    method.load_official(given)
