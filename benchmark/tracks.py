@@ -95,8 +95,9 @@ def equal(method: str, backbone: str, train_clips: int, overrides: Mapping[str, 
     """The common setting for a training set of this size; derived values follow overridden ones.
 
     - frames 48: a multiple of 4, which mixing needs, and the nearest below the 50 most releases use.
-    - batch 128 as released, 64 below 5,000 clips so that an epoch keeps enough steps; lr 0.1 a batch of 128,
-      scaled linearly, divided by ten after five sixths of the run, as released.
+    - batch 128 as released, 64 below 5,000 clips so that an epoch keeps enough steps; lr 0.1 a batch of 128 as
+      released, 0.02 below 5,000 clips, where a few hundred steps at 0.1 make all embeddings one; scaled linearly
+      with the batch, divided by ten after five sixths of the run, as released.
     - queue: the largest multiple of the batch within half the training set, so that a clip's own earlier keys
       are mostly not among its negatives.
     - momentum: 1 − m grows with the cube root of how much shorter the run is than the released one. It gives
@@ -125,7 +126,7 @@ def equal(method: str, backbone: str, train_clips: int, overrides: Mapping[str, 
         frames=whole(overrides, "frames", 48),
         epochs=epochs,
         batch=batch,
-        lr=0.1 * batch / 128,
+        lr=(0.02 if small else 0.1) * batch / 128,
         lr_steps=(max(1, epochs * 5 // 6),) if epochs > 1 else (),
         backbone={"width": 16, "dim": 256, "dropout": 0.5, "graph": "hop"} if backbone == "stgcn" else {},
         method=config,

@@ -62,7 +62,8 @@ def test_the_queue_is_a_multiple_of_the_batch_within_half_the_training_set(metho
 def test_what_follows_from_the_batch_follows_an_overridden_batch():
     recipe = settle(train=1000, overrides={"batch": 100}).recipe
     assert recipe.method["queue_size"] == 500
-    assert recipe.lr == pytest.approx(0.1 * 100 / 128)
+    assert recipe.lr == pytest.approx(0.02 * 100 / 128)
+    assert settle(train=5000, clips=9000, overrides={"batch": 100}).recipe.lr == pytest.approx(0.1 * 100 / 128)
 
 
 def test_the_queue_follows_a_smaller_data_set():
