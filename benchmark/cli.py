@@ -233,15 +233,18 @@ def run(ctx: click.Context, **options: Any) -> None:
 @click.option("--protocols")
 @click.option("--seeds", help="Comma list of numbers; the floor always has at least seeds 0, 1, 2.")
 @click.option("--track", help="equal or published.")
+@click.option("--no-floor", is_flag=True, help="Leave the untrained encoder out, if it is not named.")
 @click.option("--dry-run", is_flag=True, help="Print the plan, run nothing.")
 @_common
 @click.pass_context
 def grid(ctx: click.Context, **options: Any) -> None:
     """Run a grid of methods × backbones × datasets, from FILE, a preset or comma lists; then print its table.
 
-    What is done is skipped, what failed is told at the end (exit code 1), and the rest goes on.
+    What is done is skipped, what failed is told at the end (exit code 1), and the rest goes on. The untrained
+    encoder is always among the methods, as the floor of the table.
     """
     load_plugins(ctx)
+    from ..results.leaderboard import FLOOR
     from .grid import Grid, parse_overrides, read_grid, read_preset
 
     if options["file"] and options["preset"]:
@@ -258,6 +261,9 @@ def grid(ctx: click.Context, **options: Any) -> None:
     if options["track"]:
         changes["track"] = options["track"]
     changes["also"] = dict(parse_overrides(options["pairs"]))
+    methods = changes.get("methods", base.methods)
+    if FLOOR not in methods and not options["no_floor"]:
+        changes["methods"] = (FLOOR, *methods)
     seeds = changes.get("seeds", base.seeds)
     changes["floor_seeds"] = tuple(sorted({*base.floor_seeds, *seeds}))
     _run(ctx, base.model_copy(update=changes), options)

@@ -15,7 +15,7 @@ from ..errors import SkelbenchError
 from ..results.store import RunStore
 from .devices import choose_device
 
-PACKAGES = ("torch", "numpy", "click", "rich", "pandas", "pyyaml", "timm", "pydantic", "platformdirs")
+PACKAGES = ("torch", "numpy", "click", "rich", "pandas", "pyyaml", "timm", "safetensors", "pydantic", "platformdirs")
 
 
 def examine(out: Path) -> Iterator[tuple[str, bool, str]]:

@@ -343,10 +343,19 @@ def test_a_method_that_does_not_fit_the_clips_is_told_before_anything_runs(store
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_grid_without_a_floor_gets_one_unless_asked_not_to(store, grid_file, skelbench, tmp_path):
+    file = grid_file(methods=["skeletonclr"], protocols=["knn"])
+    alone = skelbench("grid", file, "--out", tmp_path / "runs", "--no-floor", "--dry-run").stdout
+    assert "untrained" not in alone
+    table = skelbench("grid", file, "--out", tmp_path / "runs").stdout
+    assert "untrained (floor)" in table
+    assert {r.cell.seed for r in RunStore(tmp_path / "runs").records() if r.cell.method == "untrained"} == {0, 1, 2}
+
+
 def test_a_damaged_record_of_another_grid_does_not_matter(finished, grid_file, skelbench):
     _, foreign = record_of(finished, "untrained", "knn")
     (foreign / "record.json").write_text("{")
-    assert "skeletonclr" in skelbench("grid", grid_file(methods=["skeletonclr"]), "--out", finished).stdout
+    assert "skeletonclr" in skelbench("grid", grid_file(methods=["skeletonclr"]), "--out", finished, "--no-floor").stdout
 
 
 def test_a_damaged_record_of_this_grid_is_told_before_anything_runs(finished, grid_file, skelbench, monkeypatch, tree):
