@@ -355,7 +355,9 @@ def test_a_grid_without_a_floor_gets_one_unless_asked_not_to(store, grid_file, s
 def test_a_damaged_record_of_another_grid_does_not_matter(finished, grid_file, skelbench):
     _, foreign = record_of(finished, "untrained", "knn")
     (foreign / "record.json").write_text("{")
-    assert "skeletonclr" in skelbench("grid", grid_file(methods=["skeletonclr"]), "--out", finished, "--no-floor").stdout
+    assert (
+        "skeletonclr" in skelbench("grid", grid_file(methods=["skeletonclr"]), "--out", finished, "--no-floor").stdout
+    )
 
 
 def test_a_damaged_record_of_this_grid_is_told_before_anything_runs(finished, grid_file, skelbench, monkeypatch, tree):
