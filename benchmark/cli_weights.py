@@ -89,5 +89,5 @@ def export_weights(ctx: click.Context, run: Path, to: Path, stream: str | None) 
     load_plugins(ctx)
     from .reuse import export_weights as write
 
-    write(run, to, stream)
-    click.echo(f'{to}\nload it with: skelbench.create_backbone(NAME, weights="{to}")')
+    name = write(run, to, stream)
+    click.echo(f'{to}\nload it with: skelbench.create_backbone("{name}", weights="{to}")')

@@ -32,7 +32,7 @@ def open_run(folder: Path) -> Record:
     """
     record = read_record(folder)
     if record.cell.protocol != PRETRAIN:
-        raise SkelbenchError(f"{folder} is no pre-training; name the folder of the one it builds on.")
+        raise SkelbenchError(f"{folder} is no pre-training; name the folder with '-pretrain-' in it that it builds on.")
     return record
 
 
@@ -55,8 +55,7 @@ def plan_evaluation(
             f"'{record.data['layout']}'; choose data with that one."
         )
     stream = stream or ("joint" if trained.stream == "all" else trained.stream)
-    if trained.stream not in ("all", stream):
-        raise SkelbenchError(f"This run was trained on the stream '{trained.stream}', not on '{stream}'.")
+    _check_stream(record, stream)
     store.sides(split)  # an unknown split is told before anything is read
     place = (trained.method, trained.backbone, store.name, split, stream)
     common = resolve(track, *place, train_clips=ANY_SIZE, clips=ANY_SIZE).recipe
@@ -87,8 +86,16 @@ def plan_evaluation(
     return Pretraining(trained, record.identity, recipe, stream, tuple(evaluations), "fp32", exact=False)
 
 
-def export_weights(folder: Path, to: Path, stream: str | None = None) -> None:
+def _check_stream(record: Record, stream: str | None) -> None:
+    trained = record.cell.stream
+    if stream is not None and trained not in ("all", stream):
+        raise SkelbenchError(f"This run was trained on the stream '{trained}', not on '{stream}'.")
+
+
+def export_weights(folder: Path, to: Path, stream: str | None = None) -> str:
     """Write the backbone of a finished pre-training as safetensors, with everything needed to make it again.
+
+    Returns the backbone's name.
 
     Args:
         stream: whose encoder, where a method trained several.
@@ -100,6 +107,7 @@ def export_weights(folder: Path, to: Path, stream: str | None = None) -> None:
         raise SkelbenchError(f"{to} must end in {SUFFIX}.")
     record = open_run(folder)
     cell, settings = record.cell, record.settings
+    _check_stream(record, stream)
     layout = _layout(record)
     state = read_tensors(snapshot_path(folder, int(settings["epochs"])))  # type: ignore[arg-type]
     prefix = f"encoder_q{'' if stream in (None, 'joint') or cell.stream != 'all' else '_' + stream}.backbone."
@@ -124,6 +132,7 @@ def export_weights(folder: Path, to: Path, stream: str | None = None) -> None:
     )
     backbone.load_state_dict(weights)
     atomic_write(to, to_safetensors(weights, backbone.official_constants(), facts))
+    return cell.backbone
 
 
 def _layout(record: Record) -> Any:

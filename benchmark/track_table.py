@@ -32,7 +32,11 @@ def rows() -> Iterator[dict[str, str]]:
         published, equal = (_settings(track, method, *REFERENCE) for track in ("published", "equal"))
         for name in dict.fromkeys([*published, *equal]):
             ours = {"published": _shown(published.get(name)), "equal": _shown(equal.get(name))}
-            yield {"name": f"{method} {name}", "about": "  |  ".join(ours.values()), **ours}
+            yield {
+                "name": f"{method} {name}",
+                "about": f"published {ours['published']} | equal {ours['equal']}",
+                **ours,
+            }
         for place, changed in _elsewhere(method, published):
             about = f"published has {changed}"
             yield {"name": f"{method} on {place}", "about": about, "published": changed, "equal": ""}
@@ -67,4 +71,6 @@ def _protocols(recipe: Recipe) -> dict[str, Any]:
 
 
 def _shown(value: Any) -> str:
-    return "-" if value is None else "x".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(str, value))}]"  # as --set takes it
+    return "-" if value is None else str(value)

@@ -71,7 +71,7 @@ def test_ls_tracks_shows_the_settings_that_the_tracks_resolve_to(name):
         assert table[f"{name} lr"][track] == str(recipe.lr)
         assert table[f"{name} backbone.width"][track] == str(recipe.backbone["width"])
         for setting, value in recipe.method.items():
-            shown = "x".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+            shown = f"[{', '.join(map(str, value))}]" if isinstance(value, tuple | list) else str(value)
             assert table[f"{name} method.{setting}"][track] == shown
     assert table[f"{name} source"]["published"]
 

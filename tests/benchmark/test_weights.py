@@ -167,6 +167,13 @@ def test_each_stream_of_crosclr_is_exported_and_evaluated_on_its_own(stream, pre
     assert [r.cell.stream for r in labelled] == [stream]
 
 
+def test_a_stream_that_was_not_trained_is_not_exported(pretrained, skelbench, tmp_path):
+    arguments = ("--to", tmp_path / "e.safetensors", "--stream", "bone")
+    refused = skelbench("export-weights", pretrained("skeletonclr"), *arguments, code=2).stderr
+    assert "trained on the stream 'joint', not on 'bone'" in refused
+    assert not (tmp_path / "e.safetensors").exists()
+
+
 def test_exported_weights_say_what_they_do_not_fit(pretrained, skelbench, tmp_path):
     path = tmp_path / "encoder.safetensors"
     skelbench("export-weights", pretrained("skeletonclr"), "--to", path)
