@@ -82,4 +82,4 @@ def change_edges(graph: Tensor, dropped: Tensor, share: Tensor, added: Tensor) -
     kept = torch.where(dropped, 0, graph / (1 - share).to(graph.dtype))
     new = (added & (kept == 0)).to(graph.dtype)
     total, more = kept.sum(dim=(1, 2, 3), keepdim=True), new.sum(dim=(1, 2, 3), keepdim=True)
-    return (kept + new) * (total / (total + more))
+    return (kept + new) * (total / (total + more).clamp(min=torch.finfo(graph.dtype).tiny))

@@ -25,7 +25,7 @@ class Pretraining:
         cell: the pre-training's own cell.
         identity: hash of everything that decides its weights.
         recipe: the settings.
-        stream: the stream that is evaluated; the pre-training's own may be "all".
+        split, stream: what is evaluated; the pre-training's own stream may be "all", its split another one.
         evaluations: (cell, identity) of each protocol.
         exact: whether the settings were released for this data set (track published).
     """
@@ -33,6 +33,7 @@ class Pretraining:
     cell: Cell
     identity: str
     recipe: Recipe
+    split: str
     stream: str
     evaluations: tuple[tuple[Cell, str], ...]
     precision: str
@@ -91,7 +92,7 @@ def plan(
             "pretrain": identity,
         }
         evaluations.append((evaluated, identify(facts)))
-    return Pretraining(trained, identity, resolved.recipe, stream, tuple(evaluations), precision, resolved.exact)
+    return Pretraining(trained, identity, resolved.recipe, split, stream, tuple(evaluations), precision, resolved.exact)
 
 
 def identify(facts: dict[str, Any]) -> str:

@@ -58,25 +58,33 @@ def import_weights(
 def evaluate(
     ctx: click.Context, run: Path, dataset: str, split: str, stream: str | None, protocol: str, track: str, device: str
 ) -> None:
-    """Evaluate RUN, the folder of a finished or imported pre-training, on any data with its skeleton."""
+    """Evaluate RUN, the folder of a finished or imported pre-training, on any data with its skeleton.
+
+    The untrained encoder stands beside it as the floor.
+    """
     load_plugins(ctx)
     from ..datasets.catalogue import open_dataset
     from ..results.store import RunStore
     from .devices import choose_device
     from .protocols import PROTOCOLS
-    from .reuse import open_run, plan_evaluation
+    from .reuse import open_run, plan_evaluation, plan_floors
     from .runner import Options, Runner
 
     protocols = names(protocol)
     for name in protocols:
         PROTOCOLS[name]
     store = open_dataset(dataset)
+    run = run.resolve()
     task = plan_evaluation(open_run(run), store, split, stream, protocols, track)
+    floors = plan_floors(task, store, protocols, track)
     runs = RunStore(run.parent)
     runs.check_writable()
-    failures = Runner(runs, Options(device=choose_device(device), watcher=watcher(ctx))).run(task, store)
-    records = [record for record in (runs.find(*cell) for cell in task.evaluations) if record]
-    show_results(ctx, records, failures)
+    runner = Runner(runs, Options(device=choose_device(device), watcher=watcher(ctx)))
+    failures = runner.evaluate(task, store, run)
+    for floor in floors:
+        failures += runner.run(floor, store)
+    cells = [cell for planned in (task, *floors) for cell in planned.evaluations]
+    show_results(ctx, [record for record in (runs.find(*cell) for cell in cells) if record], failures)
 
 
 @click.command("export-weights")

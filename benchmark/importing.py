@@ -75,6 +75,7 @@ def import_weights(path: Path, place: Place, runs: RunStore, settings: Mapping[s
         stream=stream,
         **recipe.method,
     )
+    _check_adjacency(method, state, path)
     method.load_official(state)
     _check_trained(method, path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -97,7 +98,7 @@ def import_weights(path: Path, place: Place, runs: RunStore, settings: Mapping[s
         settings=kept,
         versions=versions,
         environment={"imported": True},
-        data={"layout": layout.name},
+        data={"layout": layout.name, "skeleton": layout.digest},
         model={
             "parameters": sum(p.numel() for p in method.encoder_q.backbone.parameters()),  # type: ignore[union-attr]
             "width": recipe.backbone.get("width"),
@@ -128,20 +129,35 @@ def read_state(path: Path) -> dict[str, Tensor]:
             f"{path} cannot be read as weights alone ({reason}); save its state dict, nothing else, with torch.save."
         ) from error
     for name in WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
+        if isinstance(content, Mapping) and set(content) == {name}:
             content = content[name]
     if not isinstance(content, Mapping) or not content:
         raise SkelbenchError(f"{path} holds no state dict (names and tensors); save one with torch.save.")
     strange = [str(name) for name, value in content.items() if not isinstance(value, Tensor)]
     if strange:
         raise SkelbenchError(f"{path} holds more than tensors ({', '.join(strange[:5])}); save its state dict alone.")
+    broken = [name for name, value in content.items() if value.is_floating_point() and not value.isfinite().all()]
+    if broken:
+        raise SkelbenchError(f"{path} holds numbers that are none (NaN or infinite) in {', '.join(broken[:5])}.")
     return dict(content)
 
 
 def _check_trained(method: Method, path: Path) -> None:
     """Refuse weights whose batch norms have never seen a batch: they are an initialisation."""
-    counters = [v for name, v in method.encoder_q.state_dict().items() if name.endswith("num_batches_tracked")]
-    if counters and not any(bool(counter) for counter in counters):
+    seen: dict[str, int] = {}
+    for name, value in method.evaluation_state().items():
+        if name.endswith("num_batches_tracked") and ".backbone." in name:
+            encoder = name.partition(".")[0]
+            seen[encoder] = seen.get(encoder, 0) + int(value)
+    if not all(seen.values()):
         raise SkelbenchError(
             f"{path} was never trained: its batch norms have seen no batch; for a floor use the method 'untrained'."
         )
+
+
+def _check_adjacency(method: Method, state: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse a file without its adjacency: which graph it was trained on could not be told."""
+    given = {method.official_alias(name.removeprefix("module.")) for name in state}
+    absent = sorted(set(method.official_constants()) - given)
+    if absent:
+        raise SkelbenchError(f"{path} lacks its graph ({', '.join(absent)}), so it cannot be told whether it fits.")

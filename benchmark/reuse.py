@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ from ..datasets.store import Store
 from ..errors import SkelbenchError
 from ..methods.recipe import Recipe
 from ..results.files import atomic_write
+from ..results.leaderboard import FLOOR, FLOOR_SEEDS
 from ..results.record import Record
 from ..results.store import read_record
-from .cells import Pretraining, identify
+from .cells import Pretraining, identify, plan
 from .checkpoint import read_tensors
-from .overrides import PRETRAIN
+from .overrides import PRETRAIN, Changes
 from .protocols import PROTOCOLS
 from .tracks import evaluation_settings, resolve
 from .trainer import snapshot_path
@@ -49,10 +51,10 @@ def plan_evaluation(
         SkelbenchError: if the skeletons differ, or the method has no single stream to evaluate and none is named.
     """
     trained = record.cell
-    if record.data["layout"] != store.layout.name:
+    if record.data.get("skeleton", store.layout.digest) != store.layout.digest:
         raise SkelbenchError(
-            f"'{store.name}' has the skeleton '{store.layout.name}', this run was trained on "
-            f"'{record.data['layout']}'; choose data with that one."
+            f"'{store.name}' has the skeleton '{store.layout.name}' ({store.layout.num_joints} joints), this run was "
+            f"trained on another one, '{record.data['layout']}'; choose data with that one."
         )
     stream = stream or ("joint" if trained.stream == "all" else trained.stream)
     _check_stream(record, stream)
@@ -60,7 +62,9 @@ def plan_evaluation(
     place = (trained.method, trained.backbone, store.name, split, stream)
     common = resolve(track, *place, train_clips=ANY_SIZE, clips=ANY_SIZE).recipe
     fields = {name: value for name, value in record.settings.items() if name in Recipe.model_fields}
-    recipe = Recipe.model_validate(fields | {"protocols": common.protocols, "selection": common.selection})
+    recipe = Recipe.model_validate(
+        fields | {"protocols": common.protocols, "selection": common.selection, "valid": common.valid, "clips": None}
+    )
     origin = trained.label or trained.track
     label = f"{origin}, trained on {trained.dataset} {trained.split}, {track} evaluation"
     evaluations = []
@@ -83,7 +87,22 @@ def plan_evaluation(
             "data": store.fingerprint,
         }
         evaluations.append((cell, identify(facts)))
-    return Pretraining(trained, record.identity, recipe, stream, tuple(evaluations), "fp32", exact=False)
+    return Pretraining(trained, record.identity, recipe, split, stream, tuple(evaluations), "fp32", exact=False)
+
+
+def plan_floors(task: Pretraining, store: Store, protocols: tuple[str, ...], track: str) -> list[Pretraining]:
+    """Plan the untrained encoders that stand beside an evaluation: the same backbone, frames and settings."""
+    evaluated = task.evaluations[0][0]
+    recipe = task.recipe
+    settings = {"frames": recipe.frames, "valid": recipe.valid, "method.init": recipe.method.get("init", "released")}
+    settings |= {f"backbone.{name}": value for name, value in recipe.backbone.items()}
+    place = {"backbone": evaluated.backbone, "dataset": store.name, "split": task.split, "stream": task.stream}
+    changes = Changes(None, {}, settings)
+    resolved = resolve(track, FLOOR, *place.values(), train_clips=ANY_SIZE, clips=ANY_SIZE, changes=changes)
+    floor = resolved.recipe.model_copy(update={"protocols": recipe.protocols, "selection": recipe.selection})
+    resolved = replace(resolved, recipe=floor, labels=dict.fromkeys((PRETRAIN, *protocols), evaluated.label))
+    common = {"protocols": protocols, "fingerprint": store.fingerprint, "precision": task.precision}
+    return [plan(resolved, method=FLOOR, **place, seed=seed, **common) for seed in range(FLOOR_SEEDS)]  # type: ignore[arg-type]
 
 
 def _check_stream(record: Record, stream: str | None) -> None:

@@ -85,12 +85,25 @@ class Runner:
                 self._pretrain(task, clips)
                 self._trained.add(task.identity)
             blamed = waiting
-            method = self._method(task, clips[0]).eval()
-            features = self._features(task, method, clips)
+            return self._evaluate_all(task, waiting, clips, self.runs.folder(task.cell, task.identity))
         except StoppedError:
             raise
         except Exception as error:
             return [self._failed(*cell, error) for cell in blamed]
+
+    def evaluate(self, task: Pretraining, store: Store, folder: Path) -> list[Failure]:
+        """Evaluate the encoders kept in a folder; nothing is trained. Return what failed, after writing it down."""
+        waiting = [cell for cell in task.evaluations if self.runs.find(*cell) is None]
+        try:
+            return self._evaluate_all(task, waiting, self._load(task, store), folder) if waiting else []
+        except Exception as error:
+            return [self._failed(*cell, error) for cell in waiting]
+
+    def _evaluate_all(
+        self, task: Pretraining, waiting: list[tuple[Cell, str]], clips: tuple[Clips, Clips], folder: Path
+    ) -> list[Failure]:
+        method = self._method(task, clips[0]).eval()
+        features = self._features(task, method, clips, folder)
         failures = []
         for cell, identity in waiting:
             self._check_stop()
@@ -114,12 +127,12 @@ class Runner:
     def _load(self, task: Pretraining, store: Store) -> tuple[Clips, Clips]:
         """Both sides of the task's split; kept for the next task, which mostly wants the same."""
         recipe = task.recipe
-        wanted = (store.path, task.cell.split, recipe.frames, recipe.clips, recipe.valid)
+        wanted = (store.path, task.split, recipe.frames, recipe.clips, recipe.valid)
         if self._kept is None or self._kept[0] != wanted:
             self._kept = None  # let go of the old clips before the new ones come
             clips = load_dataset(
                 store,
-                task.cell.split,
+                task.split,
                 frames=recipe.frames,
                 device=self.options.device,
                 limit=recipe.clips,
@@ -181,10 +194,9 @@ class Runner:
         self.runs.write(self._record(task, task.cell, task.identity, clips, method, cost=cost, files=files))
 
     def _features(
-        self, task: Pretraining, method: Method, clips: tuple[Clips, Clips]
+        self, task: Pretraining, method: Method, clips: tuple[Clips, Clips], folder: Path
     ) -> dict[int, tuple[Features, Features]]:
-        """Features of both sides at every kept epoch; the encoder in eval mode, fp32."""
-        folder = self.runs.folder(task.cell, task.identity)
+        """Features of both sides at every epoch kept in a folder; the encoder in eval mode, fp32."""
         kept = {}
         last = task.recipe.epochs
         start = {name: value.clone() for name, value in method.evaluation_state().items()}
@@ -292,8 +304,12 @@ def _other_stream(task: Pretraining, method: Method) -> tuple[str, ...]:
 
 def _check_learnt(method: Method, start: Mapping[str, Tensor], state: Mapping[str, Tensor], task: Pretraining) -> None:
     """Refuse an encoder that still is what it was before its training: its numbers would be a floor's."""
-    weights = [name for name, _ in method.named_parameters() if ".backbone." in name and name in state]
-    if weights and all(torch.equal(start[name], state[name]) for name in weights):
+    weights: dict[str, list[str]] = {}
+    for name, _ in method.named_parameters():
+        encoder, _, part = name.partition(".")
+        if part.startswith("backbone.") and name in state:
+            weights.setdefault(encoder, []).append(name)
+    if any(all(torch.equal(start[name], state[name]) for name in names) for names in weights.values()):
         raise SkelbenchError(
             f"The encoder of {task.cell} equals its own initialisation: nothing was trained or loaded; train it with "
             "at least one epoch, or take the method 'untrained' for a floor."
@@ -323,6 +339,7 @@ def _data(clips: tuple[Clips, Clips]) -> dict[str, Any]:
         "test": len(test),
         "classes": train.num_classes,
         "layout": train.layout.name,
+        "skeleton": train.layout.digest,
     }
 
 

@@ -16,6 +16,7 @@ SIZES = {
     ("ntu60", "xview"): 37_646,
     ("ntu120", "xsub"): 63_026,
     ("ntu120", "xset"): 54_468,
+    ("ntu120", "xview"): 75_823,
     ("pkummd1", "xsub"): 18_841,
     ("pkummd2", "xsub"): 5_332,
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -66,6 +68,11 @@ class Layout:
             "centre": self.centre,
             "shoulders": None if self.shoulders is None else list(self.shoulders),
         }
+
+    @property
+    def digest(self) -> str:
+        """What tells two skeletons of one name apart."""
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:12]
 
     @classmethod
     def from_json(cls, value: Mapping) -> Layout:

@@ -122,6 +122,11 @@ class CrosSCLR(MiningMethod):
                 f"CrosSCLR cannot train the streams {', '.join(config.streams) or 'none'} together; set 'streams' to "
                 "joint, motion or to joint, motion, bone."
             )
+        if build.stream not in ("all", *config.streams):
+            raise SkelbenchError(
+                f"CrosSCLR with the streams {', '.join(config.streams)} has no encoder of '{build.stream}'; set "
+                "'streams' or another stream."
+            )
         for stream in config.streams:
             suffix = SUFFIX[stream]
             if suffix:

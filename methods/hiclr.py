@@ -160,7 +160,7 @@ class HiCLR(MiningMethod):
             return RELEASED.model_copy(update={"source": EARLIER}), split in ("xsub", "xset")
         longer = {"pkummd1": (600, 500, 300), "pkummd2": (1500, 1250, 750)}
         if dataset not in longer:
-            return RELEASED, (dataset, split) == ("ntu60", "xsub")
+            return RELEASED, (dataset, split, stream) == ("ntu60", "xsub", "joint")
         epochs, step, mining = longer[dataset]
         linear = dict(RELEASED.protocols["linear"])
         if dataset == "pkummd2" and stream == "joint":

@@ -8,7 +8,7 @@ import torch
 
 from skelbench import create_backbone, create_method
 from skelbench.backbones.weights import read_facts
-from skelbench.benchmark.checkpoint import read_tensors
+from skelbench.benchmark.checkpoint import read_tensors, write_tensors
 from skelbench.benchmark.trainer import snapshot_path
 from skelbench.errors import SkelbenchError
 from skelbench.methods import METHODS, Progress
@@ -74,7 +74,10 @@ def test_an_imported_checkpoint_is_evaluated_with_its_own_weights(name, checkpoi
     assert all(torch.equal(kept[key], theirs[key]) for key in kept)
     table = skelbench("evaluate", folder, "--dataset", "tiny", "--protocol", "knn", "--device", "cpu").stdout
     assert name in table
-    (evaluated,) = [r for r in RunStore(runs).records() if r.cell.protocol == "knn"]
+    assert "untrained (floor)" in table
+    evaluations = [r for r in RunStore(runs).records() if r.cell.protocol == "knn"]
+    assert [r.cell.method for r in evaluations].count("untrained") == 3
+    (evaluated,) = [r for r in evaluations if r.cell.method == name]
     assert evaluated.pretrain == record.identity
     assert evaluated.cell.dataset == "tiny"
     assert "imported" in (evaluated.cell.label or "")
@@ -90,7 +93,7 @@ def test_the_same_file_is_imported_to_the_same_place_and_another_to_another(chec
 
 @pytest.mark.parametrize("wrapper", ["state_dict", "model"])
 def test_a_state_dict_in_a_wrapper_is_found(wrapper, checkpoint, skelbench, tmp_path):
-    skelbench(*importing("aimclr", checkpoint("aimclr", lambda state: {wrapper: state, "epoch": 300}), tmp_path / "r"))
+    skelbench(*importing("aimclr", checkpoint("aimclr", lambda state: {wrapper: state}), tmp_path / "r"))
     assert len(RunStore(tmp_path / "r").records()) == 1
 
 
@@ -106,6 +109,9 @@ REFUSED = {
     "holds more than tensors (epoch)": lambda s: s | {"epoch": 300},
     "holds no state dict": lambda s: list(s.values()),
     "cannot be read as weights alone": lambda s: s | {"foreign": Foreign()},
+    "holds more than tensors (state_dict, epoch)": lambda s: {"state_dict": s, "epoch": 300},
+    "numbers that are none": lambda s: s | {"queue": s["queue"] * float("nan")},
+    "lacks its graph (encoder_k.A)": lambda s: {k: v for k, v in s.items() if k != "encoder_k.A"},
     "was never trained": lambda s: {k: torch.zeros_like(v) if "num_batches" in k else v for k, v in s.items()},
 }
 
@@ -163,7 +169,8 @@ def test_each_stream_of_crosclr_is_exported_and_evaluated_on_its_own(stream, pre
     assert torch.equal(weight, kept[f"encoder_q{suffix}.backbone.blocks.0.spatial.weight"])
     assert read_facts(path)["stream"] == stream
     skelbench(*("evaluate", pretrained("crosclr"), "--dataset", "tiny"), *("--stream", stream, "--protocol", "knn"))
-    labelled = [r for r in RunStore(pretrained("crosclr").parent).records() if "trained on" in (r.cell.label or "")]
+    records = RunStore(pretrained("crosclr").parent).records()
+    labelled = [r for r in records if "trained on" in (r.cell.label or "") and r.cell.method == "crosclr"]
     assert [r.cell.stream for r in labelled] == [stream]
 
 
@@ -202,6 +209,39 @@ def test_only_a_finished_pre_training_on_the_same_skeleton_is_evaluated(
     other = skelbench("evaluate", folder, "--dataset", "tiny", "--stream", "bone", code=2).stderr
     assert "trained on the stream 'joint', not on 'bone'" in other
     record = json.loads((folder / "record.json").read_text())
-    record["data"]["layout"] = "kinect20"
+    record["data"]["skeleton"] = "0" * 12
     (folder / "record.json").write_text(json.dumps(record))
     assert "has the skeleton 'ntu25'" in skelbench("evaluate", folder, "--dataset", "tiny", code=2).stderr
+
+
+def test_the_split_asked_for_is_evaluated_on_all_its_clips_and_nothing_is_trained(
+    pretrained, skelbench, store, tmp_path, monkeypatch
+):
+    folder = pretrained("skeletonclr")
+    record = json.loads((folder / "record.json").read_text())
+    record["settings"]["clips"] = 4  # the training may have seen fewer
+    (folder / "record.json").write_text(json.dumps(record))
+    copy = tmp_path / "elsewhere" / "my copy"
+    copy.parent.mkdir()
+    folder.rename(copy)
+    monkeypatch.setattr("skelbench.benchmark.runner.Trainer.train", lambda self: pytest.fail("it trained"))
+    skelbench("evaluate", copy, "--dataset", "tiny", "--split", "xview", "--protocol", "knn")
+    records = RunStore(copy.parent).records()
+    (evaluated,) = [r for r in records if r.cell.protocol == "knn" and r.cell.method == "skeletonclr"]
+    sides = store.sides("xview")
+    assert (evaluated.data["train"], evaluated.data["test"]) == (int((sides == 1).sum()), int((sides == 0).sum()))
+    assert evaluated.cell.split == "xview"
+
+
+def test_one_untrained_encoder_of_several_is_enough_to_refuse(pretrained, skelbench):
+    folder = pretrained("crosclr")
+    settings = json.loads((folder / "record.json").read_text())["settings"]
+    torch.manual_seed(0)
+    start = create_method(
+        "crosclr", stream="all", backbone_args=settings["backbone"], num_frames=16, num_persons=1, **settings["method"]
+    ).evaluation_state()
+    path = snapshot_path(folder, 2)
+    kept = read_tensors(path)
+    write_tensors(path, {key: start[key] if key.startswith("encoder_q_bone.backbone") else kept[key] for key in kept})
+    result = skelbench("evaluate", folder, "--dataset", "tiny", "--protocol", "knn", code=1)
+    assert "equals its own initialisation" in result.stderr
