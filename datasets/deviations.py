@@ -38,6 +38,19 @@ DATA_DEVIATIONS = (
         "fresh",
     ),
     Deviation(
+        "NTU-120 by setup",
+        "even setups train",
+        "SkeAttnCLR's preparation knows subjects and cameras only, and its configurations read a folder xview",
+        "even setups train",
+        effect="SkeAttnCLR's X-Set columns were probably made on a camera split",
+    ),
+    Deviation(
+        "donor of a mix",
+        "another clip of the batch",
+        "the batch shifted by 1 to N − 2, never by N − 1",
+        "as the code",
+    ),
+    Deviation(
         "last incomplete batch",
         "not mentioned",
         "left out, in pre-training and in linear evaluation",

@@ -25,7 +25,7 @@ from ..datasets.extreme import TimeFlip, draw_extreme, extreme, mirror_index
 from .base import METHODS, Build, Deviation, Paper
 from .contrast import chained, contrast
 from .mining import MINED_LOSS, MiningConfig, MiningMethod, positives
-from .momentum import KEY_START, Encoder, two_layers
+from .momentum import KEY_MODE, KEY_START, Encoder, two_layers
 from .recipe import Recipe
 
 RELEASED = Recipe(
@@ -82,6 +82,7 @@ class AimCLR(MiningMethod):
         code="Levigty/AimCLR@6cd7376",
         deviations=(
             KEY_START,
+            KEY_MODE,
             Deviation(
                 "EADM",
                 "features of high attention are dropped",

@@ -23,7 +23,7 @@ from ..errors import SkelbenchError
 from .base import METHODS, Build, Deviation, Paper
 from .contrast import contrast, info_nce
 from .mining import MINED_LOSS, MiningConfig, MiningMethod, nearest
-from .momentum import KEY_START, Encoder, two_layers
+from .momentum import KEY_MODE, KEY_START, Encoder, two_layers
 from .recipe import Recipe
 
 SUFFIX = {"joint": "", "motion": "_motion", "bone": "_bone"}  # of the released code's attributes
@@ -83,6 +83,7 @@ class CrosSCLR(MiningMethod):
         code="LinguoLi/CrosSCLR@792b70c",
         deviations=(
             KEY_START,
+            KEY_MODE,
             Deviation(
                 "heads",
                 "each stream has its own",

@@ -28,7 +28,7 @@ from ..errors import SkelbenchError
 from .base import METHODS, Build, Deviation, Paper
 from .contrast import chained, contrast
 from .mining import MINED_LOSS, MiningConfig, MiningMethod, positives
-from .momentum import KEY_START, Encoder, two_layers
+from .momentum import KEY_MODE, KEY_START, Encoder, two_layers
 from .recipe import Recipe
 
 RELEASED = Recipe(
@@ -90,6 +90,7 @@ class HiCLR(MiningMethod):
         code="JHang2020/HiCLR@49ffdf8",
         deviations=(
             KEY_START,
+            KEY_MODE,
             Deviation(
                 "strongest augmentation",
                 "random mask, drop and add edges, and SkeleAdaIN",

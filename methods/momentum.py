@@ -22,6 +22,13 @@ KEY_START = Deviation(
     why="published repeats what made the numbers, equal what the papers say",
 )
 
+KEY_MODE = Deviation(
+    about="mode of the key encoder",
+    paper="as in MoCo, which shuffles batch norm",
+    code="training mode with its own batch-norm statistics and active dropout; nothing is shuffled",
+    ours="as the code",
+)
+
 
 class MomentumConfig(MethodConfig):
     """What every MoCo-like method has.

@@ -29,7 +29,7 @@ from .attention import AttentionMask
 from .base import METHODS, Build, Deviation, Paper, Progress
 from .contrast import contrast, info_nce
 from .initialise import initialise
-from .momentum import KEY_START, MomentumConfig, MomentumMethod, average_state
+from .momentum import KEY_MODE, KEY_START, MomentumConfig, MomentumMethod, average_state
 from .recipe import Recipe
 
 RELEASED = Recipe(
@@ -137,6 +137,7 @@ class SkeAttnCLR(MomentumMethod):
         code="GitHubOfHyl97/SkeAttnCLR@e3f05c6",
         deviations=(
             KEY_START,
+            KEY_MODE,
             Deviation(
                 "μ",
                 "0.5 is best (eq. 10, table 7)",

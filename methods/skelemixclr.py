@@ -25,7 +25,7 @@ from ..datasets.layout import PARTS
 from ..errors import SkelbenchError
 from .base import METHODS, Build, Deviation, Paper
 from .contrast import contrast, info_nce
-from .momentum import KEY_START, Encoder, MomentumConfig, MomentumMethod
+from .momentum import KEY_MODE, KEY_START, Encoder, MomentumConfig, MomentumMethod
 from .recipe import Recipe
 
 RELEASED = Recipe(
@@ -90,6 +90,7 @@ class SkeleMixCLR(MomentumMethod):
         code="czhaneva/SkeleMixCLR@4538d6c",
         deviations=(
             KEY_START,
+            KEY_MODE,
             Deviation(
                 "number of mixes",
                 "one",

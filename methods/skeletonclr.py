@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .base import METHODS, Build, Paper
 from .contrast import contrast, info_nce
-from .momentum import KEY_START, MomentumConfig, MomentumMethod, two_layers
+from .momentum import KEY_MODE, KEY_START, MomentumConfig, MomentumMethod, two_layers
 from .recipe import Recipe
 
 RELEASED = Recipe(
@@ -44,7 +44,7 @@ class SkeletonCLR(MomentumMethod):
         venue="CVPR",
         year=2021,
         code="LinguoLi/CrosSCLR@792b70c",
-        deviations=(KEY_START,),
+        deviations=(KEY_START, KEY_MODE),
     )
 
     def __init__(self, build: Build, config: MomentumConfig):
