@@ -343,6 +343,26 @@ def test_a_method_that_does_not_fit_the_clips_is_told_before_anything_runs(store
     assert not (tmp_path / "runs").exists()
 
 
+def test_one_training_of_crosclr_serves_the_evaluations_of_every_stream(
+    store, grid_file, skelbench, tmp_path, monkeypatch
+):
+    trained, train = [], Trainer.train
+    monkeypatch.setattr(Trainer, "train", lambda self: (trained.append(self.method.stream), train(self))[1])
+    file = grid_file(methods=["crosclr"], protocols=["knn"], streams=["joint", "bone", "motion"])
+    skelbench("grid", file, "--out", tmp_path / "runs", "--no-floor")
+    assert trained == ["all"]
+    records = RunStore(tmp_path / "runs").records()
+    (pretrained,) = [r for r in records if r.cell.protocol == "pretrain"]
+    evaluated = {r.cell.stream: r for r in records if r.cell.protocol == "knn"}
+    assert set(evaluated) == {"joint", "bone", "motion"}
+    assert {r.pretrain for r in evaluated.values()} == {pretrained.identity}
+    scores = {
+        stream: read_scores(RunStore(tmp_path / "runs").folder(r.cell, r.identity) / r.files["scores"])[2].tobytes()
+        for stream, r in evaluated.items()
+    }
+    assert len(set(scores.values())) == 3, "each stream has its own encoder"
+
+
 def test_a_grid_without_a_floor_gets_one_unless_asked_not_to(store, grid_file, skelbench, tmp_path):
     file = grid_file(methods=["skeletonclr"], protocols=["knn"])
     alone = skelbench("grid", file, "--out", tmp_path / "runs", "--no-floor", "--dry-run").stdout
