@@ -81,5 +81,5 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _unreadable(path: Path, error: Exception) -> SkelbenchError:
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
-    return SkelbenchError(f"The weights {path} cannot be read ({reason}); name a file of weights.")
+    reason = " ".join(str(error).split())[:400] or type(error).__name__
+    return SkelbenchError(f"The weights {path} do not fit: {reason}")
