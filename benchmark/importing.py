@@ -20,7 +20,7 @@ from ..results.record import Cell, Record
 from ..results.store import RunStore
 from .cells import PRETRAIN_VERSION, identify
 from .overrides import PRETRAIN, Changes, check_owners
-from .tracks import pretrain_settings, resolve
+from .tracks import ANY_SIZE, pretrain_settings, resolve
 from .trainer import save_snapshot
 
 WRAPPERS = ("state_dict", "model", "model_state_dict")  # what some put around a state dict
@@ -60,8 +60,8 @@ def import_weights(path: Path, place: Place, runs: RunStore, settings: Mapping[s
         place.dataset,
         place.split,
         place.stream,
-        train_clips=10**9,
-        clips=10**9,
+        train_clips=ANY_SIZE,
+        clips=ANY_SIZE,
         changes=Changes(None, {}, settings),
     ).recipe.model_copy(update={"snapshots": ()})
     stream = "all" if METHODS[place.method].streams_together else place.stream

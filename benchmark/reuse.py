@@ -20,10 +20,8 @@ from .cells import Pretraining, identify, plan
 from .checkpoint import read_tensors
 from .overrides import PRETRAIN, Changes
 from .protocols import PROTOCOLS
-from .tracks import evaluation_settings, resolve
+from .tracks import ANY_SIZE, evaluation_settings, resolve
 from .trainer import snapshot_path
-
-ANY_SIZE = 10**9  # clips: nothing is trained, so no batch has to fit
 
 
 def open_run(folder: Path) -> Record:
