@@ -2,15 +2,19 @@
 
 from .catalogue import open_dataset
 from .readers import READERS, prepare
-from .store import Clip, Recording, SplitRule, Store, list_stores, open_store
+from .recording import Clip, Items, Recording, Rejected, SplitRule, UnusableError
+from .store import Store, list_stores, open_store
 from .synthetic import ensure_synthetic
 
 __all__ = [
     "READERS",
     "Clip",
+    "Items",
     "Recording",
+    "Rejected",
     "SplitRule",
     "Store",
+    "UnusableError",
     "ensure_synthetic",
     "list_stores",
     "open_dataset",

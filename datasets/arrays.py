@@ -9,7 +9,7 @@ and `part_<name>` or a JSON text `parts`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 from ..errors import SkelbenchError
 from .layout import PARTS, Layout, describe_layout, get_layout
 from .readers import READERS
-from .store import LEFT_OUT, TEST, TRAIN, Clip, Recording, SplitRule
+from .recording import LEFT_OUT, TEST, TRAIN, Clip, Recording, SplitRule
 
 VERSION = 1
 REQUIRED = ("keypoints", "lengths", "label", "name", "subject")
@@ -37,12 +37,15 @@ _FACTS = {  # of the whole file: the kinds of numpy and the shape (None: any siz
 
 
 @READERS.register("arrays")
-def read(source: Path) -> Recording:
+def read(sources: Sequence[Path]) -> Recording:
     """Read an interchange file.
 
     Raises:
         SkelbenchError: if the file is missing, damaged, foreign, or its arrays do not fit each other.
     """
+    if len(sources) != 1:
+        raise SkelbenchError(f"`arrays` reads one .npz in the interchange format, {len(sources)} sources were given.")
+    source = sources[0]
     arrays = _load(source)
     _check(arrays, source)
     label = arrays["label"].astype(int)
@@ -56,6 +59,7 @@ def read(source: Path) -> Recording:
         reader="arrays",
         reader_version=VERSION,
         fps=float(arrays["fps"]) if "fps" in arrays else None,
+        strict=True,
         notes={"bodies": "as given"},
     )
 

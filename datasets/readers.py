@@ -1,56 +1,128 @@
-"""The readers: each turns raw files of one source into a `Recording`, and `prepare` into a store."""
+"""The readers: each turns raw files of one source into a `Recording`, and `prepare` into a store.
+
+A reader is a function of the sources (files, folders, zips); its keyword-only arguments are its options, each with a
+default and a type.
+"""
 
 from __future__ import annotations
 
+import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from ..errors import SkelbenchError
-from ..registry import Registry
-from .store import Recording, Store, data_folder
+from ..registry import Registry, did_you_mean
+from .items import read_items
+from .recording import Items, Recording
+from .store import Store, data_folder
 from .writer import StoreWriter
 
-Reader = Callable[[Path], Recording]
+Reader = Callable[..., Recording]
 READERS: Registry[Reader] = Registry("reader", "skelbench.readers", home=__package__)
 
 
 def prepare(
     reader: str,
-    source: Path,
+    source: Path | Sequence[Path],
     name: str | None = None,
     *,
+    options: Mapping[str, Any] | None = None,
     exclude: Path | None = None,
-    progress: Callable[[int], None] | None = None,
+    workers: int | None = None,
+    force: bool = False,
+    progress: Callable[[int, int | None], None] | None = None,
 ) -> Store:
-    """Turn raw files into a store of the data folder, all or nothing.
+    """Turn raw files into a store of the data folder.
+
+    What cannot be used is listed in the store's `rejected.csv` with the reason; the rest is prepared. An interrupted
+    run of a large data set goes on from where it was.
 
     Args:
         reader: a name of `READERS`.
-        source: the raw folder, zip or file.
-        name: what the data set is called from now on; default the reader's name.
+        source: the raw folders, zips or files.
+        name: what the data set is called from now on; by default the reader's name and its options that are not the
+            default ones.
+        options: of the reader, see `reader_options`.
         exclude: JSON file with a list of clip names to leave out.
-        progress: called with the number of clips done.
+        workers: processes that read; by default one a core where it pays.
+        force: replace a store of that name which was made by another reader or with other options.
+        progress: called with the number of inputs done, and of all where it is known.
 
     Raises:
         SkelbenchError: if anything does not fit; nothing is left behind.
     """
-    name = name or reader
+    chosen = parse_options(reader, options or {})
+    defaults = reader_options(reader)
+    suffix = "".join(f"-{value}" for key, value in chosen.items() if value != defaults[key])
+    name = name or f"{reader}{suffix}"
     if not name.replace("-", "").replace("_", "").isalnum():
-        raise SkelbenchError(f"'{name}' cannot name a data set; use letters, digits, '-' and '_'.")
-    read = READERS[reader]
+        raise SkelbenchError(f"'{name}' cannot name a data set; use letters, digits, '-' and '_' (--name).")
+    sources = [Path(source)] if isinstance(source, str | Path) else [Path(one) for one in source]
     try:
-        recording = read(Path(source))
+        recording = READERS[reader](sources, **chosen)
     except OSError as error:
+        place = _short(Path(error.filename)) if error.filename else ", ".join(_short(path) for path in sources)
         raise SkelbenchError(
-            f"{_short(source)} cannot be read ({error.strerror}); check the path and its permissions."
+            f"{place} cannot be read ({error.strerror}); check the path and its permissions."
         ) from error
-    with StoreWriter(data_folder() / name, recording, exclude=_names(exclude)) as writer:
-        for done, clip in enumerate(recording.clips, start=1):
-            writer.add(clip)
-            if progress is not None:
-                progress(done)
+    path = data_folder() / name
+    with StoreWriter(path, recording, options=chosen, exclude=_names(exclude), replaceable=force) as writer:
+        if isinstance(recording.clips, Items):
+            _write_items(writer, recording.clips, workers, progress)
+        else:
+            for done, clip in enumerate(recording.clips, start=1):
+                writer.add(clip)
+                if progress is not None:
+                    progress(done, None)
         return writer.finish()
+
+
+def _write_items(
+    writer: StoreWriter, items: Items, workers: int | None, progress: Callable[[int, int | None], None] | None
+) -> None:
+    if progress is not None:
+        progress(writer.done, len(items.names))
+    for found in read_items(items, writer.done, workers):
+        for clip in found:
+            writer.add(clip)
+        writer.end_input()
+        if progress is not None:
+            progress(writer.done, len(items.names))
+
+
+def reader_options(reader: str) -> dict[str, Any]:
+    """The options of a reader with their defaults."""
+    return {name: parameter.default for name, parameter in _keywords(reader).items()}
+
+
+def parse_options(reader: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """All options of a reader, the given ones checked against their types.
+
+    Raises:
+        SkelbenchError: naming an option that there is not, or a value that cannot be.
+    """
+    known = _keywords(reader)
+    chosen = reader_options(reader)
+    for key, value in given.items():
+        if key not in known:
+            raise SkelbenchError(f"The reader '{reader}' has no option '{key}'{did_you_mean(key, known)}")
+        try:
+            chosen[key] = TypeAdapter(known[key].annotation).validate_python(value)
+        except ValidationError as error:
+            message = error.errors()[0]["msg"]
+            raise SkelbenchError(
+                f"The option '{key}' of the reader '{reader}' cannot be {value!r}: {message}."
+            ) from error
+    return chosen
+
+
+def _keywords(reader: str) -> dict[str, inspect.Parameter]:
+    parameters = inspect.signature(READERS[reader], eval_str=True).parameters
+    return {name: p for name, p in parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
 def _short(path: Path, limit: int = 120) -> str:

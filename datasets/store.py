@@ -10,8 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,9 @@ import numpy as np
 from ..errors import SkelbenchError
 from ..registry import did_you_mean
 from .layout import Layout
+from .recording import TEST, TRAIN, Rejected, SplitRule
 
 FORMAT = 1
-TRAIN, TEST, LEFT_OUT = 1, 0, -1
 
 FILES = ("keypoints.npy", "clips.json", "manifest.json")
 _MANIFEST = {  # what a manifest must hold, and what a clip must
@@ -31,57 +30,6 @@ _MANIFEST = {  # what a manifest must hold, and what a clip must
     "clips": int, "frames": int, "persons": int, "excluded": list, "rejected": list,
 }  # fmt: skip
 _CLIP = {"name": str, "label": int, "subject": int, "offset": int, "length": int, "bodies": int}
-
-
-@dataclass(frozen=True)
-class Clip:
-    """One recorded action: keypoints (T, M, V, 3) in metres (absent persons all zero) and its facts."""
-
-    name: str
-    keypoints: np.ndarray
-    label: int
-    subject: int
-    camera: int | None = None
-    setup: int | None = None
-    repetition: int | None = None
-    splits: Mapping[str, int] = field(default_factory=dict)  # the clip's own side of the splits without a rule
-
-
-@dataclass(frozen=True)
-class SplitRule:
-    """Which clips train: those whose `field` is in `train`; `test` limits the others where it is given.
-
-    `field` is a clip's "subject", "camera" or "setup", or "own" for a side recorded clip by clip.
-    """
-
-    field: str
-    train: tuple[int, ...] = ()
-    test: tuple[int, ...] | None = None
-    text: str = ""
-
-    def side(self, clip: Mapping[str, Any], split: str) -> int:
-        """TRAIN, TEST or LEFT_OUT for one entry of `clips.json`."""
-        if self.field == "own":
-            return int(clip["splits"][split])
-        value = clip[self.field]
-        if value in self.train:
-            return TRAIN
-        return TEST if self.test is None or value in self.test else LEFT_OUT
-
-
-@dataclass(frozen=True)
-class Recording:
-    """What a reader returns: the facts of a data set and an iterable of its clips."""
-
-    layout: Layout
-    class_names: tuple[str, ...]
-    splits: Mapping[str, SplitRule]
-    clips: Iterable[Clip]
-    reader: str
-    reader_version: int
-    fps: float | None = None
-    rejected: tuple[Mapping[str, str], ...] = ()
-    notes: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Store:
@@ -105,9 +53,8 @@ class Store:
             self.layout = Layout.from_json(self.manifest["layout"])
             self.class_names: tuple[str, ...] = tuple(self.manifest["class_names"])
             self.splits = {name: _rule(rule) for name, rule in self.manifest["splits"].items()}
-            self.rejected: list[tuple[str, str]] = [
-                (str(entry["file"]), str(entry["reason"])) for entry in self.manifest["rejected"]
-            ]
+            self.rejected = [Rejected(e["file"], e["reason"], e.get("line")) for e in self.manifest["rejected"]]
+            self.applied: tuple[str, ...] = tuple(self.manifest.get("applied", ()))
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise SkelbenchError(
                 f"{self.path}/manifest.json is not a store's manifest ({type(error).__name__}: {error}); "
@@ -126,6 +73,8 @@ class Store:
     def fingerprint(self) -> str:
         """Hash of what a result depends on: the files' hashes, the layout and the split rules."""
         facts = {key: self.manifest[key] for key in ("format", "layout", "class_names", "splits", "sha256")}
+        if self.applied:
+            facts["applied"] = list(self.applied)
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     def column(self, fact: str) -> np.ndarray:

@@ -7,14 +7,15 @@ Kinect's: y up, z away from the camera, x to the right of a person who faces it;
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from .layout import get_layout
 from .readers import READERS, prepare
-from .store import Clip, Recording, SplitRule, Store, list_stores, open_store
+from .recording import Clip, Recording, SplitRule
+from .store import Store, list_stores, open_store
 from .synthetic_actions import ACTIONS, CHANNELS, Action, Pose, Take, ease
 from .synthetic_body import HABIT, SUBJECTS, People, draw_people, joints, mirror, per_channel
 
@@ -33,8 +34,8 @@ EFFORT, STANCE, SWAY = 0.1, 0.1, 0.05
 
 
 @READERS.register("synthetic")
-def read(source: Path) -> Recording:
-    """Generate the default data set; there is nothing to read, so `source` is not looked at."""
+def read(sources: Sequence[Path]) -> Recording:
+    """Generated human motion; there is nothing to read, so the sources are not looked at."""
     return generate()
 
 
@@ -65,6 +66,7 @@ def generate(clips: int = 2000, seed: int = 0) -> Recording:
         reader="synthetic",
         reader_version=VERSION,
         fps=FPS,
+        strict=True,
         notes={"seed": seed, "bodies": "the acting person first, then the partner"},
     )
 

@@ -8,16 +8,15 @@ absolute) and joint angles in degrees. Forward kinematics turns them into positi
 from __future__ import annotations
 
 import re
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from ..errors import SkelbenchError
 from .layout import Layout, get_layout
+from .raw import RawFile, raw_files
 from .readers import READERS
-from .store import Clip, Recording, SplitRule
+from .recording import Clip, Recording, Rejected, SplitRule, UnusableError
 
 VERSION = 1
 EXERCISES = (
@@ -36,43 +35,35 @@ CLASS_NAMES = (*EXERCISES, *(f"{exercise} (incorrect)" for exercise in EXERCISES
 
 _FILE = re.compile(r"m(\d\d)_s(\d\d)_e(\d\d)_(positions|angles)(_inc)?\.txt")
 _COLUMNS = 66
-_Load = Callable[[], bytes]
+WHAT = "UI-PRMD Kinect files (mMM_sSS_eEE_positions.txt and its angles)"
 
-
-class _UnusableClipError(Exception):
-    """Why one clip cannot be prepared: a sentence for the list of rejected inputs."""
+# A clip's key sorts correct before incorrect, then by exercise, subject and repetition, as its class does.
+_Key = tuple[bool, int, int, int]
+_Files = dict[tuple[bool, int, int, int, str], RawFile]
 
 
 @READERS.register("uiprmd")
-def read(source: Path) -> Recording:
-    """Read the raw folder, or a zip as downloaded; zips inside the folder are read as well.
+def read(sources: Sequence[Path]) -> Recording:
+    """UI-PRMD's Kinect v2 files, from the raw folder or a zip as downloaded.
 
     The files are found by their names anywhere below; Vicon folders are left alone. A clip whose files are
     missing or damaged is listed as rejected with its reason, the others are prepared.
 
     Raises:
-        SkelbenchError: if the source does not exist, is damaged, or holds no usable Kinect clip.
+        SkelbenchError: if a source does not exist or holds no Kinect file.
     """
-    files = _find(source)
-    if not files:
-        raise SkelbenchError(
-            f"{source} holds no UI-PRMD Kinect file (mMM_sSS_eEE_positions.txt and its angles); "
-            "give the folder or the zip as downloaded."
-        )
-    layout = get_layout("uiprmd22")
-    clips, rejected = [], []
-    for key in sorted({key[:4] for key in files}):
-        try:
-            clips.append(_clip(key, files, layout))
-        except _UnusableClipError as error:
-            rejected.append({"file": _file_name(key, "positions"), "reason": str(error)})
-    if not clips:
-        raise SkelbenchError(f"{source}: none of the {len(rejected)} clips can be read; {rejected[0]['reason']}")
+    found, rejected = raw_files(sources, _is_wanted, WHAT)
+    files: _Files = {}
+    for file in found:
+        match = _FILE.fullmatch(file.name)
+        assert match is not None
+        exercise, subject, repetition = (int(group) for group in match.groups()[:3])
+        files.setdefault((match[5] is not None, exercise, subject, repetition, match[4]), file)
     return Recording(
-        layout=layout,
+        layout=get_layout("uiprmd22"),
         class_names=CLASS_NAMES,
         splits={"xsub": SplitRule("subject", (1, 3, 5, 7, 9), text="subjects with odd numbers train, the others test")},
-        clips=clips,
+        clips=_clips(files),
         reader="uiprmd",
         reader_version=VERSION,
         fps=30.0,
@@ -84,61 +75,33 @@ def read(source: Path) -> Recording:
     )
 
 
-# A clip's key sorts correct before incorrect, then by exercise, subject and repetition, as its class does.
-_Key = tuple[bool, int, int, int]
+def _is_wanted(path: PurePosixPath) -> bool:
+    return _FILE.fullmatch(path.name) is not None and not any("vicon" in folder.lower() for folder in path.parts[:-1])
 
 
-def _find(source: Path) -> dict[tuple[bool, int, int, int, str], _Load]:
-    """Every Kinect text file below `source` by (incorrect, exercise, subject, repetition, kind)."""
-    if not source.exists():
-        raise SkelbenchError(f"{source} does not exist; give UI-PRMD's raw folder or the zip as downloaded.")
-    found: dict[tuple[bool, int, int, int, str], _Load] = {}
-    for path, load in _walk(source):
-        match = _FILE.fullmatch(path.name)
-        if match is None or any("vicon" in folder.lower() for folder in path.parts[:-1]):
-            continue
-        exercise, subject, repetition = (int(group) for group in match.groups()[:3])
-        found.setdefault((match[5] is not None, exercise, subject, repetition, match[4]), load)
-    return found
+def _clips(files: _Files) -> Iterator[Clip | Rejected]:
+    layout = get_layout("uiprmd22")
+    for key in sorted({key[:4] for key in files}):
+        try:
+            yield _clip(key, files, layout)
+        except UnusableError as error:
+            yield error.rejected
 
 
-def _walk(source: Path) -> Iterator[tuple[PurePosixPath, _Load]]:
-    """Files below a folder, loose ones before those in its zips, or the members of one zip."""
-    if source.is_dir():
-        for path in sorted(source.rglob("*.txt")):
-            yield PurePosixPath(path.relative_to(source).as_posix()), path.read_bytes
-        for path in sorted(source.rglob("*.zip")):
-            yield from _walk(path)
-        return
-    try:
-        archive = zipfile.ZipFile(source)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise SkelbenchError(f"{source} cannot be read as a zip ({error}); download it again.") from error
-    for member in archive.infolist():
-        yield PurePosixPath(member.filename), lambda member=member: archive.read(member)
-
-
-def _clip(key: _Key, files: dict[tuple[bool, int, int, int, str], _Load], layout: Layout) -> Clip:
+def _clip(key: _Key, files: _Files, layout: Layout) -> Clip:
     incorrect, exercise, subject, repetition = key
+    positions = _file_name(key, "positions")
     if not 1 <= exercise <= len(EXERCISES):
-        raise _UnusableClipError(
-            f"{_file_name(key, 'positions')}: there is no exercise {exercise}; they are m01 to m10."
-        )
+        raise UnusableError(positions, f"{positions}: there is no exercise {exercise}; they are m01 to m10.")
     tables = {}
     for kind in ("positions", "angles"):
-        load, name = files.get((*key, kind)), _file_name(key, kind)
-        if load is None:
-            raise _UnusableClipError(f"{name} is missing; a clip needs its positions and its angles.")
-        try:
-            content = load()
-        except Exception as error:  # a damaged zip member raises whatever its decompressor does
-            raise _UnusableClipError(f"{name} cannot be read ({error}).") from error
-        tables[kind] = _table(content, name)
+        file, name = files.get((*key, kind)), _file_name(key, kind)
+        if file is None:
+            raise UnusableError(positions, f"{name} is missing; a clip needs its positions and its angles.")
+        tables[kind] = _table(file.read(), name)
     offsets, angles = tables["positions"], tables["angles"]
     if len(offsets) != len(angles):
-        raise _UnusableClipError(
-            f"{_file_name(key, 'positions')} has {len(offsets)} frames but its angles have {len(angles)}."
-        )
+        raise UnusableError(positions, f"{positions} has {len(offsets)} frames but its angles have {len(angles)}.")
     joints = forward_kinematics(offsets / 100, np.deg2rad(angles), layout.parents)
     return Clip(
         name=f"m{exercise:02d}_s{subject:02d}_e{repetition:02d}" + "_inc" * incorrect,
@@ -163,24 +126,26 @@ def _table(content: bytes, name: str) -> np.ndarray:
     except ValueError:
         values = np.empty((0, 0))
     if values.shape[0] == 0 or values.shape[1] != _COLUMNS or not np.isfinite(values).all():
-        raise _UnusableClipError(_complaint(lines, name))
+        raise _complaint(lines, name)
     return values.reshape(len(values), -1, 3)
 
 
-def _complaint(lines: list[str], name: str) -> str:
+def _complaint(lines: list[str], name: str) -> UnusableError:
     """Name the first line that is not 66 finite numbers."""
     for number, line in enumerate(lines, start=1):
         fields = line.split(",") if line.strip() else []
         if fields and len(fields) != _COLUMNS:
-            return f"{name}, line {number}: {_COLUMNS} numbers expected, {len(fields)} found."
+            reason = f"{name}, line {number}: {_COLUMNS} numbers expected, {len(fields)} found."
+            return UnusableError(name, reason, number)
         for column, text in enumerate(fields, start=1):
             try:
                 finite = np.isfinite(float(text))
             except ValueError:
                 finite = False
             if not finite:
-                return f"{name}, line {number}, column {column}: '{text.strip()[:20]}' is not a finite number."
-    return f"{name} holds no frame."
+                reason = f"{name}, line {number}, column {column}: '{text.strip()[:20]}' is not a finite number."
+                return UnusableError(name, reason, number)
+    return UnusableError(name, f"{name} holds no frame.")
 
 
 def forward_kinematics(offsets: np.ndarray, angles: np.ndarray, parents: tuple[int, ...]) -> np.ndarray:

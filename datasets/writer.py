@@ -1,60 +1,90 @@
-"""Writing a store: into a temporary folder, checked, then renamed into place."""
+"""Writing a store: into a folder beside its place, checked, then renamed.
+
+What an interrupted run leaves is `.NAME.partial`: keypoints so far and a journal with one line an input. The next
+run of the same reader, options and exclusions goes on behind the last input whose line is whole; any other starts
+clean. A lock in the folder keeps two runs apart.
+"""
 
 from __future__ import annotations
 
+import csv
+import hashlib
 import json
-import re
 import shutil
-import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from ..errors import SkelbenchError
-from .store import FILES, FORMAT, Clip, Recording, Store, check_sides, sha256, split_sides
+from .journal import Journal
+from .recording import Clip, Items, Recording, Rejected
+from .store import FILES, FORMAT, Store, check_sides, sha256, split_sides
 
-STALE = 3600  # seconds after which a temporary folder that nobody writes to is what an interrupted run left
+REJECTED = "rejected.csv"
+HEADER = 128  # bytes before the numbers: NumPy leaves room in it for any count of frames
 
 
 class StoreWriter:
-    """Write a store clip by clip into a temporary folder; `finish` checks it and renames it into place.
+    """Write a store clip by clip; `finish` checks it and renames it into place.
 
-    Use as a context manager: leaving it by an exception removes everything that was written. What an earlier
-    run that was killed left under the same name is removed at the start.
+    Use as a context manager: leaving it by a `SkelbenchError`, or by anything before a recording of `Items` has been
+    read to its end, removes what was written; a recording of `Items` that is interrupted keeps it for the next run.
 
     Raises:
-        SkelbenchError: if something that is no store stands at `path`, or the folder cannot be written.
+        SkelbenchError: if something that is no store stands at `path`, or a store of another reader or other options
+            unless `replaceable`; if another process writes it; or if the folder cannot be written.
     """
 
-    def __init__(self, path: Path, recording: Recording, *, exclude: frozenset[str] = frozenset()):
+    def __init__(
+        self,
+        path: Path,
+        recording: Recording,
+        *,
+        options: Mapping[str, Any] | None = None,
+        exclude: frozenset[str] = frozenset(),
+        replaceable: bool = True,
+    ):
         self.path = Path(path)
         self.recording = recording
+        self.options = dict(options or {})
         self.exclude = exclude
+        self._replaceable = replaceable
+        self._inputs = list(zip(recording.clips.names, recording.clips.stamps, strict=True)) if self._in_items else []
+        self.done = 0  # inputs that an interrupted run has written already
         self._excluded: set[str] = set()
         self._clips: list[dict[str, Any]] = []
+        self._rejected: list[Rejected] = list(recording.rejected)
+        self._noted = (0, len(self._rejected))  # clips and rejected inputs of which the journal knows
         self._names: set[str] = set()
-        self._frames = 0
-        self._persons = 0
+        self._frames = self._bytes = self._persons = 0
+        self._folder = self.path.with_name(f".{self.path.name}.partial")
+        self._aside = self.path.with_name(f".{self.path.name}.old")
         try:
-            self._refuse_a_foreign_folder()
+            self._refuse_what_is_not_ours()
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._remove_leftovers()
-            self._folder = Path(tempfile.mkdtemp(prefix=f".{self.path.name}-", dir=self.path.parent))
-            self._folder.chmod(0o755)  # mkdtemp leaves it to its owner alone; a data folder may be shared
-            self._raw = (self._folder / "keypoints.raw").open("wb")
+            self._lock()
+            self._restore()
+            self._journal = Journal(self._folder, self._identity())
+            self._raw = (self._folder / "keypoints.npy").open("ab")
+            self._resume()
         except OSError as error:
             raise SkelbenchError(
                 f"The data folder {self.path.parent} cannot be written ({error.strerror}); set "
                 "SKELBENCH_DATA to one that can."
             ) from error
 
-    def _refuse_a_foreign_folder(self) -> None:
-        """Only a store may be replaced; anything else that has its name is not ours to delete."""
+    @property
+    def _in_items(self) -> bool:
+        return isinstance(self.recording.clips, Items)
+
+    def _refuse_what_is_not_ours(self) -> None:
+        """Only a store may be replaced, and unless asked for only by one that is made in the same way."""
         manifest, *others = (self.path / name for name in reversed(FILES))
         ours = manifest.is_file() and any(path.is_file() for path in others)
         if (self.path.exists() or self.path.is_symlink()) and not ours:
@@ -62,28 +92,78 @@ class StoreWriter:
                 f"{self.path} exists and is not a data store, so it is not replaced; move it away or choose another "
                 "name (--name)."
             )
+        if self._replaceable or not ours:
+            return
+        try:
+            made = json.loads(manifest.read_text())
+            by, options = made["reader"], made.get("options", {})
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return  # a damaged store is no loss
+        if (by, options) != (self.recording.reader, self.options):
+            raise SkelbenchError(
+                f"There is a data set '{self.path.name}' already, made by {_spelt(by, options)} and not by "
+                f"{_spelt(self.recording.reader, self.options)}; choose another name (--name) or replace it (--force)."
+            )
 
-    def _remove_leftovers(self) -> None:
-        """Remove temporary folders of this name that nobody has written to for long."""
-        ours = re.compile(rf"\.{re.escape(self.path.name)}-[a-z0-9_]{{8}}(-old)?")
-        for folder in self.path.parent.iterdir():
-            match = ours.fullmatch(folder.name)
-            # An older store that was put aside is the only one until the new one stands in its place.
-            if match is None or (match[1] and not self.path.exists()):
-                continue
-            with suppress(OSError):
-                files = list(folder.iterdir())
-                newest = max(path.stat().st_mtime for path in (folder, *files))
-                if {path.name for path in files} <= {*FILES, "keypoints.raw"} and time.time() - newest > STALE:
-                    shutil.rmtree(folder, ignore_errors=True)
+    def _lock(self) -> None:
+        self._folder.mkdir(exist_ok=True)
+        self._guard = FileLock(self._folder / "lock", timeout=0)
+        try:
+            self._guard.acquire()
+        except Timeout as error:
+            raise SkelbenchError(
+                f"Another process is preparing '{self.path.name}' ({self._folder}); wait for it or choose another name "
+                "(--name)."
+            ) from error
+
+    def _restore(self) -> None:
+        """Put back an older store that a crash left aside; remove one that has been replaced."""
+        if self._aside.exists() and not self.path.exists():
+            self._aside.rename(self.path)
+        shutil.rmtree(self._aside, ignore_errors=True)
+
+    def _identity(self) -> dict[str, Any]:
+        recording = self.recording
+        return {
+            "format": FORMAT,
+            "reader": recording.reader,
+            "reader_version": recording.reader_version,
+            "options": self.options,
+            "layout": recording.layout.to_json(),
+            "classes": list(recording.class_names),
+            "exclude": sorted(self.exclude),
+        }
+
+    def _resume(self) -> None:
+        """Take over what an interrupted run wrote of the same inputs, or start clean."""
+        lines = self._journal.matching(self._inputs, (self._folder / "keypoints.npy").stat().st_size - HEADER)
+        for line in lines:
+            self._clips += line["clips"]
+            self._rejected += [Rejected(**entry) for entry in line["rejected"]]
+            self._excluded |= set(line["excluded"])
+        if lines:
+            self._bytes, self._persons = lines[-1]["bytes"], lines[-1]["persons"]
+            self._frames = sum(entry["length"] for entry in self._clips)
+            self._names = {entry["name"] for entry in self._clips}
+        self.done = len(lines)
+        self._noted = len(self._clips), len(self._rejected)
+        if not lines:
+            self._raw.truncate(0)
+            self._raw.write(bytes(HEADER))
+        self._raw.truncate(HEADER + self._bytes)
+        self._journal.begin(lines)
 
     def __enter__(self) -> StoreWriter:
         return self
 
-    def __exit__(self, kind: object, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with suppress(OSError):  # a full disk fails once more here, and has been told
             self._raw.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+            self._journal.close()
+        interrupted = kind is not None and not issubclass(kind, SkelbenchError)
+        if not (self._in_items and interrupted):
+            shutil.rmtree(self._folder, ignore_errors=True)
+        self._guard.release()
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -96,101 +176,163 @@ class StoreWriter:
                 "space there or set SKELBENCH_DATA to another folder. Nothing was written."
             ) from error
 
-    def add(self, clip: Clip) -> None:
-        """Append one clip. Raises `SkelbenchError` naming the clip if anything about it does not fit."""
+    def add(self, clip: Clip | Rejected) -> None:
+        """Append one clip, or list a rejected input.
+
+        A clip that does not fit is listed as rejected; of a strict recording it is a `SkelbenchError` that names it.
+        """
+        if isinstance(clip, Rejected):
+            self._rejected.append(clip)
+            return
         if clip.name in self.exclude:
             self._excluded.add(clip.name)
             return
-        self._check(clip)
+        complaint = self._complaint(clip)
+        if complaint is not None:
+            if self.recording.strict:
+                raise SkelbenchError(complaint)
+            self._rejected.append(Rejected(clip.name, complaint))
+            return
         keypoints = np.ascontiguousarray(clip.keypoints, dtype="<f4")
-        self._persons = keypoints.shape[1]
+        content = keypoints.tobytes()
         with self._writing():
-            self._raw.write(keypoints.tobytes())
-        entry = asdict(clip)
+            self._raw.write(content)
+        entry = asdict(replace(clip, keypoints=np.empty(0)))
         del entry["keypoints"]
         present = np.flatnonzero(keypoints.any(axis=(0, 2, 3)))
         entry |= {"offset": self._frames, "length": len(keypoints), "bodies": len(present)}
+        entry |= {"digest": hashlib.blake2b(content, digest_size=16).hexdigest()}
         self._clips.append(entry)
         self._names.add(clip.name)
+        self._persons = keypoints.shape[1]
         self._frames += len(keypoints)
+        self._bytes += len(content)
 
-    def _check(self, clip: Clip) -> None:
+    def _complaint(self, clip: Clip) -> str | None:
+        """Say what does not fit about a clip, naming it."""
         layout, shape = self.recording.layout, clip.keypoints.shape
         place = f"Clip '{clip.name}'"
         if clip.name in self._names:
-            raise SkelbenchError(f"{place} stands in the data twice; names must be unique.")
+            return f"{place} stands in the data twice; names must be unique."
         if len(shape) != 4 or shape[2:] != (layout.num_joints, 3):
-            raise SkelbenchError(
+            return (
                 f"{place} has the shape {shape}, but layout '{layout.name}' needs "
                 f"(frames, persons, {layout.num_joints}, 3); choose the layout that fits the data."
             )
         if self._clips and shape[1] != self._persons:
-            raise SkelbenchError(
+            return (
                 f"{place} has {shape[1]} persons where the clips before it have {self._persons}; pad "
                 "absent persons with zeros."
             )
-        if not np.isfinite(clip.keypoints).all():
-            frame = int(np.flatnonzero(~np.isfinite(clip.keypoints).all(axis=(1, 2, 3)))[0])
-            raise SkelbenchError(
-                f"{place}, frame {frame}: NaN or infinite coordinate; mend it or leave the clip out with --exclude."
-            )
+        # float32 is what is stored, and a number that is too large for it is infinite there
+        finite = np.abs(clip.keypoints) <= np.finfo(np.float32).max
+        if not finite.all():
+            frame = int(np.flatnonzero(~finite.all(axis=(1, 2, 3)))[0])
+            return f"{place}, frame {frame}: NaN or infinite coordinate; mend it or leave the clip out with --exclude."
         if 0 in shape[:2] or not clip.keypoints[:, 0].any():
-            raise SkelbenchError(f"{place} is empty (no frame where person 0 is present); leave it out with --exclude.")
+            return f"{place} is empty (no frame where person 0 is present); leave it out with --exclude."
         if not 0 <= clip.label < len(self.recording.class_names):
-            raise SkelbenchError(
+            return (
                 f"{place} has label {clip.label}, outside its {len(self.recording.class_names)} classes "
                 f"(0 to {len(self.recording.class_names) - 1}); labels count from 0."
             )
+        return None
+
+    def end_input(self) -> None:
+        """Note that all clips of the next input of `Items` have been added."""
+        name, stamp = self._inputs[self.done]
+        clips, rejected = self._noted
+        line = {
+            "input": name,
+            "stamp": stamp,
+            "clips": self._clips[clips:],
+            "rejected": [asdict(entry) for entry in self._rejected[rejected:]],
+            "excluded": sorted(self._excluded & self.exclude),
+            "bytes": self._bytes,
+            "persons": self._persons,
+        }
+        with self._writing():
+            self._raw.flush()  # before the line that counts on it
+            self._journal.append(line)
+        self._noted = len(self._clips), len(self._rejected)
+        self.done += 1
 
     def finish(self) -> Store:
         """Write the header and the manifest, check the store, rename it into place and open it.
 
         Raises:
-            SkelbenchError: if no clip is left, a split has an empty side, or the folder cannot be written.
+            SkelbenchError: if no clip is left, a split of a strict recording has an empty side, or the folder cannot
+                be written.
         """
-        unknown = sorted(self.exclude - self._excluded)
+        unknown = sorted(self.exclude - self._excluded - {*self.recording.excluded, *(e.file for e in self._rejected)})
         if unknown:
             raise SkelbenchError(
                 f"{len(unknown)} names to exclude are not in the data (the first: '{unknown[0]}'); the "
                 "list belongs to another data set."
             )
         if not self._clips:
-            raise SkelbenchError(f"No clip is left for the store {self.path.name}; nothing was written.")
+            why = f" The first of {len(self._rejected)} reasons: {self._rejected[0].reason}" if self._rejected else ""
+            raise SkelbenchError(f"No clip is left for the store {self.path.name}; nothing was written.{why}")
         for split, rule in self.recording.splits.items():
-            check_sides(split_sides(rule, split, self._clips, self.path.name), rule, split, self.path.name)
+            sides = split_sides(rule, split, self._clips, self.path.name)
+            if self.recording.strict:
+                check_sides(sides, rule, split, self.path.name)
+        twins = self._twins()
         with self._writing():
             self._raw.close()
-            self._write_keypoints()
+            self._write_header()
             (self._folder / "clips.json").write_text(_lines(self._clips))
-            (self._folder / "manifest.json").write_text(json.dumps(self._manifest(), indent=1) + "\n")
+            if self._rejected:
+                self._write_rejected()
+            manifest = self._manifest() | {"duplicates": twins}
+            (self._folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
             Store(self._folder).verify()
-            self._replace()
+            self._put_in_place()
         return Store(self.path)
 
-    def _replace(self) -> None:
-        """Rename the new store into place; an older one is put aside first, so that no crash loses both."""
-        self._refuse_a_foreign_folder()
-        aside = self._folder.with_name(f"{self._folder.name}-old")
-        if self.path.exists():
-            self.path.rename(aside)
-        try:
-            self._folder.rename(self.path)
-        except OSError:
-            if aside.exists():
-                aside.rename(self.path)
-            raise
-        shutil.rmtree(aside, ignore_errors=True)
+    def _twins(self) -> list[list[str]]:
+        """Names of clips that are the same to the last bit, group by group; the digests are not needed any more."""
+        groups: dict[str, list[str]] = {}
+        for entry in self._clips:
+            groups.setdefault(entry.pop("digest"), []).append(entry["name"])
+        return [names for names in groups.values() if len(names) > 1]
 
-    def _write_keypoints(self) -> None:
+    def _put_in_place(self) -> None:
+        """Rename the new store into place; an older one is put aside first, so that no crash loses both."""
+        self._refuse_what_is_not_ours()
+        self._journal.close()
+        self._journal.path.unlink()
+        new = self.path.with_name(f".{self.path.name}.new")
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir()
+        for path in self._folder.iterdir():
+            if path.name != "lock":
+                path.rename(new / path.name)
+        if self.path.exists():
+            self.path.rename(self._aside)
+        try:
+            new.rename(self.path)
+        except OSError:
+            if self._aside.exists():
+                self._aside.rename(self.path)
+            shutil.rmtree(new, ignore_errors=True)
+            raise
+        shutil.rmtree(self._aside, ignore_errors=True)
+
+    def _write_header(self) -> None:
+        """Write what was left free at the start of the file."""
         shape = (self._frames, self._persons, self.recording.layout.num_joints, 3)
-        with (
-            (self._folder / "keypoints.npy").open("wb") as out,
-            (self._folder / "keypoints.raw").open("rb") as raw,
-        ):
-            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(out, header)
-            shutil.copyfileobj(raw, out, 1 << 24)
-        (self._folder / "keypoints.raw").unlink()
+        header = BytesIO()
+        np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        assert len(header.getvalue()) == HEADER
+        with (self._folder / "keypoints.npy").open("r+b") as file:
+            file.write(header.getvalue())
+
+    def _write_rejected(self) -> None:
+        with (self._folder / REJECTED).open("w", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(("file", "line", "reason"))
+            rows.writerows((entry.file, entry.line or "", entry.reason) for entry in self._rejected)
 
     def _manifest(self) -> dict[str, Any]:
         recording = self.recording
@@ -199,16 +341,18 @@ class StoreWriter:
             "format": FORMAT,
             "reader": recording.reader,
             "reader_version": recording.reader_version,
+            "options": self.options,
             "layout": recording.layout.to_json(),
             "class_names": list(recording.class_names),
             "splits": {name: asdict(rule) for name, rule in recording.splits.items()},
             "fps": recording.fps,
+            "applied": list(recording.applied),
             "notes": dict(recording.notes),
             "clips": len(self._clips),
             "frames": self._frames,
             "persons": self._persons,
-            "excluded": sorted(self._excluded),
-            "rejected": [dict(entry) for entry in recording.rejected],
+            "excluded": sorted({*self._excluded, *recording.excluded}),
+            "rejected": [asdict(entry) for entry in self._rejected],
             "sha256": files,
         }
 
@@ -216,3 +360,7 @@ class StoreWriter:
 def _lines(entries: list[dict[str, Any]]) -> str:
     """JSON with one entry a line: a person can read it and diff it."""
     return "[\n" + ",\n".join(json.dumps(entry) for entry in entries) + "\n]\n"
+
+
+def _spelt(reader: str, options: Mapping[str, Any]) -> str:
+    return f"'{reader}'" + "".join(f" {key}={value}" for key, value in options.items())

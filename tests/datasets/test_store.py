@@ -11,7 +11,8 @@ import pytest
 from skelbench.datasets import Clip, Recording, SplitRule, list_stores, open_store
 from skelbench.datasets import inspect as looking
 from skelbench.datasets.layout import get_layout
-from skelbench.datasets.store import LEFT_OUT, TEST, TRAIN, Store, data_folder
+from skelbench.datasets.recording import LEFT_OUT, TEST, TRAIN
+from skelbench.datasets.store import Store, data_folder
 from skelbench.datasets.writer import StoreWriter
 from skelbench.errors import SkelbenchError
 

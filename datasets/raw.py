@@ -1,0 +1,128 @@
+"""Finding raw files in folders and zips, without unpacking anything to disk."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+
+from ..errors import SkelbenchError
+from .recording import Rejected, UnusableError
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """A file, or the member of a zip.
+
+    Attributes:
+        path: the file, or the zip it is in.
+        inside: its path below the source that was given, zips left out.
+        member: its name in the zip, None outside one.
+        stamp: what tells it from another version of itself.
+    """
+
+    path: Path
+    inside: PurePosixPath
+    member: str | None
+    stamp: str
+
+    @property
+    def name(self) -> str:
+        """The last part of its path."""
+        return self.inside.name
+
+    def read(self) -> bytes:
+        """Its content. Raises `UnusableError` if it cannot be read."""
+        try:
+            return self.path.read_bytes() if self.member is None else _open(self.path).read(self.member)
+        except Exception as error:  # a damaged member raises whatever its decompressor does
+            reason = getattr(error, "strerror", None) or error
+            raise UnusableError(self.name, f"{self.name} cannot be read ({reason}); download it again.") from error
+
+
+def raw_files(
+    sources: Sequence[Path], wanted: Callable[[PurePosixPath], bool], what: str
+) -> tuple[list[RawFile], list[Rejected]]:
+    """Find every wanted file below folders, in zips and in the zips below folders, in the order of their names.
+
+    A file that is found twice counts once, outside zips first. Files that macOS adds to zips are left alone.
+
+    Args:
+        sources: folders, zips and files.
+        wanted: whether a path below a source is one of the files.
+        what: what the files are, for messages: "NTU RGB+D skeletons (S001C001P001R001A001.skeleton)".
+
+    Returns:
+        The files, and the zips that cannot be opened.
+
+    Raises:
+        SkelbenchError: if a source does not exist, or nothing is found.
+    """
+    loose: dict[PurePosixPath, RawFile] = {}
+    packed: dict[PurePosixPath, RawFile] = {}
+    rejected = []
+    for source in sources:
+        if not source.exists():
+            raise SkelbenchError(f"{source} does not exist; give the folder or the zip of the {what}.")
+        for path, inside in _below(source):
+            if inside.suffix.lower() == ".zip":
+                try:
+                    members = _members(path)
+                except UnusableError as error:
+                    rejected.append(error.rejected)
+                    continue
+                for file in members:
+                    if wanted(file.inside):
+                        packed.setdefault(file.inside, file)
+            elif wanted(inside):
+                facts = path.stat()
+                loose.setdefault(inside, RawFile(path, inside, None, f"{facts.st_size}:{facts.st_mtime_ns}"))
+    found = {**packed, **loose}
+    if not found:
+        reasons = "; ".join(entry.reason for entry in rejected[:3])
+        places = ", ".join(str(source) for source in sources)
+        raise SkelbenchError(
+            f"{places} holds no {what}{f' ({reasons})' if reasons else ''}; give the data as downloaded."
+        )
+    return [found[inside] for inside in sorted(found, key=lambda p: (p.name, str(p)))], rejected
+
+
+def _below(source: Path) -> Iterable[tuple[Path, PurePosixPath]]:
+    if source.is_dir():
+        for path in source.rglob("*"):
+            if path.is_file() and not _added_by_macos(path.name):
+                yield path, PurePosixPath(path.relative_to(source).as_posix())
+    else:
+        yield source, PurePosixPath(source.name)
+
+
+def _members(path: Path) -> list[RawFile]:
+    try:
+        entries = _open(path).infolist()
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise UnusableError(
+            path.name,
+            f"{path.name} cannot be opened as a zip ({error}); it is incomplete or damaged: download it again.",
+        ) from error
+    return [
+        RawFile(path, PurePosixPath(entry.filename), entry.filename, f"{entry.file_size}:{entry.CRC}")
+        for entry in entries
+        if not entry.is_dir() and not _added_by_macos(entry.filename)
+    ]
+
+
+def _open(path: Path) -> zipfile.ZipFile:
+    facts = path.stat()
+    return _archive(path, facts.st_size, facts.st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _archive(path: Path, size: int, modified: int) -> zipfile.ZipFile:
+    """A zip, opened once a process and version: the list of members of a large one takes a second to read."""
+    return zipfile.ZipFile(path)
+
+
+def _added_by_macos(name: str) -> bool:
+    return "__MACOSX/" in name or PurePosixPath(name).name.startswith("._")
