@@ -32,7 +32,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Rejected:
-    """An input that cannot be prepared: its file, the sentence that says why, and the line (1-based) if there is one."""
+    """An input that cannot be prepared: its file, the sentence that says why, and the line, from 1, if any."""
 
     file: str
     reason: str

@@ -55,7 +55,9 @@ class StoreWriter:
         self.options = dict(options or {})
         self.exclude = exclude
         self._replaceable = replaceable
-        self._inputs = list(zip(recording.clips.names, recording.clips.stamps, strict=True)) if self._in_items else []
+        items = recording.clips if isinstance(recording.clips, Items) else None
+        self._in_items = items is not None
+        self._inputs = [] if items is None else list(zip(items.names, items.stamps, strict=True))
         self.done = 0  # inputs that an interrupted run has written already
         self._excluded: set[str] = set()
         self._clips: list[dict[str, Any]] = []
@@ -78,10 +80,6 @@ class StoreWriter:
                 f"The data folder {self.path.parent} cannot be written ({error.strerror}); set "
                 "SKELBENCH_DATA to one that can."
             ) from error
-
-    @property
-    def _in_items(self) -> bool:
-        return isinstance(self.recording.clips, Items)
 
     def _refuse_what_is_not_ours(self) -> None:
         """Only a store may be replaced, and unless asked for only by one that is made in the same way."""
