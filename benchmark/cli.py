@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import click
 
 from .. import __version__
 from ..errors import SkelbenchError
+from .cli_data import inspect, prepare
 from .cli_parts import DEVICE, OUT, load_plugins, names, numbers, show_results, show_tables, watcher
 from .cli_weights import evaluate, export_weights, import_weights
 
@@ -97,67 +97,6 @@ def list_(ctx: click.Context, what: str | None, out: Path, as_json: bool) -> Non
             _print("  none")
 
 
-@main.command()
-@click.argument("source")
-@click.option("--from", "path", type=click.Path(path_type=Path), help="Raw folder, zip as downloaded, or file.")
-@click.option("--name", help="What the data set is called from now on (default: the source's name).")
-@click.option("--exclude", type=click.Path(path_type=Path), help="JSON list of clip names to leave out.")
-@click.pass_context
-def prepare(ctx: click.Context, source: str, path: Path | None, name: str | None, exclude: Path | None) -> None:
-    """Turn raw files of SOURCE (a reader: arrays, uiprmd, synthetic) into a store."""
-    from ..datasets import READERS
-    from ..datasets import prepare as prepare_store
-
-    load_plugins(ctx)
-    READERS[source]
-    if path is None and source != "synthetic":
-        raise SkelbenchError(f"`prepare {source}` needs --from PATH: the raw folder, zip or file.")
-    store = prepare_store(source, path or Path(), name, exclude=exclude, progress=_counter(ctx))
-    manifest = store.manifest
-    _print(
-        f"{store.name}: {manifest['clips']:,} clips, {manifest['frames']:,} frames, {len(store.class_names)} classes, "
-        f"{store.layout.name}, up to {manifest['persons']} persons"
-    )
-    for split, rule in store.splits.items():
-        sides = store.sides(split)
-        _print(f"  {split}: {(sides == 1).sum():,} train, {(sides == 0).sum():,} test ({rule.text})")
-    for entry in manifest["rejected"]:
-        _print(f"  rejected: {entry['file']}: {entry['reason']}")
-    if manifest["excluded"]:
-        _print(f"  excluded: {len(manifest['excluded'])} clips named by {exclude}")
-    _print(f"  {store.path}")
-
-
-def _counter(ctx: click.Context) -> Any:
-    if ctx.obj["quiet"] or not sys.stderr.isatty():
-        return None
-
-    def count(done: int) -> None:
-        if done % 200 == 0:
-            click.echo(f"\r  {done:,} clips", err=True, nl=False)
-
-    return count
-
-
-@main.command()
-@click.argument("dataset")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def inspect(dataset: str, as_json: bool) -> None:
-    """Check a store's integrity; show its counts and one clip."""
-    from ..datasets.catalogue import open_dataset
-    from ..datasets.inspect import describe, picture
-
-    store = open_dataset(dataset)
-    store.verify()
-    facts = describe(store)
-    if as_json:
-        _print(json.dumps(facts, indent=1))
-        return
-    for line in facts["lines"]:
-        _print(line)
-    _print(picture(store, 0))
-
-
 def _common(command: Any) -> Any:
     options = (
         OUT,
@@ -205,7 +144,8 @@ def _common(command: Any) -> Any:
 def run(ctx: click.Context, **options: Any) -> None:
     """Pre-train one method and evaluate it."""
     load_plugins(ctx)
-    from .grid import Grid, parse_overrides
+    from .grid import Grid
+    from .overrides import parse_overrides
 
     grid = Grid(
         track=options["track"],
@@ -245,7 +185,8 @@ def grid(ctx: click.Context, **options: Any) -> None:
     """
     load_plugins(ctx)
     from ..results.leaderboard import FLOOR
-    from .grid import Grid, parse_overrides, read_grid, read_preset
+    from .grid import Grid, read_grid, read_preset
+    from .overrides import parse_overrides
 
     if options["file"] and options["preset"]:
         raise SkelbenchError("A grid comes from FILE or from --preset, not from both.")
@@ -365,5 +306,5 @@ def doctor(out: Path) -> None:
         raise SkelbenchError(f"{problems} of the checks above failed; mend them before a long run.")
 
 
-for command in (import_weights, export_weights, evaluate):
+for command in (prepare, inspect, import_weights, export_weights, evaluate):
     main.add_command(command)

@@ -35,9 +35,9 @@ def import_weights(
     """Turn FILE, a released checkpoint, into a run that can be evaluated."""
     load_plugins(ctx)
     from ..results.store import RunStore
-    from .grid import parse_overrides
     from .importing import Place
     from .importing import import_weights as take
+    from .overrides import parse_overrides
 
     runs = RunStore(out)
     runs.check_writable()

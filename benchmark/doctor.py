@@ -15,7 +15,21 @@ from ..errors import SkelbenchError
 from ..results.store import RunStore
 from .devices import choose_device
 
-PACKAGES = ("torch", "numpy", "click", "rich", "pandas", "pyyaml", "timm", "safetensors", "pydantic", "platformdirs")
+PACKAGES = (
+    "torch", "numpy", "click", "rich", "pandas", "pyyaml", "timm", "safetensors", "pydantic", "platformdirs", "filelock",
+)  # fmt: skip
+    "torch",
+    "numpy",
+    "click",
+    "rich",
+    "pandas",
+    "pyyaml",
+    "timm",
+    "safetensors",
+    "pydantic",
+    "platformdirs",
+    "filelock",
+)
 
 
 def examine(out: Path) -> Iterator[tuple[str, bool, str]]:

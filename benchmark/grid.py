@@ -16,7 +16,8 @@ from pydantic import AfterValidator, Field, NonNegativeInt
 
 from ..backbones import BACKBONES, create_backbone
 from ..datasets.catalogue import open_dataset
-from ..datasets.store import TRAIN, Store
+from ..datasets.recording import TRAIN
+from ..datasets.store import Store
 from ..datasets.streams import check_stream
 from ..errors import SkelbenchError
 from ..methods.base import METHODS, create_method, parse_config
@@ -219,28 +220,3 @@ def _try(make: Callable[[], Made], who: str, settings: Mapping[str, Any]) -> Mad
 
 def _spelt(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{key}={value!r}" for key, value in settings.items())
-
-
-def parse_overrides(pairs: Iterable[str]) -> Mapping[str, Any]:
-    """Read `key=value` pairs; values are YAML ("0.1", "[1, 2]", "true")."""
-    values = {}
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        if not equals or not key:
-            raise SkelbenchError(f"'{pair}' is no setting; write key=value, such as epochs=20.")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise SkelbenchError(f"The value of '{pair}' cannot be read: {' '.join(str(error).split())}.") from error
-        values[key.strip()] = _number(value)
-    return values
-
-
-def _number(value: Any) -> Any:
-    """PyYAML reads 1e-4 as text; here it is a number."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value

@@ -6,6 +6,7 @@ whole blocks of clips in float64 and stored in float32.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,7 +18,8 @@ from torch import Tensor
 from ..errors import SkelbenchError
 from .catalogue import open_dataset
 from .layout import Layout
-from .store import TEST, TRAIN, Store
+from .recording import TEST, TRAIN
+from .store import Store
 
 ValidRule = Literal["any", "joint0"]
 _BLOCK = 256  # clips worked on at once: about 60 MB in float64 at T = 64, V = 25, M = 2
@@ -109,7 +111,7 @@ def _side(store: Store, index: np.ndarray, frames: int, device: str | torch.devi
             raise SkelbenchError(
                 f"Clip '{name}' of '{store.name}' has no valid frame (rule '{valid}'); prepare the data without it."
             )
-        x[block] = preprocess(clips, counts, frames, store.layout)
+        x[block] = preprocess(clips, counts, frames, store.layout, store.applied)
     return Clips(
         x=torch.from_numpy(x).permute(0, 4, 1, 3, 2).contiguous().to(device),
         label=torch.from_numpy(store.column("label")[index].astype(np.int64)).to(device),
@@ -132,21 +134,27 @@ def valid_frames(clip: np.ndarray, rule: ValidRule = "any") -> int:
     return int((body != 0).any(axis=(1, 2)).sum())
 
 
-def preprocess(clips: list[np.ndarray], counts: np.ndarray, frames: int, layout: Layout) -> np.ndarray:
+def preprocess(
+    clips: list[np.ndarray], counts: np.ndarray, frames: int, layout: Layout, applied: Sequence[str] = ()
+) -> np.ndarray:
     """Centre, resample and turn clips (T_i, M, V, 3); return (N, frames, M, V, 3) float64.
 
-    Only the first `counts[i]` frames of a clip are used.
+    Only the first `counts[i]` frames of a clip are used. Steps that are `applied` already are not repeated; a clip
+    that was resampled is resampled once more only to another number of frames.
     """
-    layout.need("centre", "Centring a clip")
-    layout.need("shoulders", "Turning a clip")
-    assert layout.centre is not None
-    assert layout.shoulders is not None
     before, after, weight = _resampling(counts, frames)
     offsets = np.cumsum([0, *(len(clip) for clip in clips[:-1])])[:, None]
     stacked = np.concatenate(clips).astype(np.float64)
-    stacked -= stacked[:, :, layout.centre : layout.centre + 1]  # per frame and per body
+    if "centred" not in applied:
+        layout.need("centre", "Centring a clip")
+        assert layout.centre is not None
+        stacked -= stacked[:, :, layout.centre : layout.centre + 1]  # per frame and per body
     weight = weight[:, :, None, None, None]
     x = (1 - weight) * stacked[before + offsets] + weight * stacked[after + offsets]  # (N, T, M, V, 3)
+    if "turned" in applied:
+        return x
+    layout.need("shoulders", "Turning a clip")
+    assert layout.shoulders is not None
     return turn_parallel(x, *layout.shoulders)
 
 

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from ..errors import SkelbenchError
-from .store import TEST, TRAIN, Store
+from .ntu_names import ACTIONS, absent
+from .recording import TEST, TRAIN
+from .store import Store
 
 _BRAILLE = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # dot bits by row and column
+SHOWN = 20  # names of a kind that are printed; `--json` has them all
 
 
 def describe(store: Store) -> dict[str, Any]:
     """Counts of a store, as values and as lines to print."""
     length, label = store.column("length"), store.column("label")
+    sides = {split: store.sides(split, empty=True) for split in store.splits}
     facts: dict[str, Any] = {
         "name": store.name,
         "path": str(store.path),
         "fingerprint": store.fingerprint,
         "reader": store.manifest["reader"],
+        "options": store.manifest.get("options", {}),
         "layout": store.layout.name,
         "clips": len(store.clips),
         "frames": {
@@ -28,52 +34,102 @@ def describe(store: Store) -> dict[str, Any]:
             "longest": int(length.max()),
         },
         "persons": {str(n): int((store.column("bodies") == n).sum()) for n in np.unique(store.column("bodies"))},
-        "rejected": [{"file": file, "reason": reason} for file, reason in store.rejected],
+        "applied": list(store.applied),
+        "rejected": [{"file": e.file, "line": e.line, "reason": e.reason} for e in store.rejected],
         "excluded": len(store.manifest["excluded"]),
-    }
-    sides = {split: store.sides(split, empty=True) for split in store.splits}
-    facts["splits"] = {
-        split: {
-            "train": int((s == TRAIN).sum()),
-            "test": int((s == TEST).sum()),
-            "rule": store.splits[split].text,
-        }
-        for split, s in sides.items()
-    }
-    facts["classes"] = {
-        name: {"clips": int((label == c).sum())}
-        | {
-            f"{split} {word}": int(((label == c) & (s == side)).sum())
+        "duplicates": duplicates(store),
+        "official": store.manifest.get("official", {}),
+        "missing": _missing(store),
+        "splits": {
+            split: {"train": _count(s, TRAIN), "test": _count(s, TEST), "rule": store.splits[split].text}
             for split, s in sides.items()
-            for word, side in (("train", TRAIN), ("test", TEST))
-        }
-        for c, name in enumerate(store.class_names)
+        },
+        "classes": {
+            name: {"clips": _count(label, c)}
+            | {
+                f"{split} {word}": _count(s[label == c], side)
+                for split, s in sides.items()
+                for word, side in (("train", TRAIN), ("test", TEST))
+            }
+            for c, name in enumerate(store.class_names)
+        },
     }
-    facts["lines"] = list(_lines(facts))
+    facts["lines"] = [*_summary(facts), *complaints(store, SHOWN), *_classes(facts)]
     return facts
 
 
-def _lines(facts: dict[str, Any]) -> list[str]:
+def _count(values: np.ndarray, value: int) -> int:
+    return int((values == value).sum())
+
+
+def _missing(store: Store) -> list[str]:
+    """Names of the clips that the data set has and the store has not, where they are known."""
+    reader = store.manifest["reader"]
+    return absent(reader, (clip["name"] for clip in store.clips)) if reader in ACTIONS else []
+
+
+def duplicates(store: Store) -> dict[str, list[list[str]]]:
+    """Groups of clips with the same coordinates to the last bit: all, and by split those on both of its sides."""
+    groups: list[list[str]] = store.manifest.get("duplicates", [])
+    row = {clip["name"]: i for i, clip in enumerate(store.clips)}
+    found = {"all": groups}
+    for split in store.splits:
+        sides = store.sides(split, empty=True)
+        found[split] = [names for names in groups if {TRAIN, TEST} <= {int(sides[row[name]]) for name in names}]
+    return {where: names for where, names in found.items() if names}
+
+
+def complaints(store: Store, limit: int) -> Iterator[str]:
+    """Lines about what a user should know of a store: rejected inputs, clips that stand in it twice."""
+    for entry in store.rejected[:limit]:
+        yield f"  rejected: {entry.file}: {entry.reason}"
+    if len(store.rejected) > limit:
+        yield f"  rejected: {len(store.rejected):,} inputs in all, see {store.path / 'rejected.csv'}"
+    found = duplicates(store)
+    if found:
+        yield f"  {len(found.pop('all')):,} groups of clips are the same to the last bit"
+    for split, groups in found.items():
+        names = "; ".join(" = ".join(names) for names in groups[:limit])
+        more = "; ..." if len(groups) > limit else ""
+        yield f"  {split}: {len(groups):,} of them train and test, leave one side out with --exclude: {names}{more}"
+
+
+def _summary(facts: dict[str, Any]) -> Iterator[str]:
     frames = facts["frames"]
-    lines = [
-        f"{facts['name']}: {facts['clips']:,} clips, checksums fit ({facts['path']})",
-        f"  layout {facts['layout']}, reader {facts['reader']}, fingerprint {facts['fingerprint']}",
-        f"  frames a clip: {frames['shortest']} to {frames['longest']}, median {frames['median']}",
-        "  clips by persons: " + ", ".join(f"{n}: {count:,}" for n, count in facts["persons"].items()),
-    ]
-    lines += [
-        f"  {split}: {sides['train']:,} train, {sides['test']:,} test ({sides['rule']})"
-        for split, sides in facts["splits"].items()
-    ]
-    lines += [f"  rejected: {entry['file']}: {entry['reason']}" for entry in facts["rejected"]]
+    options = "".join(f" {key}={value}" for key, value in facts["options"].items())
+    yield f"{facts['name']}: {facts['clips']:,} clips, checksums fit ({facts['path']})"
+    yield f"  layout {facts['layout']}, reader {facts['reader']}{options}, fingerprint {facts['fingerprint']}"
+    yield f"  frames a clip: {frames['shortest']} to {frames['longest']}, median {frames['median']}"
+    yield "  clips by persons: " + ", ".join(f"{n}: {count:,}" for n, count in facts["persons"].items())
+    if facts["applied"]:
+        yield f"  already {', '.join(facts['applied'])} where it comes from"
+    for split, sides in facts["splits"].items():
+        yield f"  {split}: {sides['train']:,} train, {sides['test']:,} test ({sides['rule']}){_against(facts, split)}"
+    if facts["missing"]:
+        names = ", ".join(facts["missing"][:SHOWN])
+        more = ", ..." if len(facts["missing"]) > SHOWN else ""
+        yield f"  missing: {len(facts['missing']):,} clips of the data set: {names}{more}"
     if facts["excluded"]:
-        lines.append(f"  excluded by name: {facts['excluded']} clips")
+        yield f"  excluded: {facts['excluded']:,} clips"
+
+
+def _against(facts: dict[str, Any], split: str) -> str:
+    """How a split's counts compare with the official ones."""
+    if split not in facts["official"]:
+        return ""
+    train, test = facts["official"][split]
+    sides = facts["splits"][split]
+    if (sides["train"], sides["test"]) == (train, test):
+        return ", as it should be"
+    return f"; the whole data set has {train:,} and {test:,}"
+
+
+def _classes(facts: dict[str, Any]) -> Iterator[str]:
     columns = ["clips", *(f"{split} {word}" for split in facts["splits"] for word in ("train", "test"))]
     width = max(len(name) for name in facts["classes"])
-    lines.append("  " + " " * width + "".join(f"  {column:>11}" for column in columns))
+    yield "  " + " " * width + "".join(f"  {column:>11}" for column in columns)
     for name, counts in facts["classes"].items():
-        lines.append(f"  {name:<{width}}" + "".join(f"  {counts[column]:>11,}" for column in columns))
-    return lines
+        yield f"  {name:<{width}}" + "".join(f"  {counts[column]:>11,}" for column in columns)
 
 
 def picture(store: Store, clip: int, *, poses: int = 6, width: int = 16, height: int = 12) -> str:

@@ -99,6 +99,7 @@ class Recording:
         rejected: inputs known to be unusable before any is read.
         excluded: names of clips that the source's own rules leave out (`notes` says which).
         applied: steps of loading that have been done to the clips already.
+        official: training and test clips of a split by the data set's authors or by everybody's count.
         notes: what else a reader of the manifest should know.
     """
 
@@ -113,4 +114,5 @@ class Recording:
     rejected: tuple[Rejected, ...] = ()
     excluded: tuple[str, ...] = ()
     applied: tuple[Step, ...] = ()
+    official: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,124 @@
+"""The commands about data: raw files to a store, and looking at one."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import SkelbenchError
+from .cli_parts import load_plugins
+
+if TYPE_CHECKING:
+    from ..datasets import Store
+
+SHOWN = 5  # rejected inputs and duplicates that are printed; the rest is in the files
+
+
+@click.command()
+@click.argument("source")
+@click.option(
+    "--from",
+    "paths",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Raw folder, zip as downloaded, or file; may be given several times.",
+)
+@click.option("--name", help="What the data set is called from now on (default: the source's name).")
+@click.option("--exclude", type=click.Path(path_type=Path), help="JSON list of clip names to leave out.")
+@click.option(
+    "--set",
+    "pairs",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Option of the reader, such as bodies=ranked; `skelbench ls readers` lists them.",
+)
+@click.option("--workers", type=click.IntRange(min=1), help="Processes that read (default: one a core if it pays).")
+@click.option("--force", is_flag=True, help="Replace a data set of that name made in another way.")
+@click.pass_context
+def prepare(ctx: click.Context, source: str, paths: tuple[Path, ...], name: str | None, **options: Any) -> None:
+    """Turn raw files of SOURCE (a reader, see `skelbench ls readers`) into a data set.
+
+    Inputs that cannot be used are listed in its rejected.csv, and the exit code is 1. An interrupted run of a large
+    data set goes on where it was.
+    """
+    from ..datasets import READERS
+    from ..datasets import prepare as prepare_store
+    from .overrides import parse_overrides
+
+    load_plugins(ctx)
+    READERS[source]
+    if not paths and source != "synthetic":
+        raise SkelbenchError(f"`prepare {source}` needs --from PATH: the raw folder, zip or file.")
+    with _progress(ctx) as progress:
+        store = prepare_store(
+            source,
+            paths,
+            name,
+            options=parse_overrides(options["pairs"]),
+            exclude=options["exclude"],
+            workers=options["workers"],
+            force=options["force"],
+            progress=progress,
+        )
+    for line in _told(store):
+        click.echo(line)
+    if store.rejected:
+        ctx.exit(1)
+
+
+@contextmanager
+def _progress(ctx: click.Context) -> Iterator[Callable[[int, int | None], None] | None]:
+    """A bar over the inputs on a terminal, nothing elsewhere."""
+    if ctx.obj["quiet"] or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("  reading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        bar = bars.add_task("", total=None)
+        yield lambda done, total: bars.update(bar, completed=done, total=total)
+
+
+def _told(store: Store) -> Iterator[str]:
+    """Lines about a store that has just been made."""
+    from ..datasets.inspect import complaints
+
+    manifest = store.manifest
+    yield (
+        f"{store.name}: {manifest['clips']:,} clips, {manifest['frames']:,} frames, {len(store.class_names)} classes, "
+        f"{store.layout.name}, up to {manifest['persons']} persons"
+    )
+    for split, rule in store.splits.items():
+        sides = store.sides(split, empty=True)
+        yield f"  {split}: {(sides == 1).sum():,} train, {(sides == 0).sum():,} test ({rule.text})"
+    if manifest["excluded"]:
+        yield f"  excluded: {len(manifest['excluded']):,} clips ({manifest['notes'].get('excluded', 'by name')})"
+    yield from complaints(store, SHOWN)
+    yield f"  {store.path}"
+
+
+@click.command()
+@click.argument("dataset")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def inspect(dataset: str, as_json: bool) -> None:
+    """Check a data set's integrity; show its counts, what is missing and one clip."""
+    from ..datasets.catalogue import open_dataset
+    from ..datasets.inspect import describe, picture
+
+    store = open_dataset(dataset)
+    store.verify()
+    facts = describe(store)
+    if as_json:
+        click.echo(json.dumps(facts, indent=1))
+        return
+    for line in facts["lines"]:
+        click.echo(line)
+    click.echo(picture(store, 0))

@@ -1,0 +1,97 @@
+"""Readers for NTU RGB+D 60 and 120: `.skeleton` files in folders or in the zips as distributed.
+
+One store serves every split. Keypoints keep the camera's axes and all frames, those without a body included, as the
+released converters do (CrosSCLR@792b70c, `tools/ntu_gendata.py`); samples on the official list of missing skeletons
+are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from . import ntu_names
+from .bodies import RULES, Rule, listed, ranked
+from .layout import get_layout
+from .ntu_names import Name, read_name
+from .ntu_text import parse
+from .raw import RawFile, raw_files
+from .readers import READERS
+from .recording import Clip, Items, Recording, Rejected
+
+VERSION = 1
+WHAT = "NTU RGB+D skeletons (such as S001C001P001R001A001.skeleton)"
+
+
+@READERS.register("ntu60")
+def read_60(sources: Sequence[Path], *, bodies: Rule = "listed") -> Recording:
+    """NTU RGB+D: 60 actions, 40 subjects; zips as distributed or folders of `.skeleton` files.
+
+    `bodies` says which two persons a frame keeps: "listed" (as the released code of the methods), "ranked".
+
+    Raises:
+        SkelbenchError: if a source does not exist or holds no skeleton file.
+    """
+    return _read("ntu60", sources, bodies)
+
+
+@READERS.register("ntu120")
+def read_120(sources: Sequence[Path], *, bodies: Rule = "listed") -> Recording:
+    """NTU RGB+D 120: 120 actions, 106 subjects; both zips as distributed or folders of `.skeleton` files.
+
+    `bodies` says which two persons a frame keeps: "listed" (as the released code of the methods), "ranked".
+
+    Raises:
+        SkelbenchError: if a source does not exist or holds no skeleton file.
+    """
+    return _read("ntu120", sources, bodies)
+
+
+def _read(dataset: str, sources: Sequence[Path], bodies: Rule) -> Recording:
+    actions = ntu_names.ACTIONS[dataset]
+
+    def wanted(path: PurePosixPath) -> bool:
+        name = read_name(path.name)
+        return path.suffix == ".skeleton" and name is not None and name.action <= actions
+
+    found, rejected = raw_files(sources, wanted, WHAT)
+    missing = {str(name) for name in ntu_names.missing(dataset)}
+    excluded = tuple(stem for file in found if (stem := file.inside.stem) in missing)
+    files = [file for file in found if file.inside.stem not in missing]
+    return Recording(
+        layout=get_layout("ntu25"),
+        class_names=ntu_names.CLASS_NAMES[:actions],
+        splits=ntu_names.SPLITS[dataset],
+        clips=Items([file.name for file in files], [file.stamp for file in files], partial(_load, files, bodies)),
+        reader=dataset,
+        reader_version=VERSION,
+        fps=30.0,
+        rejected=tuple(rejected),
+        excluded=excluded,
+        official=ntu_names.OFFICIAL[dataset],
+        notes={"bodies": RULES[bodies], "excluded": "samples on the official list of missing skeletons"},
+    )
+
+
+def _load(files: Sequence[RawFile], bodies: Rule, position: int) -> list[Clip | Rejected]:
+    file = files[position]
+    skeletons = parse(file.read(), file.name)
+    if bodies == "listed":
+        keypoints = listed(skeletons.frame, skeletons.joints, skeletons.frames)
+    else:
+        keypoints = ranked(skeletons.frame, skeletons.body, skeletons.joints, skeletons.frames)
+    name = read_name(file.name)
+    assert isinstance(name, Name)
+    clip = Clip(
+        name=str(name),
+        keypoints=keypoints.astype(np.float32),
+        label=name.action - 1,
+        subject=name.subject,
+        camera=name.camera,
+        setup=name.setup,
+        repetition=name.repetition,
+    )
+    return [clip]
