@@ -11,6 +11,7 @@ import click
 
 from .. import __version__
 from ..errors import SkelbenchError
+from .cli_bench import bench
 from .cli_data import inspect, prepare
 from .cli_parts import DEVICE, OUT, load_plugins, names, numbers, show_results, show_tables, watcher
 from .cli_weights import evaluate, export_weights, import_weights
@@ -306,5 +307,5 @@ def doctor(out: Path) -> None:
         raise SkelbenchError(f"{problems} of the checks above failed; mend them before a long run.")
 
 
-for command in (prepare, inspect, import_weights, export_weights, evaluate):
+for command in (prepare, inspect, bench, import_weights, export_weights, evaluate):
     main.add_command(command)

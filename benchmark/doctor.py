@@ -16,20 +16,9 @@ from ..results.store import RunStore
 from .devices import choose_device
 
 PACKAGES = (
-    "torch", "numpy", "click", "rich", "pandas", "pyyaml", "timm", "safetensors", "pydantic", "platformdirs", "filelock",
-)  # fmt: skip
-    "torch",
-    "numpy",
-    "click",
-    "rich",
-    "pandas",
-    "pyyaml",
-    "timm",
-    "safetensors",
-    "pydantic",
-    "platformdirs",
+    "torch", "numpy", "click", "rich", "pandas", "pyyaml", "timm", "safetensors", "pydantic", "platformdirs",
     "filelock",
-)
+)  # fmt: skip
 
 
 def examine(out: Path) -> Iterator[tuple[str, bool, str]]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from ..backbones import BACKBONES
 from ..datasets import READERS
 from ..datasets.layout import LAYOUTS
 from ..datasets.store import Store, data_folder, list_stores
-from ..methods import METHODS
+from ..errors import SkelbenchError
+from ..methods import METHODS, create_method
 from ..results.store import RunStore
 from . import track_table
 from .grid import presets, read_preset
@@ -25,6 +28,24 @@ def listing(what: str, out: Path, *, settings: bool = False) -> list[dict[str, s
     """Name and one line about each entry of a kind; of the tracks also every setting, if asked for."""
     entries = [{"name": name, "about": about} for name, about in _entries(what, out)]
     return [*entries, *track_table.rows()] if what == "tracks" and settings else entries
+
+
+def matrix() -> list[dict[str, str]]:
+    """Whether each method trains with each backbone: "yes", or the sentence that refuses the pair.
+
+    Every pair is built with the defaults of both, on PyTorch's meta device: no weight takes memory or time.
+    """
+    return [_pair(method, backbone) for method in METHODS for backbone in BACKBONES]
+
+
+def _pair(method: str, backbone: str) -> dict[str, str]:
+    try:
+        with torch.device("meta"):
+            create_method(method, backbone=backbone)
+        about = "yes"
+    except SkelbenchError as error:
+        about = str(error)
+    return {"name": f"{method} {backbone}", "about": about, "method": method, "backbone": backbone}
 
 
 def _entries(what: str, out: Path) -> list[tuple[str, str]]:

@@ -98,7 +98,9 @@ def equal(method: str, backbone: str, train_clips: int, overrides: Mapping[str, 
     - frames 48: a multiple of 4, which mixing needs, and the nearest below the 50 most releases use.
     - batch 128 as released, 64 below 5,000 clips so that an epoch keeps enough steps; lr 0.1 a batch of 128 as
       released, 0.02 below 5,000 clips, where a few hundred steps at 0.1 make all embeddings one; scaled linearly
-      with the batch, divided by ten after five sixths of the run, as released.
+      with the batch, divided by ten after five sixths of the run, as released. Below 5,000 clips the rate rises over
+      the first 60 steps (a quarter of a run shorter than 240): embeddings start alike, and a large first step makes
+      them one.
     - queue: the largest multiple of the batch within half the training set, so that a clip's own earlier keys
       are mostly not among its negatives.
     - momentum: 1 − m grows with the cube root of how much shorter the run is than the released one. It gives
@@ -129,6 +131,7 @@ def equal(method: str, backbone: str, train_clips: int, overrides: Mapping[str, 
         batch=batch,
         lr=(0.02 if small else 0.1) * batch / 128,
         lr_steps=(max(1, epochs * 5 // 6),) if epochs > 1 else (),
+        warmup=min(60, steps // 4) if small else 0,
         backbone={"width": 16, "dim": 256, "dropout": 0.5, "graph": "hop"} if backbone == "stgcn" else {},
         method=config,
         snapshots=_snapshots(epochs),

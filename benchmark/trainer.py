@@ -111,10 +111,9 @@ class Trainer:
             while run.epoch <= recipe.epochs:
                 if run.order is None:
                     run.order = torch.randperm(len(self.clips), generator=run.generator, device=self.clips.x.device)
-                rate = self.learning_rate(run.epoch)
                 started = time.monotonic()
                 while run.iteration < self.iterations:
-                    self._step(rate)
+                    self._step()
                     run.iteration += 1
                     watch(run.epoch, run.iteration)
                     stopped = self.stop.is_set()
@@ -125,21 +124,23 @@ class Trainer:
                     if stopped:
                         raise StoppedError
                 run.seconds += time.monotonic() - started
-                self._end_epoch(rate)
+                self._end_epoch()
                 if run.epoch > recipe.epochs:
                     save_checkpoint(self)
         return run.curve
 
-    def learning_rate(self, epoch: int) -> float:
-        """The rate of a 1-based epoch: a tenth from the epoch after each of `lr_steps`."""
-        return self.recipe.lr * 0.1 ** sum(epoch > step for step in self.recipe.lr_steps)
+    def learning_rate(self, epoch: int, iteration: int) -> float:
+        """The rate of a step (1-based epoch, 0-based iteration): rising first, a tenth after each of `lr_steps`."""
+        recipe, step = self.recipe, (epoch - 1) * self.iterations + iteration + 1
+        risen = min(1.0, step / recipe.warmup) if recipe.warmup else 1.0
+        return recipe.lr * risen * 0.1 ** sum(epoch > end for end in recipe.lr_steps)
 
-    def _step(self, rate: float) -> None:
+    def _step(self) -> None:
         run, batch = self.run, self.recipe.batch
         assert run.order is not None
         index = run.order[run.iteration * batch : (run.iteration + 1) * batch]
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = self.learning_rate(run.epoch, run.iteration)
         label = self.clips.label[index] if self.method.uses_labels else None
         x = self.clips.x[index]
         draws = self.method.draw(x, run.generator)
@@ -153,7 +154,7 @@ class Trainer:
             total = run.sums.setdefault(name, torch.zeros((), dtype=sum_dtype(value.device), device=value.device))
             total += value.detach()
 
-    def _end_epoch(self, rate: float) -> None:
+    def _end_epoch(self) -> None:
         run, recipe = self.run, self.recipe
         losses = {name: (total / self.iterations).item() for name, total in run.sums.items()}
         if not all(math.isfinite(value) for value in losses.values()):
@@ -165,7 +166,7 @@ class Trainer:
         row = {
             "epoch": run.epoch,
             **losses,
-            "lr": rate,
+            "lr": self.learning_rate(run.epoch, self.iterations - 1),
             "seconds": run.seconds,
             "clips_per_second": clips_per_second,
         }

@@ -253,3 +253,29 @@ LAYOUTS.add(
         shoulders=(7, 11),
     ),
 )  # fmt: skip
+
+# OpenNI's skeleton, as SBU Kinect Interaction stores it; shoulders and torso hang on the neck, the hips on the torso.
+LAYOUTS.add(
+    "sbu15",
+    Layout(
+        name="sbu15",
+        joints=(
+            "Head", "Neck", "Torso",
+            "LShoulder", "LElbow", "LHand",
+            "RShoulder", "RElbow", "RHand",
+            "LHip", "LKnee", "LFoot",
+            "RHip", "RKnee", "RFoot",
+        ),
+        parents=(1, -1, 1, 1, 3, 4, 1, 6, 7, 2, 9, 10, 2, 12, 13),
+        mirror=((3, 6), (4, 7), (5, 8), (9, 12), (10, 13), (11, 14)),
+        parts={
+            "trunk": (0, 1, 2),
+            "left_arm": (3, 4, 5),
+            "right_arm": (6, 7, 8),
+            "left_leg": (9, 10, 11),
+            "right_leg": (12, 13, 14),
+        },
+        centre=1,
+        shoulders=(3, 6),
+    ),
+)  # fmt: skip

@@ -21,6 +21,7 @@ class Recipe(Settings):
         frames: T.
         epochs, batch, lr, lr_steps, sgd_momentum, weight_decay, nesterov: the optimiser; the rate drops
             tenfold after each epoch of `lr_steps`.
+        warmup: steps over which the rate rises linearly to its value.
         backbone: arguments of the backbone.
         method: configuration of the method.
         clips: use that many clips of the data set only (None: all).
@@ -37,6 +38,7 @@ class Recipe(Settings):
     batch: PositiveInt
     lr: float = Field(gt=0)
     lr_steps: tuple[PositiveInt, ...] = ()
+    warmup: int = Field(default=0, ge=0)
     sgd_momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=1e-4, ge=0)
     nesterov: bool = False

@@ -1,0 +1,169 @@
+"""How fast raw files become a store, and a store becomes clips on a device."""
+
+from __future__ import annotations
+
+import os
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+
+import numpy as np
+
+from ...datasets import Clip, Recording, prepare
+from ...datasets.bodies import listed
+from ...datasets.clips import load_dataset
+from ...datasets.items import available_cores
+from ...datasets.layout import get_layout
+from ...datasets.ntu_names import CLASS_NAMES, SPLITS, recorded
+from ...datasets.ntu_text import parse
+from ...datasets.recording import Rejected
+from ...datasets.store import Store
+from ...datasets.synthetic import generate
+from ...datasets.writer import StoreWriter
+from .plain_reader import read_plain
+
+TEXTS = 100  # different recordings; the files repeat them under other names
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured value."""
+
+    name: str
+    value: float
+    unit: str
+
+
+def bench_prepare(
+    *, files: int, clips: int, frames: int, folder: Path | None = None, say: Callable[[str], None] = lambda text: None
+) -> Iterator[Figure]:
+    """Measure on made-up NTU RGB+D data, written to a temporary folder and removed.
+
+    Args:
+        files: raw files to prepare.
+        clips: clips of the store that is opened and loaded.
+        frames: T of the loaded clips.
+        folder: where the temporary folder is made (default: the system's).
+        say: told what is being done.
+    """
+    with tempfile.TemporaryDirectory(prefix="skelbench-bench-", dir=folder) as place:
+        raw = Path(place) / "raw"
+        say(f"writing {files:,} raw files")
+        size = _write_raw(raw, files)
+        yield Figure("raw files", files, "files")
+        yield Figure("raw size", size / 1e9, "GB")
+        say("parsing some of them, one core")
+        yield from _parsing(sorted(raw.iterdir())[:TEXTS])
+        with _data_folder(Path(place) / "data"):
+            cores = available_cores()
+            for workers in sorted({1, cores}):
+                say(f"preparing all with {workers} processes")
+                yield from _preparing(raw, files, workers)
+            say(f"writing a store of {clips:,} clips")
+            _write_store(Path(place) / "data" / "large", clips)
+            say("opening and loading it")
+            yield from _loading(frames)
+    own, children = (
+        resource.getrusage(who).ru_maxrss / 1e6 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    yield Figure("peak memory, this process", own, "GB")
+    yield Figure("peak memory, largest reader", children, "GB")
+
+
+def _write_raw(folder: Path, files: int) -> int:
+    """Write made-up recordings under names of NTU RGB+D; return their size in bytes."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    texts = [_text(clip.keypoints, rng) for clip in generate(TEXTS).clips if isinstance(clip, Clip)]
+    total = 0
+    for name, text in zip(islice(recorded("ntu60"), files), cycle(texts), strict=False):
+        (folder / f"{name}.skeleton").write_text(text)
+        total += len(text)
+    return total
+
+
+def _text(keypoints: np.ndarray, rng: np.random.Generator) -> str:
+    """Keypoints (T, M, 25, 3) as the sensor writes them; the numbers that nobody uses are made up."""
+    lines = [str(len(keypoints))]
+    for bodies in keypoints:
+        present = [joints for joints in bodies if joints.any()]
+        lines.append(str(len(present)))
+        for number, joints in enumerate(present):
+            lean = " ".join(f"{v:.7g}" for v in rng.standard_normal(2))
+            lines += [f"7205759403793{number:04d} 0 1 1 1 1 0 {lean} 2", "25"]
+            others = rng.standard_normal((25, 8)) * (100, 100, 1000, 1000, 1, 1, 1, 1)
+            lines += [
+                " ".join(f"{v:.7g}" for v in (*joint, *other)) + " 2"
+                for joint, other in zip(joints, others, strict=True)
+            ]
+    return "\n".join(lines) + "\n"
+
+
+def _parsing(paths: list[Path]) -> Iterator[Figure]:
+    fast, plain = [], []
+    for path in paths:
+        path.read_bytes()  # into the page cache, for both
+        started = time.perf_counter()
+        skeletons = parse(path.read_bytes(), path.name)
+        ours = listed(skeletons.frame, skeletons.joints, skeletons.frames).astype(np.float32)
+        fast.append(time.perf_counter() - started)
+        started = time.perf_counter()
+        theirs = read_plain(path)
+        plain.append(time.perf_counter() - started)
+        assert np.array_equal(ours, theirs), path
+    yield Figure("parse a file", 1e3 * statistics.median(fast), "ms")
+    yield Figure("parse a file line by line", 1e3 * statistics.median(plain), "ms")
+    yield Figure("times faster", sum(plain) / sum(fast), "x")
+
+
+def _preparing(raw: Path, files: int, workers: int) -> Iterator[Figure]:
+    started = time.perf_counter()
+    store = prepare("ntu60", raw, f"bench{workers}", workers=workers)
+    seconds = time.perf_counter() - started
+    assert len(store.clips) == files
+    yield Figure(f"prepare, {workers} processes", files / seconds, "files/s")
+
+
+def _write_store(path: Path, clips: int) -> None:
+    """A store of so many clips under the names of NTU RGB+D 120, whose motion repeats."""
+    motion = cycle([clip.keypoints for clip in generate(TEXTS).clips if isinstance(clip, Clip)])
+    named: Iterable[Clip | Rejected] = (
+        Clip(str(n), keypoints, n.action - 1, n.subject, n.camera, n.setup, n.repetition)
+        for n, keypoints in zip(islice(recorded("ntu120"), clips), motion, strict=False)
+    )
+    layout = get_layout("ntu25")
+    recording = Recording(layout, CLASS_NAMES, SPLITS["ntu120"], named, "bench", 1)
+    with StoreWriter(path, recording) as writer:
+        for clip in named:
+            writer.add(clip)
+        writer.finish()
+
+
+def _loading(frames: int) -> Iterator[Figure]:
+    started = time.perf_counter()
+    store = Store(Path(os.environ["SKELBENCH_DATA"]) / "large")
+    yield Figure(f"open a store of {len(store.clips):,} clips", time.perf_counter() - started, "s")
+    started = time.perf_counter()
+    train, test = load_dataset(store, "xsub", frames=frames)
+    seconds = time.perf_counter() - started
+    yield Figure(f"load xsub as {len(train):,} + {len(test):,} clips of {frames} frames", seconds, "s")
+
+
+@contextmanager
+def _data_folder(path: Path) -> Iterator[None]:
+    """Keep what is measured out of the user's data sets."""
+    before = os.environ.get("SKELBENCH_DATA")
+    os.environ["SKELBENCH_DATA"] = str(path)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["SKELBENCH_DATA"]
+        else:
+            os.environ["SKELBENCH_DATA"] = before
