@@ -16,9 +16,13 @@ from .recording import Clip, Items, Rejected, UnusableError
 
 BLOCK = 16  # inputs a process reads at a time
 AHEAD = 3  # blocks a process may be ahead of the writer
-WORTH_IT = 200  # inputs below which starting processes takes longer than reading
+WORTH_IT = 500  # inputs below which starting processes takes longer than reading
 
 Result = Sequence[Clip | Rejected]
+
+
+class ProcessLostError(SkelbenchError):
+    """A process that read raw files died: no fault of the data, so what was written is kept for the next run."""
 
 
 def read_items(items: Items, start: int = 0, workers: int | None = None) -> Iterator[Result]:
@@ -28,7 +32,7 @@ def read_items(items: Items, start: int = 0, workers: int | None = None) -> Iter
         workers: processes; by default one a core, or this one alone for few inputs.
 
     Raises:
-        SkelbenchError: if a process dies.
+        ProcessLostError: if a process dies.
     """
     left = len(items.names) - start
     if workers is None:
@@ -49,7 +53,7 @@ def read_items(items: Items, start: int = 0, workers: int | None = None) -> Iter
                 return
             yield from waiting.popleft().result()
     except BrokenProcessPool as error:
-        raise SkelbenchError(
+        raise ProcessLostError(
             "A process that read raw files died, most likely for want of memory; run the command again with fewer "
             "--workers, it goes on from where it was."
         ) from error

@@ -14,7 +14,8 @@ from skelbench.backbones import create_backbone
 from skelbench.benchmark.cells import Pretraining
 from skelbench.benchmark.checkpoint import write_tensors
 from skelbench.benchmark.features import extract
-from skelbench.benchmark.grid import Grid, parse_overrides, plan_grid, presets, read_grid, read_preset
+from skelbench.benchmark.grid import Grid, plan_grid, presets, read_grid, read_preset
+from skelbench.benchmark.overrides import parse_overrides
 from skelbench.benchmark.protocols.knn import vote
 from skelbench.benchmark.runner import Options, Runner, flops_per_clip
 from skelbench.benchmark.trainer import StoppedError, Trainer, snapshot_path

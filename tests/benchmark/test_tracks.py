@@ -66,6 +66,12 @@ def test_what_follows_from_the_batch_follows_an_overridden_batch():
     assert settle(train=5000, clips=9000, overrides={"batch": 100}).recipe.lr == pytest.approx(0.1 * 100 / 128)
 
 
+def test_on_small_data_the_rate_rises_over_sixty_steps_or_a_quarter_of_a_short_run():
+    assert settle(train=1000).recipe.warmup == 60
+    assert settle(train=640, overrides={"epochs": 8}).recipe.warmup == 20  # of 80 steps
+    assert settle(train=5000, clips=9000).recipe.warmup == settle(track="published").recipe.warmup == 0
+
+
 def test_the_queue_follows_a_smaller_data_set():
     assert settle(train=1000, clips=2000, overrides={"clips": 600}).recipe.method["queue_size"] == 128
 

@@ -328,12 +328,21 @@ def test_the_rate_of_every_step_drops_tenfold_after_each_listed_epoch(make_train
     assert [row["lr"] for row in curve] == pytest.approx(expected)
 
 
+def test_the_rate_rises_evenly_over_the_first_steps(make_trainer):
+    trainer = make_trainer(epochs=4, batch=6, lr=0.04, lr_steps=(3,), warmup=5)
+    steps = [(epoch, i) for epoch in range(1, 5) for i in range(trainer.iterations)]
+    rates = [trainer.learning_rate(*step) for step in steps]
+    expected = [0.04 * min(1, (n + 1) / 5) * (0.1 if epoch == 4 else 1) for n, (epoch, _) in enumerate(steps)]
+    assert rates == pytest.approx(expected)
+    assert len({round(rate, 6) for rate in rates}) == 6
+
+
 def test_the_released_pre_training_schedule_is_reproduced(make_trainer, golden_json):
     recorded = golden_json("moco-family/lr_schedules.json")["pretrain_gcn_300"]
     for method in ("skeletonclr", "skeattnclr"):
         released, _ = METHODS[method].published("ntu60", "xsub", "joint")
         trainer = make_trainer(epochs=300, lr=released.lr, lr_steps=released.lr_steps)
-        ours = [trainer.learning_rate(epoch) for epoch in range(1, 301)]
+        ours = [trainer.learning_rate(epoch, 0) for epoch in range(1, 301)]
         assert ours == pytest.approx(recorded, rel=1e-12)
         assert released.epochs == len(recorded)
 
@@ -434,7 +443,7 @@ def test_a_checkpoint_keeps_the_random_states_of_its_own_device_only(make_traine
 def test_training_leaves_the_precision_of_others_as_it_was(make_trainer, monkeypatch):
     seen, step = [], Trainer._step
     monkeypatch.setattr(
-        Trainer, "_step", lambda self, rate: (seen.append(torch.backends.cuda.matmul.allow_tf32), step(self, rate))
+        Trainer, "_step", lambda self: (seen.append(torch.backends.cuda.matmul.allow_tf32), step(self))
     )
     before = torch.backends.cuda.matmul.allow_tf32
     trainer = make_trainer(epochs=1)
