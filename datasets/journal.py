@@ -41,7 +41,9 @@ class Journal:
                 line = json.loads(text) if text.endswith("\n") else {}
             except ValueError:
                 break
-            if (line.get("input"), line.get("stamp")) != (name, stamp) or line["bytes"] > available:
+            if not isinstance(line, dict) or (line.get("input"), line.get("stamp")) != (name, stamp):
+                break
+            if line["bytes"] > available:
                 break
             found.append(line)
         return found

@@ -22,6 +22,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from ..errors import SkelbenchError
+from .items import ProcessLostError
 from .journal import Journal
 from .recording import Clip, Items, Recording, Rejected
 from .store import FILES, FORMAT, Store, check_sides, sha256, split_sides
@@ -33,8 +34,8 @@ HEADER = 128  # bytes before the numbers: NumPy leaves room in it for any count 
 class StoreWriter:
     """Write a store clip by clip; `finish` checks it and renames it into place.
 
-    Use as a context manager: leaving it by a `SkelbenchError`, or by anything before a recording of `Items` has been
-    read to its end, removes what was written; a recording of `Items` that is interrupted keeps it for the next run.
+    Use as a context manager: leaving it by an error removes what was written, except that a recording of `Items`
+    which is interrupted (by anything but a `SkelbenchError`, or by the loss of a process) keeps it for the next run.
 
     Raises:
         SkelbenchError: if something that is no store stands at `path`, or a store of another reader or other options
@@ -65,16 +66,22 @@ class StoreWriter:
         self._noted = (0, len(self._rejected))  # clips and rejected inputs of which the journal knows
         self._names: set[str] = set()
         self._frames = self._bytes = self._persons = 0
+        self._raw: Any = None
+        self._journal: Any = None
         self._folder = self.path.with_name(f".{self.path.name}.partial")
         self._aside = self.path.with_name(f".{self.path.name}.old")
         try:
             self._refuse_what_is_not_ours()
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock()
-            self._restore()
-            self._journal = Journal(self._folder, self._identity())
-            self._raw = (self._folder / "keypoints.npy").open("ab")
-            self._resume()
+            try:
+                self._restore()
+                self._journal = Journal(self._folder, self._identity())
+                self._raw = (self._folder / "keypoints.npy").open("ab")
+                self._resume()
+            except BaseException:
+                self._leave(keep=self._in_items)
+                raise
         except OSError as error:
             raise SkelbenchError(
                 f"The data folder {self.path.parent} cannot be written ({error.strerror}); set "
@@ -83,11 +90,13 @@ class StoreWriter:
 
     def _refuse_what_is_not_ours(self) -> None:
         """Only a store may be replaced, and unless asked for only by one that is made in the same way."""
-        manifest, *others = (self.path / name for name in reversed(FILES))
+        taken = self.path.exists() or self.path.is_symlink()
+        standing = self._aside if self._aside.exists() and not taken else self.path  # it will be put back
+        manifest, *others = (standing / name for name in reversed(FILES))
         ours = manifest.is_file() and any(path.is_file() for path in others)
-        if (self.path.exists() or self.path.is_symlink()) and not ours:
+        if (taken or standing == self._aside) and not ours:
             raise SkelbenchError(
-                f"{self.path} exists and is not a data store, so it is not replaced; move it away or choose another "
+                f"{standing} exists and is not a data store, so it is not replaced; move it away or choose another "
                 "name (--name)."
             )
         if self._replaceable or not ours:
@@ -155,11 +164,15 @@ class StoreWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        with suppress(OSError):  # a full disk fails once more here, and has been told
-            self._raw.close()
-            self._journal.close()
-        interrupted = kind is not None and not issubclass(kind, SkelbenchError)
-        if not (self._in_items and interrupted):
+        refused = kind is not None and issubclass(kind, SkelbenchError) and not issubclass(kind, ProcessLostError)
+        self._leave(keep=self._in_items and kind is not None and not refused)
+
+    def _leave(self, keep: bool) -> None:
+        for file in (self._raw, self._journal):
+            with suppress(OSError):  # a full disk fails once more here, and has been told
+                if file is not None:
+                    file.close()
+        if not keep:
             shutil.rmtree(self._folder, ignore_errors=True)
         self._guard.release()
 
@@ -280,8 +293,7 @@ class StoreWriter:
             self._raw.close()
             self._write_header()
             (self._folder / "clips.json").write_text(_lines(self._clips))
-            if self._rejected:
-                self._write_rejected()
+            self._write_rejected()
             manifest = self._manifest() | {"duplicates": twins}
             (self._folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
             Store(self._folder).verify()
@@ -303,12 +315,12 @@ class StoreWriter:
         new = self.path.with_name(f".{self.path.name}.new")
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir()
-        for path in self._folder.iterdir():
-            if path.name != "lock":
-                path.rename(new / path.name)
-        if self.path.exists():
-            self.path.rename(self._aside)
         try:
+            for path in self._folder.iterdir():
+                if path.name != "lock":
+                    path.rename(new / path.name)
+            if self.path.exists():
+                self.path.rename(self._aside)
             new.rename(self.path)
         except OSError:
             if self._aside.exists():
@@ -327,6 +339,9 @@ class StoreWriter:
             file.write(header.getvalue())
 
     def _write_rejected(self) -> None:
+        if not self._rejected:
+            (self._folder / REJECTED).unlink(missing_ok=True)  # of a run that was killed here
+            return
         with (self._folder / REJECTED).open("w", newline="") as file:
             rows = csv.writer(file)
             rows.writerow(("file", "line", "reason"))
@@ -345,6 +360,7 @@ class StoreWriter:
             "splits": {name: asdict(rule) for name, rule in recording.splits.items()},
             "fps": recording.fps,
             "applied": list(recording.applied),
+            "official": {split: list(counts) for split, counts in recording.official.items()},
             "notes": dict(recording.notes),
             "clips": len(self._clips),
             "frames": self._frames,

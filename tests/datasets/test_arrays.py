@@ -175,8 +175,8 @@ def test_names_of_a_list_are_left_out(source, arrays, tmp_path):
 
 def test_progress_counts_the_clips(source, arrays):
     seen = []
-    prepared(source, arrays, progress=seen.append)
-    assert seen == [1, 2, 3, 4]
+    prepared(source, arrays, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(1, None), (2, None), (3, None), (4, None)]
 
 
 @pytest.mark.parametrize("missing", ["keypoints", "lengths", "label", "name", "subject"])
@@ -260,6 +260,12 @@ def test_a_file_without_clips_is_refused(source, arrays):
     empty = {name: array[:0] for name, array in without(arrays, "layout").items()}
     save(source, empty | {"layout": arrays["layout"]})
     refused(source, "holds no clip")
+
+
+def test_two_files_at_once_are_refused(source, arrays):
+    save(source, arrays)
+    with pytest.raises(SkelbenchError, match=r"reads one \.npz .*2 sources were given"):
+        prepare("arrays", [source, source], "mine")
 
 
 def test_a_missing_file_and_a_folder_are_refused(source, tmp_path):

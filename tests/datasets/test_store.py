@@ -1,14 +1,15 @@
+import csv
 import errno
 import json
 import os
+import re
 import shutil
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from skelbench.datasets import Clip, Recording, SplitRule, list_stores, open_store
+from skelbench.datasets import Clip, Recording, Rejected, SplitRule, list_stores, open_store
 from skelbench.datasets import inspect as looking
 from skelbench.datasets.layout import get_layout
 from skelbench.datasets.recording import LEFT_OUT, TEST, TRAIN
@@ -103,9 +104,14 @@ def test_bodies_counts_the_persons_who_appear_at_any_time(path):
 
 
 def test_rejected_inputs_and_notes_stand_in_the_manifest(path):
-    rejected = ({"file": "x.txt", "reason": "x.txt, line 3: torn"},)
-    store = write(path, [clip("a")], rejected=rejected, notes={"bodies": "the first two"})
-    assert store.manifest["rejected"] == [dict(rejected[0])]
+    known = (Rejected("x.txt", "x.txt, line 3: torn", 3),)
+    met = Rejected("y.txt", "y.txt is missing")
+    store = write(path, [clip("a"), met], rejected=known, notes={"bodies": "the first two"})
+    assert store.manifest["rejected"] == [
+        {"file": "x.txt", "reason": "x.txt, line 3: torn", "line": 3},
+        {"file": "y.txt", "reason": "y.txt is missing", "line": None},
+    ]
+    assert Store(path).rejected == [*known, met]
     assert store.manifest["notes"] == {"bodies": "the first two"}
 
 
@@ -130,7 +136,7 @@ def test_writing_again_replaces_the_store(store, path):
 
 def test_a_failed_rewrite_leaves_the_old_store_as_it_was(store, path):
     with pytest.raises(SkelbenchError, match="empty"):
-        write(path, [clip("z"), clip("zz", fill=0)])
+        write(path, [clip("z"), clip("zz", fill=0)], strict=True)
     Store(path).verify()
     assert open_store(path).fingerprint == store.fingerprint
     assert [p.name for p in path.parent.iterdir()] == ["mine"]
@@ -149,7 +155,7 @@ def with_value(value):
     return broken
 
 
-@pytest.mark.parametrize(
+BAD = pytest.mark.parametrize(
     ("bad", "message"),
     [
         (with_value(np.nan), "Clip 'bad', frame 2: NaN"),
@@ -164,13 +170,31 @@ def with_value(value):
         (Clip("bad", np.zeros((4, 20, 3)), 0, 1), r"Clip 'bad' has the shape \(4, 20, 3\)"),
     ],
 )
-def test_a_clip_that_does_not_fit_is_named_and_nothing_is_left(path, bad, message):
-    refused(path, [clip("good"), bad], message)
+
+
+@BAD
+def test_a_clip_that_does_not_fit_refuses_a_strict_recording_and_nothing_is_left(path, bad, message):
+    refused(path, [clip("good"), bad], message, strict=True)
+
+
+@BAD
+def test_a_clip_that_does_not_fit_is_rejected_by_name_and_the_others_are_written(path, bad, message):
+    others = [clip("good"), clip("later", 6)]
+    store = write(path, [others[0], bad, others[1]])
+    assert [c["name"] for c in store.clips] == ["good", "later"]
+    np.testing.assert_array_equal(store.keypoints, np.concatenate([c.keypoints for c in others]))
+    (entry,) = store.rejected
+    assert (entry.file, entry.line) == (bad.name, None)
+    assert re.match(message, entry.reason)
+    assert store.manifest["rejected"] == [{"file": bad.name, "reason": entry.reason, "line": None}]
+    with (path / "rejected.csv").open(newline="") as file:
+        assert list(csv.reader(file)) == [["file", "line", "reason"], [bad.name, "", entry.reason]]
 
 
 def test_a_store_without_clips_is_refused(path):
     refused(path, [], "No clip is left for the store mine")
     refused(path, [clip("a")], "No clip is left", exclude=frozenset({"a"}))
+    refused(path, [clip("a", fill=0)], "No clip is left .*The first of 1 reasons: Clip 'a' is empty")
 
 
 def test_excluding_unknown_names_is_refused(path):
@@ -275,9 +299,21 @@ def test_an_unknown_split_says_what_was_probably_meant(path):
         store.sides("xsubb")
 
 
-def test_a_split_with_an_empty_side_is_refused(path):
+def test_a_split_with_an_empty_side_refuses_a_strict_recording(path):
     one_sided = {"xsub": SplitRule("subject", (1,), text="subject 1 trains")}
-    refused(path, [clip("a")], r"'xsub' of 'mine' has no test clip \(subject 1 trains\)", splits=one_sided)
+    message = r"'xsub' of 'mine' has no test clip \(subject 1 trains\)"
+    refused(path, [clip("a")], message, splits=one_sided, strict=True)
+
+
+def test_a_split_with_an_empty_side_waits_for_the_rest_of_the_data(path):
+    rules = {"xsub": SplitRule("subject", (1,), text="subject 1 trains"), "xview": SplitRule("camera", (1,))}
+    part = [clip("a", camera=1), clip("b", camera=2)]
+    store = write(path, part, splits=rules)
+    assert store.sides("xview").tolist() == [TRAIN, TEST]
+    with pytest.raises(SkelbenchError, match=r"'xsub' of 'mine' has no test clip \(subject 1 trains\)"):
+        store.sides("xsub")
+    whole = write(path, [*part, clip("c", subject=2, camera=2)], splits=rules)
+    assert whole.sides("xsub").tolist() == [TRAIN, TRAIN, TEST]
 
 
 def test_a_store_whose_split_lost_a_side_opens_but_does_not_give_the_split(path):
@@ -292,7 +328,8 @@ def test_a_store_whose_split_lost_a_side_opens_but_does_not_give_the_split(path)
 @pytest.mark.parametrize(("subjects", "word"), [((1, 2), "test"), ((), "training")])
 def test_a_split_with_an_empty_side_is_not_written(path, subjects, word):
     rule = SplitRule("subject", subjects, text="as chosen")
-    refused(path, SIDES, rf"'xsub' of 'mine' has no {word} clip \(as chosen\)", splits={"xsub": rule})
+    message = rf"'xsub' of 'mine' has no {word} clip \(as chosen\)"
+    refused(path, SIDES, message, splits={"xsub": rule}, strict=True)
 
 
 def test_a_split_by_a_fact_that_a_clip_lacks_is_not_written(path):
@@ -330,59 +367,91 @@ def test_a_damaged_store_can_be_prepared_again(store, path):
     assert [c["name"] for c in Store(path).clips] == ["z"]
 
 
-def leave(folder, hours, files=("keypoints.raw",)):
-    """What a killed run leaves: a folder last written to some hours ago."""
+def leave(folder, **contents):
+    """What a killed run leaves: a folder with some files."""
     folder.mkdir()
-    then = time.time() - 3600 * hours
-    for name in files:
-        (folder / name).touch()
-    for place in (*folder.iterdir(), folder):
-        os.utime(place, (then, then))
+    for name, text in contents.items():
+        (folder / name.replace("_", ".")).write_text(text)
     return folder
 
 
-def test_what_a_killed_run_left_is_removed_by_the_next_of_that_name(path):
+def test_what_a_killed_run_left_is_not_part_of_the_next_store_of_that_name(path):
     data = path.parent
-    leave(data / ".mine-abcd_123", hours=2)
+    leave(data / ".mine.partial", keypoints_npy="torn", journal_jsonl="{", rejected_csv="file\nx\n", clips_json="[")
+    leave(data / ".mine.new", clips_json="[")
     kept = {
-        leave(data / ".mine-efgh_456", hours=0.5),  # may still be running
-        leave(data / ".mine-too-abcd_123", hours=2),  # of another data set
-        leave(data / ".mine-notes", hours=2),
-        leave(data / ".mine-ijkl_789", hours=2, files=("thesis.txt",)),
+        leave(data / ".mine-too.partial", keypoints_npy="torn"),  # of another data set
+        leave(data / ".mine-notes", thesis_txt="years"),
     }
-    written = leave(data / ".mine-mnop_000", hours=2)
-    (written / "keypoints.raw").write_text("written a moment ago")
-    write(path, [clip("a")])
-    assert set(data.iterdir()) == {path, written, *kept}
+    clips = [clip("a"), clip("b", 3)]
+    write(path, clips)
+    assert set(data.iterdir()) == {path, *kept}
+    assert sorted(p.name for p in path.iterdir()) == ["clips.json", "keypoints.npy", "manifest.json"]
+    np.testing.assert_array_equal(Store(path).keypoints, np.concatenate([c.keypoints for c in clips]))
 
 
-def test_an_older_store_put_aside_is_kept_while_there_is_no_other(path):
-    aside = leave(path.parent / ".mine-abcd_123-old", hours=2, files=("manifest.json",))
-    write(path, [clip("a")])
-    assert aside.is_dir()
-    write(path, [clip("b")])
-    assert not aside.is_dir()
+def test_an_older_store_that_a_crash_left_aside_is_put_back(store, path):
+    aside = path.rename(path.with_name(".mine.old"))
+    with pytest.raises(SkelbenchError, match="No clip is left"):
+        write(path, [])
+    assert not aside.exists()
+    Store(path).verify()
+    assert Store(path).fingerprint == store.fingerprint
+
+
+def test_an_older_store_that_a_crash_left_aside_goes_once_there_is_another(store, path):
+    shutil.copytree(path, path.with_name(".mine.old"))
+    write(path, [clip("z")])
+    assert [p.name for p in path.parent.iterdir()] == ["mine"]
+    assert [c["name"] for c in Store(path).clips] == ["z"]
+
+
+def test_an_older_store_left_aside_counts_as_the_store_of_that_name(store, path):
+    aside = path.rename(path.with_name(".mine.old"))
+    with pytest.raises(SkelbenchError, match=r"already, made by 'test' and not by 'test' joints=few.*--force"):
+        StoreWriter(path, recording(), options={"joints": "few"}, replaceable=False)
+    assert list(path.parent.iterdir()) == [aside]
+    with StoreWriter(path, recording(), options={"joints": "few"}, replaceable=True) as writer:
+        writer.add(clip("z"))
+        writer.finish()
+    assert list(path.parent.iterdir()) == [path]
 
 
 def full(*_, **__):
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-@pytest.mark.parametrize("where", ["shutil.copyfileobj", "pathlib.Path.write_text", "pathlib.Path.rename"])
-def test_a_disk_that_is_full_at_the_end_leaves_the_old_store(store, path, monkeypatch, where):
+def fails_for(name, whole):
+    """A method of `Path` that finds the disk full for one file."""
+    return lambda path, *more: full() if path.name == name else whole(path, *more)
+
+
+@pytest.mark.parametrize(
+    ("where", "instead"),
+    [
+        ("numpy.lib.format.write_array_header_1_0", full),
+        ("pathlib.Path.write_text", fails_for("clips.json", Path.write_text)),
+        ("pathlib.Path.write_text", fails_for("manifest.json", Path.write_text)),
+        ("pathlib.Path.rename", full),
+        ("pathlib.Path.rename", fails_for("mine", Path.rename)),
+        ("pathlib.Path.rename", fails_for(".mine.new", Path.rename)),
+    ],
+)
+def test_a_disk_that_is_full_at_the_end_leaves_the_old_store(store, path, monkeypatch, where, instead):
     with monkeypatch.context() as patch:
-        patch.setattr(where, full)
+        patch.setattr(where, instead)
         with pytest.raises(SkelbenchError, match=r"'mine' cannot be written to .*data \(No space left.*SKELBENCH_DATA"):
             write(path, [clip("z")])
+    Store(path).verify()
     assert Store(path).fingerprint == store.fingerprint
     assert [p.name for p in path.parent.iterdir()] == ["mine"]
 
 
-def test_a_store_that_cannot_be_renamed_into_place_gives_way_to_the_old_one(store, path, monkeypatch):
-    rename = Path.rename
+@pytest.mark.parametrize("where", ["pathlib.Path.write_text", "pathlib.Path.replace", "pathlib.Path.open"])
+def test_a_disk_that_is_full_at_the_start_leaves_the_old_store(store, path, monkeypatch, where):
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "rename", lambda a, b: full() if a.name[-4:] != "-old" and b == path else rename(a, b))
-        with pytest.raises(SkelbenchError, match="No space left"):
+        patch.setattr(where, full)
+        with pytest.raises(SkelbenchError, match=r"The data folder .*data cannot be written \(No space left"):
             write(path, [clip("z")])
     assert Store(path).fingerprint == store.fingerprint
     assert [p.name for p in path.parent.iterdir()] == ["mine"]

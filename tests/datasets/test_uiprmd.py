@@ -1,11 +1,13 @@
 import os
+import re
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from skelbench.datasets import list_stores, prepare
+from skelbench.datasets import Clip, Items, Rejected, list_stores, prepare
 from skelbench.datasets.layout import get_layout
 from skelbench.datasets.store import data_folder
 from skelbench.datasets.uiprmd import CLASS_NAMES, forward_kinematics, read
@@ -33,6 +35,18 @@ def raw(tmp_path):
 def write(path, table):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(",".join(f"{value:.6f}" for value in row) for row in table) + "\n")
+
+
+def streamed(recording) -> list[Any]:
+    assert not isinstance(recording.clips, Items)
+    return list(recording.clips)
+
+
+def contents(source):
+    """The clips and the rejected inputs of a source."""
+    found = streamed(read([source]))
+    rejected = [*read([source]).rejected, *(one for one in found if isinstance(one, Rejected))]
+    return [one for one in found if isinstance(one, Clip)], rejected
 
 
 def kinect(raw, name, *, incorrect=False):
@@ -69,7 +83,7 @@ def slow_forward_kinematics(offsets, angles):
 
 
 def test_joints_are_those_of_a_slow_walk_along_the_chain(raw):
-    clips = {clip.name: clip for clip in read(raw).clips}
+    clips = {clip.name: clip for clip in contents(raw)[0]}
     for name, incorrect in (("m01_s02_e03", False), ("m10_s01_e03", True)):
         end = "_inc.txt" if incorrect else ".txt"
         offsets, angles = (
@@ -91,8 +105,9 @@ def test_bones_keep_their_length_whatever_the_angles():
 
 
 def test_clips_come_in_the_order_of_their_classes_with_their_facts(raw):
-    recording = read(raw)
-    facts = [(c.name, recording.class_names[c.label], c.subject, c.repetition) for c in recording.clips]
+    recording = read([raw])
+    assert not recording.strict and recording.rejected == ()
+    facts = [(c.name, recording.class_names[c.label], c.subject, c.repetition) for c in streamed(recording)]
     assert facts == [
         ("m01_s01_e03", "deep squat", 1, 3),
         ("m01_s02_e03", "deep squat", 2, 3),
@@ -103,7 +118,6 @@ def test_clips_come_in_the_order_of_their_classes_with_their_facts(raw):
         ("m10_s01_e03_inc", "standing shoulder scaption (incorrect)", 1, 3),
         ("m10_s02_e03_inc", "standing shoulder scaption (incorrect)", 2, 3),
     ]
-    assert recording.rejected == ()
     assert len(CLASS_NAMES) == len(set(CLASS_NAMES)) == 20
 
 
@@ -120,9 +134,9 @@ def test_a_zip_and_a_folder_of_zips_hold_the_same_clips_as_the_folder(raw, tmp_p
     whole = zipped(raw, tmp_path / "whole.zip")
     for i, part in enumerate(sorted(raw.iterdir())):
         zipped(part, tmp_path / "zips" / f"{i}.zip")
-    expected = read(raw).clips
-    for source in (whole, tmp_path / "zips"):
-        clips = read(source).clips
+    expected, _ = contents(raw)
+    for sources in ([whole], [tmp_path / "zips"], sorted((tmp_path / "zips").iterdir()), [raw, whole]):
+        clips = streamed(read(sources))
         assert [c.name for c in clips] == [c.name for c in expected]
         for one, other in zip(clips, expected, strict=True):
             np.testing.assert_array_equal(one.keypoints, other.keypoints)
@@ -171,6 +185,8 @@ def test_a_damaged_clip_is_rejected_with_its_reason_and_the_others_are_prepared(
     (rejected,) = store.manifest["rejected"]
     assert rejected["file"] == FILE
     assert rejected["reason"].startswith(reason)
+    line = re.search(r", line (\d+)", reason)
+    assert rejected["line"] == (int(line[1]) if line else None)
     assert len(store.clips) == 7
 
 
@@ -181,14 +197,16 @@ def kinect_angles(positions):
 def test_blank_lines_at_the_end_do_not_count(raw):
     path = kinect(raw, FILE)
     path.write_text(path.read_text().replace("\n", "\r\n") + "\r\n  \r\n")
-    assert read(raw).rejected == ()
+    clips, rejected = contents(raw)
+    assert (len(clips), rejected) == (8, [])
 
 
 def test_an_exercise_that_does_not_exist_is_rejected(raw):
     for kind in ("positions", "angles"):
         kinect(raw, f"m01_s01_e03_{kind}.txt").rename(kinect(raw, f"m11_s01_e03_{kind}.txt"))
-    (rejected,) = read(raw).rejected
-    assert "there is no exercise 11" in rejected["reason"]
+    clips, (rejected,) = contents(raw)
+    assert "there is no exercise 11" in rejected.reason
+    assert len(clips) == 7
 
 
 def test_a_damaged_member_of_a_zip_is_rejected(raw, tmp_path):
@@ -199,8 +217,21 @@ def test_a_damaged_member_of_a_zip_is_rejected(raw, tmp_path):
     middle = member.header_offset + 30 + len(member.filename) + member.compress_size // 2
     content[middle : middle + 20] = bytes(b ^ 0xFF for b in content[middle : middle + 20])
     path.write_bytes(content)
-    (rejected,) = read(path).rejected
-    assert rejected["reason"].startswith(f"{FILE} cannot be read (")
+    clips, (rejected,) = contents(path)
+    assert rejected.reason.startswith(f"{FILE} cannot be read (")
+    assert rejected.file == FILE
+    assert len(clips) == 7
+
+
+def test_a_damaged_zip_beside_whole_ones_is_rejected(raw, tmp_path):
+    (tmp_path / "zips").mkdir()
+    for i, part in enumerate(sorted(raw.iterdir())):
+        zipped(part, tmp_path / "zips" / f"{i}.zip")
+    torn = tmp_path / "zips" / "0.zip"
+    torn.write_bytes(torn.read_bytes()[:-100])
+    clips, (rejected,) = contents(tmp_path / "zips")
+    assert (rejected.file, len(clips)) == ("0.zip", 4)
+    assert "it is incomplete or damaged: download it again" in rejected.reason
 
 
 @pytest.mark.parametrize(
@@ -208,8 +239,8 @@ def test_a_damaged_member_of_a_zip_is_rejected(raw, tmp_path):
     [
         (lambda tmp: tmp / "nowhere", "nowhere does not exist"),
         (lambda tmp: tmp, "holds no UI-PRMD Kinect file"),
-        (lambda tmp: tmp / "text.txt", r"text\.txt cannot be read as a zip"),
-        (lambda tmp: tmp / "torn.zip", r"torn\.zip cannot be read as a zip"),
+        (lambda tmp: tmp / "text.txt", r"text\.txt holds no UI-PRMD Kinect file"),
+        (lambda tmp: tmp / "torn.zip", r"torn\.zip holds no UI-PRMD Kinect file.*torn\.zip cannot be opened as a zip"),
         (lambda tmp: tmp / "other.zip", "holds no UI-PRMD Kinect file"),
     ],
 )
@@ -228,9 +259,11 @@ def test_a_source_that_is_something_else_is_refused(tmp_path, source, message):
 def test_if_no_clip_can_be_read_the_first_reason_is_the_error(raw):
     for path in raw.rglob("*angles*.txt"):
         path.unlink()
-    with pytest.raises(SkelbenchError, match=r"none of the 8 clips can be read; m01_s01_e03_angles\.txt is missing"):
+    with pytest.raises(
+        SkelbenchError, match=r"No clip is left.*first of 8 reasons: m01_s01_e03_angles\.txt is missing"
+    ):
         prepare("uiprmd", raw)
-    assert not data_folder().exists()
+    assert list(data_folder().iterdir()) == []
 
 
 @pytest.fixture(scope="module")
@@ -241,17 +274,17 @@ def distributed():
     if not (sample.exists() and whole.exists()):
         pytest.skip("UI-PRMD is not at hand (set SKELBENCH_SHARED)")
     with np.load(whole) as file:
-        return read(sample), {name: file[name] for name in file.files}
+        return contents(sample), {name: file[name] for name in file.files}
 
 
 def test_the_distributed_files_give_the_numbers_known_for_them(distributed):
-    recording, known = distributed
+    (clips, rejected), known = distributed
     ends = np.cumsum(known["lengths"])
     row = {name: i for i, name in enumerate(known["name"].tolist())}
-    assert len(recording.clips) == 80 and recording.rejected == ()
-    assert list(recording.class_names) == known["class_names"].tolist()
-    assert sorted(row[c.name] for c in recording.clips) == [row[c.name] for c in recording.clips]
-    for clip in recording.clips:
+    assert len(clips) == 80 and rejected == []
+    assert list(CLASS_NAMES) == known["class_names"].tolist()
+    assert sorted(row[c.name] for c in clips) == [row[c.name] for c in clips]
+    for clip in clips:
         i = row[clip.name]
         assert (clip.label, clip.subject, clip.repetition) == tuple(
             known[f][i] for f in ("label", "subject", "repetition")
