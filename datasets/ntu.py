@@ -18,7 +18,7 @@ from .bodies import RULES, Rule, listed, ranked
 from .layout import get_layout
 from .ntu_names import Name, read_name
 from .ntu_text import parse
-from .raw import RawFile, raw_files
+from .raw import RawFile, distinct, raw_files
 from .readers import READERS
 from .recording import Clip, Items, Recording, Rejected
 
@@ -59,8 +59,8 @@ def _read(dataset: str, sources: Sequence[Path], bodies: Rule) -> Recording:
 
     found, rejected = raw_files(sources, wanted, WHAT)
     missing = {str(name) for name in ntu_names.missing(dataset)}
-    excluded = tuple(stem for file in found if (stem := file.inside.stem) in missing)
-    files = [file for file in found if file.inside.stem not in missing]
+    by_name = distinct(found, lambda file: file.inside.stem)
+    files = [file for name, file in by_name.items() if name not in missing]
     return Recording(
         layout=get_layout("ntu25"),
         class_names=ntu_names.CLASS_NAMES[:actions],
@@ -70,7 +70,7 @@ def _read(dataset: str, sources: Sequence[Path], bodies: Rule) -> Recording:
         reader_version=VERSION,
         fps=30.0,
         rejected=tuple(rejected),
-        excluded=excluded,
+        excluded=tuple(name for name in by_name if name in missing),
         official=ntu_names.OFFICIAL[dataset],
         notes={"bodies": RULES[bodies], "excluded": "samples on the official list of missing skeletons"},
     )

@@ -71,7 +71,7 @@ class Name(NamedTuple):
 def read_name(text: str) -> Name | None:
     """The facts of a name such as S001C002P003R001A010, with or without `.skeleton` behind it; None for any other."""
     match = _NAME.fullmatch(text.removesuffix(".skeleton"))
-    return None if match is None else Name(*map(int, match.groups()))
+    return None if match is None else Name._make(int(text) for text in match.groups())
 
 
 @lru_cache
@@ -80,7 +80,9 @@ def missing(dataset: str) -> frozenset[Name]:
     with (Path(__file__).parent / "ntu_missing.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     facts = ("setup", "camera", "subject", "repetition")
-    names = (Name(*(int(row[f]) for f in facts), int(action)) for row in rows for action in row["actions"].split())
+    names = (
+        Name._make((*(int(row[f]) for f in facts), int(action))) for row in rows for action in row["actions"].split()
+    )
     return frozenset(name for name in names if name.action <= ACTIONS[dataset])
 
 

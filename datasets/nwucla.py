@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .layout import get_layout
-from .raw import RawFile, raw_files
+from .raw import RawFile, distinct, raw_files
 from .readers import READERS
 from .recording import Clip, Recording, Rejected, SplitRule, UnusableError
 
@@ -58,9 +58,7 @@ def read(sources: Sequence[Path], *, leaked: Literal["drop", "keep"] = "drop") -
         SkelbenchError: if a source does not exist or holds no clip.
     """
     found, rejected = raw_files(sources, lambda path: _FILE.fullmatch(path.name) is not None, WHAT)
-    files: dict[str, RawFile] = {}
-    for file in found:
-        files.setdefault(file.name, file)  # a clip that is found twice counts once
+    files = distinct(found, lambda file: file.name)
     names = [Path(name).stem for name in files]
     excluded = tuple(name for name in names if leaked == "drop" and is_leaked(name))
     notes = {"bodies": "one person, as recorded", "leaked": "kept: the published protocol"}

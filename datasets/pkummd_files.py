@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -38,7 +36,12 @@ def find(sources: Sequence[Path], part: Part) -> tuple[list[Video], dict[str, Sp
     Raises:
         SkelbenchError: if a source does not exist or holds no video, or a list of a split is damaged.
     """
-    files, rejected = _everywhere(sources, part)
+
+    def wanted(path: PurePosixPath) -> bool:
+        video = path.suffix.lower() in _ENDINGS and part.parse(path.stem) is not None
+        return video or LIST.fullmatch(path.name) is not None
+
+    files, rejected = raw_files(sources, wanted, f"{part.files}, unpacked from the .7z archives")
     of_video: defaultdict[tuple[int, ...], list[RawFile]] = defaultdict(list)
     lists = []
     for file in files:
@@ -49,53 +52,20 @@ def find(sources: Sequence[Path], part: Part) -> tuple[list[Video], dict[str, Sp
             of_video[numbers].append(file)
     if not of_video:
         raise SkelbenchError(f"{', '.join(map(str, sources))} holds no {part.files}, but lists of splits only.")
-    heads = _heads([file for found in of_video.values() for file in found])
     videos = []
     for numbers, found in sorted(of_video.items()):
         try:
-            videos.append(_video(numbers, found, heads, part))
+            videos.append(_video(numbers, found, part))
         except UnusableError as error:
             rejected.append(error.rejected)
     return videos, split_lists(lists, part), rejected
 
 
-def _everywhere(sources: Sequence[Path], part: Part) -> tuple[list[RawFile], list[Rejected]]:
-    """All files of a part; two sources or zips may hold different files by the same path, so each counts."""
-
-    def wanted(path: PurePosixPath) -> bool:
-        video = path.suffix.lower() in _ENDINGS and part.parse(path.stem) is not None
-        return video or LIST.fullmatch(path.name) is not None
-
-    what = f"{part.files}, unpacked from the .7z archives"
-    files, rejected = raw_files(sources, wanted, what)
-    zips = [path for source in sources for path in sorted(source.rglob("*")) if path.suffix.lower() == ".zip"]
-    for one in [*sources, *zips] if len(sources) + len(zips) > 1 else []:
-        with suppress(SkelbenchError):  # one without any is no error while another has some
-            files += raw_files([one], wanted, what)[0]
-    return list({(file.path, file.member): file for file in files}.values()), rejected
-
-
-def _heads(files: Sequence[RawFile]) -> dict[RawFile, bytes]:
-    """The first bytes of every file; none of one that cannot be read, which reading it whole will tell."""
-    heads = dict.fromkeys(files, b"")
-    zipped: defaultdict[Path, list[RawFile]] = defaultdict(list)
-    for file in files:
-        if file.member is not None:
-            zipped[file.path].append(file)
-            continue
-        with suppress(OSError), file.path.open("rb") as stream:
-            heads[file] = stream.read(_HEAD)
-    for path, inside in zipped.items():
-        with zipfile.ZipFile(path) as archive:
-            heads |= {file: _head(archive, str(file.member)) for file in inside}
-    return heads
-
-
-def _head(archive: zipfile.ZipFile, member: str) -> bytes:
+def _head(file: RawFile) -> bytes:
+    """The first bytes of a file; none of one that cannot be read, which reading it whole will tell."""
     try:
-        with archive.open(member) as stream:
-            return stream.read(_HEAD)
-    except Exception:  # a damaged member raises whatever its decompressor does
+        return file.read(_HEAD)
+    except UnusableError:
         return b""
 
 
@@ -110,11 +80,11 @@ def _folder_kind(file: RawFile) -> str | None:
     return next((kind for folder in words for kind in _KINDS if kind in folder), None)
 
 
-def _video(numbers: tuple[int, ...], files: Sequence[RawFile], heads: Mapping[RawFile, bytes], part: Part) -> Video:
+def _video(numbers: tuple[int, ...], files: Sequence[RawFile], part: Part) -> Video:
     """Tell the files of one video apart; one that says nothing of itself may be what the video lacks."""
     kinds: dict[str | None, list[RawFile]] = {"skeleton": [], "label": [], None: []}
     for file in sorted(files, key=lambda file: (file.member is not None, str(file.inside))):  # outside zips first
-        kinds[_kind(heads[file])].append(file)
+        kinds[_kind(_head(file))].append(file)
     lacking = [kind for kind in _KINDS if not kinds[kind]]
     for kind in lacking:
         named = [file for file in kinds[None] if _folder_kind(file) == kind]

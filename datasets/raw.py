@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 from ..errors import SkelbenchError
 from .recording import Rejected, UnusableError
+
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True)
@@ -33,10 +36,11 @@ class RawFile:
         """The last part of its path."""
         return self.inside.name
 
-    def read(self) -> bytes:
-        """Its content. Raises `UnusableError` if it cannot be read."""
+    def read(self, size: int = -1) -> bytes:
+        """Its content, or the first `size` bytes of it. Raises `UnusableError` if it cannot be read."""
         try:
-            return self.path.read_bytes() if self.member is None else _open(self.path).read(self.member)
+            with self.path.open("rb") if self.member is None else _open(self.path).open(self.member) as stream:
+                return stream.read(size)
         except Exception as error:  # a damaged member raises whatever its decompressor does
             reason = getattr(error, "strerror", None) or error
             raise UnusableError(self.name, f"{self.name} cannot be read ({reason}); download it again.") from error
@@ -45,9 +49,10 @@ class RawFile:
 def raw_files(
     sources: Sequence[Path], wanted: Callable[[PurePosixPath], bool], what: str
 ) -> tuple[list[RawFile], list[Rejected]]:
-    """Find every wanted file below folders, in zips and in the zips below folders, in the order of their names.
+    """Find every wanted file below folders, in zips and in the zips below folders.
 
-    A file that is found twice counts once, outside zips first. Files that macOS adds to zips are left alone.
+    They come in the order of their names, of one name those outside zips first; a file that is reached twice counts
+    once. Files that macOS adds to zips are left alone.
 
     Args:
         sources: folders, zips and files.
@@ -60,33 +65,35 @@ def raw_files(
     Raises:
         SkelbenchError: if a source does not exist, or nothing is found.
     """
-    loose: dict[PurePosixPath, RawFile] = {}
-    packed: dict[PurePosixPath, RawFile] = {}
+    found: dict[tuple[Path, str | None], RawFile] = {}
     rejected = []
     for source in sources:
         if not source.exists():
             raise SkelbenchError(f"{source} does not exist; give the folder or the zip of the {what}.")
         for path, inside in _below(source):
-            if inside.suffix.lower() == ".zip":
-                try:
-                    members = _members(path)
-                except UnusableError as error:
-                    rejected.append(error.rejected)
-                    continue
-                for file in members:
-                    if wanted(file.inside):
-                        packed.setdefault(file.inside, file)
-            elif wanted(inside):
-                facts = path.stat()
-                loose.setdefault(inside, RawFile(path, inside, None, f"{facts.st_size}:{facts.st_mtime_ns}"))
-    found = {**packed, **loose}
+            try:
+                files = _members(path) if inside.suffix.lower() == ".zip" else [_loose(path, inside)]
+            except UnusableError as error:
+                rejected.append(error.rejected)
+                continue
+            for file in files:
+                if wanted(file.inside):
+                    found.setdefault((path, file.member), file)
     if not found:
         reasons = "; ".join(entry.reason for entry in rejected[:3])
         places = ", ".join(str(source) for source in sources)
-        raise SkelbenchError(
-            f"{places} holds no {what}{f' ({reasons})' if reasons else ''}; give the data as downloaded."
-        )
-    return [found[inside] for inside in sorted(found, key=lambda p: (p.name, str(p)))], rejected
+        why = f" ({reasons})" if reasons else ""
+        raise SkelbenchError(f"{places} holds no {what}{why}; give the data as downloaded.")
+    order = sorted(found.values(), key=lambda file: (file.name, file.member is not None, str(file.inside)))
+    return order, rejected
+
+
+def distinct(files: Iterable[RawFile], key: Callable[[RawFile], Key]) -> dict[Key, RawFile]:
+    """The first file of every key: for data sets in which it tells files apart, wherever they are found."""
+    first: dict[Key, RawFile] = {}
+    for file in files:
+        first.setdefault(key(file), file)
+    return first
 
 
 def _below(source: Path) -> Iterable[tuple[Path, PurePosixPath]]:
@@ -96,6 +103,11 @@ def _below(source: Path) -> Iterable[tuple[Path, PurePosixPath]]:
                 yield path, PurePosixPath(path.relative_to(source).as_posix())
     else:
         yield source, PurePosixPath(source.name)
+
+
+def _loose(path: Path, inside: PurePosixPath) -> RawFile:
+    facts = path.stat()
+    return RawFile(path, inside, None, f"{facts.st_size}:{facts.st_mtime_ns}")
 
 
 def _members(path: Path) -> list[RawFile]:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from .layout import get_layout
-from .raw import RawFile, raw_files
+from .raw import RawFile, distinct, raw_files
 from .readers import READERS
 from .recording import Clip, Recording, Rejected, SplitRule, UnusableError
 
@@ -58,9 +58,7 @@ def read(sources: Sequence[Path]) -> Recording:
         SkelbenchError: if a source does not exist or holds no skeleton file.
     """
     found, rejected = raw_files(sources, lambda path: path.name == _FILE, WHAT)
-    files: dict[str, RawFile] = {}
-    for file in found:
-        files.setdefault("/".join(file.inside.parts[-4:-1]), file)
+    files = distinct(found, lambda file: "/".join(file.inside.parts[-4:-1]))
     return Recording(
         layout=get_layout("sbu15"),
         class_names=CLASS_NAMES,

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from .layout import Layout, get_layout
-from .raw import RawFile, raw_files
+from .raw import RawFile, distinct, raw_files
 from .readers import READERS
 from .recording import Clip, Recording, Rejected, SplitRule, UnusableError
 
@@ -53,12 +53,7 @@ def read(sources: Sequence[Path]) -> Recording:
         SkelbenchError: if a source does not exist or holds no Kinect file.
     """
     found, rejected = raw_files(sources, _is_wanted, WHAT)
-    files: _Files = {}
-    for file in found:
-        match = _FILE.fullmatch(file.name)
-        assert match is not None
-        exercise, subject, repetition = (int(group) for group in match.groups()[:3])
-        files.setdefault((match[5] is not None, exercise, subject, repetition, match[4]), file)
+    files = distinct(found, _facts)
     return Recording(
         layout=get_layout("uiprmd22"),
         class_names=CLASS_NAMES,
@@ -73,6 +68,14 @@ def read(sources: Sequence[Path]) -> Recording:
             "positions": "forward kinematics of the Kinect v2 offsets and angles",
         },
     )
+
+
+def _facts(file: RawFile) -> tuple[bool, int, int, int, str]:
+    """Incorrect or not, exercise, subject, repetition and kind of a file, by its name."""
+    match = _FILE.fullmatch(file.name)
+    assert match is not None
+    exercise, subject, repetition = (int(group) for group in match.groups()[:3])
+    return match[5] is not None, exercise, subject, repetition, match[4]
 
 
 def _is_wanted(path: PurePosixPath) -> bool:

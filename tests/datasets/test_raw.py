@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from skelbench.datasets.raw import raw_files
+from skelbench.datasets.raw import distinct, raw_files
 from skelbench.datasets.recording import UnusableError
 from skelbench.errors import SkelbenchError
 
@@ -79,13 +79,24 @@ def test_files_come_in_the_order_of_their_names_and_then_of_their_folders(tmp_pa
     assert [str(file.inside) for file in loose] == [str(file.inside) for file in packed] == expected
 
 
-def test_a_file_that_is_found_twice_counts_once_and_the_one_outside_zips_is_taken(tmp_path):
+def test_a_file_that_is_reached_twice_counts_once_and_of_one_name_the_one_outside_zips_comes_first(tmp_path):
     folder = write(tmp_path / "raw", {"deep/a.txt": b"loose"})
-    archive = zipped(tmp_path / "raw.zip", {"deep/a.txt": b"packed", "b.txt": b"only here"})
-    again = zipped(tmp_path / "again.zip", {"b.txt": b"only here"})
-    for sources in ((folder, archive, again), (again, archive, folder), (folder, folder, archive)):
-        assert facts(find(*sources)[0]) == [("deep/a.txt", b"loose"), ("b.txt", b"only here")]
-    assert facts(find(archive)[0]) == [("deep/a.txt", b"packed"), ("b.txt", b"only here")]
+    archive = zipped(tmp_path / "raw.zip", {"a.txt": b"packed", "b.txt": b"only here"})
+    expected = [("deep/a.txt", b"loose"), ("a.txt", b"packed"), ("b.txt", b"only here")]
+    for sources in ((folder, archive), (archive, folder), (folder, folder, archive, archive)):
+        assert facts(find(*sources)[0]) == expected
+    kept = distinct(find(archive, folder)[0], lambda file: file.name)
+    assert facts(kept.values()) == [expected[0], expected[2]]
+
+
+def test_files_of_one_path_in_different_zips_are_different_files(tmp_path):
+    zips = [zipped(tmp_path / f"{name}.zip", {"deep/a.txt": name.encode()}) for name in ("one", "two")]
+    assert sorted(facts(find(*zips)[0])) == [("deep/a.txt", b"one"), ("deep/a.txt", b"two")]
+
+
+def test_the_start_of_a_file_can_be_read_alone(tmp_path):
+    sources = write(tmp_path / "raw", {"a.txt": b"loose"}), zipped(tmp_path / "raw.zip", {"a.txt": b"packed"})
+    assert [file.read(3) for file in find(*sources)[0]] == [b"loo", b"pac"]
 
 
 def test_files_of_one_name_in_different_folders_are_different_files(tmp_path):
