@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,28 @@ class Backbone(nn.Module):
         dim: D.
         localises_joints: whether V' axis and T' axis still are the skeleton's joints and time; a method that
             masks features needs it.
+        is_sequence: whether features are one sequence over time, persons and joints merged (M' = V' = 1).
+        time_stride: frames a step of T' stands for, where T' = ceil(T / time_stride); None where it is not so.
+        pretrained: whether its weights come from elsewhere, so that a method must not redraw them.
         takes_graphs: whether `forward` takes other graphs than its own as a second argument, and `draw_graphs` and
             `changed_graphs` make them.
         deviations: where papers and released code differ on it.
+        official_ignored: names in the released code's state dict, as patterns, of what is no weight.
     """
 
     dim: int
     localises_joints: bool = True
+    is_sequence: bool = False
+    time_stride: int | None = None
+    pretrained: bool = False
     takes_graphs: bool = False
     deviations: tuple[Deviation, ...] = ()
+    official_ignored: tuple[str, ...] = ()
+
+    @property
+    def projection_width(self) -> int:
+        """Hidden units of the projection that released code puts on it; D for most."""
+        return self.dim
 
     def forward(self, x: Tensor) -> Tensor:
         """Encode clips x (N, C, T, V, M) into features (N, M', T', V', D)."""
@@ -42,15 +55,63 @@ class Backbone(nn.Module):
         return features.mean(dim=(2, 3)).mean(dim=1)
 
     def official_names(self) -> Mapping[str, str]:
-        """Map every own state-dict name to the released code's."""
-        raise NotImplementedError
+        """Map every own state-dict name to the released code's.
+
+        Raises:
+            SkelbenchError: if there is no released code of it.
+        """
+        raise SkelbenchError(f"No released code has the backbone {type(self).__name__}, so no checkpoint of one fits.")
 
     def official_constants(self) -> Mapping[str, Tensor]:
         """Fixed tensors of the released state dict, by its names, that must equal ours at load."""
         return {}
 
 
-BACKBONES: Registry[type[Backbone]] = Registry("backbone", "skelbench.backbones", home=__package__)
+class BackboneRegistry(Registry[type[Backbone]]):
+    """Backbones by name; a family stands for all names that start with its prefix ("timm/resnet18")."""
+
+    def __init__(self, kind: str, group: str | None = None, home: str | None = None):
+        super().__init__(kind, group, home)
+        self._families: dict[str, Callable[[str], type[Backbone]]] = {}
+        self._made: Registry[type[Backbone]] = Registry(kind)
+
+    def family(self, prefix: str) -> Callable[[Callable[[str], type[Backbone]]], Callable[[str], type[Backbone]]]:
+        """Return a decorator that files a function of the rest of a name, which makes the backbone's class.
+
+        The function raises `SkelbenchError` for a rest that it does not know.
+        """
+
+        def add(make: Callable[[str], type[Backbone]]) -> Callable[[str], type[Backbone]]:
+            self._families[prefix] = make
+            return make
+
+        return add
+
+    def __getitem__(self, name: str) -> type[Backbone]:
+        self._load()
+        prefix = next((prefix for prefix in self._families if name.startswith(prefix)), None)
+        if prefix is None:
+            return super().__getitem__(name)
+        if name not in self._made:
+            self._made.add(name, self._families[prefix](name.removeprefix(prefix)))
+        return self._made[name]
+
+    def __contains__(self, name: object) -> bool:
+        if not isinstance(name, str):
+            return False
+        try:
+            self[name]
+        except SkelbenchError:
+            return False
+        return True
+
+    def place(self, name: str) -> str:
+        """File and line where the entry was defined, as `file.py:12`."""
+        self[name]
+        return self._made.place(name) if name in self._made else super().place(name)
+
+
+BACKBONES = BackboneRegistry("backbone", "skelbench.backbones", home=__package__)
 
 
 def create_backbone(
@@ -65,7 +126,7 @@ def create_backbone(
     """Make a backbone by name.
 
     Args:
-        name: a name of `BACKBONES`.
+        name: a name of `BACKBONES`, those of its families included ("timm/resnet18").
         layout: the skeleton; default "ntu25".
         num_frames: T of the clips it will see; default 64.
         num_persons: M of the clips it will see; default 2.
@@ -81,6 +142,8 @@ def create_backbone(
     if facts and facts["backbone"] != name:
         raise SkelbenchError(f"{weights} holds weights of the backbone '{facts['backbone']}', not of '{name}'.")
     args = {**facts.get("args", {}), **args}
+    if weights is not None and args.get("pretrained"):
+        args["pretrained"] = False  # the file's weights take the place of those
     if layout is None:
         layout = Layout.from_json(facts["layout"]) if facts else "ntu25"
     num_frames = int(facts.get("num_frames", 64)) if num_frames is None else num_frames

@@ -36,6 +36,7 @@ class STGCN(Backbone):
 
     adjacency: Tensor
     takes_graphs = True
+    time_stride = 4
     deviations = (
         Deviation(
             "partitions of the hop graph",

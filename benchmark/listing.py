@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -30,22 +31,31 @@ def listing(what: str, out: Path, *, settings: bool = False) -> list[dict[str, s
     return [*entries, *track_table.rows()] if what == "tracks" and settings else entries
 
 
-def matrix() -> list[dict[str, str]]:
+def matrix(backbones: Iterable[str] | None = None) -> list[dict[str, str]]:
     """Whether each method trains with each backbone: "yes", or the sentence that refuses the pair.
 
-    Every pair is built with the defaults of both, on PyTorch's meta device: no weight takes memory or time.
+    Every pair is built with the defaults of both, on PyTorch's meta device, where no weight takes memory or time.
+
+    Args:
+        backbones: names, such as "timm/resnet18"; default all that are listed.
     """
-    return [_pair(method, backbone) for method in METHODS for backbone in BACKBONES]
+    names = list(BACKBONES if backbones is None else backbones)
+    return [
+        {"name": f"{method} {backbone}", "about": _answer(method, backbone), "method": method, "backbone": backbone}
+        for method in METHODS
+        for backbone in names
+    ]
 
 
-def _pair(method: str, backbone: str) -> dict[str, str]:
+def _answer(method: str, backbone: str) -> str:
     try:
         with torch.device("meta"):
             create_method(method, backbone=backbone)
-        about = "yes"
     except SkelbenchError as error:
-        about = str(error)
-    return {"name": f"{method} {backbone}", "about": about, "method": method, "backbone": backbone}
+        return str(error)
+    except Exception as error:  # a plug-in's; whatever is wrong with one, the others are listed
+        return f"FAILED: {' '.join(str(error).split()) or type(error).__name__}"
+    return "yes"
 
 
 def _entries(what: str, out: Path) -> list[tuple[str, str]]:

@@ -119,7 +119,9 @@ def _spelt(settings: Mapping[str, Any]) -> str:
 
 
 def _short(value: Any) -> str:
-    return "x".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    if not isinstance(value, list | tuple):
+        return str(value)
+    return "x".join(f"({_short(one)})" if isinstance(one, list | tuple) else str(one) for one in value)
 
 
 def _known(values: Mapping[str, Any]) -> Iterator[str]:

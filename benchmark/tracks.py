@@ -24,6 +24,13 @@ TRACKS = ("equal", "published")
 RELEASED_STEPS = 300 * (40_091 // 128)
 # Where the released rule for valid frames is right: absolute positions, as the sensor gave them.
 RELEASED_DATASETS = ("ntu60", "ntu120", "pkummd1", "pkummd2")
+EQUAL_BACKBONES: Mapping[str, Mapping[str, Any]] = {
+    "stgcn": {"width": 16, "dim": 256, "dropout": 0.5, "graph": "hop"},
+    "bigru": {"hidden": 128},
+    "dsta": {"blocks": "hiclr"},
+    "images": {"size": 64},
+    "timm": {"size": 64},  # of all its models
+}
 ANY_SIZE = 10**9  # clips, where nothing is trained and so no batch has to fit
 SNAPSHOTS = (1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 200, 250, 300)
 
@@ -68,9 +75,7 @@ def resolve(
     if track not in TRACKS:
         raise SkelbenchError(f"There is no track '{track}'{did_you_mean(track, TRACKS)}")
     overrides = changes.merged
-    released, exact = METHODS[method].published(dataset, split, stream)
-    if backbone != "stgcn":
-        released = released.model_copy(update={"backbone": {}})
+    released, exact = METHODS[method].published_for(backbone, dataset, split, stream)
     if "clips" in overrides and isinstance(overrides["clips"], int):
         train_clips = round(train_clips * min(1.0, overrides["clips"] / clips))
     if track == "equal":
@@ -107,7 +112,9 @@ def equal(method: str, backbone: str, train_clips: int, overrides: Mapping[str, 
       each method its released value at full length and 0.99 (SkeletonCLR) and 0.95 (SkeAttnCLR's start) at 60
       steps, where the released values leave the key encoder at its start.
     - mining starts after half the run, as released.
-    - the key encoder starts as a copy, as every paper says; ST-GCN of width 16 on the hop graph.
+    - the key encoder starts as a copy, as every paper says.
+    - backbones of about the same size: ST-GCN of width 16 on the hop graph (0.8 M parameters), BiGRU of 128 units
+      (0.8 M), DSTA with the smaller of its released sizes (1.5 M), all of 256 features; pictures of 64 x 64.
     - linear: standardised features, see `protocols.linear`.
     """
     small = train_clips < 5_000
@@ -132,7 +139,7 @@ def equal(method: str, backbone: str, train_clips: int, overrides: Mapping[str, 
         lr=(0.02 if small else 0.1) * batch / 128,
         lr_steps=(max(1, epochs * 5 // 6),) if epochs > 1 else (),
         warmup=min(60, steps // 4) if small else 0,
-        backbone={"width": 16, "dim": 256, "dropout": 0.5, "graph": "hop"} if backbone == "stgcn" else {},
+        backbone=dict(EQUAL_BACKBONES.get(backbone.partition("/")[0], {})),
         method=config,
         snapshots=_snapshots(epochs),
         protocols={"linear": {"epochs": 100, "batch": 128, "lr": 0.1, "lr_steps": (80,), "standardise": True}},

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 from ..errors import SkelbenchError
-from .recording import Clip, Items, Rejected, UnusableError
+from .recording import Clip, Items, Rejected
 
 BLOCK = 16  # inputs a process reads at a time
 AHEAD = 3  # blocks a process may be ahead of the writer
@@ -39,7 +39,7 @@ def read_items(items: Items, start: int = 0, workers: int | None = None) -> Iter
         workers = 1 if left < WORTH_IT else available_cores()
     if workers <= 1:
         for position in range(start, len(items.names)):
-            yield _load(items, position)
+            yield items.read(position)
         return
     blocks = iter(range(start, len(items.names), BLOCK))
     spawn = multiprocessing.get_context("spawn")  # forking a process with threads can hang
@@ -66,13 +66,6 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _load(items: Items, position: int) -> Result:
-    try:
-        return items.load(position)
-    except UnusableError as error:
-        return [error.rejected]
-
-
 _items: Items | None = None  # of a worker
 
 
@@ -88,4 +81,4 @@ def _begin(items: Items) -> None:
 
 def _load_block(first: int) -> list[Result]:
     assert _items is not None
-    return [_load(_items, position) for position in range(first, min(first + BLOCK, len(_items.names)))]
+    return [_items.read(position) for position in range(first, min(first + BLOCK, len(_items.names)))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -87,13 +87,25 @@ class Items:
     stamps: Sequence[str]
     load: Callable[[int], Sequence[Clip | Rejected]]
 
+    def read(self, position: int) -> Sequence[Clip | Rejected]:
+        """What the input at a position gives; if it cannot be used, why."""
+        try:
+            return self.load(position)
+        except UnusableError as error:
+            return [error.rejected]
+
+    def __iter__(self) -> Iterator[Clip | Rejected]:
+        """What all inputs give, one after the other."""
+        for position in range(len(self.names)):
+            yield from self.read(position)
+
 
 @dataclass(frozen=True)
 class Recording:
     """What a reader returns: the facts of a data set and its clips.
 
     Attributes:
-        clips: clips and rejected inputs in the order of the store, or `Items` to read them from.
+        clips: clips and rejected inputs in the order of the store; `Items` if they are many.
         strict: one clip that does not fit refuses the whole source, and so does a split with an empty side;
             otherwise it is listed as rejected, and the split waits for the rest of the data.
         rejected: inputs known to be unusable before any is read.
@@ -106,7 +118,7 @@ class Recording:
     layout: Layout
     class_names: tuple[str, ...]
     splits: Mapping[str, SplitRule]
-    clips: Iterable[Clip | Rejected] | Items
+    clips: Iterable[Clip | Rejected]
     reader: str
     reader_version: int
     fps: float | None = None

@@ -118,6 +118,16 @@ class Method(nn.Module):
         """
         raise NotImplementedError
 
+    @classmethod
+    def published_for(cls, backbone: str, dataset: str, split: str, stream: str) -> tuple[Recipe, bool]:
+        """`published` with a backbone by name.
+
+        Most methods were released with ST-GCN only: the settings are those then, the backbone has its own defaults,
+        and the second value is False.
+        """
+        recipe, exact = cls.published(dataset, split, stream)
+        return (recipe, exact) if backbone == "stgcn" else (recipe.model_copy(update={"backbone": {}}), False)
+
     def draw(self, x: Tensor, generator: Generator) -> dict[str, Any]:
         """Draw every random number of a step but dropout's, as a nested dict of tensors."""
         return {name: draw_basic(x, self.config.crop, self.config.shear, generator) for name in self.view_names}
@@ -150,12 +160,20 @@ class Method(nn.Module):
         """`outputs` and its reduction: 0-d tensors, of which "loss" is the one to backpropagate."""
         raise NotImplementedError
 
-    def needs_joints(self, backbone: Backbone) -> None:
-        """Raise a `SkelbenchError` if the axes of a backbone's features are not time and joints."""
+    def needs_joints(self, backbone: Backbone, time_stride: int | None = None) -> None:
+        """Raise a `SkelbenchError` if the axes of a backbone's features are not time and joints.
+
+        With a `time_stride` a step of T' has to stand for that many frames.
+        """
         if not backbone.localises_joints:
             raise SkelbenchError(
                 f"{type(self).__name__} masks features by time and joint, which the backbone '{self.build.backbone}' "
                 "does not keep apart; choose another backbone."
+            )
+        if time_stride is not None and backbone.time_stride not in (None, time_stride):
+            raise SkelbenchError(
+                f"{type(self).__name__} masks features in steps of {time_stride} frames, and a step of the backbone "
+                f"'{self.build.backbone}' stands for {backbone.time_stride}; set its strides otherwise."
             )
 
     def check_batch(self, size: int) -> None:
@@ -226,10 +244,10 @@ class Method(nn.Module):
                     "backbone_args={'graph': 'hop'} or {'graph': 'inout'}, whichever the checkpoint was trained on."
                 )
         known = set(wanted.values()) | set(constants)
+        backbones = [part for part in self.modules() if isinstance(part, Backbone)]
+        ignored = (*self.official_ignored, *(pattern for b in backbones[:1] for pattern in b.official_ignored))
         missing = sorted(set(wanted.values()) - set(given))
-        unknown = sorted(
-            k for k in set(given) - known if not any(fnmatch(k, pattern) for pattern in self.official_ignored)
-        )
+        unknown = sorted(k for k in set(given) - known if not any(fnmatch(k, pattern) for pattern in ignored))
         misshapen, unequal, shared = [], [], {}
         for name, official in wanted.items():
             if official not in given:
@@ -291,17 +309,21 @@ def create_method(
         SkelbenchError: for an unknown name, argument or setting, or a pair that does not fit.
     """
     kind = METHODS[name]
-    recipe, _ = kind.published("ntu60", "xsub", "joint")
-    released_args = recipe.backbone if backbone == "stgcn" else {}
+    recipe, _ = kind.published_for(backbone, "ntu60", "xsub", "joint")
     build = Build(
         backbone=backbone,
-        backbone_args={**released_args, **(backbone_args or {})},
+        backbone_args={**recipe.backbone, **(backbone_args or {})},
         layout=get_layout(layout),
         num_frames=recipe.frames if num_frames is None else num_frames,
         num_persons=num_persons,
         stream=stream if stream == "all" and kind.streams_together else check_stream(stream),
     )
-    return kind(build, parse_config(kind.Config, config, f"the method '{name}'"))
+    method = kind(build, parse_config(kind.Config, config, f"the method '{name}'"))
+    if method.config.init == "released" and any(isinstance(m, Backbone) and m.pretrained for m in method.modules()):
+        raise SkelbenchError(
+            f"The start init=released redraws the weights that '{backbone}' was pre-trained with; set init to torch."
+        )
+    return method
 
 
 def parse_config(schema: type[Any], values: Mapping[str, Any], who: str) -> Any:

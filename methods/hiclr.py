@@ -52,6 +52,13 @@ RELEASED = Recipe(
     selection="published",
     valid="joint0",
 )
+RELEASED_DSTA = RELEASED.model_copy(
+    update={
+        "source": "JHang2020/HiCLR@49ffdf8, config of the transformer, NTU-60 xsub joint",
+        "weight_decay": 5e-4,
+        "backbone": {"blocks": "hiclr", "temporal": "convolution", "dropout": 0.5, "subsets": 3},
+    }
+)
 EARLIER = "JHang2020/HiCLR, a configuration of an earlier state (03a07e9^) that the present one no longer holds"
 
 
@@ -174,6 +181,13 @@ class HiCLR(MiningMethod):
             "protocols": {"linear": linear},
         }
         return RELEASED.model_copy(update=changed), split == "xsub"
+
+    @classmethod
+    def published_for(cls, backbone: str, dataset: str, split: str, stream: str) -> tuple[Recipe, bool]:
+        """Also the released configuration with DSTA, which is for NTU-60 xsub joint."""
+        if backbone == "dsta":
+            return RELEASED_DSTA, (dataset, split, stream) == ("ntu60", "xsub", "joint")
+        return super().published_for(backbone, dataset, split, stream)
 
     def check_batch(self, size: int) -> None:
         """Raise a `SkelbenchError` if a batch does not fit the queue or has no partners for SkeleAdaIN."""

@@ -45,6 +45,11 @@ RELEASED = Recipe(
     selection="published",
     valid="joint0",
 )
+# Arguments of the other released backbones.
+RELEASED_BACKBONES: dict[str, dict[str, Any]] = {
+    "bigru": {"hidden": 1024, "num_layers": 3, "dropout": 0.0, "direction": "causal"},
+    "dsta": {"blocks": "skeattnclr", "temporal": "attention", "dropout": 0.0, "subsets": 3},
+}
 # Its NTU-120 configurations read a folder "xview", so there is none for xset.
 RELEASED_FOR = {"ntu60": ("xsub", "xview"), "ntu120": ("xsub", "xview"), "pkummd2": ("xsub", "xview")}
 
@@ -85,14 +90,17 @@ class Encoder(nn.Module):
         self.backbone = backbone
         self.norm = nn.LayerNorm(dim)
         self.attention = AttentionMask(dim, config.heads, config.lam)
-        self.projection = mlp(dim, dim, config.feature_dim)
+        self.projection = mlp(dim, backbone.projection_width, config.feature_dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """Project the whole clip: stream data (N, C, T, V, M) -> (N, d)."""
         return self.projection(self.backbone.pool(self.backbone(x)))
 
     def mask(self, features: Tensor) -> Tensor:
-        """Salience of features (N, M, T', V', D): a mask of that shape; each person has its own tokens."""
+        """Salience of features (N, M, T', V', D): a mask of that shape; each person has its own tokens.
+
+        Of a sequence (M = V' = 1) every step is one token, and pooling then takes the last one's.
+        """
         tokens = features.flatten(0, 1).flatten(1, 2)  # (N·M, T'·V', D), time-major
         return self.attention(self.norm(tokens)).view_as(features)
 
@@ -189,6 +197,13 @@ class SkeAttnCLR(MomentumMethod):
                 why="published as released, equal one for all",
             ),
             Deviation(
+                "λ with BiGRU",
+                "a setting",
+                "not handed on: always 2",
+                ours="a setting",
+                effect="none at the default",
+            ),
+            Deviation(
                 "queues",
                 "one",
                 "three are filled, one is read",
@@ -208,7 +223,8 @@ class SkeAttnCLR(MomentumMethod):
         super().__init__(build, config)
         check_mix(build.num_frames, build.layout, config.parts, config.window, "SkeAttnCLR")
         query, key = build.make(), build.make()
-        self.needs_joints(query)
+        if not query.is_sequence:  # whose steps are masked instead
+            self.needs_joints(query)
         if query.dim % config.heads:
             raise SkelbenchError(
                 f"SkeAttnCLR splits {query.dim} features into {config.heads} heads; set 'heads' to a divisor."
@@ -226,6 +242,12 @@ class SkeAttnCLR(MomentumMethod):
         exact = split in RELEASED_FOR.get(dataset, ())
         mu = 0.5 if dataset in RELEASED_FOR and (dataset != "ntu60" or stream != "joint") else 1.0
         return RELEASED.model_copy(update={"method": {**RELEASED.method, "mu": mu}}), exact
+
+    @classmethod
+    def published_for(cls, backbone: str, dataset: str, split: str, stream: str) -> tuple[Recipe, bool]:
+        """Classes for BiGRU and DSTA were released without configurations: their defaults, ST-GCN's settings."""
+        recipe, exact = super().published_for(backbone, dataset, split, stream)
+        return (recipe.model_copy(update={"backbone": RELEASED_BACKBONES.get(backbone, recipe.backbone)}), exact)
 
     def check_batch(self, size: int) -> None:
         """Raise a `SkelbenchError` if a batch cannot be mixed or does not fit the queue."""

@@ -130,7 +130,7 @@ class SkeleMixCLR(MomentumMethod):
                 "leaves nothing; set smaller 'parts' or 'window'."
             )
         self.make_encoders(head)
-        self.needs_joints(self.encoder_q.backbone)
+        self.needs_joints(self.encoder_q.backbone, UNIT)
 
     @classmethod
     def published(cls, dataset: str, split: str, stream: str) -> tuple[Recipe, bool]:

@@ -80,12 +80,17 @@ def _write_raw(folder: Path, files: int) -> int:
     """Write made-up recordings under names of NTU RGB+D; return their size in bytes."""
     folder.mkdir()
     rng = np.random.default_rng(0)
-    texts = [_text(clip.keypoints, rng) for clip in generate(TEXTS).clips if isinstance(clip, Clip)]
+    texts = [_text(keypoints, rng) for keypoints in _motion()]
     total = 0
     for name, text in zip(islice(recorded("ntu60"), files), cycle(texts), strict=False):
         (folder / f"{name}.skeleton").write_text(text)
         total += len(text)
     return total
+
+
+def _motion() -> list[np.ndarray]:
+    """Generated motion, each (T, 2, 25, 3)."""
+    return [clip.keypoints for clip in generate(TEXTS).clips if isinstance(clip, Clip)]
 
 
 def _text(keypoints: np.ndarray, rng: np.random.Generator) -> str:
@@ -132,13 +137,12 @@ def _preparing(raw: Path, files: int, workers: int) -> Iterator[Figure]:
 
 def _write_store(path: Path, clips: int) -> None:
     """A store of so many clips under the names of NTU RGB+D 120, whose motion repeats."""
-    motion = cycle([clip.keypoints for clip in generate(TEXTS).clips if isinstance(clip, Clip)])
+    motion = cycle(_motion())
     named: Iterable[Clip | Rejected] = (
         Clip(str(n), keypoints, n.action - 1, n.subject, n.camera, n.setup, n.repetition)
         for n, keypoints in zip(islice(recorded("ntu120"), clips), motion, strict=False)
     )
-    layout = get_layout("ntu25")
-    recording = Recording(layout, CLASS_NAMES, SPLITS["ntu120"], named, "bench", 1)
+    recording = Recording(get_layout("ntu25"), CLASS_NAMES, SPLITS["ntu120"], named, "bench", 1)
     with StoreWriter(path, recording) as writer:
         for clip in named:
             writer.add(clip)

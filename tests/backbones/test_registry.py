@@ -1,11 +1,24 @@
 """What holds for every backbone, and how one is made by name."""
 
+from typing import Any
+
 import pytest
 import torch
 
 from skelbench.backbones import BACKBONES, Backbone, create_backbone
 from skelbench.datasets.layout import LAYOUTS
 from skelbench.errors import SkelbenchError
+
+# small sizes of what is large by default; a backbone without any here is tried as it is
+SMALL: dict[str, dict[str, Any]] = {
+    "bigru": {"hidden": 16},
+    "dsta": {"blocks": ((16, 16, 4, 1), (16, 32, 4, 2), (32, 32, 4, 2))},
+    "images": {"model": "test_resnet", "size": 32},
+}
+
+
+def small(name, **args):
+    return create_backbone(name, **SMALL.get(name, {}), **args)
 
 
 def maps_official_names(name):
@@ -17,7 +30,7 @@ def maps_official_names(name):
 @pytest.mark.parametrize("persons", [1, 2])
 def test_a_backbone_gives_five_axes_and_one_vector_a_clip(name, layout, persons):
     joints = LAYOUTS[layout].num_joints
-    backbone = create_backbone(name, layout=layout, num_frames=16, num_persons=persons).eval()
+    backbone = small(name, layout=layout, num_frames=16, num_persons=persons).eval()
     features = backbone(torch.randn(2, 3, 16, joints, persons))
     assert features.ndim == 5
     assert (features.shape[0], features.shape[-1]) == (2, backbone.dim)
@@ -31,14 +44,14 @@ def test_a_backbone_gives_five_axes_and_one_vector_a_clip(name, layout, persons)
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_pooling_is_linear(name):
-    backbone = create_backbone(name, layout="kinect20", num_frames=16)
+    backbone = small(name, layout="kinect20", num_frames=16)
     a, b = backbone(torch.randn(2, 2, 3, 16, 20, 2).flatten(0, 1)).double().chunk(2)
     torch.testing.assert_close(backbone.pool(a * 0.25 + b), backbone.pool(a) * 0.25 + backbone.pool(b))
 
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_a_clip_in_evaluation_does_not_depend_on_its_batch(name):
-    backbone = create_backbone(name, layout="kinect20", num_frames=16).double().eval()
+    backbone = small(name, layout="kinect20", num_frames=16).double().eval()
     x = torch.randn(3, 3, 16, 20, 2, dtype=torch.float64)
     together = backbone.pool(backbone(x))
     alone = torch.cat([backbone.pool(backbone(clip[None])) for clip in x])
@@ -47,7 +60,7 @@ def test_a_clip_in_evaluation_does_not_depend_on_its_batch(name):
 
 @pytest.mark.parametrize("name", [name for name in BACKBONES if maps_official_names(name)])
 def test_official_names_are_a_bijection_over_the_whole_state(name):
-    backbone = create_backbone(name, num_frames=16)
+    backbone = small(name, num_frames=16)
     names = backbone.official_names()
     assert set(names) == set(backbone.state_dict())
     assert len(set(names.values())) == len(names)
@@ -57,7 +70,7 @@ def test_official_names_are_a_bijection_over_the_whole_state(name):
 @pytest.mark.parametrize("name", BACKBONES)
 def test_the_state_holds_everything_that_evaluation_needs(name):
     args = {"layout": "kinect20", "num_frames": 16}
-    first, second = (create_backbone(name, **args).eval() for _ in range(2))
+    first, second = (small(name, **args).eval() for _ in range(2))
     x = torch.randn(2, 3, 16, 20, 2)
     first.train()(x)
     second.load_state_dict(first.state_dict())
@@ -67,16 +80,16 @@ def test_the_state_holds_everything_that_evaluation_needs(name):
 @pytest.mark.parametrize("name", BACKBONES)
 def test_weights_survive_a_file(name, tmp_path):
     args = {"layout": "kinect20", "num_frames": 16}
-    backbone = create_backbone(name, **args).eval()
+    backbone = small(name, **args).eval()
     torch.save(backbone.state_dict(), tmp_path / "weights.pt")
-    again = create_backbone(name, **args, weights=tmp_path / "weights.pt").eval()
+    again = small(name, **args, weights=tmp_path / "weights.pt").eval()
     x = torch.randn(2, 3, 16, 20, 2)
     assert torch.equal(backbone(x), again(x))
 
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_weights_that_do_not_fit_are_refused_with_the_file_and_the_key(name, tmp_path):
-    state = create_backbone(name, layout="kinect20").state_dict()
+    state = small(name, layout="kinect20").state_dict()
     key = next(iter(state))
     cases = {
         "missing": {k: v for k, v in state.items() if k != key},
@@ -88,7 +101,7 @@ def test_weights_that_do_not_fit_are_refused_with_the_file_and_the_key(name, tmp
         torch.save(wrong, path)
         named = "foreign.weight" if case == "unknown" else key
         with pytest.raises(SkelbenchError, match=rf"{case}\.pt do not fit: .*{named}"):
-            create_backbone(name, layout="kinect20", weights=path)
+            small(name, layout="kinect20", weights=path)
 
 
 def test_weights_are_never_executed(tmp_path):

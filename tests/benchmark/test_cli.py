@@ -213,8 +213,8 @@ def test_a_terminated_run_exits_143_and_the_same_command_finishes_it(skelbench, 
         "import os, signal\n"
         "from skelbench.benchmark.trainer import Trainer\n"
         "step = Trainer._step\n"
-        "def counted(self, rate):\n"
-        "    step(self, rate)\n"
+        "def counted(self):\n"
+        "    step(self)\n"
         "    if (self.run.epoch, self.run.iteration) == (2, 0):\n"
         "        os.kill(os.getpid(), signal.SIGTERM)\n"
         "Trainer._step = counted\n"
@@ -243,7 +243,7 @@ def test_a_stop_tells_which_signal_it_was_and_how_to_go_on(
     skelbench, store, tiny_run, monkeypatch, number, code, force
 ):
     step = Trainer._step
-    monkeypatch.setattr(Trainer, "_step", lambda self, rate: (step(self, rate), signal.raise_signal(number)))
+    monkeypatch.setattr(Trainer, "_step", lambda self: (step(self), signal.raise_signal(number)))
     before = signal.getsignal(number)
     result = skelbench(*tiny_run, "--method", "skeletonclr", *["--force"] * force, code=code)
     assert ("the same command without --force goes on" in result.stderr) == force
@@ -268,11 +268,11 @@ def test_a_forced_run_that_was_stopped_goes_on_without_force(skelbench, store, t
     skelbench(*tiny_run, *method)
     step = Trainer._step
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_step", lambda self, rate: (step(self, rate), signal.raise_signal(signal.SIGTERM)))
+        patch.setattr(Trainer, "_step", lambda self: (step(self), signal.raise_signal(signal.SIGTERM)))
         skelbench(*tiny_run, *method, "--force", code=143)
     assert RunStore(tmp_path / "runs").records() == []
     starts = []
-    monkeypatch.setattr(Trainer, "_step", lambda self, rate: (starts.append(self.run.iteration), step(self, rate)))
+    monkeypatch.setattr(Trainer, "_step", lambda self: (starts.append(self.run.iteration), step(self)))
     skelbench(*tiny_run, *method)
     assert starts == [1, 2, 0, 1, 2]
     assert len(RunStore(tmp_path / "runs").records()) == 2

@@ -82,3 +82,22 @@ def test_skeleadain_alone(golden, over):
     recorded = golden("moco-family/hiclr_adain.npz")
     content, style = (torch.from_numpy(recorded[name]) for name in ("content", "style"))
     expect(adain(content, style, over), recorded[f"out_{over}"])
+
+
+def test_the_transformer_loads_by_its_released_names_and_gives_the_released_features(golden):
+    recorded, state = golden("moco-family/dsta_tiny.npz"), golden("moco-family/dsta_tiny_state.pt")
+    method = create_method(
+        "hiclr", backbone="dsta", backbone_args={"blocks": recorded["config"].tolist()}, feature_dim=16, queue_size=64
+    )
+    head = {"weight": state.pop("fc.weight"), "bias": state.pop("fc.bias")}  # of which HiCLR makes a second layer
+    first = {"weight": torch.eye(16), "bias": torch.zeros(16)}
+    encoder = state | {f"fc.{i}.{n}": v for i, layer in ((0, first), (2, head)) for n, v in layer.items()}
+    own = {name: method.state_dict()[name] for name in ("queue", "queue_ptr", "mask_param")}
+    constants = {"encoder_q.graph_layers.0.pes.pe": torch.from_numpy(recorded["pe_block0"])[None, :, None]}
+    method.load_official(
+        {f"{side}.{n}": v for side in ("encoder_q", "encoder_k") for n, v in encoder.items()} | own | constants
+    )
+    method.eval()
+    x = torch.from_numpy(recorded["x"])
+    expect(method.features(x), recorded["feat_eval"])
+    expect(method.encoder_k.backbone.pool(method.encoder_k.backbone(x)), recorded["feat_eval"])  # type: ignore[union-attr, operator]
