@@ -10,6 +10,7 @@ import torch
 from ..backbones import BACKBONES
 from ..datasets import READERS
 from ..datasets.layout import LAYOUTS
+from ..datasets.readers import describe_options
 from ..datasets.store import Store, data_folder, list_stores
 from ..errors import SkelbenchError
 from ..methods import METHODS, create_method
@@ -64,7 +65,7 @@ def _entries(what: str, out: Path) -> list[tuple[str, str]]:
     if what == "backbones":
         return [(n, _first_line(BACKBONES[n])) for n in BACKBONES]
     if what == "readers":
-        return [(n, _first_line(READERS[n])) for n in READERS]
+        return [(n, _reader(n)) for n in READERS]
     if what == "protocols":
         return [(n, f"version {PROTOCOLS[n].version}: {_first_line(type(PROTOCOLS[n]))}") for n in PROTOCOLS]
     if what == "layouts":
@@ -98,3 +99,8 @@ def _paper(name: str) -> str:
 
 def _first_line(thing: object) -> str:
     return (thing.__doc__ or "").strip().split("\n")[0]
+
+
+def _reader(name: str) -> str:
+    options = describe_options(name)
+    return _first_line(READERS[name]) + (f" [{options}]" if options else "")

@@ -38,7 +38,7 @@ _FACTS = {  # of the whole file: the kinds of numpy and the shape (None: any siz
 
 @READERS.register("arrays")
 def read(sources: Sequence[Path]) -> Recording:
-    """Read an interchange file.
+    """Your own data: one `.npz` in the interchange format.
 
     Raises:
         SkelbenchError: if the file is missing, damaged, foreign, or its arrays do not fit each other.

@@ -101,7 +101,8 @@ def _limited(chosen: np.ndarray, limit: int | None, total: int) -> np.ndarray:
 
 def _side(store: Store, index: np.ndarray, frames: int, device: str | torch.device, valid: ValidRule) -> Clips:
     offset, length = store.column("offset")[index], store.column("length")[index]
-    x = np.empty((len(index), frames, *store.keypoints.shape[1:]), dtype=np.float32)  # (N, T, M, V, 3)
+    persons, joints = store.keypoints.shape[1:3]
+    x = np.empty((len(index), 3, frames, joints, persons), dtype=np.float32)
     for start in range(0, len(index), _BLOCK):
         block = slice(start, start + _BLOCK)
         clips = [np.asarray(store.keypoints[o : o + n]) for o, n in zip(offset[block], length[block], strict=True)]
@@ -111,9 +112,9 @@ def _side(store: Store, index: np.ndarray, frames: int, device: str | torch.devi
             raise SkelbenchError(
                 f"Clip '{name}' of '{store.name}' has no valid frame (rule '{valid}'); prepare the data without it."
             )
-        x[block] = preprocess(clips, counts, frames, store.layout, store.applied)
+        x[block] = preprocess(clips, counts, frames, store.layout, store.applied).transpose(0, 4, 1, 3, 2)
     return Clips(
-        x=torch.from_numpy(x).permute(0, 4, 1, 3, 2).contiguous().to(device),
+        x=torch.from_numpy(x).to(device),
         label=torch.from_numpy(store.column("label")[index].astype(np.int64)).to(device),
         name=tuple(store.column("name")[index].tolist()),
         subject=torch.from_numpy(store.column("subject")[index].astype(np.int64)),

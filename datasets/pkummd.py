@@ -51,7 +51,7 @@ class Cut(NamedTuple):
 def read_part1(
     sources: Sequence[Path], *, longest: NonNegativeInt = RELEASED_LONGEST, overhang: Overhang = "reject"
 ) -> Recording:
-    """Part 1: the texts of the skeletons (0002-L.txt), the labels and the splits, anywhere in folders or zips.
+    """PKU-MMD part 1: the texts of the skeletons (0002-L.txt), the labels and the splits, anywhere in folders or zips.
 
     A clip has at most `longest` frames, from its middle; 0 keeps it whole. An action that ends behind its video is
     rejected, or with `overhang` "cut" kept as far as it goes, as released. What cannot be used is listed as rejected.
@@ -67,7 +67,7 @@ def read_part1(
 def read_part2(
     sources: Sequence[Path], *, longest: NonNegativeInt = RELEASED_LONGEST, overhang: Overhang = "reject"
 ) -> Recording:
-    """Part 2: the texts of the skeletons (A01N01-L.txt), the labels and the splits, anywhere in folders or zips.
+    """PKU-MMD part 2: the texts of the skeletons (A01N01-L.txt), the labels and the splits, anywhere in folders or zips.
 
     A clip has at most `longest` frames, from its middle; 0 keeps it whole. An action that ends behind its video is
     rejected, or with `overhang` "cut" kept as far as it goes, as released. What cannot be used is listed as rejected.

@@ -10,7 +10,7 @@ import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -97,6 +97,16 @@ def _write_items(
 def reader_options(reader: str) -> dict[str, Any]:
     """The options of a reader with their defaults."""
     return {name: parameter.default for name, parameter in _keywords(reader).items()}
+
+
+def describe_options(reader: str) -> str:
+    """The options of a reader for a person: "bodies=listed|ranked", the default first."""
+    told = []
+    for name, parameter in _keywords(reader).items():
+        others = [str(value) for value in get_args(parameter.annotation) if isinstance(value, str)]
+        values = [str(parameter.default) or "NAME", *(value for value in others if value != parameter.default)]
+        told.append(f"{name}={'|'.join(values)}")
+    return ", ".join(told)
 
 
 def parse_options(reader: str, given: Mapping[str, Any]) -> dict[str, Any]:

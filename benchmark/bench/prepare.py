@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
-import resource
 import statistics
 import tempfile
 import time
@@ -69,11 +69,6 @@ def bench_prepare(
             _write_store(Path(place) / "data" / "large", clips)
             say("opening and loading it")
             yield from _loading(frames)
-    own, children = (
-        resource.getrusage(who).ru_maxrss / 1e6 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
-    yield Figure("peak memory, this process", own, "GB")
-    yield Figure("peak memory, largest reader", children, "GB")
 
 
 def _write_raw(folder: Path, files: int) -> int:
@@ -128,11 +123,28 @@ def _parsing(paths: list[Path]) -> Iterator[Figure]:
 
 
 def _preparing(raw: Path, files: int, workers: int) -> Iterator[Figure]:
+    peak = [0.0]
+
+    def watch(done: int, total: int | None) -> None:
+        if done % 250 == 0:
+            pids = [os.getpid(), *(child.pid for child in multiprocessing.active_children() if child.pid)]
+            peak[0] = max(peak[0], sum(map(_peak_memory, pids)))
+
     started = time.perf_counter()
-    store = prepare("ntu60", raw, f"bench{workers}", workers=workers)
+    store = prepare("ntu60", raw, f"bench{workers}", workers=workers, progress=watch)
     seconds = time.perf_counter() - started
     assert len(store.clips) == files
     yield Figure(f"prepare, {workers} processes", files / seconds, "files/s")
+    yield Figure("memory of all of them", peak[0], "GB")
+
+
+def _peak_memory(pid: int) -> float:
+    """The most memory a process has had so far, in GB, where the system tells (Linux); else 0."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1e6 for line in status.splitlines() if line.startswith("VmHWM")), 0.0)
 
 
 def _write_store(path: Path, clips: int) -> None:

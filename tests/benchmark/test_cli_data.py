@@ -1,0 +1,111 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from skelbench.datasets import open_store
+from skelbench.datasets.readers import READERS, describe_options, reader_options
+
+LABELS = (("a01", 1), ("a04", 4), ("a05", 5))
+
+
+@pytest.fixture
+def raw(tmp_path):
+    """Nine NW-UCLA clips, of which one stands in the data twice under two names."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "raw data"
+    folder.mkdir()
+    for action, label in LABELS:
+        for camera in (1, 2, 3):
+            name = f"{action}_s0{camera}_e00_v0{camera}"
+            write(folder, name, label, rng.standard_normal((4, 20, 3)))
+    twin = json.loads((folder / "a01_s01_e00_v01.json").read_text())["skeletons"]
+    write(folder, "a01_s03_e00_v03", 1, twin)
+    return folder
+
+
+def write(folder, name, label, joints):
+    content = {"file_name": name, "skeletons": np.asarray(joints).round(6).tolist(), "label": label}
+    (folder / f"{name}.json").write_text(json.dumps(content))
+
+
+def test_prepare_tells_counts_and_clips_that_train_and_test(skelbench, raw):
+    text = skelbench("prepare", "nwucla", "--from", raw).stdout
+    assert "nwucla: 9 clips, 36 frames, 10 classes, kinect20" in text
+    assert "xview: 6 train, 3 test (" in text
+    assert "1 groups of clips are the same to the last bit" in text
+    assert (
+        "xview: 1 of them train and test, leave one side out with --exclude: a01_s01_e00_v01 = a01_s03_e00_v03" in text
+    )
+    assert text.splitlines()[-1].strip() == str(open_store("nwucla").path)
+
+
+def test_a_clip_that_is_left_out_is_no_duplicate_any_more(skelbench, raw, tmp_path):
+    (tmp_path / "twins.json").write_text('["a01_s03_e00_v03"]')
+    text = skelbench("prepare", "nwucla", "--from", raw, "--exclude", tmp_path / "twins.json").stdout
+    assert "same to the last bit" not in text and "excluded: 1 clips" in text
+
+
+def test_rejected_inputs_are_told_listed_and_in_the_exit_code(skelbench, raw):
+    for name in ("a04_s01_e00_v01", "a05_s02_e00_v02"):
+        (raw / f"{name}.json").write_text("{")
+    result = skelbench("prepare", "nwucla", "--from", raw, code=1)
+    assert result.stdout.count("  rejected: ") == 2
+    with (open_store("nwucla").path / "rejected.csv").open(newline="") as file:
+        assert [row["file"] for row in csv.DictReader(file)] == ["a04_s01_e00_v01.json", "a05_s02_e00_v02.json"]
+    facts = json.loads(skelbench("inspect", "nwucla", "--json").stdout)
+    assert [entry["file"] for entry in facts["rejected"]] == ["a04_s01_e00_v01.json", "a05_s02_e00_v02.json"]
+
+
+def test_several_sources_make_one_store(skelbench, raw, tmp_path):
+    other = tmp_path / "more"
+    other.mkdir()
+    for path in sorted(raw.iterdir())[:4]:
+        path.rename(other / path.name)
+    skelbench("prepare", "nwucla", "--from", raw, "--from", other)
+    assert len(open_store("nwucla").clips) == 9
+
+
+def test_another_option_is_another_store_and_none_is_replaced_by_one_of_another_kind(skelbench, raw):
+    skelbench("prepare", "nwucla", "--from", raw)
+    skelbench("prepare", "nwucla", "--from", raw, "--set", "leaked=keep")
+    assert open_store("nwucla-keep").manifest["options"] == {"leaked": "keep"}
+    before = open_store("nwucla").fingerprint
+    change = ("prepare", "nwucla", "--from", raw, "--name", "nwucla", "--set", "leaked=keep")
+    sentence = skelbench(*change, code=2).stderr
+    assert (
+        "There is a data set 'nwucla' already, made by 'nwucla' leaked=drop and not by 'nwucla' leaked=keep" in sentence
+    )
+    assert open_store("nwucla").fingerprint == before
+    skelbench(*change, "--force")
+    assert open_store("nwucla").manifest["options"] == {"leaked": "keep"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--set", "leak=keep"), "The reader 'nwucla' has no option 'leak'; did you mean 'leaked'?"),
+        (("--set", "leaked=maybe"), "The option 'leaked' of the reader 'nwucla' cannot be 'maybe'"),
+        (("--set", "leaked"), "'leaked' is no setting; write key=value"),
+        (("--from", "nowhere"), "nowhere does not exist"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_nothing_is_written(skelbench, raw, arguments, sentence):
+    result = skelbench("prepare", "nwucla", "--from", raw, *arguments, code=2)
+    assert sentence in result.stderr and result.stderr.count("\n") == 1
+    assert "nwucla" not in skelbench("ls", "datasets").stdout
+
+
+@pytest.mark.parametrize("reader", list(READERS))
+def test_every_reader_is_listed_with_its_options(skelbench, reader):
+    line = next(line for line in skelbench("ls", "readers").stdout.splitlines() if line.split()[0] == reader)
+    assert describe_options(reader) in line
+    assert all(f"{name}=" in line for name in reader_options(reader))
+
+
+def test_the_figures_of_preparation_come_as_a_table_and_as_json(skelbench):
+    small = ("bench", "prepare", "--files", 100, "--clips", 1000, "--frames", 8)
+    figures = json.loads(skelbench(*small, "--json").stdout)
+    assert {"parse a file", "parse a file line by line", "times faster"} <= {figure["name"] for figure in figures}
+    assert all(figure["value"] >= 0 and figure["unit"] for figure in figures)
