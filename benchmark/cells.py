@@ -52,11 +52,13 @@ def plan(
     protocols: tuple[str, ...],
     fingerprint: str,
     precision: str,
+    pretrained_on: str | None = None,
 ) -> Pretraining:
     """Give a pre-training and its evaluations their cells and identities.
 
     The identity covers the resolved settings, the versions of method and protocol, the data's fingerprint, the
     pre-training built on and the precision; not the device, the number of threads or other speed flags.
+    `pretrained_on` is for a floor: it stands beside encoders that were trained there.
     """
     place = {
         "method": method,
@@ -82,17 +84,30 @@ def plan(
         "precision": precision,
     }
     identity = identify(facts)
-    evaluations = []
-    for protocol in protocols:
-        evaluated = cell(protocol)
-        facts = {
-            "cell": evaluated.model_dump(),
-            "settings": evaluation_settings(resolved.recipe, protocol),
-            "versions": [PROTOCOLS[protocol].version],
-            "pretrain": identity,
-        }
-        evaluations.append((evaluated, identify(facts)))
-    return Pretraining(trained, identity, resolved.recipe, split, stream, tuple(evaluations), precision, resolved.exact)
+    cells = [cell(protocol, place | {"pretrained_on": pretrained_on}) for protocol in protocols]
+    evaluations = tuple((one, identify_evaluation(one, resolved.recipe, identity)) for one in cells)
+    return Pretraining(trained, identity, resolved.recipe, split, stream, evaluations, precision, resolved.exact)
+
+
+def identify_evaluation(cell: Cell, recipe: Recipe, pretrain: str, data: str | None = None) -> str:
+    """The identity of an evaluation.
+
+    Args:
+        pretrain: identity of the pre-training it builds on.
+        data: fingerprint of what it is evaluated on, where it was trained on something else.
+    """
+    facts: dict[str, Any] = {
+        "cell": cell_facts(cell),
+        "settings": evaluation_settings(recipe, cell.protocol),
+        "versions": [PROTOCOLS[cell.protocol].version],
+        "pretrain": pretrain,
+    }
+    return identify(facts if data is None else facts | {"data": data})
+
+
+def cell_facts(cell: Cell) -> dict[str, Any]:
+    """A cell as it enters an identity: what only some cells have is left out of the others'."""
+    return cell.model_dump(exclude={"pretrained_on"} if cell.pretrained_on is None else None)
 
 
 def identify(facts: dict[str, Any]) -> str:

@@ -136,13 +136,21 @@ def _common(command: Any) -> Any:
     return command
 
 
+PRETRAINED_ON = click.option(
+    "--pretrained-on",
+    metavar="DATASET[:SPLIT]",
+    help="Pre-train there instead, and evaluate the encoders here (default split: the same).",
+)
+
+
 @main.command()
 @click.option("--method", required=True)
 @click.option("--backbone", default="stgcn", show_default=True)
 @click.option("--dataset", required=True)
 @click.option("--split", default="xsub", show_default=True)
-@click.option("--stream", default="joint", show_default=True, help="joint, bone or motion.")
+@click.option("--stream", default="joint", show_default=True, help="joint, bone, motion, or 3s: all and their fusion.")
 @click.option("--protocol", default="knn,linear", show_default=True, help="Comma list.")
+@PRETRAINED_ON
 @click.option("--track", default="equal", show_default=True, help="equal or published.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @_common
@@ -163,6 +171,7 @@ def run(ctx: click.Context, **options: Any) -> None:
         protocols=names(options["protocol"]),
         seeds=(options["seed"],),
         floor_seeds=(options["seed"],),
+        pretrained_on=options["pretrained_on"],
         also=dict(parse_overrides(options["pairs"])),
     )
     _run(ctx, grid, options)
@@ -175,9 +184,10 @@ def run(ctx: click.Context, **options: Any) -> None:
 @click.option("--backbones")
 @click.option("--datasets")
 @click.option("--splits")
-@click.option("--streams")
+@click.option("--streams", help="joint, bone, motion, and 3s for their fusion.")
 @click.option("--protocols")
 @click.option("--seeds", help="Comma list of numbers; the floor always has at least seeds 0, 1, 2.")
+@PRETRAINED_ON
 @click.option("--track", help="equal or published.")
 @click.option("--no-floor", is_flag=True, help="Leave the untrained encoder out, if it is not named.")
 @click.option("--dry-run", is_flag=True, help="Print the plan, run nothing.")
@@ -205,8 +215,7 @@ def grid(ctx: click.Context, **options: Any) -> None:
     changes: dict[str, Any] = {axis: names(options[axis]) for axis in axes if options[axis]}
     if options["seeds"]:
         changes["seeds"] = numbers(options["seeds"])
-    if options["track"]:
-        changes["track"] = options["track"]
+    changes |= {key: options[key] for key in ("track", "pretrained_on") if options[key]}
     changes["also"] = dict(parse_overrides(options["pairs"]))
     methods = changes.get("methods", base.methods)
     if FLOOR not in methods and not options["no_floor"]:
@@ -219,30 +228,39 @@ def grid(ctx: click.Context, **options: Any) -> None:
 def _run(ctx: click.Context, grid: Any, options: dict[str, Any]) -> None:
     from ..results.store import RunStore
     from .devices import choose_device
-    from .grid import plan_grid
+    from .planning import plan_grid
 
     device = choose_device(options["device"])
-    tasks = plan_grid(grid, precision=options["precision"])
+    plan = plan_grid(grid, precision=options["precision"])
+    for (method, backbone), reason in plan.refused.items():
+        click.echo(f"n/a: {method} on {backbone}: {reason}", err=True)
     runs = RunStore(options["out"])
     if options.get("dry_run"):
-        _tell_plan(tasks, runs)
+        _tell_plan(plan, runs)
         return
     runs.check_writable()
-    failures = _launch(ctx, tasks, runs, device, options)
-    found = [runs.find(*cell) for task, _ in tasks for cell in task.evaluations]
-    show_results(ctx, [record for record in found if record], failures)
+    failures = _launch(ctx, plan, runs, device, options)
+    found = [runs.find(*cell) for cell in plan.results()]
+    show_results(ctx, [record for record in found if record], failures, plan.refused)
 
 
-def _tell_plan(tasks: list[Any], runs: Any) -> None:
-    for task, _ in tasks:
-        done = "done" if runs.find(task.cell, task.identity) else "to do"
-        _print(f"{task.cell}: {done}")
-        for cell, identity in task.evaluations:
-            _print(f"  {cell}: {'done' if runs.find(cell, identity) else 'to do'}")
+def _tell_plan(plan: Any, runs: Any) -> None:
+    def tell(cell: Any, identity: str, indent: str = "  ") -> None:
+        _print(f"{indent}{cell}: {'done' if runs.find(cell, identity) else 'to do'}")
+
+    for task, _ in plan.tasks:
+        tell(task.cell, task.identity, indent="")
+        for evaluation in task.evaluations:
+            tell(*evaluation)
+    for task, _ in plan.transfers:
+        for evaluation in task.evaluations:
+            tell(*evaluation, indent="")
+    for fusion, _ in plan.fusions:
+        tell(fusion.cell, fusion.identity, indent="")
 
 
-def _launch(ctx: click.Context, tasks: list[Any], runs: Any, device: str, options: dict[str, Any]) -> list[Any]:
-    """Run the tasks; a stop that a signal asked for ends the program with that signal's exit code."""
+def _launch(ctx: click.Context, plan: Any, runs: Any, device: str, options: dict[str, Any]) -> list[Any]:
+    """Run the plan; a stop that a signal asked for ends the program with that signal's exit code."""
     from .launchers.local import launch, stop_on_signal
     from .runner import Options
     from .trainer import StoppedError
@@ -256,7 +274,7 @@ def _launch(ctx: click.Context, tasks: list[Any], runs: Any, device: str, option
             stop=stop.event,
         )
         try:
-            return launch(tasks, runs, settings)
+            return launch(plan, runs, settings)
         except StoppedError:
             same = "the same command without --force" if options["force"] else "the same command"
             click.echo(f"Stopped; the checkpoint is written, {same} goes on from it.", err=True)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from .cli_parts import load_plugins
 if TYPE_CHECKING:
     from ..datasets import Store
 
+LARGE = 1000  # inputs from which progress is told off a terminal too
 SHOWN = 5  # rejected inputs and duplicates that are printed; the rest is in the files
 
 
@@ -55,36 +55,68 @@ def prepare(ctx: click.Context, source: str, paths: tuple[Path, ...], name: str 
     READERS[source]
     if not paths and source != "synthetic":
         raise SkelbenchError(f"`prepare {source}` needs --from PATH: the raw folder, zip or file.")
-    with _progress(ctx) as progress:
-        store = prepare_store(
-            source,
-            paths,
-            name,
-            options=parse_overrides(options["pairs"]),
-            exclude=options["exclude"],
-            workers=options["workers"],
-            force=options["force"],
-            progress=progress,
-        )
+    watch = _Watch(quiet=ctx.obj["quiet"])
+    try:
+        with watch:
+            store = prepare_store(
+                source,
+                paths,
+                name,
+                options=parse_overrides(options["pairs"]),
+                exclude=options["exclude"],
+                workers=options["workers"],
+                force=options["force"],
+                progress=watch,
+            )
+    except KeyboardInterrupt:
+        click.echo(watch.stopped(), err=True)
+        ctx.exit(130)
     for line in _told(store):
         click.echo(line)
     if store.rejected:
         ctx.exit(1)
 
 
-@contextmanager
-def _progress(ctx: click.Context) -> Iterator[Callable[[int, int | None], None] | None]:
-    """A bar over the inputs on a terminal, nothing elsewhere."""
-    if ctx.obj["quiet"] or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+class _Watch:
+    """Shows how many inputs are read: a bar on a terminal, a line for every tenth elsewhere, nothing if quiet."""
 
-    columns = (TextColumn("  reading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        bar = bars.add_task("", total=None)
-        yield lambda done, total: bars.update(bar, completed=done, total=total)
+    def __init__(self, *, quiet: bool):
+        self.quiet = quiet
+        self.done, self.total = 0, None
+        self._bars: Any = None
+        self._bar: Any = None
+        self._tenth = 0
+
+    def __enter__(self) -> _Watch:
+        if not self.quiet and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            columns = (TextColumn("  reading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self._bars = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._bar = self._bars.add_task("", total=None)
+            self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def __call__(self, done: int, total: int | None) -> None:
+        if done and not self.done and total is not None and not self.quiet and done > 1:
+            click.echo(f"  goes on behind {done:,} of {total:,} inputs", err=True)
+        self.done, self.total = done, total
+        if self._bars is not None:
+            self._bars.update(self._bar, completed=done, total=total)
+        elif not self.quiet and total is not None and total >= LARGE and done * 10 // total > self._tenth:
+            self._tenth = done * 10 // total
+            click.echo(f"  {done:,} of {total:,} inputs", err=True)
+
+    def stopped(self) -> str:
+        """What to say after Ctrl-C."""
+        if self.total is None or not self.done:
+            return "Stopped; nothing was written."
+        return f"Stopped; {self.done:,} of {self.total:,} inputs are kept, the same command goes on from there."
 
 
 def _told(store: Store) -> Iterator[str]:

@@ -63,11 +63,14 @@ def show_tables(tables: list[Any], style: str) -> None:
             console.print(to_rich(table))
 
 
-def show_results(ctx: click.Context, records: list[Any], failures: list[Any]) -> None:
-    """Print what a command's cells came to; with failures, tell them and end with exit code 1."""
+def show_results(ctx: click.Context, records: list[Any], failures: list[Any], refused: Any = None) -> None:
+    """Print what a command's cells came to; with failures, tell them and end with exit code 1.
+
+    `refused` has the pairs of method and backbone that do not go together, and why.
+    """
     from ..results.leaderboard import leaderboard
 
-    show_tables(leaderboard(records, failures), "rich")
+    show_tables(leaderboard(records, failures, refused), "rich")
     if failures:
         click.echo(f"{len(failures)} cells failed:", err=True)
         for failure in failures:

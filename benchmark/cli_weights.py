@@ -50,7 +50,7 @@ def import_weights(
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--dataset", required=True)
 @click.option("--split", default="xsub", show_default=True)
-@click.option("--stream", help="Of a run that trained several: joint, bone or motion.")
+@click.option("--stream", help="Of a run that trained several: joint, bone, motion, or 3s: all and their fusion.")
 @click.option("--protocol", default="knn,linear", show_default=True, help="Comma list.")
 @click.option("--track", default="equal", show_default=True, help="Whose evaluation settings: equal or published.")
 @DEVICE
@@ -66,6 +66,8 @@ def evaluate(
     from ..datasets.catalogue import open_dataset
     from ..results.store import RunStore
     from .devices import choose_device
+    from .fusing import run_fusion
+    from .fusion import FUSED, PARTS, plan_fusions
     from .protocols import PROTOCOLS
     from .reuse import open_run, plan_evaluation, plan_floors
     from .runner import Options, Runner
@@ -75,15 +77,22 @@ def evaluate(
         PROTOCOLS[name]
     store = open_dataset(dataset)
     run = run.resolve()
-    task = plan_evaluation(open_run(run), store, split, stream, protocols, track)
-    floors = plan_floors(task, store, protocols, track)
+    record = open_run(run)
+    streams = PARTS if stream == FUSED else (stream,)
+    tasks = [plan_evaluation(record, store, split, one, protocols, track) for one in streams]
+    floors = [floor for task in tasks for floor in plan_floors(task, store, protocols, track)]
+    planned = [(task, store) for task in (*tasks, *floors)]
+    fusions = [fusion for fusion, _ in plan_fusions(planned, track)] if stream == FUSED else []
     runs = RunStore(run.parent)
     runs.check_writable()
-    runner = Runner(runs, Options(device=choose_device(device), watcher=watcher(ctx)))
-    failures = runner.evaluate(task, store, run)
-    for floor in floors:
-        failures += runner.run(floor, store)
-    cells = [cell for planned in (task, *floors) for cell in planned.evaluations]
+    options = Options(device=choose_device(device), watcher=watcher(ctx))
+    runner = Runner(runs, options)
+    failures = [failure for task in tasks for failure in runner.evaluate(task, store, run)]
+    failures += [failure for floor in floors for failure in runner.run(floor, store)]
+    for fusion in fusions:
+        failures += run_fusion(fusion, store, runs, options, failures)
+    cells = [cell for task, _ in planned for cell in task.evaluations]
+    cells += [(fusion.cell, fusion.identity) for fusion in fusions]
     show_results(ctx, [record for record in (runs.find(*cell) for cell in cells) if record], failures)
 
 

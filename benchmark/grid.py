@@ -1,35 +1,19 @@
-"""A grid: methods × backbones × datasets × splits × streams × seeds, each pre-trained once and evaluated."""
+"""A grid file: methods × backbones × datasets × splits × streams × seeds, each pre-trained once and evaluated."""
 
 from __future__ import annotations
 
-import itertools
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-import torch
 import yaml
 from pydantic import AfterValidator, Field, NonNegativeInt
 
-from ..backbones import BACKBONES, create_backbone
-from ..datasets.catalogue import open_dataset
-from ..datasets.recording import TRAIN
-from ..datasets.store import Store
-from ..datasets.streams import check_stream
 from ..errors import SkelbenchError
-from ..methods.base import METHODS, create_method, parse_config
-from ..methods.recipe import Recipe, Settings
+from ..methods.base import parse_config
+from ..methods.recipe import Settings
 from ..registry import did_you_mean
-from ..results.record import Cell
-from .cells import Pretraining, plan
-from .overrides import Changes, check_owners
-from .protocols import PROTOCOLS
-from .tracks import Resolved, resolve
-
-Made = TypeVar("Made")
 
 
 def once(values: Iterable[Any]) -> tuple[Any, ...]:
@@ -48,6 +32,9 @@ class Grid(Settings):
         name: label of the cells that `set` makes custom; the file's name by default.
         set: dotted settings for all cells.
         also: further settings, from the command line only; they win and are spelt out in the label.
+        streams: joint, bone, motion, and 3s for their fusion.
+        pretrained_on: "DATASET" or "DATASET:SPLIT" that all encoders are pre-trained on, instead of the data they are
+            evaluated on; without a split, the one of the same name.
         floor_seeds: seeds of methods that do not train.
     """
 
@@ -61,6 +48,7 @@ class Grid(Settings):
     protocols: Annotated[tuple[str, ...], AfterValidator(once)] = ("knn", "linear")
     seeds: Seeds = (0,)
     floor_seeds: Seeds = (0, 1, 2)
+    pretrained_on: str | None = None
     set: dict[str, Any] = Field(default_factory=dict)
     also: dict[str, Any] = Field(default_factory=dict)
 
@@ -90,133 +78,3 @@ def read_preset(name: str) -> Grid:
         raise SkelbenchError(f"There is no preset '{name}'{did_you_mean(name, presets())}")
     with resources.as_file(resources.files("skelbench.benchmark") / "presets" / f"{name}.yaml") as path:
         return read_grid(path, name)
-
-
-def plan_grid(grid: Grid, *, precision: str = "fp32") -> list[tuple[Pretraining, Store]]:
-    """Resolve every cell of a grid, floors first; nothing is run or written but the synthetic data.
-
-    Raises:
-        SkelbenchError: for the first name or setting that does not fit, before anything runs.
-    """
-    for method in grid.methods:
-        METHODS[method]
-    for backbone in grid.backbones:
-        BACKBONES[backbone]
-    for protocol in grid.protocols:
-        PROTOCOLS[protocol]
-    for stream in grid.streams:
-        check_stream(stream)
-    check_owners(grid.set, list(METHODS), list(BACKBONES))  # a narrowed grid file may set what is left out
-    check_owners(grid.also, grid.methods, grid.backbones)
-    stores = {dataset: open_dataset(dataset) for dataset in grid.datasets}
-    tasks = []
-    for place in itertools.product(grid.datasets, grid.splits, grid.streams, grid.backbones):
-        store = stores[place[0]]
-        for method, resolved in _resolve_place(grid, *place, store):
-            for seed in grid.seeds if METHODS[method].trainable else grid.floor_seeds:
-                task = plan(
-                    resolved,
-                    **dict(zip(("dataset", "split", "stream", "backbone"), place, strict=True)),
-                    method=method,
-                    seed=seed,
-                    protocols=grid.protocols,
-                    fingerprint=store.fingerprint,
-                    precision=precision,
-                )
-                tasks.append((task, store))
-    _try_methods(tasks)
-    return tasks
-
-
-def _resolve_place(
-    grid: Grid, dataset: str, split: str, stream: str, backbone: str, store: Store
-) -> list[tuple[str, Resolved]]:
-    """Resolve every method of one place, floors first.
-
-    A floor stands once under every label that a method has there, so that each table has its floor.
-    """
-    sides = store.sides(split)
-    changes = Changes(grid.name, grid.set, grid.also)
-    methods, floors = [], []
-    for method in grid.methods:
-        resolved = resolve(
-            grid.track,
-            method,
-            backbone,
-            dataset,
-            split,
-            stream,
-            train_clips=int((sides == TRAIN).sum()),
-            clips=len(sides),
-            changes=changes,
-        )
-        (methods if METHODS[method].trainable else floors).append((method, resolved))
-    labels = []
-    for _, resolved in methods or floors:
-        if resolved.labels not in labels:
-            labels.append(resolved.labels)
-    return [(method, replace(floor, labels=kind)) for method, floor in floors for kind in labels] + methods
-
-
-def _try_methods(tasks: Sequence[tuple[Pretraining, Store]]) -> None:
-    """Make every distinct method once, so that a setting it cannot take is told before anything runs."""
-    tried = set()
-    for task, store in tasks:
-        cell, recipe = task.cell, task.recipe
-        facts = (cell.method, cell.backbone, cell.dataset, recipe.backbone, recipe.method, recipe.frames, recipe.batch)
-        key = json.dumps(facts, default=str)
-        if key not in tried:
-            _try_method(cell, recipe, store)
-            tried.add(key)
-
-
-def _try_method(cell: Cell, recipe: Recipe, store: Store) -> None:
-    place = {"layout": store.layout, "num_frames": recipe.frames, "num_persons": store.manifest["persons"]}
-    backbone = _try(
-        lambda: create_backbone(cell.backbone, **place, **recipe.backbone),
-        f"The backbone '{cell.backbone}'",
-        recipe.backbone,
-    )
-    if any(weight.numel() == 0 for weight in backbone.parameters()):
-        raise SkelbenchError(
-            f"The backbone '{cell.backbone}' has empty weights with {_spelt(recipe.backbone)}; set larger values."
-        )
-    method = _try(
-        lambda: create_method(
-            cell.method,
-            backbone=cell.backbone,
-            backbone_args=recipe.backbone,
-            stream=cell.stream,
-            **place,
-            **recipe.method,
-        ),
-        f"The method '{cell.method}'",
-        recipe.method,
-    )
-    if method.trainable:
-        method.check_batch(recipe.batch)
-
-
-def _try(make: Callable[[], Made], who: str, settings: Mapping[str, Any]) -> Made:
-    """Make something without memory or random numbers; in earnest where that does not work."""
-    with torch.random.fork_rng(devices=[]):
-        try:
-            with torch.device("meta"):
-                return make()
-        except SkelbenchError:
-            raise
-        except Exception:  # a constructor may read its own tensors, which without memory it cannot
-            pass
-        try:
-            return make()
-        except SkelbenchError:
-            raise
-        except Exception as error:
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
-            raise SkelbenchError(
-                f"{who} cannot be made with {_spelt(settings)} ({reason}); set other values."
-            ) from error
-
-
-def _spelt(settings: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key}={value!r}" for key, value in settings.items())

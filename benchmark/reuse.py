@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,10 @@ from ..results.files import atomic_write
 from ..results.leaderboard import FLOOR, FLOOR_SEEDS
 from ..results.record import Record
 from ..results.store import read_record
-from .cells import Pretraining, identify, plan
+from .cells import Pretraining, identify_evaluation, plan
 from .checkpoint import read_tensors
 from .overrides import PRETRAIN, Changes
-from .protocols import PROTOCOLS
-from .tracks import ANY_SIZE, evaluation_settings, resolve
+from .tracks import ANY_SIZE, Resolved, resolve
 from .trainer import snapshot_path
 
 
@@ -49,43 +49,57 @@ def plan_evaluation(
         SkelbenchError: if the skeletons differ, or the method has no single stream to evaluate and none is named.
     """
     trained = record.cell
-    if record.data.get("skeleton", store.layout.digest) != store.layout.digest:
-        raise SkelbenchError(
-            f"'{store.name}' has the skeleton '{store.layout.name}' ({store.layout.num_joints} joints), this run was "
-            f"trained on another one, '{record.data['layout']}'; choose data with that one."
-        )
     stream = stream or ("joint" if trained.stream == "all" else trained.stream)
     _check_stream(record, stream)
-    store.sides(split)  # an unknown split is told before anything is read
-    place = (trained.method, trained.backbone, store.name, split, stream)
-    common = resolve(track, *place, train_clips=ANY_SIZE, clips=ANY_SIZE).recipe
     fields = {name: value for name, value in record.settings.items() if name in Recipe.model_fields}
-    recipe = Recipe.model_validate(
-        fields | {"protocols": common.protocols, "selection": common.selection, "valid": common.valid, "clips": None}
-    )
+    own = Recipe.model_validate(fields | {"clips": None})
+    place = (trained.method, trained.backbone, store.name, split, stream)
+    common = resolve(track, *place, train_clips=ANY_SIZE, clips=ANY_SIZE)
     origin = trained.label or trained.track
     label = f"{origin}, trained on {trained.dataset} {trained.split}, {track} evaluation"
-    evaluations = []
-    for protocol in protocols:
-        cell = trained.model_copy(
-            update={
-                "track": "custom",
-                "label": label,
-                "dataset": store.name,
-                "split": split,
-                "stream": stream,
-                "protocol": protocol,
-            }
+    done = Pretraining(trained, record.identity, own, trained.split, stream, (), "fp32", exact=False)
+    skeleton = (str(record.data.get("layout")), str(record.data.get("skeleton", store.layout.digest)))
+    return elsewhere(done, skeleton, common, store, split, dict.fromkeys(protocols, ("custom", label)))
+
+
+def elsewhere(
+    done: Pretraining,
+    skeleton: tuple[str, str],
+    common: Resolved,
+    store: Store,
+    split: str,
+    tracks: Mapping[str, tuple[str, str | None]],
+) -> Pretraining:
+    """Plan the evaluation of a pre-training on data that may be other than its own; nothing is trained there.
+
+    Args:
+        done: the pre-training; its encoder, frames and clips stay.
+        skeleton: name and digest of the layout it was trained on.
+        common: the settings that evaluations have on the new data.
+        store, split: the new data.
+        tracks: protocol -> track and label of its cell.
+
+    Raises:
+        SkelbenchError: if the skeletons differ or there is no such split.
+    """
+    layout, digest = skeleton
+    if digest != store.layout.digest:
+        raise SkelbenchError(
+            f"'{store.name}' has the skeleton '{store.layout.name}' ({store.layout.num_joints} joints), this run was "
+            f"trained on another one, '{layout}'; choose data with that one."
         )
-        facts = {
-            "cell": cell.model_dump(),
-            "settings": evaluation_settings(recipe, protocol),
-            "versions": [PROTOCOLS[protocol].version],
-            "pretrain": record.identity,
-            "data": store.fingerprint,
-        }
-        evaluations.append((cell, identify(facts)))
-    return Pretraining(trained, record.identity, recipe, split, stream, tuple(evaluations), "fp32", exact=False)
+    store.sides(split)  # an unknown split is told before anything is read
+    theirs = {"protocols": common.recipe.protocols, "selection": common.recipe.selection, "valid": common.recipe.valid}
+    recipe = done.recipe.model_copy(update=theirs)
+    trained = done.cell
+    place = {"dataset": store.name, "split": split, "stream": done.stream}
+    if (trained.dataset, trained.split) != (store.name, split):
+        place["pretrained_on"] = f"{trained.dataset}:{trained.split}"
+    evaluations = []
+    for protocol, (track, label) in tracks.items():
+        cell = trained.model_copy(update=place | {"track": track, "label": label, "protocol": protocol})
+        evaluations.append((cell, identify_evaluation(cell, recipe, done.identity, store.fingerprint)))
+    return replace(done, recipe=recipe, split=split, evaluations=tuple(evaluations), exact=common.exact)
 
 
 def plan_floors(task: Pretraining, store: Store, protocols: tuple[str, ...], track: str) -> list[Pretraining]:
@@ -99,7 +113,12 @@ def plan_floors(task: Pretraining, store: Store, protocols: tuple[str, ...], tra
     resolved = resolve(track, FLOOR, *place.values(), train_clips=ANY_SIZE, clips=ANY_SIZE, changes=changes)
     floor = resolved.recipe.model_copy(update={"protocols": recipe.protocols, "selection": recipe.selection})
     resolved = replace(resolved, recipe=floor, labels=dict.fromkeys((PRETRAIN, *protocols), evaluated.label))
-    common = {"protocols": protocols, "fingerprint": store.fingerprint, "precision": task.precision}
+    common = {
+        "protocols": protocols,
+        "fingerprint": store.fingerprint,
+        "precision": task.precision,
+        "pretrained_on": evaluated.pretrained_on,
+    }
     return [plan(resolved, method=FLOOR, **place, seed=seed, **common) for seed in range(FLOOR_SEEDS)]  # type: ignore[arg-type]
 
 

@@ -9,7 +9,7 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -24,7 +24,7 @@ from ..datasets.clips import Clips, load_dataset
 from ..datasets.store import Store
 from ..errors import SkelbenchError
 from ..methods import METHODS, Method, create_method
-from ..results.files import write_confusion, write_curve, write_per_class, write_scores
+from ..results.files import atomic_write, write_confusion, write_curve, write_per_class, write_scores
 from ..results.record import Best, Cell, Failure, Record, Score
 from ..results.store import RunStore
 from .cells import PRETRAIN_VERSION, Pretraining
@@ -34,6 +34,7 @@ from .features import extract
 from .overrides import PRETRAIN
 from .progress import Silent, Watcher
 from .protocols import PROTOCOLS, Features, Outcome, run_protocol
+from .protocols.base import TuningProtocol, run_tuning
 from .tracks import evaluation_settings, pretrain_settings, protocol_settings
 from .trainer import StoppedError, Trainer, save_snapshot, snapshot_path
 
@@ -96,6 +97,8 @@ class Runner:
         waiting = [cell for cell in task.evaluations if self.runs.find(*cell) is None]
         try:
             return self._evaluate_all(task, waiting, self._load(task, store), folder) if waiting else []
+        except StoppedError:
+            raise
         except Exception as error:
             return [self._failed(*cell, error) for cell in waiting]
 
@@ -103,12 +106,17 @@ class Runner:
         self, task: Pretraining, waiting: list[tuple[Cell, str]], clips: tuple[Clips, Clips], folder: Path
     ) -> list[Failure]:
         method = self._method(task, clips[0]).eval()
-        features = self._features(task, method, clips, folder)
+        features: dict[str, dict[int, tuple[Features, Features]]] = {}  # by kind, each computed once
         failures = []
         for cell, identity in waiting:
             self._check_stop()
             try:
-                self._evaluate(task, cell, identity, clips, method, features)
+                kind = _kind(task, cell.protocol)
+                if kind is not None and kind not in features:
+                    features[kind] = self._features(task, method, clips, folder, kind)
+                self._evaluate(task, cell, identity, clips, method, features.get(kind or "", {}), folder)
+            except StoppedError:
+                raise
             except Exception as error:
                 failures.append(self._failed(cell, identity, error))
         return failures
@@ -194,23 +202,50 @@ class Runner:
         self.runs.write(self._record(task, task.cell, task.identity, clips, method, cost=cost, files=files))
 
     def _features(
-        self, task: Pretraining, method: Method, clips: tuple[Clips, Clips], folder: Path
+        self, task: Pretraining, method: Method, clips: tuple[Clips, Clips], folder: Path, kind: str
     ) -> dict[int, tuple[Features, Features]]:
-        """Features of both sides at every epoch kept in a folder; the encoder in eval mode, fp32."""
+        """Features of both sides at every epoch kept in a folder, in eval mode and fp32: "pooled" or "embedding"."""
         kept = {}
         last = task.recipe.epochs
-        start = {name: value.clone() for name, value in method.evaluation_state().items()}
+        start = _copy(method.evaluation_state())
 
         def encode(x: Tensor) -> Tensor:
-            return method.features(x, *_other_stream(task, method))
+            return method.embedding(x) if kind == "embedding" else method.features(x, *_other_stream(task, method))
 
+        if kind == "embedding" and _other_stream(task, method):
+            raise SkelbenchError(
+                f"{task.cell.method} has no embedding of a single stream to evaluate; set knn.feature=pooled."
+            )
         for epoch in sorted({epoch for epoch in task.recipe.snapshots if epoch < last} | {last}):
-            state = read_tensors(snapshot_path(folder, epoch), self.options.device)
-            if method.trainable:
-                _check_learnt(method, start, state, task)
-            method.load_evaluation_state(state)
+            self._load_kept(task, method, start, folder, epoch)
             kept[epoch] = (extract(encode, clips[0]), extract(encode, clips[1]))
         return kept
+
+    def _load_kept(
+        self, task: Pretraining, method: Method, start: Mapping[str, Tensor], folder: Path, epoch: int
+    ) -> None:
+        """Load the encoder kept after an epoch; `start` is what it was before its training."""
+        state = read_tensors(snapshot_path(folder, epoch), self.options.device)
+        if method.trainable:
+            _check_learnt(method, start, state, task)
+        method.load_evaluation_state(state)
+
+    def _tune(self, task: Pretraining, protocol: TuningProtocol, clips: tuple[Clips, Clips], folder: Path) -> Outcome:
+        """Hand a protocol a method of its own with the last epoch's encoder; the frozen features never see it."""
+        method = self._method(task, clips[0])
+        self._load_kept(task, method, _copy(method.evaluation_state()), folder, task.recipe.epochs)
+        outcome = run_tuning(
+            protocol,
+            method,
+            *clips,
+            stream=next(iter(_other_stream(task, method)), None),
+            settings=protocol_settings(task.recipe, protocol.name),
+            selection=task.recipe.selection,
+            seed=task.cell.seed,
+            watcher=self.options.watcher,
+            check=self._check_stop,
+        )
+        return replace(outcome, best={"epoch": task.recipe.epochs} | outcome.best)
 
     def _evaluate(
         self,
@@ -220,17 +255,26 @@ class Runner:
         clips: tuple[Clips, Clips],
         method: Method,
         features: Mapping[int, tuple[Features, Features]],
+        kept: Path,
     ) -> None:
         started = time.monotonic()
         reset_peak_memory(self.options.device)
-        outcome = run_protocol(
-            PROTOCOLS[cell.protocol],
-            features,
-            classes=clips[0].num_classes,
-            settings=protocol_settings(task.recipe, cell.protocol),
-            selection=task.recipe.selection,
-            seed=cell.seed,
-        )
+        protocol = PROTOCOLS[cell.protocol]
+        if isinstance(protocol, TuningProtocol):
+            outcome = self._tune(task, protocol, clips, kept)
+        else:
+            outcome = run_protocol(
+                protocol,
+                features,
+                classes=clips[0].num_classes,
+                settings=protocol_settings(task.recipe, cell.protocol),
+                selection=task.recipe.selection,
+                seed=cell.seed,
+            )
+        files = getattr(protocol, "files", None)
+        if outcome.fit is not None and files is not None:
+            named = files(outcome.fit, clips[0].name, clips[1].name)
+            outcome = replace(outcome, files={**outcome.files, **named})
         cost = {
             "eval_seconds": round(time.monotonic() - started, 2),
             "peak_memory_mb": peak_memory(self.options.device),
@@ -251,6 +295,8 @@ class Runner:
         self.options.watcher.say(
             f"  {cell.protocol}: top-1 {outcome.last['top1']:.1f} % (best {outcome.best['top1']:.1f} %)"
         )
+        for note in outcome.notes:
+            self.options.watcher.say(note)
 
     def _record(
         self,
@@ -271,7 +317,7 @@ class Runner:
             settings=_settings(task, cell),
             versions=_versions(cell),
             environment=environment(self.options.device) | {"precision": task.precision},
-            data=_data(clips),
+            data=_data(clips) | ({} if outcome is None else dict(outcome.data)),
             model=_model(task, method, clips),
             last=None if outcome is None else Score(**outcome.last),
             best=None if outcome is None else Best(**outcome.best),
@@ -297,6 +343,17 @@ class Runner:
         return failure
 
 
+def _copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in state.items()}
+
+
+def _kind(task: Pretraining, protocol: str) -> str | None:
+    """What a protocol wants to see of the encoder; None if it trains one of its own."""
+    if isinstance(PROTOCOLS[protocol], TuningProtocol):
+        return None
+    return getattr(protocol_settings(task.recipe, protocol), "feature", "pooled")
+
+
 def _other_stream(task: Pretraining, method: Method) -> tuple[str, ...]:
     """The stream to evaluate, where a method was trained on more."""
     return () if method.stream == task.stream else (task.stream,)
@@ -318,8 +375,14 @@ def _check_learnt(method: Method, start: Mapping[str, Tensor], state: Mapping[st
 
 def _settings(task: Pretraining, cell: Cell) -> dict[str, Any]:
     settings = pretrain_settings(task.recipe) | {"precision": task.precision, "source": task.recipe.source}
-    settings["released_for_this_data"] = task.exact
+    settings["released_for_this_data"] = task.exact and _released(task, cell)
     return settings if cell.protocol == PRETRAIN else settings | evaluation_settings(task.recipe, cell.protocol)
+
+
+def _released(task: Pretraining, cell: Cell) -> bool:
+    """Whether a cell that trains the encoder has settings of its method, and not the protocol's own."""
+    trains = cell.protocol != PRETRAIN and isinstance(PROTOCOLS[cell.protocol], TuningProtocol)
+    return not trains or cell.protocol in task.recipe.protocols
 
 
 def _versions(cell: Cell) -> dict[str, Any]:
@@ -356,12 +419,17 @@ def _model(task: Pretraining, method: Method, clips: tuple[Clips, Clips]) -> dic
 
 
 def _side_files(folder: Path, outcome: Outcome, test: Clips) -> dict[str, str]:
-    """Curve, confusion, per-class and scores of the finished fit at the last epoch."""
+    """Curve, confusion, per-class and scores of the finished fit at the last epoch, and the protocol's own files."""
+    for name, text in outcome.files.items():
+        atomic_write(folder / name, text)
+    own = {"curve": write_curve(folder, outcome.curve), **{Path(name).stem: name for name in outcome.files}}
+    if not outcome.scores.numel():
+        return own
     label, predicted = test.label.cpu(), outcome.scores.argmax(dim=1).cpu()
     matrix = torch.zeros((test.num_classes, test.num_classes), dtype=torch.long)
     matrix.index_put_((label, predicted), torch.ones_like(label), accumulate=True)
     return {
-        "curve": write_curve(folder, outcome.curve),
+        **own,
         "confusion": write_confusion(folder, matrix.numpy(), test.class_names),
         "per_class": write_per_class(folder, matrix.numpy(), test.class_names),
         "scores": write_scores(folder, test.name, label.numpy(), outcome.scores.cpu().numpy()),

@@ -31,6 +31,22 @@ EQUAL_BACKBONES: Mapping[str, Mapping[str, Any]] = {
     "images": {"size": 64},
     "timm": {"size": 64},  # of all its models
 }
+# One setting for fine-tuning, for the subsets and for supervised training from scratch. Training mode, because in
+# evaluation mode a network without a pre-training has no statistics for its batch norm. The rate is 0.1 a batch of 128,
+# as in SkeleMixCLR and for AimCLR; its rise, decay and Nesterov are HiCLR's, which trains so too. 60 epochs, where the
+# releases have 42 to 150; at least 10 steps each, so that 1 % of a small data set takes 600 steps too. None of it
+# depends on the size of the data, so an encoder is tuned alike on any.
+TUNING: dict[str, Any] = {
+    "mode": "train",
+    "epochs": 60,
+    "batch": 64,
+    "lr": 0.05,
+    "lr_steps": (40, 52),
+    "warmup": 5,
+    "weight_decay": 1e-4,
+    "nesterov": True,
+    "least_steps": 10,
+}
 ANY_SIZE = 10**9  # clips, where nothing is trained and so no batch has to fit
 SNAPSHOTS = (1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 200, 250, 300)
 
@@ -116,6 +132,7 @@ def equal(method: str, backbone: str, train_clips: int, overrides: Mapping[str, 
     - backbones of about the same size: ST-GCN of width 16 on the hop graph (0.8 M parameters), BiGRU of 128 units
       (0.8 M), DSTA with the smaller of its released sizes (1.5 M), all of 256 features; pictures of 64 x 64.
     - linear: standardised features, see `protocols.linear`.
+    - finetune, semi1, semi10: see `TUNING`.
     """
     small = train_clips < 5_000
     batch = whole(overrides, "batch", 64 if small else 128)
@@ -142,7 +159,10 @@ def equal(method: str, backbone: str, train_clips: int, overrides: Mapping[str, 
         backbone=dict(EQUAL_BACKBONES.get(backbone.partition("/")[0], {})),
         method=config,
         snapshots=_snapshots(epochs),
-        protocols={"linear": {"epochs": 100, "batch": 128, "lr": 0.1, "lr_steps": (80,), "standardise": True}},
+        protocols={
+            "linear": {"epochs": 100, "batch": 128, "lr": 0.1, "lr_steps": (80,), "standardise": True},
+            **dict.fromkeys(("finetune", "semi1", "semi10"), TUNING),
+        },
     )
 
 

@@ -111,7 +111,7 @@ class CrosSCLR(MiningMethod):
                 "linear evaluation",
                 "three streams fused",
                 "one training of three layers on the mean of their logits",
-                ours="each stream on its own",
+                ours="each stream's layer on its own; the stream 3s takes the mean of their logits",
             ),
         ),
     )

@@ -31,6 +31,24 @@ from .mining import MINED_LOSS, MiningConfig, MiningMethod, positives
 from .momentum import KEY_MODE, KEY_START, Encoder, two_layers
 from .recipe import Recipe
 
+# Here the rate drops at the start of an epoch of the configuration's list, which is after the one before. The semi
+# configurations are of an earlier state and serve both shares; their epochs are as long as those over all clips.
+_TUNED: dict[str, Any] = {"mode": "train", "lr": 0.1, "warmup": 5, "nesterov": True}
+_DRAWN = {"draw": "released", "subset_seed": 0, "passes": "all"}
+_GCN = {**_TUNED, "batch": 64, "weight_decay": 1e-4, "head": "torch"}
+_DSTA = {**_TUNED, "batch": 128, "weight_decay": 5e-4, "head": "xavier"}
+_SEMI = {**_GCN, **_DRAWN, "epochs": 42, "lr_steps": (14, 29), "every": 3}
+_SEMI_DSTA = {**_DSTA, **_DRAWN, "epochs": 50, "lr_steps": (14, 24)}
+TUNING: dict[str, dict[str, Any]] = {
+    "finetune": {**_GCN, "epochs": 70, "lr_steps": (29, 54)},
+    "semi1": _SEMI,
+    "semi10": _SEMI,
+}
+TUNING_DSTA: dict[str, dict[str, Any]] = {
+    "finetune": {**_DSTA, "epochs": 80, "lr_steps": (34, 54), "crop": 6, "shear": 0.5},
+    "semi1": _SEMI_DSTA,
+    "semi10": _SEMI_DSTA,
+}
 RELEASED = Recipe(
     source="JHang2020/HiCLR@49ffdf8, config of the GCN, NTU-60 xsub joint",
     frames=50,
@@ -48,7 +66,7 @@ RELEASED = Recipe(
         "mining_epoch": 150,
         "mask_ratio": 0.1,
     },
-    protocols={"linear": {"epochs": 100, "batch": 128, "lr": 3.0, "lr_steps": (80,)}},
+    protocols={"linear": {"epochs": 100, "batch": 128, "lr": 3.0, "lr_steps": (80,)}, **TUNING},
     selection="published",
     valid="joint0",
 )
@@ -57,9 +75,22 @@ RELEASED_DSTA = RELEASED.model_copy(
         "source": "JHang2020/HiCLR@49ffdf8, config of the transformer, NTU-60 xsub joint",
         "weight_decay": 5e-4,
         "backbone": {"blocks": "hiclr", "temporal": "convolution", "dropout": 0.5, "subsets": 3},
+        "protocols": {"linear": RELEASED.protocols["linear"], **TUNING_DSTA},
     }
 )
 EARLIER = "JHang2020/HiCLR, a configuration of an earlier state (03a07e9^) that the present one no longer holds"
+
+
+def _ntu60(split: str, stream: str) -> dict[str, dict[str, Any]]:
+    """Fine-tuning by stream and split; all but xsub joint is of the earlier state, as are all semi configurations."""
+    tuned = dict(TUNING)
+    if stream == "motion":
+        tuned["finetune"] = TUNING["finetune"] | {"lr_steps": (29, 49)}
+    elif (split, stream) == ("xview", "bone"):
+        tuned["finetune"] = TUNING["finetune"] | {"lr_steps": (24, 49)}
+    if split == "xview":
+        tuned |= {name: TUNING[name] | {"epochs": 60} for name in ("semi1", "semi10")}
+    return tuned
 
 
 class Config(MiningConfig):
@@ -168,7 +199,8 @@ class HiCLR(MiningMethod):
             return RELEASED.model_copy(update={"source": EARLIER}), split in ("xsub", "xset")
         longer = {"pkummd1": (600, 500, 300), "pkummd2": (1500, 1250, 750)}
         if dataset not in longer:
-            return RELEASED, (dataset, split, stream) == ("ntu60", "xsub", "joint")
+            tuned = RELEASED.model_copy(update={"protocols": RELEASED.protocols | _ntu60(split, stream)})
+            return tuned, (dataset, split, stream) == ("ntu60", "xsub", "joint")
         epochs, step, mining = longer[dataset]
         linear = dict(RELEASED.protocols["linear"])
         if dataset == "pkummd2" and stream == "joint":
@@ -178,7 +210,7 @@ class HiCLR(MiningMethod):
             "epochs": epochs,
             "lr_steps": (step,),
             "method": {**RELEASED.method, "mining_epoch": mining},
-            "protocols": {"linear": linear},
+            "protocols": RELEASED.protocols | {"linear": linear},
         }
         return RELEASED.model_copy(update=changed), split == "xsub"
 
@@ -186,6 +218,10 @@ class HiCLR(MiningMethod):
     def published_for(cls, backbone: str, dataset: str, split: str, stream: str) -> tuple[Recipe, bool]:
         """Also the released configuration with DSTA, which is for NTU-60 xsub joint."""
         if backbone == "dsta":
+            if dataset == "ntu120":  # an earlier state
+                tuned = RELEASED_DSTA.protocols["finetune"] | {"lr_steps": (44, 64)}
+                protocols = RELEASED_DSTA.protocols | {"finetune": tuned}
+                return RELEASED_DSTA.model_copy(update={"protocols": protocols}), False
             return RELEASED_DSTA, (dataset, split, stream) == ("ntu60", "xsub", "joint")
         return super().published_for(backbone, dataset, split, stream)
 

@@ -54,6 +54,39 @@ RELEASED_BACKBONES: dict[str, dict[str, Any]] = {
 RELEASED_FOR = {"ntu60": ("xsub", "xview"), "ntu120": ("xsub", "xview"), "pkummd2": ("xsub", "xview")}
 
 
+# Fine-tuning: rates by stream, NTU-60 xsub, xview. Transfer to PKU-MMD part 2 has NTU-60's.
+FINETUNE_LR = {"joint": (0.008, 0.005), "motion": (0.003, 0.003), "bone": (0.005, 0.005)}
+# Its files for NTU-120; 3.0 is the rate of the linear evaluation.
+FINETUNE_LR_NTU120 = {"joint": 0.01, "motion": 3.0, "bone": 3.0}
+# Labels of 1 % and of 10 %: rate and epochs after which it drops, NTU-60 xsub, xview. NTU-120 has one pair, for joint.
+SEMI1 = {
+    "joint": ((0.005, (50, 100)), (0.05, (10, 60, 110))),
+    "motion": ((0.025, (10, 60, 110)), (0.02, (25, 90))),
+    "bone": ((0.02, (13, 80, 120)), (0.02, (25, 80, 120))),
+}
+SEMI10 = {
+    "joint": ((0.01, (60, 100)), (0.007, (10, 60, 110))),
+    "motion": ((0.003, (60, 100)), (0.003, (60, 100))),
+    "bone": ((0.005, (60, 100)), (0.005, (60, 100))),
+}
+SEMI_NTU120 = {"semi1": (0.008, (60, 100)), "semi10": (0.01, (60, 100))}
+
+
+def tuning(dataset: str, split: str, stream: str) -> dict[str, dict[str, Any]]:
+    """The released settings of fine-tuning and of semi-supervised learning; NTU-60's where there are none.
+
+    Source: SkeAttnCLR@e3f05c6, config/; evaluation mode, no augmentation.
+    """
+    common = {"mode": "eval", "epochs": 150, "batch": 128, "warmup": 0, "weight_decay": 0.0, "nesterov": False}
+    stream, side = (stream if stream in FINETUNE_LR else "joint"), int(split == "xview")
+    lr = FINETUNE_LR_NTU120[stream] if dataset == "ntu120" else FINETUNE_LR[stream][side]
+    settings = {"finetune": {**common, "lr": lr, "lr_steps": (60, 100)}}
+    for name, table in (("semi1", SEMI1), ("semi10", SEMI10)):
+        lr, steps = SEMI_NTU120[name] if dataset == "ntu120" else table[stream][side]
+        settings[name] = {**common, "lr": lr, "lr_steps": steps, "draw": "released", "subset_seed": 2}
+    return settings
+
+
 class Config(MomentumConfig):
     """SkeAttnCLR's settings.
 
@@ -241,7 +274,11 @@ class SkeAttnCLR(MomentumMethod):
         """The released configuration; μ is 1 for the joint stream of NTU-60."""
         exact = split in RELEASED_FOR.get(dataset, ())
         mu = 0.5 if dataset in RELEASED_FOR and (dataset != "ntu60" or stream != "joint") else 1.0
-        return RELEASED.model_copy(update={"method": {**RELEASED.method, "mu": mu}}), exact
+        changed = {
+            "method": {**RELEASED.method, "mu": mu},
+            "protocols": RELEASED.protocols | tuning(dataset, split, stream),
+        }
+        return RELEASED.model_copy(update=changed), exact
 
     @classmethod
     def published_for(cls, backbone: str, dataset: str, split: str, stream: str) -> tuple[Recipe, bool]:

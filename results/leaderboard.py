@@ -1,21 +1,22 @@
-"""Records in, leaderboards out: one table per track, label, dataset, split and stream."""
+"""Records in, leaderboards out: one table per track, label, dataset, split, stream and pre-training data."""
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from datetime import datetime
 from statistics import mean, stdev
 from typing import Any, NamedTuple, TypeVar
 
 from .published import FILE, PAPER, RERUN, Published, find
 from .record import Cell, Failure, Record
-from .tables import Column, Entry, Table
+from .tables import NONE, Column, Entry, Table
 
 FLOOR = "untrained"
 FLOOR_SEEDS = 3
 _TRACKS = ("published", "equal", "custom")
-_PROTOCOLS = ("knn", "linear", "finetune", "semi1", "semi10", "transfer")
-_FROZEN = ("knn", "linear")  # protocols in which an untrained encoder is a floor
+_PROTOCOLS = ("knn", "linear", "finetune", "semi1", "semi10", "fewshot")
+_STREAMS = ("joint", "bone", "motion", "3s")
+_FROZEN = ("knn", "linear", "fewshot")  # protocols in which an untrained encoder is a floor
 _RANKED_BY = ("linear", *_PROTOCOLS)
 _SETUP = ("width", "parameters", "frames", "epochs")
 # Settings that may differ between the seeds of one mean.
@@ -33,6 +34,7 @@ class _Place(NamedTuple):
     dataset: str
     split: str
     stream: str
+    pretrained_on: str | None  # where that is other data than the table's own
 
 
 class _Row(NamedTuple):
@@ -40,6 +42,7 @@ class _Row(NamedTuple):
     backbone: str
     cells: dict[str, list[Record]]  # protocol -> one record a seed, all comparable
     numbers: dict[str, tuple[Published, ...]]  # protocol -> what papers printed, the most trustworthy first
+    refused: str = ""  # why method and backbone do not go together
 
     @property
     def name(self) -> str:
@@ -54,28 +57,47 @@ class _Row(NamedTuple):
         return chosen if len(chosen) == len(self.last(protocol)) else []
 
 
-def leaderboard(records: Iterable[Record], failures: Iterable[Failure] = ()) -> list[Table]:
+def leaderboard(
+    records: Iterable[Record],
+    failures: Iterable[Failure] = (),
+    refused: Mapping[tuple[str, str], str] | None = None,
+) -> list[Table]:
     """Rank methods by backbone, in a table of its own for each track, label, dataset, split and stream.
+
+    Encoders that were pre-trained on other data than a table's have tables of their own, too.
 
     Ours is the mean over seeds of ``last`` top-1 with the sample standard deviation; ``best`` stands
     beside it where every seed has it. A mean never mixes settings, method or protocol versions or
     data: those of the newest record count, and a footnote says how many others were left out. The
     paper's number is a reference; the difference to it is shown in track ``published`` only. Records
-    of pre-training alone make no row.
+    of pre-training alone make no row. ``refused`` says of (method, backbone) why they do not go
+    together: every table has a row "n/a" for them.
     """
     scored = [record for record in records if record.last is not None and record.cell.protocol != "pretrain"]
     failed = _grouped(failures, lambda failure: _place(failure.cell))
     places = _grouped(scored, lambda record: _place(record.cell))
     order = sorted(places, key=_reading_order)
-    return [_table(place, places[place], failed.get(place, [])) for place in order]
+    return [_table(place, places[place], failed.get(place, []), refused or {}) for place in order]
 
 
 def _reading_order(place: _Place) -> tuple[Any, ...]:
-    return (place.dataset, place.split, place.stream, _TRACKS.index(place.track), place.label or "")
+    stream = (_rank(place.stream, _STREAMS), place.stream)
+    return (
+        place.dataset,
+        place.split,
+        stream,
+        place.pretrained_on or "",
+        _TRACKS.index(place.track),
+        place.label or "",
+    )
 
 
-def _table(place: _Place, records: list[Record], failures: Sequence[Failure]) -> Table:
+def _table(
+    place: _Place, records: list[Record], failures: Sequence[Failure], refused: Mapping[tuple[str, str], str]
+) -> Table:
     rows, left_out = _rows(place, records)
+    present = {(row.method, row.backbone) for row in rows}
+    rows += [_Row(*pair, {}, {}, reason) for pair, reason in refused.items() if pair not in present]
     protocols = sorted({p for row in rows for p in row.cells}, key=lambda p: (_rank(p, _PROTOCOLS), p))
     floors = {row.backbone: row for row in rows if row.method == FLOOR}
     leading = min(protocols, key=lambda p: _rank(p, _RANKED_BY))
@@ -89,12 +111,13 @@ def _table(place: _Place, records: list[Record], failures: Sequence[Failure]) ->
         (Column("method"), [Entry(row.name) for row in rows]),
         (Column("backbone"), [Entry(row.backbone) for row in rows]),
         *((Column(key, "count"), [_setup(row, key) for row in rows]) for key in _SETUP),
-        (Column("seeds", "count"), [_distinct([len(cells) for cells in row.cells.values()]) for row in rows]),
+        (Column("seeds", "count"), [_seeds(row) for row in rows]),
         *(column for p in protocols for column in _scores(p, rows, floors, place.track == "published")),
     ]
     label = place.track if place.label is None else f"{place.track}: {place.label}"
+    origin = f", pre-trained on {place.pretrained_on}" if place.pretrained_on else ""
     return Table(
-        title=f"{place.dataset} {place.split}, {place.stream} ({label})",
+        title=f"{place.dataset} {place.split}, {place.stream} ({label}{origin})",
         columns=tuple(column for column, _ in columns),
         rows=tuple(zip(*(entries for _, entries in columns), strict=True)),
         footnotes=tuple(_footnotes(place, rows, left_out, failures)),
@@ -110,7 +133,9 @@ def _rows(place: _Place, records: list[Record]) -> tuple[list[_Row], int]:
         kept += sum(map(len, cells.values()))
         # A protocol that was not run has its paper's number all the same: it is what the cell aims at.
         protocols = sorted({record.cell.protocol for record in records})
-        numbers = {p: find(method, place.dataset, place.split, place.stream, p, backbone) for p in protocols}
+        place_of = (place.dataset, place.split, place.stream)
+        own = place.pretrained_on is None  # no paper's table so far holds a transferred encoder
+        numbers = {p: find(method, *place_of, p, backbone) if own else () for p in protocols}
         rows.append(_Row(method, backbone, cells, numbers))
     return rows, len(records) - kept
 
@@ -123,7 +148,7 @@ def _comparable(records: list[Record]) -> list[Record]:
 
 
 def _conditions(record: Record) -> str:
-    versions = [record.versions.get(key) for key in ("method", "protocol")]
+    versions = [record.versions.get(key) for key in ("method", "protocol", "fusion")]
     return json.dumps([_seedless(record.settings), versions, record.data.get("fingerprint")], sort_keys=True)
 
 
@@ -137,26 +162,31 @@ def _scores(
     protocol: str, rows: list[_Row], floors: dict[str, _Row], against_paper: bool
 ) -> Iterable[tuple[Column, list[Entry]]]:
     """The columns of one protocol: ours, best, difference to the floor, paper, difference to the paper."""
-    ours = [_mean(row.last(protocol)) for row in rows]
+    ours = [Entry(NONE) if row.refused else _mean(row.last(protocol)) for row in rows]
     yield Column(protocol, "percent", group=protocol), _with_best_strong(ours)
-    best = [_mean(row.best(protocol)) for row in rows]
-    if any(entry.value is not None for entry in best):
+    best = [_blank(row) or _mean(row.best(protocol)) for row in rows]
+    if any(isinstance(entry.value, float) for entry in best):
         yield Column(f"{protocol} best", "percent", minor=True, group=protocol), best
     if protocol in _FROZEN and floors and len(floors) < len(rows):
         floor = [_mean(floors[row.backbone].last(protocol) if row.backbone in floors else []) for row in rows]
         gains = [
-            Entry("") if row.method == FLOOR else _difference(mine, base)
+            Entry("") if row.method == FLOOR or row.refused else _difference(mine, base)
             for row, mine, base in zip(rows, ours, floor, strict=True)
         ]
         yield Column(f"{protocol} Δ floor", "difference", minor=True, group=protocol), gains
-    paper = [_paper(row.numbers[protocol]) for row in rows]
-    if any(entry.value is not None for entry in paper):
+    paper = [_blank(row) or _paper(row.numbers[protocol]) for row in rows]
+    if any(isinstance(entry.value, float) for entry in paper):
         yield Column(f"{protocol} paper", "percent", group=protocol), paper
         if against_paper:
             yield (
                 Column(f"{protocol} Δ paper", "difference", group=protocol),
-                [_difference(mine, theirs) for mine, theirs in zip(ours, paper, strict=True)],
+                [_blank(row) or _difference(*both) for row, *both in zip(rows, ours, paper, strict=True)],
             )
+
+
+def _blank(row: _Row) -> Entry | None:
+    """An empty place in the row of a refused pair."""
+    return Entry("") if row.refused else None
 
 
 def _mean(values: Sequence[float]) -> Entry:
@@ -192,9 +222,13 @@ def _with_best_strong(entries: list[Entry]) -> list[Entry]:
     ]
 
 
+def _seeds(row: _Row) -> Entry:
+    return _blank(row) or _distinct([len(cells) for cells in row.cells.values()])
+
+
 def _setup(row: _Row, key: str) -> Entry:
     values = [record.model.get(key) for cells in row.cells.values() for record in cells]
-    return _distinct([value for value in values if isinstance(value, int | float)])
+    return _blank(row) or _distinct([value for value in values if isinstance(value, int | float)])
 
 
 def _distinct(values: Sequence[float]) -> Entry:
@@ -216,7 +250,7 @@ def _footnotes(place: _Place, rows: list[_Row], left_out: int, failures: Sequenc
     yield from (f"best: {rule}." for rule in sorted(rules))
     yield from _floor_notes(rows)
     if len({len(cells) for row in rows for cells in row.cells.values()}) > 1:
-        counts = "; ".join(_seed_counts(row) for row in rows)
+        counts = "; ".join(_seed_counts(row) for row in rows if not row.refused)
         yield f"Not every mean is over the same number of seeds: {counts}."
     if left_out:
         yield f"{left_out} record(s) left out of the means: older, or of other settings, versions or data."
@@ -224,6 +258,8 @@ def _footnotes(place: _Place, rows: list[_Row], left_out: int, failures: Sequenc
     if len(prints) > 1:
         yield f"WARNING: rows stand on different versions of the data ({', '.join(sorted(prints))})."
     yield from _paper_notes(place, rows)
+    for reason in dict.fromkeys(row.refused for row in rows if row.refused):
+        yield f"n/a: {reason}"
     for failure in failures:
         yield f"failed: {failure.cell}: {failure.reason}"
 
@@ -248,7 +284,7 @@ def _floor_notes(rows: list[_Row]) -> Iterable[str]:
     floors = {row.backbone: row for row in rows if row.method == FLOOR}
     few = [
         f"{backbone} {protocol} {len(floors[backbone].last(protocol)) if backbone in floors else 0}"
-        for backbone in sorted({row.backbone for row in rows})
+        for backbone in sorted({row.backbone for row in rows if row.cells})
         for protocol in sorted(frozen)
         if backbone not in floors or len(floors[backbone].last(protocol)) < FLOOR_SEEDS
     ]
@@ -289,7 +325,7 @@ def _lines(numbers: Iterable[Published]) -> str:
 
 
 def _place(cell: Cell) -> _Place:
-    return _Place(cell.track, cell.label, cell.dataset, cell.split, cell.stream)
+    return _Place(cell.track, cell.label, cell.dataset, cell.split, cell.stream, cell.pretrained_on)
 
 
 def _rank(name: str, order: Sequence[str]) -> int:

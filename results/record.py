@@ -73,7 +73,9 @@ class Cell(_Frozen):
     """One point of a grid: what was trained, on what, and how it was evaluated.
 
     ``label`` names a custom cell by its preset or its overrides ("demo", "epochs=5"); the other
-    tracks have none. Raises ``ValueError`` where label and track do not fit.
+    tracks have none. ``pretrained_on`` names the data set and split that the encoder was pre-trained
+    on ("ntu60:xsub") where they are not the cell's own. Raises ``ValueError`` where label and track do
+    not fit.
     """
 
     track: Literal["equal", "published", "custom"]
@@ -85,6 +87,7 @@ class Cell(_Frozen):
     stream: Name
     protocol: Name
     seed: Annotated[int, Field(ge=0)]
+    pretrained_on: Name | None = None
 
     @model_validator(mode="after")
     def _custom_is_labelled(self) -> "Cell":
@@ -97,7 +100,8 @@ class Cell(_Frozen):
     def slug(self) -> str:
         """A folder name that any file system takes; it may be cut, so an identity belongs beside it."""
         setting = (self.track, self.label or "", self.method, self.backbone)
-        parts = (*setting, self.dataset, self.split, self.stream, self.protocol)
+        origin = f"from {self.pretrained_on}" if self.pretrained_on else ""
+        parts = (*setting, self.dataset, self.split, self.stream, self.protocol, origin)
         safe = [re.sub(r"[^A-Za-z0-9=._]+", "_", part).strip("._")[:40] for part in parts]
         return "-".join(part for part in safe if part)[:160] + f"-s{self.seed}"
 
@@ -105,7 +109,8 @@ class Cell(_Frozen):
         """Read as a sentence names it: ``skeattnclr stgcn ntu60 xsub joint linear seed 0 (equal)``."""
         track = self.track if self.label is None else f"{self.track}: {self.label}"
         names = (self.method, self.backbone, self.dataset, self.split, self.stream, self.protocol)
-        return f"{' '.join(names)} seed {self.seed} ({track})"
+        origin = f", pre-trained on {self.pretrained_on}" if self.pretrained_on else ""
+        return f"{' '.join(names)} seed {self.seed} ({track}{origin})"
 
 
 class Score(_Frozen):

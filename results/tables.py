@@ -16,6 +16,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 MISSING = "–"  # a cell nobody ran
+NONE = "n/a"  # a cell that cannot be: method and backbone do not go together
 
 _GAP = 2  # characters between columns in a terminal
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
-from ...datasets.store import Store
 from ...results.record import Failure
 from ...results.store import RunStore
-from ..cells import Pretraining
+from ..fusing import run_fusion
+from ..planning import Plan
 from ..runner import Options, Runner
 
 
@@ -47,19 +48,36 @@ def stop_on_signal() -> Iterator[Stop]:
             signal.signal(number, handler or signal.SIG_DFL)
 
 
-def launch(tasks: Sequence[tuple[Pretraining, Store]], runs: RunStore, options: Options) -> list[Failure]:
-    """Run tasks in order, go on after a failure, and return what failed.
+def launch(plan: Plan, runs: RunStore, options: Options) -> list[Failure]:
+    """Run a plan in order, go on after a failure, and return what failed.
 
     Raises:
-        SkelbenchError: if a record of one of them is damaged; nothing has run then.
+        SkelbenchError: if a record of one of its cells is damaged; nothing has run then.
+        StoppedError: if asked to stop.
     """
     if not options.force:
-        for task, _ in tasks:
-            for cell, identity in ((task.cell, task.identity), *task.evaluations):
-                runs.find(cell, identity)
+        trained = [(task.cell, task.identity) for task, _ in plan.tasks]
+        for cell, identity in (*trained, *plan.results()):
+            runs.find(cell, identity)
     runner = Runner(runs, options)
-    failures = []
-    for number, (task, store) in enumerate(tasks, start=1):
-        options.watcher.say(f"[{number}/{len(tasks)}] {task.cell}")
+    failures: list[Failure] = []
+    total = len(plan.tasks) + len(plan.transfers) + len(plan.fusions)
+    number = itertools.count(1)
+
+    def say(what: object) -> None:
+        options.watcher.say(f"[{next(number)}/{total}] {what}")
+
+    for task, store in plan.tasks:
+        say(task.cell)
+        if options.force:
+            for cell, identity in plan.built_on(task.identity):  # stopped, they are made from the new encoder
+                runs.forget(cell, identity)
         failures += runner.run(task, store)
+    for task, store in plan.transfers:
+        say(f"{task.cell}, on {store.name} {task.split}")
+        if runs.find(task.cell, task.identity):  # else its pre-training failed and has said so
+            failures += runner.evaluate(task, store, runs.folder(task.cell, task.identity))
+    for fusion, store in plan.fusions:
+        say(fusion.cell)
+        failures += run_fusion(fusion, store, runs, options, failures)
     return failures

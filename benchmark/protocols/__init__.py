@@ -1,5 +1,27 @@
-"""Evaluation protocols on frozen features; each registers itself."""
+"""Evaluation protocols, on frozen features or training the encoder; each registers itself."""
 
-from .base import PROTOCOLS, FeatureProtocol, Features, Fit, Outcome, held_out, run_protocol, top
+from .base import (
+    PROTOCOLS,
+    EpisodeProtocol,
+    FeatureProtocol,
+    Features,
+    Fit,
+    Outcome,
+    TuningProtocol,
+    held_out,
+    run_protocol,
+    top,
+)
 
-__all__ = ["PROTOCOLS", "FeatureProtocol", "Features", "Fit", "Outcome", "held_out", "run_protocol", "top"]
+__all__ = [
+    "PROTOCOLS",
+    "EpisodeProtocol",
+    "FeatureProtocol",
+    "Features",
+    "Fit",
+    "Outcome",
+    "TuningProtocol",
+    "held_out",
+    "run_protocol",
+    "top",
+]

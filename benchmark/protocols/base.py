@@ -1,10 +1,10 @@
-"""What an evaluation protocol is: fitted on frozen features, read at `last` and at `best`."""
+"""What an evaluation protocol is: fitted on frozen features or training the encoder, read at `last` and at `best`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -12,6 +12,11 @@ from torch import Tensor
 from ...errors import SkelbenchError
 from ...registry import Registry
 from ..devices import precision
+from ..progress import Watcher
+
+if TYPE_CHECKING:
+    from ...datasets.clips import Clips
+    from ...methods.base import Method
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,61 @@ class FeatureProtocol(Protocol):
         ...
 
 
-PROTOCOLS: Registry[FeatureProtocol] = Registry("protocol", "skelbench.protocols", home=__package__)
+@runtime_checkable
+class TuningProtocol(Protocol):
+    """A protocol that trains the encoder, from what the last epoch of a pre-training left."""
+
+    name: str
+    version: int
+    Settings: type[Any]  # a subclass of `methods.recipe.Settings`
+
+    def tune(
+        self,
+        method: Method,
+        train: Clips,
+        test: Clips,
+        *,
+        stream: str | None,
+        settings: Any,
+        selection: Selection,
+        seed: int,
+        watcher: Watcher,
+        check: Callable[[], None],
+    ) -> Outcome:
+        """Train the encoder of `method`, which is this call's own, and score the test clips.
+
+        Args:
+            method: freshly made, the pre-trained weights loaded, on the clips' device.
+            stream: what to evaluate where the method was trained on several; None: its own.
+            seed: of the classifier's weights, the order, the augmentation and dropout.
+            check: called before every step; it raises where the run is asked to stop.
+        """
+        ...
+
+
+@runtime_checkable
+class EpisodeProtocol(Protocol):
+    """A protocol on frozen features whose measure is not one score for each clip and class."""
+
+    name: str
+    version: int
+    Settings: type[Any]  # a subclass of `methods.recipe.Settings`
+
+    def measure(
+        self,
+        epochs: Mapping[int, tuple[Features, Features]],
+        *,
+        classes: int,
+        settings: Any,
+        selection: Selection,
+        seed: int,
+    ) -> Outcome:
+        """Do all that `run_protocol` does; the outcome has no scores."""
+        ...
+
+
+AnyProtocol = FeatureProtocol | TuningProtocol | EpisodeProtocol
+PROTOCOLS: Registry[AnyProtocol] = Registry("protocol", "skelbench.protocols", home=__package__)
 
 Selection = Literal["held_out", "published"]
 RULES = {
@@ -67,10 +126,14 @@ class Outcome:
     """What a protocol found for one pre-training.
 
     Attributes:
-        scores: (N_test, classes) of the finished fit at the last epoch.
+        scores: (N_test, classes) of the finished fit at the last epoch; empty where clips have none.
         last, best: top-1 and top-5 in percent; best also has "epoch", "step" and "rule".
         curve: a row an epoch kept: test and held-out top-1.
         extra: the protocol's further numbers.
+        data: facts on the clips used, for the record's.
+        files: texts to lie beside the record, by file name.
+        notes: sentences for who watches the run.
+        fit: the finished fit at the last epoch, for the protocol's own files.
     """
 
     scores: Tensor
@@ -78,11 +141,15 @@ class Outcome:
     best: dict[str, Any]
     curve: list[dict[str, Any]]
     extra: dict[str, float]
+    data: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    fit: Fit | None = None
 
 
 @precision("fp32")
 def run_protocol(
-    protocol: FeatureProtocol,
+    protocol: AnyProtocol,
     epochs: Mapping[int, tuple[Features, Features]],
     *,
     classes: int,
@@ -98,8 +165,15 @@ def run_protocol(
             epoch and the step; "published" lets the test set choose.
 
     Raises:
-        SkelbenchError: if there are too few training clips to hold some out.
+        SkelbenchError: if there are too few training clips to hold some out, or for a protocol that trains the encoder.
     """
+    if isinstance(protocol, TuningProtocol):
+        raise SkelbenchError(
+            f"'{protocol.name}' trains the encoder, so frozen features are not enough for it; use `skelbench run` with "
+            f"--protocol {protocol.name}."
+        )
+    if isinstance(protocol, EpisodeProtocol):
+        return protocol.measure(epochs, classes=classes, settings=settings, selection=selection, seed=seed)
     curve, candidates, finished = [], [], None
     total = held = 0
     for epoch, (train, test) in epochs.items():
@@ -110,11 +184,7 @@ def run_protocol(
             keep = ~held_out(train.subject)
             total, held = len(torch.unique(train.subject)), len(torch.unique(train.subject[~keep]))
             rest, unseen = train[keep], train[~keep]
-            if not len(rest.label):
-                raise SkelbenchError(
-                    f"A training side of {len(train.label)} clips is too small to hold some out, which is how "
-                    "`best` is chosen; evaluate with more training clips, or with selection=published."
-                )
+            check_held_out(len(rest.label), len(train.label))
             second = protocol.fit(rest, {"held_out": unseen.x}, classes=classes, settings=settings, seed=seed)
             chooser = [top(fit.scores["held_out"], unseen.label, 1) for fit in second]
             row["held_out_top1"] = chooser[-1]
@@ -124,13 +194,32 @@ def run_protocol(
     assert finished is not None, "a pre-training keeps its last epoch"
     label = epochs[curve[-1]["epoch"]][1].label
     _, epoch, chosen = max(candidates, key=lambda candidate: candidate[0])
-    best = _score(chosen.scores["test"], label) | {
+    best = score(chosen.scores["test"], label) | {
         "epoch": epoch,
         "step": chosen.step,
         "rule": RULES[selection].format(held=held, total=total),
     }
     scores = finished.scores["test"]
-    return Outcome(scores, _score(scores, label), best, curve, protocol.extra(finished, label))
+    return Outcome(scores, score(scores, label), best, curve, protocol.extra(finished, label), fit=finished)
+
+
+def run_tuning(protocol: TuningProtocol, method: Method, train: Clips, test: Clips, **how: Any) -> Outcome:
+    """Run a protocol that trains the encoder: in fp32, and with the global random numbers put back afterwards.
+
+    Dropout reads the global generators. `how` holds the other arguments of `TuningProtocol.tune`.
+    """
+    devices = [train.x.device] if train.x.device.type == "cuda" else []
+    with precision("fp32"), torch.random.fork_rng(devices=devices):
+        return protocol.tune(method, train, test, **how)
+
+
+def check_held_out(rest: int, total: int) -> None:
+    """Raise a `SkelbenchError` if no clip of `total` is left to train on once some are held out."""
+    if not rest:
+        raise SkelbenchError(
+            f"A training side of {total} clips is too small to hold some out, which is how `best` is chosen; evaluate "
+            "with more training clips, or with selection=published."
+        )
 
 
 def held_out(subject: Tensor) -> Tensor:
@@ -146,5 +235,6 @@ def top(scores: Tensor, label: Tensor, k: int) -> float:
     return (scores.topk(k, dim=1).indices == label[:, None]).any(dim=1).cpu().double().mean().item() * 100
 
 
-def _score(scores: Tensor, label: Tensor) -> dict[str, Any]:
+def score(scores: Tensor, label: Tensor) -> dict[str, Any]:
+    """Top-1 and top-5 in percent of scores (N, classes); top-5 is None at five classes or fewer."""
     return {"top1": top(scores, label, 1), "top5": top(scores, label, 5) if scores.shape[1] > 5 else None}

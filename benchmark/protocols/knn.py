@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
 import torch
 from pydantic import Field, PositiveInt
@@ -11,19 +14,79 @@ from torch import Tensor
 from torch.nn import functional
 
 from ...deviation import Deviation
+from ...errors import SkelbenchError
 from ...methods.recipe import Settings
 from .base import PROTOCOLS, Features, Fit, top
+from .retrieval import mean_average_precision, nearest_csv
 
-_CHUNK = 4096
+_CHUNK = 1024  # queries at once: 164 MB of similarities to a bank of 40,091 clips
+_TIED = 128  # queries at once whose neighbours are equally near
 _LARGEST = 80  # exp(88.7) is float32's largest number
+_SHOWN = 5  # nearest clips kept for a look
 
 
 class KnnSettings(Settings):
-    """k-nearest-neighbour voting: `k` is the one tables show, `also` the ones kept beside it."""
+    """k-nearest-neighbour voting: `k` is the one tables show, `also` the ones kept beside it.
 
+    `map` adds the mean average precision of retrieval, which sorts the whole bank for every query and so takes
+    twice as long as the votes. `feature` is what is compared: the pooled features of the backbone, or the embedding of
+    head and predictor as the released monitors do.
+    """
+
+    feature: Literal["pooled", "embedding"] = "pooled"
     k: PositiveInt = 10
     also: tuple[PositiveInt, ...] = (1, 5, 20, 40)
     temperature: float = Field(default=0.1, gt=0)
+    map: bool = False
+
+
+@dataclass(frozen=True)
+class KnnFit(Fit):
+    """Votes, and what else the neighbours tell.
+
+    Attributes:
+        nearest: by set, (N', 5) positions in the bank, the nearest first.
+        retrieval: mean average precision in percent of the test set with these labels (N',); None: not wanted.
+    """
+
+    nearest: Mapping[str, Tensor]
+    retrieval: Callable[[Tensor], float | None] | None = None
+
+
+def neighbours(bank: Tensor, queries: Tensor, k: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Cosine similarity and position (n, k) of the k nearest of bank (N, D) to queries (N', D), chunk by chunk.
+
+    The nearest comes first; of equally near ones the first in the bank. A bank smaller than k is taken whole.
+
+    Raises:
+        SkelbenchError: if a feature is NaN or infinite: nothing is near it.
+    """
+    if not bool(torch.isfinite(bank).all() & torch.isfinite(queries).all()):
+        raise SkelbenchError("k-nearest-neighbour voting got NaN or infinite features; check the encoder's weights.")
+    bank, queries = functional.normalize(bank, dim=1), functional.normalize(queries, dim=1)
+    for chunk in queries.split(_CHUNK):
+        yield _nearest(chunk @ bank.T, k)
+
+
+def _nearest(similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k largest of each row (n, N) and where they are; `topk` leaves open which of equal ones it takes."""
+    k = min(k, similarity.shape[1])
+    values, places = similarity.topk(min(k + 1, similarity.shape[1]), dim=1)
+    tied = (values[:, 1:] == values[:, :-1]).any(dim=1)
+    values, places = values[:, :k].clone(), places[:, :k].clone()
+    for rows in tied.nonzero()[:, 0].split(_TIED):
+        values[rows], places[rows] = _first_of_equal(similarity[rows], values[rows, -1:], k)
+    return values, places
+
+
+def _first_of_equal(similarity: Tensor, least: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """`_nearest` of rows (n, N) with equal ones among the k largest, the k-th being `least` (n, 1)."""
+    above, equal = similarity > least, similarity == least
+    wanted = k - above.sum(dim=1, keepdim=True)
+    chosen = above | (equal & (equal.cumsum(dim=1, dtype=torch.int32) <= wanted))
+    inside = chosen.nonzero()[:, 1].view(-1, k)  # ascending, so a stable sort keeps the first first
+    order = similarity.gather(1, inside).sort(dim=1, descending=True, stable=True)
+    return order.values, inside.gather(1, order.indices)
 
 
 def vote(bank: Tensor, label: Tensor, queries: Tensor, *, k: int, temperature: float, classes: int) -> Tensor:
@@ -33,16 +96,29 @@ def vote(bank: Tensor, label: Tensor, queries: Tensor, *, k: int, temperature: f
     than k votes whole. Source: SkeleMixCLR@4538d6c and SkeAttnCLR@e3f05c6, which agree. Where t is so low that
     the votes would overflow, each query's are divided by its largest, which leaves their order as it is.
     """
-    overflows = 1 / temperature + math.log(k) > _LARGEST
-    bank, queries = functional.normalize(bank, dim=1), functional.normalize(queries, dim=1)
-    votes = functional.one_hot(label, classes).to(bank.dtype)
-    scores = []
-    for chunk in queries.split(_CHUNK):
-        similarity, nearest = (chunk @ bank.T).topk(min(k, len(bank)), dim=1)
-        if overflows:
-            similarity = similarity - similarity[:, :1]  # topk sorts: the largest comes first
-        scores.append(((similarity / temperature).exp()[:, :, None] * votes[nearest]).sum(dim=1))
-    return torch.cat(scores)
+    return votes(bank, label, queries, ks=(k,), temperature=temperature, classes=classes)[0][k]
+
+
+def votes(
+    bank: Tensor, label: Tensor, queries: Tensor, *, ks: tuple[int, ...], temperature: float, classes: int
+) -> tuple[dict[int, Tensor], Tensor]:
+    """`vote` for several k by one search for the largest, and the nearest clips (N', 5) in the bank."""
+    one_hot = functional.one_hot(label, classes).to(bank.dtype)
+    scores: dict[int, list[Tensor]] = {k: [] for k in ks}
+    shown = []
+    for similarity, nearest in neighbours(bank, queries, max(*ks, _SHOWN)):
+        shown.append(nearest[:, :_SHOWN])
+        for k, rows in scores.items():
+            weight = _weight(similarity[:, :k], temperature)
+            rows.append((weight[:, :, None] * one_hot[nearest[:, :k]]).sum(dim=1))
+    return {k: torch.cat(rows) for k, rows in scores.items()}, torch.cat(shown)
+
+
+def _weight(similarity: Tensor, temperature: float) -> Tensor:
+    """exp(cos/t) of the nearest (n, k), divided by each row's first and largest where k of them could overflow."""
+    if 1 / temperature + math.log(similarity.shape[1]) > _LARGEST:
+        similarity = similarity - similarity[:, :1]
+    return (similarity / temperature).exp()
 
 
 class Knn:
@@ -57,7 +133,8 @@ class Knn:
             "of the encoder",
             "output of the head in SkeleMixCLR, of a predictor that still is in training mode in SkeAttnCLR, where a "
             "clip's feature depends on its batch",
-            "pooled features of the backbone in evaluation mode, as in linear",
+            "pooled features of the backbone in evaluation mode, as in linear (`knn.feature=embedding`: output of the "
+            "head, of the predictor where there is one, in evaluation mode)",
         ),
         Deviation(
             "clips",
@@ -77,19 +154,33 @@ class Knn:
         self, train: Features, sets: Mapping[str, Tensor], *, classes: int, settings: KnnSettings, seed: int
     ) -> list[Fit]:
         """Score every set with the main k, and as `set@k` with the other ones."""
-        scores = {}
+        ks = tuple(dict.fromkeys((settings.k, *settings.also)))
+        scores, nearest = {}, {}
         for name, queries in sets.items():
-            for k in (settings.k, *settings.also):
-                scores[name if k == settings.k else f"{name}@{k}"] = vote(
-                    train.x, train.label, queries, k=k, temperature=settings.temperature, classes=classes
-                )
-        return [Fit(None, scores)]
+            of_k, nearest[name] = votes(
+                train.x, train.label, queries, ks=ks, temperature=settings.temperature, classes=classes
+            )
+            scores |= {name if k == settings.k else f"{name}@{k}": score for k, score in of_k.items()}
+        retrieval = None
+        if settings.map and "test" in sets:
+            retrieval = partial(mean_average_precision, train.x, train.label, sets["test"])
+        return [KnnFit(None, scores, nearest, retrieval)]
 
     def extra(self, fit: Fit, label: Tensor) -> dict[str, float]:
-        """top-1 for the other k, as top1_k<k>."""
-        return {
+        """top-1 for the other k, as top1_k<k>; "map", the mean average precision of retrieval, where wanted."""
+        numbers = {
             f"top1_k{name.split('@')[1]}": top(scores, label, 1) for name, scores in fit.scores.items() if "@" in name
         }
+        if isinstance(fit, KnnFit) and fit.retrieval is not None:
+            value = fit.retrieval(label)
+            numbers |= {} if value is None else {"map": value}
+        return numbers
+
+    def files(self, fit: Fit, bank: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+        """Texts to lie beside the record, by file name: the nearest training clips (names `bank`) of `names`."""
+        if not isinstance(fit, KnnFit) or "test" not in fit.nearest:
+            return {}
+        return {"nearest.csv": nearest_csv(names, bank, fit.nearest["test"])}
 
 
 PROTOCOLS.add("knn", Knn())

@@ -90,7 +90,7 @@ class Linear:
             "fusion of streams",
             "scores are added",
             "weights are chosen on the test set in HiCLR and SkeAttnCLR",
-            "no fusion yet",
+            "weights fixed in advance (the stream 3s); a choice on the test set only as `best` in published",
         ),
     )
 
@@ -125,9 +125,10 @@ class Linear:
                 group["lr"] = rate
             order = torch.randperm(n, generator=generator).to(device)
             end = n // batch * batch if settings.drop_last else n
+            shuffled, told = x[order], train.label[order]  # at once: a gather a step takes an eighth of the time
             for start in range(0, end, batch):
-                rows = order[start : start + batch]
-                loss = functional.cross_entropy(x[rows] @ weight.T + bias, train.label[rows])
+                rows = slice(start, start + batch)
+                loss = functional.cross_entropy(shuffled[rows] @ weight.T + bias, told[rows])
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()
                 optimiser.step()

@@ -130,7 +130,8 @@ def test_a_grid_file_that_is_no_text_or_no_file_is_refused(skelbench, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "word, meant", [("tabel", "'table'"), ("girds", "'grid'"), ("xyz", "known: bench, doctor, evaluate, export-weights")]
+    "word, meant",
+    [("tabel", "'table'"), ("girds", "'grid'"), ("xyz", "known: bench, doctor, evaluate, export-weights")],
 )
 def test_an_unknown_command_gets_a_did_you_mean(skelbench, word, meant):
     line = refused(skelbench, word)

@@ -78,7 +78,9 @@ def test_ls_tracks_shows_the_settings_that_the_tracks_resolve_to(name):
 
 def test_ls_tracks_names_the_places_where_a_released_setting_differs():
     table = {row["name"]: row["published"] for row in rows()}
-    assert table["skeattnclr on ntu60 xsub bone"] == "method.mu=0.5"
+    assert table["skeattnclr on ntu60 xsub bone"] == (
+        "method.mu=0.5, finetune.lr=0.005, semi1.lr=0.02, semi1.lr_steps=[13, 80, 120], semi10.lr=0.005"
+    )
     assert "epochs=1500" in table["hiclr on pkummd2 xsub joint"]
     assert "linear.epochs=200" in table["hiclr on pkummd2 xsub joint"]
     assert "linear.epochs" not in table["hiclr on pkummd2 xsub bone"]

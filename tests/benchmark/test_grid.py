@@ -14,8 +14,9 @@ from skelbench.backbones import create_backbone
 from skelbench.benchmark.cells import Pretraining
 from skelbench.benchmark.checkpoint import write_tensors
 from skelbench.benchmark.features import extract
-from skelbench.benchmark.grid import Grid, plan_grid, presets, read_grid, read_preset
+from skelbench.benchmark.grid import Grid, presets, read_grid, read_preset
 from skelbench.benchmark.overrides import parse_overrides
+from skelbench.benchmark.planning import plan_grid
 from skelbench.benchmark.protocols.knn import vote
 from skelbench.benchmark.runner import Options, Runner, flops_per_clip
 from skelbench.benchmark.trainer import StoppedError, Trainer, snapshot_path
@@ -32,7 +33,7 @@ TRAINABLE = [name for name in METHODS if METHODS[name].trainable]
 
 def planned(**changes) -> list[Pretraining]:
     values = {"datasets": ("tiny",), "set": {"epochs": 2, "batch": 4, "frames": 16, "method.window": [1, 2]}} | changes
-    return [task for task, _ in plan_grid(Grid(**values))]
+    return [task for task, _ in plan_grid(Grid(**values)).tasks]
 
 
 def record_of(runs, method, protocol, seed=0):
@@ -133,6 +134,43 @@ def test_names_and_seeds_of_a_grid_count_once(store, tmp_path):
     path.write_text("methods: [untrained, untrained]\nprotocols: [knn, knn]\nfloor_seeds: [1, 0, 1]\n")
     grid = read_grid(path)
     assert (grid.methods, grid.protocols, grid.floor_seeds) == (("untrained",), ("knn",), (1, 0))
+
+
+# --- Pairs that refuse each other -------------------------------------------------------------------------------
+
+
+PAIRS = {"methods": ["skeletonclr", "skelemixclr"], "backbones": ["stgcn", "bigru"], "protocols": ["knn"]}
+REASON = "SkeleMixCLR masks features by time and joint, which the backbone 'bigru' does not keep apart"
+
+
+def test_a_refused_pair_is_left_out_told_once_and_shown_as_such(store, grid_file, skelbench, tmp_path):
+    grid = ("grid", grid_file(**PAIRS, seeds=[0, 1]), "--out", tmp_path / "runs", "--set", "backbone.hidden=8")
+    result = skelbench(*grid)
+    told = [line for line in result.stderr.splitlines() if line.startswith("n/a:")]
+    assert len(told) == 1
+    assert told[0].startswith(f"n/a: skelemixclr on bigru: {REASON}")
+    records = RunStore(tmp_path / "runs").records()
+    pairs = {(r.cell.method, r.cell.backbone) for r in records}
+    methods = ("untrained", "skeletonclr", "skelemixclr")
+    assert pairs == {(m, b) for m in methods for b in ("stgcn", "bigru")} - {("skelemixclr", "bigru")}
+    assert not RunStore(tmp_path / "runs").failures()
+    assert ["skelemixclr", "bigru", "n/a"] in [line.split() for line in result.stdout.splitlines()]
+    assert f"n/a: {REASON}" in " ".join(result.stdout.split())
+    assert "n/a" not in skelbench("table", "--out", tmp_path / "runs").stdout, "stored runs know nothing of it"
+    plan = skelbench(*grid, "--dry-run").stdout
+    assert "skelemixclr bigru" not in plan and "to do" not in plan
+
+
+def test_a_refused_pair_that_was_asked_for_by_itself_is_an_error(store, skelbench, tmp_path):
+    asked = ("run", "--method", "skelemixclr", "--backbone", "bigru", "--dataset", "tiny", "--set", "batch=4")
+    result = skelbench(*asked, "--out", tmp_path / "runs", code=2)
+    assert result.stderr.startswith(f"Error: {REASON}")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_setting_that_does_not_fit_is_an_error_although_another_pair_is_refused(store, grid_file, skelbench):
+    result = skelbench("grid", grid_file(**PAIRS), "--set", "backbone.hidden=-1", code=2)
+    assert "A BiGRU cannot have 3 layers of -1 units" in result.stderr
 
 
 # --- What a grid leaves -----------------------------------------------------------------------------------------
@@ -394,7 +432,9 @@ def test_a_damaged_record_of_this_grid_is_told_before_anything_runs(finished, gr
 
 def test_a_pre_training_is_shared_by_all_labels_and_forced_once(store, tmp_path, monkeypatch):
     settings = {"frames": 16, "epochs": 1, "batch": 4, "backbone.width": 4, "backbone.dim": 16}
-    ((task, opened),) = plan_grid(Grid(methods=("skeletonclr",), datasets=("tiny",), protocols=("knn",), set=settings))
+    ((task, opened),) = plan_grid(
+        Grid(methods=("skeletonclr",), datasets=("tiny",), protocols=("knn",), set=settings)
+    ).tasks
     other = replace(
         task,
         cell=task.cell.model_copy(update={"label": "other"}),
@@ -470,7 +510,7 @@ def test_a_store_that_was_changed_since_is_not_trained_on(store, tiny_run, skelb
 def test_asked_to_stop_before_a_task_nothing_is_begun(store, tmp_path):
     stop = threading.Event()
     stop.set()
-    ((task, opened), *_) = plan_grid(Grid(methods=("untrained",), datasets=("tiny",), set={"frames": 16}))
+    ((task, opened), *_) = plan_grid(Grid(methods=("untrained",), datasets=("tiny",), set={"frames": 16})).tasks
     with pytest.raises(StoppedError):
         Runner(RunStore(tmp_path / "runs"), Options(stop=stop)).run(task, opened)
     assert not (tmp_path / "runs").exists()

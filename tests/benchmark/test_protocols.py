@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from skelbench.benchmark.evaluate import evaluate
 from skelbench.benchmark.features import extract
 from skelbench.benchmark.protocols import PROTOCOLS, Features, Fit, held_out, run_protocol, top
 from skelbench.benchmark.protocols.knn import KnnSettings, vote
@@ -17,6 +18,7 @@ from skelbench.benchmark.protocols.linear import LinearSettings, standardiser
 from skelbench.errors import SkelbenchError
 from skelbench.methods import create_method
 
+LINEAR: Any = PROTOCOLS["linear"]
 FAST = LinearSettings(epochs=6, batch=8, lr=0.5, lr_steps=(4,), standardise=True, every=2)
 
 
@@ -30,7 +32,7 @@ def blobs(n=40, dim=6, classes=4, subjects=5, seed=0, spread=1.5):
 
 
 def linear(train, test, settings=FAST, seed=0, classes=4):
-    return PROTOCOLS["linear"].fit(train, {"test": test}, classes=classes, settings=settings, seed=seed)
+    return LINEAR.fit(train, {"test": test}, classes=classes, settings=settings, seed=seed)
 
 
 # --- knn --------------------------------------------------------------------------------------------------------
@@ -188,9 +190,7 @@ def test_linear_on_cached_features_is_linear_trained_through_the_frozen_encoder(
 def test_what_is_scored_does_not_influence_the_linear_fit():
     train, test = blobs(seed=1), blobs(n=20, seed=2)
     alone = linear(train, test.x)
-    both = PROTOCOLS["linear"].fit(
-        train, {"other": 50 * test.x[:5] + 3, "test": test.x}, classes=4, settings=FAST, seed=0
-    )
+    both = LINEAR.fit(train, {"other": 50 * test.x[:5] + 3, "test": test.x}, classes=4, settings=FAST, seed=0)
     for a, b in zip(alone, both, strict=True):
         assert torch.equal(a.scores["test"], b.scores["test"])
 
@@ -421,3 +421,38 @@ def test_features_keep_the_order_of_the_clips_in_whatever_batches(clips):
     part = whole[torch.arange(12) % 2 == 1]
     assert torch.equal(part.x, whole.x[1::2])
     assert torch.equal(part.subject, train.subject[1::2])
+
+
+# --- frozen means frozen ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["knn", "linear"])
+def test_weights_and_statistics_of_the_encoder_are_to_the_last_bit_what_they_were(clips, name):
+    torch.manual_seed(4)
+    method = create_method("skeletonclr", backbone_args={"width": 4, "dim": 16}, num_frames=16, num_persons=1)
+    method.train()
+    method.features(clips[0].x)  # statistics of its own
+    before = {key: value.clone() for key, value in method.state_dict().items()}
+    evaluate(Whole(method), clips, "xsub", name, seed=0, settings={"linear": FAST})
+    after = method.state_dict()
+    assert all(torch.equal(value, after[key]) for key, value in before.items())
+    assert all(module.training for module in method.modules())
+    assert all(parameter.grad is None for parameter in method.parameters())
+    method.features(clips[0].x)
+    assert any(not torch.equal(value, method.state_dict()[key]) for key, value in before.items()), "it could have moved"
+
+
+class Whole(nn.Module):
+    """A method as an encoder of anybody's own."""
+
+    def __init__(self, method):
+        super().__init__()
+        self.method = method
+
+    def forward(self, x):
+        return self.method.features(x)
+
+
+def test_a_protocol_that_trains_the_encoder_cannot_be_run_on_somebodys_features(clips):
+    with pytest.raises(SkelbenchError, match="'finetune' trains the encoder"):
+        evaluate(lambda x: x.flatten(1), clips, "xsub", "finetune", seed=0)

@@ -24,7 +24,7 @@ def make_record() -> Callable[..., Record]:
         model: dict[str, Any] | None = None,
         **fields: Any,
     ) -> Record:
-        where: dict[str, Any] = PLACE | {k: fields.pop(k) for k in list(PLACE) if k in fields}
+        where: dict[str, Any] = PLACE | {k: fields.pop(k) for k in (*PLACE, "pretrained_on") if k in fields}
         defaults: dict[str, Any] = {
             "settings": {"lr": 0.1, "seed": seed},
             "versions": {"method": 1, "protocol": 1},

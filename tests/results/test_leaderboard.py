@@ -74,6 +74,7 @@ def test_cells_of_a_row_that_disagree_on_the_setup_show_both(make_record):
         {"split": "xview"},
         {"stream": "bone"},
         {"dataset": "ntu120"},
+        {"pretrained_on": "ntu120:xsub"},
     ],
 )
 def test_what_is_not_comparable_never_shares_a_table(make_record, other):
@@ -89,6 +90,36 @@ def test_custom_labels_are_apart_and_in_the_title(make_record):
     tables = leaderboard([make_record(track="custom", label=label, seed=i) for i, label in enumerate(labels)])
     assert [table.title for table in tables] == [f"ntu60 xsub, joint (custom: {label})" for label in labels]
     assert all(cell(table, "skeattnclr", "seeds") == "1" for table in tables)
+
+
+def test_streams_stand_in_a_fixed_order_with_their_fusion_last(make_record):
+    tables = leaderboard([make_record(stream=s) for s in ("3s", "motion", "bone", "joint")])
+    assert [table.facts["stream"] for table in tables] == ["joint", "bone", "motion", "3s"]
+
+
+def test_where_encoders_were_pre_trained_stands_in_title_and_csv_and_no_paper_beside_it(make_record):
+    own, moved = leaderboard(
+        [make_record(track="published"), make_record(track="published", pretrained_on="ntu120:xset")]
+    )
+    assert moved.title == "ntu60 xsub, joint (published, pre-trained on ntu120:xset)"
+    assert "linear paper" in columns(own) and "linear paper" not in columns(moved)
+    assert frame([own, moved])["pretrained_on"].fillna("").tolist() == ["", "ntu120:xset"]
+
+
+def test_a_refused_pair_is_a_last_row_without_numbers_and_with_its_reason(grid):
+    reason = "AimCLR masks joints, which 'bigru' has not; choose another backbone."
+    pairs = {("aimclr", "bigru"): reason, ("skeattnclr", "stgcn"): "its number is there all the same"}
+    plain, (table,) = leaderboard(grid), leaderboard(grid, refused=pairs)
+    assert table.rows[:-1] == plain[0].rows
+    shown = [text_of(entry, column.kind) for entry, column in zip(table.rows[-1], table.columns, strict=True)]
+    assert shown[:2] == ["aimclr", "bigru"]
+    assert {name: text for name, text in zip(columns(table), shown, strict=True) if text} == {
+        "method": "aimclr",
+        "backbone": "bigru",
+        "knn": "n/a",
+        "linear": "n/a",
+    }
+    assert table.footnotes == (*plain[0].footnotes, f"n/a: {reason}")
 
 
 def test_a_missing_cell_is_a_dash_and_empty_in_csv(make_record):

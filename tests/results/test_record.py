@@ -88,6 +88,7 @@ def test_slug_reads_and_tells_neighbours_apart():
         CELL | {"protocol": "knn"},
         CELL | {"track": "published"},
         CELL | {"track": "custom", "label": "demo"},
+        CELL | {"pretrained_on": "ntu120:xsub"},
     ]
     assert len({Cell(**cell).slug() for cell in neighbours}) == len(neighbours)
 
@@ -103,6 +104,11 @@ def test_slug_is_a_safe_folder_name(tmp_path, label):
 def test_a_cell_reads_as_a_sentence_names_it():
     custom: dict[str, Any] = {"track": "custom", "label": "demo"}
     assert str(Cell(**CELL | custom)) == "skeattnclr stgcn ntu60 xsub joint linear seed 0 (custom: demo)"
+    origin: dict[str, Any] = {"pretrained_on": "ntu120:xsub"}
+    assert (
+        str(Cell(**CELL | origin))
+        == "skeattnclr stgcn ntu60 xsub joint linear seed 0 (equal, pre-trained on ntu120:xsub)"
+    )
 
 
 def test_a_failure_keeps_the_end_of_its_traceback():

@@ -1,0 +1,144 @@
+"""Late fusion of the three streams: a cell of its own, made from the scores that its parts left.
+
+The weights are fixed in advance and stand here as data. A released script that keeps the better of two weightings by
+its test accuracy is followed in track `published` only, and only for `best`; its rule says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ..datasets.store import Store
+from ..results.record import Cell
+from .cells import Pretraining, cell_facts, identify
+from .protocols import PROTOCOLS
+
+FUSED = "3s"
+PARTS: tuple[str, ...] = ("joint", "bone", "motion")
+FUSION_VERSION = 1
+
+Weights = tuple[float, float, float]  # in the order of PARTS
+
+
+@dataclass(frozen=True)
+class Weighting:
+    """How the raw class scores of joint, bone and motion are added.
+
+    Attributes:
+        source: where the weights come from.
+        weights: of `last`.
+        also: further weightings that the released script tries on the test set.
+    """
+
+    source: str
+    weights: Weights
+    also: tuple[Weights, ...] = ()
+
+
+EQUAL = Weighting("equal weights", (1.0, 1.0, 1.0))
+_SKEATTN = "GitHubOfHyl97/SkeAttnCLR@e3f05c6"
+_XVIEW = Weighting(_SKEATTN, (0.5, 0.5, 0.5), ((1.0, 0.2, 0.2),))
+# method -> split -> weights; "" stands for all other splits. A method without released weights has equal ones.
+PUBLISHED: Mapping[str, Mapping[str, Weighting]] = {
+    "aimclr": {"": Weighting("Levigty/AimCLR@6cd7376", (0.6, 0.6, 0.4))},
+    # CrosSCLR's one training of three layers on the mean of their logits; here each layer is trained on its own.
+    "crosclr": {"": Weighting("LinguoLi/CrosSCLR@792b70c", (1 / 3, 1 / 3, 1 / 3))},
+    "hiclr": {"": Weighting("JHang2020/HiCLR@49ffdf8", (0.5, 0.5, 0.5), ((0.6, 0.6, 0.4),))},
+    "skeattnclr": {
+        "": Weighting(_SKEATTN, (0.5, 0.5, 0.5), ((0.5, 0.5, 0.4),)),
+        "xview": _XVIEW,
+        "xset": _XVIEW,  # its script for the second split of NTU-120, which the release calls xview
+    },
+}
+
+
+class Part(NamedTuple):
+    """A stream's evaluation, its identity and that of the pre-training it builds on."""
+
+    cell: Cell
+    identity: str
+    pretrain: str
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """One fused cell: stream "3s", and else what its parts (joint, bone, motion) share."""
+
+    cell: Cell
+    identity: str
+    parts: tuple[Part, Part, Part]
+    weighting: Weighting
+
+    @property
+    def rule(self) -> str:
+        """How `best` comes about, in words."""
+        first = _spelt(self.weighting.weights)
+        if not self.weighting.also:
+            return f"3s: its parts' last, {first}, fixed in advance ({self.weighting.source}); nothing is chosen"
+        others = " or ".join(_spelt(weights) for weights in self.weighting.also)
+        return (
+            f"3s: its parts' last, {first} or {others}, whichever is better on the test set, as the released code "
+            f"reports ({self.weighting.source}); last has the first"
+        )
+
+
+def weighting_of(method: str, split: str, track: str, selection: str) -> Weighting:
+    """The weights of a method in a track; only `selection: published` lets the test set choose."""
+    if track != "published" or method not in PUBLISHED:
+        return EQUAL
+    by_split = PUBLISHED[method]
+    found = by_split.get(split, by_split[""])
+    return found if selection == "published" else Weighting(found.source, found.weights)
+
+
+def plan_fusions(tasks: Iterable[tuple[Pretraining, Store]], track: str) -> list[tuple[Fusion, Store]]:
+    """The fused cells of evaluations that stand there in all three streams, in the evaluations' order.
+
+    A protocol whose number is not read off its clips' scores says `fusible = False` and is left out.
+    A method's parts have one label, or the fused cell has all of theirs; a floor, which stands under several labels,
+    is fused label by label.
+    """
+    groups: dict[tuple[Any, ...], dict[str, list[tuple[Part, Pretraining, Store]]]] = {}
+    for task, store in tasks:
+        for cell, identity in task.evaluations:
+            if not getattr(PROTOCOLS[cell.protocol], "fusible", True):
+                continue
+            shared = cell.model_copy(update={"stream": FUSED, "track": "equal", "label": None})
+            streams = groups.setdefault(tuple(shared), {})
+            streams.setdefault(cell.stream, []).append((Part(cell, identity, task.identity), task, store))
+    fusions = []
+    for streams in groups.values():
+        for chosen in _in_threes([streams.get(stream, []) for stream in PARTS]):
+            _, task, store = chosen[0]
+            parts = tuple(part for part, _, _ in chosen)
+            weighting = weighting_of(parts[0].cell.method, parts[0].cell.split, track, task.recipe.selection)
+            fusions.append((_plan_fusion(parts, weighting), store))
+    return fusions
+
+
+def _in_threes(streams: Sequence[list[tuple[Part, Pretraining, Store]]]) -> Iterable[tuple[Any, ...]]:
+    if all(len(found) == 1 for found in streams):
+        return [tuple(found[0] for found in streams)]
+    by_label = [{part.cell.label: (part, *rest) for part, *rest in found} for found in streams]
+    return [tuple(found[label] for found in by_label) for label in by_label[0] if all(label in f for f in by_label)]
+
+
+def _plan_fusion(parts: tuple[Part, ...], weighting: Weighting) -> Fusion:
+    labels = dict.fromkeys(part.cell.label for part in parts if part.cell.label)
+    track = "custom" if labels else parts[0].cell.track
+    cell = parts[0].cell.model_copy(update={"stream": FUSED, "track": track, "label": "; ".join(labels) or None})
+    fusion = Fusion(cell, "", parts, weighting)  # type: ignore[arg-type]
+    facts = {
+        "cell": cell_facts(cell),
+        "parts": [part.identity for part in parts],
+        "weights": [weighting.weights, *weighting.also],
+        "rule": fusion.rule,
+        "version": FUSION_VERSION,
+    }
+    return Fusion(cell, identify(facts), fusion.parts, weighting)
+
+
+def _spelt(weights: Weights) -> str:
+    return ", ".join(f"{stream} {weight:.3g}" for stream, weight in zip(PARTS, weights, strict=True))

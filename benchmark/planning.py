@@ -1,0 +1,198 @@
+"""From a grid to what is to be done: pre-trainings, their evaluations, transfers and fusions, with identities."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..backbones import BACKBONES
+from ..datasets.catalogue import open_dataset
+from ..datasets.recording import TRAIN
+from ..datasets.store import Store
+from ..datasets.streams import STREAMS
+from ..errors import SkelbenchError
+from ..methods.base import METHODS
+from ..registry import did_you_mean
+from ..results.record import Cell
+from .cells import Pretraining, plan
+from .fusion import FUSED, PARTS, Fusion, plan_fusions
+from .grid import Grid, once
+from .overrides import Changes, check_owners
+from .protocols import PROTOCOLS
+from .reuse import elsewhere
+from .tracks import ANY_SIZE, Resolved, resolve
+from .trial import Trial, check_persons
+
+
+@dataclass
+class Plan:
+    """What a grid comes to, in the order it is done.
+
+    Attributes:
+        tasks: pre-trainings with their evaluations, and the data they are trained on.
+        transfers: evaluations of those on other data.
+        fusions: fused cells, made from the scores of the evaluations.
+        refused: (method, backbone) -> the sentence that refuses the pair, which is left out.
+    """
+
+    tasks: list[tuple[Pretraining, Store]] = field(default_factory=list)
+    transfers: list[tuple[Pretraining, Store]] = field(default_factory=list)
+    fusions: list[tuple[Fusion, Store]] = field(default_factory=list)
+    refused: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def results(self) -> list[tuple[Cell, str]]:
+        """Cell and identity of every evaluation."""
+        evaluated = [cell for task, _ in (*self.tasks, *self.transfers) for cell in task.evaluations]
+        return evaluated + [(fusion.cell, fusion.identity) for fusion, _ in self.fusions]
+
+    def built_on(self, identity: str) -> list[tuple[Cell, str]]:
+        """Cell and identity of the transfers and fusions that build on a pre-training."""
+        transfers = [cell for task, _ in self.transfers if task.identity == identity for cell in task.evaluations]
+        fusions = [fusion for fusion, _ in self.fusions if any(part.pretrain == identity for part in fusion.parts)]
+        return transfers + [(fusion.cell, fusion.identity) for fusion in fusions]
+
+
+def plan_grid(grid: Grid, *, precision: str = "fp32") -> Plan:
+    """Resolve every cell of a grid, floors first; nothing is run or written but the synthetic data.
+
+    Raises:
+        SkelbenchError: for the first name or setting that does not fit, before anything runs; for a pair of method
+            and backbone that refuse each other only if nothing else is left.
+    """
+    _check_names(grid)
+    planner = _Planner(grid, precision)
+    streams = once([*(s for s in grid.streams if s != FUSED), *(PARTS if FUSED in grid.streams else ())])
+    for place in itertools.product(grid.datasets, grid.splits, streams, grid.backbones):
+        planner.add(*place)
+    plan = planner.plan
+    if FUSED in grid.streams:
+        plan.fusions = plan_fusions([*plan.tasks, *plan.transfers], grid.track)
+    plan.refused = planner.trial.refused
+    if plan.refused and not plan.tasks:
+        raise SkelbenchError(next(iter(plan.refused.values())))
+    return plan
+
+
+def _check_names(grid: Grid) -> None:
+    for method in grid.methods:
+        METHODS[method]
+    for backbone in grid.backbones:
+        BACKBONES[backbone]
+    for protocol in grid.protocols:
+        if protocol == "transfer" and protocol not in PROTOCOLS:
+            raise SkelbenchError("'transfer' is no protocol: name one, such as linear, and --pretrained-on DATASET.")
+        PROTOCOLS[protocol]
+    for stream in grid.streams:
+        if stream not in (*STREAMS, FUSED):
+            raise SkelbenchError(f"There is no stream '{stream}'{did_you_mean(stream, (*STREAMS, FUSED))}")
+    check_owners(grid.set, list(METHODS), list(BACKBONES))  # a narrowed grid file may set what is left out
+    check_owners(grid.also, grid.methods, grid.backbones)
+
+
+class _Planner:
+    """Adds the cells of one place after the other to a plan."""
+
+    def __init__(self, grid: Grid, precision: str):
+        self.grid, self.precision = grid, precision
+        self.changes = Changes(grid.name, grid.set, grid.also)
+        self.stores = {dataset: open_dataset(dataset) for dataset in grid.datasets}
+        for store, split in itertools.product(self.stores.values(), grid.splits):
+            store.sides(split)  # an unknown split is told before any setting
+        self.source, self.source_split = None, ""
+        if grid.pretrained_on is not None:
+            name, _, self.source_split = grid.pretrained_on.partition(":")
+            if not name:
+                raise SkelbenchError(f"'{grid.pretrained_on}' names no data set; write DATASET or DATASET:SPLIT.")
+            self.source = self.stores.get(name) or open_dataset(name)
+        self.trial, self.plan = Trial(), Plan()
+        self._trained: set[str] = set()
+
+    def add(self, dataset: str, split: str, stream: str, backbone: str) -> None:
+        """Plan every method and seed of a place, floors first.
+
+        A floor stands once under every label that a method has there, so that each table has its floor.
+        """
+        store, source = self.stores[dataset], self._source_of(dataset, split)
+        trained_on, trained_split = source or (store, split)
+        methods, floors = [], []
+        for method in self.grid.methods:
+            trainable = METHODS[method].trainable
+            where = (trained_on, trained_split) if trainable else (store, split)
+            resolved = self._resolve(method, backbone, *where, stream)
+            if self.trial.accepts(method, backbone, stream, resolved.recipe, where[0]):
+                (methods if trainable else floors).append((method, resolved))
+        labels = []
+        for _, resolved in methods or floors:
+            if resolved.labels not in labels:
+                labels.append(resolved.labels)
+        place = {"split": split, "stream": stream, "backbone": backbone}
+        origin = f"{source[0].name}:{source[1]}" if source else None
+        for method, floor in floors:
+            for kind in labels:
+                self._add_trained(replace(floor, labels=kind), method, store, place, pretrained_on=origin)
+        for method, resolved in methods:
+            if source:
+                self._add_transfer(resolved, method, source, store, place)
+            else:
+                self._add_trained(resolved, method, store, place)
+
+    def _source_of(self, dataset: str, split: str) -> tuple[Store, str] | None:
+        """Where a place's encoders are trained; None for on its own data."""
+        if self.source is None:
+            return None
+        trained = (self.source.name, self.source_split or split)
+        return None if trained == (dataset, split) else (self.source, trained[1])
+
+    def _resolve(self, method: str, backbone: str, store: Store, split: str, stream: str) -> Resolved:
+        sides = store.sides(split)
+        return resolve(
+            self.grid.track,
+            method,
+            backbone,
+            store.name,
+            split,
+            stream,
+            train_clips=int((sides == TRAIN).sum()),
+            clips=len(sides),
+            changes=self.changes,
+        )
+
+    def _tasks(self, resolved: Resolved, method: str, store: Store, place: Mapping[str, str], **more: Any) -> Any:
+        seeds = self.grid.seeds if METHODS[method].trainable else self.grid.floor_seeds
+        common = {"dataset": store.name, "fingerprint": store.fingerprint, "precision": self.precision, **place, **more}
+        return [plan(resolved, method=method, seed=seed, **common) for seed in seeds]
+
+    def _add_trained(
+        self, resolved: Resolved, method: str, store: Store, place: Mapping[str, str], pretrained_on: str | None = None
+    ) -> None:
+        more = {"protocols": self.grid.protocols, "pretrained_on": pretrained_on}
+        for task in self._tasks(resolved, method, store, place, **more):
+            self.plan.tasks.append((task, store))
+            self._trained.add(task.identity)
+
+    def _add_transfer(
+        self, resolved: Resolved, method: str, source: tuple[Store, str], store: Store, place: Mapping[str, str]
+    ) -> None:
+        origin, split = source
+        backbone, stream = place["backbone"], place["stream"]
+        common = resolve(
+            self.grid.track,
+            method,
+            backbone,
+            store.name,
+            place["split"],
+            stream,
+            train_clips=ANY_SIZE,
+            clips=ANY_SIZE,
+            changes=self.changes,
+        )
+        check_persons(method, backbone, stream, resolved.recipe, origin, store)
+        skeleton = (origin.layout.name, origin.layout.digest)
+        tracks = {protocol: resolved.track_of(protocol) for protocol in self.grid.protocols}
+        for task in self._tasks(resolved, method, origin, {**place, "split": split}, protocols=()):
+            self.plan.transfers.append((elsewhere(task, skeleton, common, store, place["split"], tracks), store))
+            if task.identity not in self._trained:
+                self.plan.tasks.append((task, origin))
+                self._trained.add(task.identity)

@@ -1,0 +1,136 @@
+"""Semi-supervised learning: fine-tuning on the labels of 1 % or 10 % of the training clips, balanced over the classes.
+
+Which clips are labelled depends on their names and classes alone, so it is the same for every method, backbone, stream
+and seed. Their names lie beside the record as `subset.json`, whose SHA-256 stands in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+
+from ...datasets.clips import Clips
+from ...deviation import Deviation
+from ...errors import SkelbenchError
+from ...methods.base import Method
+from .base import PROTOCOLS, Outcome
+from .finetune import tune
+from .tuning import TuningSettings
+
+
+class SemiSettings(TuningSettings):
+    """Fine-tuning's settings, and which clips are labelled.
+
+    Attributes:
+        draw: "balanced" takes the share of every class, at least one clip, see `draw_balanced`; "released" draws as
+            the released code does, see `draw_released`.
+        subset_seed: of the drawing; not the cell's seed, so that all cells have the same clips.
+        passes: clips an epoch passes over: the "subset", or as many as "all" training clips.
+    """
+
+    draw: Literal["balanced", "released"] = "balanced"
+    subset_seed: int = 0
+    passes: Literal["subset", "all"] = "subset"
+
+
+def draw_balanced(names: Sequence[str], label: Sequence[int], share: float, seed: int) -> list[int]:
+    """Indices, ascending, of each class's share of the clips, rounded, at least one.
+
+    Of a class those clips are taken whose SHA-256 of "seed name" comes first. So the order of the clips does not
+    matter, nor does the version of a random generator, and a smaller share lies within a larger one.
+    """
+    ranked = sorted(range(len(names)), key=lambda i: hashlib.sha256(f"{seed} {names[i]}".encode()).digest())
+    chosen = []
+    for kind in set(label):
+        own = [i for i in ranked if label[i] == kind]
+        chosen += own[: max(1, round(share * len(own)))]
+    return sorted(chosen)
+
+
+def draw_released(label: Sequence[int], share: float, seed: int) -> list[int]:
+    """Indices, ascending, of each class's share of the clips as AimCLR@6cd7376 and HiCLR@49ffdf8 draw them.
+
+    Class by class in the order in which they first appear, `random.sample` of the rounded share; a class whose
+    share rounds to 0 is left out. The clips are counted in the data set's order, so the released subset itself comes
+    out only where that order is the released one.
+    """
+    members: dict[int, list[int]] = {}
+    for i, kind in enumerate(label):
+        members.setdefault(kind, []).append(i)
+    generator = random.Random(seed)
+    return sorted(i for own in members.values() for i in generator.sample(own, round(share * len(own))))
+
+
+class Semi:
+    """The protocol: fine-tuning on a share of the training clips, balanced over the classes."""
+
+    Settings = SemiSettings
+    version = 1
+
+    def __init__(self, name: str, share: float, deviations: Sequence[Deviation] = ()):
+        self.name, self.share = name, share
+        self.deviations = deviations
+
+    def tune(self, method: Method, train: Clips, test: Clips, *, settings: SemiSettings, **how: Any) -> Outcome:
+        """Draw the labelled clips and train on them alone; what is held out to choose `best` is held out of them.
+
+        Raises:
+            SkelbenchError: if the draw is empty.
+        """
+        label = train.label.tolist()
+        if settings.draw == "released":
+            rows = draw_released(label, self.share, settings.subset_seed)
+        else:
+            rows = draw_balanced(train.name, label, self.share, settings.subset_seed)
+        if not rows:
+            raise SkelbenchError(
+                f"{self.share:.0%} of {len(train)} training clips is no clip of any class; set "
+                f"{self.name}.draw=balanced, which takes one of each at least."
+            )
+        size = len(train) if settings.passes == "all" else None
+        outcome = tune(method, train, torch.tensor(rows), test, name=self.name, settings=settings, size=size, **how)
+        drawn = {label[i] for i in rows}
+        without = [name for kind, name in enumerate(train.class_names) if kind not in drawn]
+        return self._with_subset(outcome, sorted(train.name[i] for i in rows), without, settings)
+
+    def _with_subset(self, outcome: Outcome, clips: list[str], without: list[str], settings: SemiSettings) -> Outcome:
+        """The outcome with the list of labelled clips, its hash, and a sentence on classes that have none."""
+        facts = {"share": self.share, "draw": settings.draw, "seed": settings.subset_seed, "classes_without": without}
+        text = json.dumps(facts | {"clips": clips}, ensure_ascii=False, indent=0) + "\n"
+        notes = []
+        if without:
+            named = ", ".join(without[:5]) + (", ..." if len(without) > 5 else "")
+            notes.append(
+                f"  {self.name}: no labelled clip of {len(without)} of the classes ({named}), so their test clips "
+                "cannot be told"
+            )
+        data = {"labelled": len(clips), "subset": hashlib.sha256(text.encode()).hexdigest()}
+        return replace(outcome, data=data, files={"subset.json": text}, notes=notes)
+
+
+DEVIATIONS = (
+    Deviation(
+        "labelled clips",
+        "1 % or 10 % of the training clips, balanced over the classes",
+        "drawn class by class by Python's generator, seeded with 0 (AimCLR, HiCLR) or 2 (SkeleMixCLR, SkeAttnCLR), in "
+        "the order of a file that is not released",
+        "`semi10.draw`: balanced in equal, at least one clip a class, by hashes of the clips' names; released in "
+        "published, over the clips in their own order",
+        why="the same clips for every method and on every machine",
+    ),
+    Deviation(
+        "epochs on a subset",
+        "not mentioned",
+        "HiCLR's last as long as those over all clips, the subset repeated; the others' pass over the subset once",
+        "`semi10.passes`: each method's own in published; in equal once, but `semi10.least_steps` steps at least",
+    ),
+)
+
+PROTOCOLS.add("semi1", Semi("semi1", 0.01))
+PROTOCOLS.add("semi10", Semi("semi10", 0.1, DEVIATIONS))

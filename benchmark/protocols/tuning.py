@@ -1,0 +1,186 @@
+"""An encoder and a linear classifier on it, trained end to end: settings, learning rate, epochs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from pydantic import Field, PositiveInt
+from torch import Generator, Tensor, nn
+from torch.nn import functional
+
+from ...datasets.augment import basic, draw_basic
+from ...datasets.clips import Clips
+from ...methods.base import Method
+from ...methods.recipe import Settings
+from ..devices import sum_dtype
+
+_BATCH = 256  # clips scored at once
+
+
+def nothing() -> None:
+    """Go on."""
+
+
+class TuningSettings(Settings):
+    """How an encoder and its classifier are trained, by SGD on cross-entropy.
+
+    Attributes:
+        mode: "train" trains as usual; "eval" keeps the encoder in evaluation mode meanwhile, so that batch norm
+            uses and keeps the statistics of the pre-training and dropout is off.
+        schedule: "steps" divides the rate by ten after each epoch of `lr_steps`; "plateau" multiplies it by
+            `factor` when the training loss has not fallen by a ten-thousandth for more than `patience` epochs.
+        warmup: the rate rises linearly over so many epochs.
+        crop, shear: of the basic augmentation, as a method's; 0 turns either off.
+        head: how the classifier starts: N(0, 0.02) and biases of 0 as "released", as "torch" does, or "xavier".
+        least_steps: an epoch has at least so many steps; where the clips are fewer it passes over them again.
+        every: epochs between two looks at the test set; the last is always looked at.
+    """
+
+    mode: Literal["eval", "train"] = "train"
+    epochs: PositiveInt = 60
+    batch: PositiveInt = 64
+    lr: float = Field(default=0.05, gt=0)
+    schedule: Literal["steps", "plateau"] = "steps"
+    lr_steps: tuple[PositiveInt, ...] = (40, 52)
+    patience: int = Field(default=10, ge=0)
+    factor: float = Field(default=0.1, gt=0, lt=1)
+    warmup: int = Field(default=5, ge=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    nesterov: bool = True
+    crop: int = Field(default=0, ge=0)
+    shear: float = Field(default=0.0, ge=0)
+    head: Literal["released", "torch", "xavier"] = "released"
+    drop_last: bool = True
+    least_steps: int = Field(default=0, ge=0)
+    every: PositiveInt = 5
+
+
+class Rate:
+    """The learning rate of each epoch; "plateau" has to be told the epochs' losses."""
+
+    def __init__(self, settings: TuningSettings):
+        self.settings = settings
+        self.drops = self.waited = 0
+        self.lowest = math.inf
+
+    def at(self, epoch: int) -> float:
+        """The rate of a 1-based epoch."""
+        settings = self.settings
+        risen = epoch / settings.warmup if epoch < settings.warmup else 1.0
+        if settings.schedule == "plateau":
+            return settings.lr * risen * settings.factor**self.drops
+        return settings.lr * risen * 0.1 ** sum(epoch > step for step in settings.lr_steps)
+
+    def after(self, loss: float) -> None:
+        """Learn of a finished epoch's mean training loss."""
+        if loss < self.lowest * (1 - 1e-4):
+            self.lowest, self.waited = loss, 0
+            return
+        self.waited += 1
+        if self.waited > self.settings.patience:
+            self.drops, self.waited = self.drops + 1, 0
+
+
+class Tuner:
+    """One training on some clips of a training side.
+
+    Args:
+        method: whose encoder is trained, in place.
+        stream: of the method; None: its own.
+        rows: (n,) the clips of `train` that are trained on.
+        size: clips an epoch passes over, repeated from `rows` where they are fewer; None: n.
+        seed: of the classifier, the order, the augmentation and dropout.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        stream: str | None,
+        train: Clips,
+        rows: Tensor,
+        settings: TuningSettings,
+        *,
+        seed: int,
+        size: int | None = None,
+    ):
+        self.method, self.train, self.settings = method, train, settings
+        self.stream = () if stream is None else (stream,)
+        self.rows = rows.to(train.x.device)
+        self.batch = min(settings.batch, len(rows))
+        self.size = max(size or len(rows), settings.least_steps * self.batch)
+        self.order = Generator().manual_seed(seed)
+        self.augment = Generator(device=train.x.device).manual_seed(seed)
+        torch.manual_seed(seed)  # dropout's
+        with torch.no_grad():
+            dim = method.eval().features(train.x[:1], *self.stream).shape[1]
+        self.head = new_head(dim, train.num_classes, settings.head, self.order).to(train.x.device)
+        # What the features do not need gets no gradient, and so no step and no decay.
+        parameters = [p for p in [*self.head.parameters(), *method.parameters()] if p.requires_grad]
+        self.optimiser = torch.optim.SGD(
+            parameters,
+            lr=settings.lr,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+            nesterov=settings.nesterov and settings.momentum > 0,
+        )
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch."""
+        return self.size // self.batch if self.settings.drop_last else -(-self.size // self.batch)
+
+    def epoch(self, rate: float, check: Callable[[], None] = nothing) -> tuple[float, float]:
+        """Train for an epoch; return the mean loss and the top-1 in percent of its clips as they were trained on."""
+        self.method.train(self.settings.mode == "train")
+        for layer in self.method.modules():
+            if isinstance(layer, nn.RNNBase) and not layer.dropout:
+                layer.train()  # the same numbers in either mode, but cuDNN computes their gradient only in this one
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        order = self.rows[(torch.randperm(self.size, generator=self.order) % len(self.rows)).to(self.rows.device)]
+        losses = torch.zeros((), dtype=sum_dtype(order.device), device=order.device)
+        hits = torch.zeros((), dtype=torch.int64, device=order.device)
+        used = order[: self.steps * self.batch]
+        for index in used.split(self.batch):
+            check()
+            loss, right = self._step(self.train.x[index], self.train.label[index])
+            losses, hits = losses + loss * len(index), hits + right
+        return (losses / len(used)).item(), 100 * hits.item() / len(used)
+
+    def _step(self, x: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        crop, shear = self.settings.crop, self.settings.shear
+        if crop or shear:
+            x = basic(x, draw_basic(x, crop, shear, self.augment), crop)
+        logits = self.head(self.method.features(x, *self.stream))
+        loss = functional.cross_entropy(logits, label)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        return loss.detach(), (logits.detach().argmax(dim=1) == label).sum()
+
+    @torch.no_grad()
+    def scores(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Class scores (N, classes) of clips (N, C, T, V, M), or of those at `rows`; evaluation mode, as they are."""
+        self.method.eval()
+        every = torch.arange(len(x)) if rows is None else rows
+        batches = (x[index.to(x.device)] for index in every.split(_BATCH))
+        return torch.cat([self.head(self.method.features(batch, *self.stream)) for batch in batches])
+
+
+def new_head(dim: int, classes: int, start: str, generator: Generator) -> nn.Linear:
+    """Make a linear classifier whose start reads `generator` alone."""
+    head = nn.Linear(dim, classes)
+    with torch.no_grad():
+        head.bias.zero_()
+        if start == "released":
+            head.weight.copy_(torch.randn(classes, dim, generator=generator) * 0.02)
+        elif start == "xavier":
+            nn.init.xavier_normal_(head.weight, generator=generator)
+        else:  # nn.Linear's own: uniform within one over the root of dim
+            for parameter in (head.weight, head.bias):
+                parameter.uniform_(-(dim**-0.5), dim**-0.5, generator=generator)
+    return head

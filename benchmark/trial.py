@@ -1,0 +1,138 @@
+"""Trying settings: every distinct method of a grid is made once, before anything runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import torch
+
+from ..backbones import create_backbone
+from ..datasets.store import Store
+from ..errors import SkelbenchError
+from ..methods.base import METHODS, Method, create_method
+from ..methods.recipe import Recipe
+
+Made = TypeVar("Made")
+
+
+class Trial:
+    """Makes methods on their backbones and remembers which pairs refuse each other.
+
+    Attributes:
+        refused: (method, backbone) -> the sentence that refuses the pair.
+    """
+
+    def __init__(self) -> None:
+        self.refused: dict[tuple[str, str], str] = {}
+        self._tried: set[str] = set()
+
+    def accepts(self, method: str, backbone: str, stream: str, recipe: Recipe, store: Store) -> bool:
+        """Whether the pair can be made at all; each distinct setting is tried once.
+
+        Raises:
+            SkelbenchError: if it is a setting, not the pair, that does not fit.
+        """
+        place = (method, backbone, stream, store.layout.digest, store.manifest["persons"])
+        key = json.dumps([*place, recipe.backbone, recipe.method, recipe.frames, recipe.batch], default=str)
+        if (method, backbone) in self.refused or key in self._tried:
+            return (method, backbone) not in self.refused
+        arguments = {"layout": store.layout, "num_frames": recipe.frames, "num_persons": store.manifest["persons"]}
+        _try_backbone(backbone, recipe, arguments)
+        try:
+            made = _make(method, backbone, stream, recipe, arguments)
+        except SkelbenchError:
+            reason = refusal(method, backbone)
+            if reason is None:
+                raise
+            self.refused[method, backbone] = reason
+            return False
+        if made.trainable:
+            made.check_batch(recipe.batch)
+        self._tried.add(key)
+        return True
+
+
+def refusal(method: str, backbone: str) -> str | None:
+    """The sentence with which a method refuses a backbone whatever the settings, or None.
+
+    The pair is made with the defaults of both, without memory; a constructor that needs memory refuses nothing.
+    """
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            create_method(method, backbone=backbone)
+    except SkelbenchError as error:
+        return str(error)
+    except Exception:  # whatever else is wrong is told when it is made with its settings
+        return None
+    return None
+
+
+def check_persons(method: str, backbone: str, stream: str, recipe: Recipe, source: Store, target: Store) -> None:
+    """Raise a `SkelbenchError` if an encoder of the source's number of persons cannot read the target's."""
+    persons = [store.manifest["persons"] for store in (source, target)]
+    if persons[0] == persons[1]:
+        return
+    shapes = []
+    for count in persons:
+        place = {"layout": source.layout, "num_frames": recipe.frames, "num_persons": count}
+        made = _make(method, backbone, stream, recipe, place)
+        shapes.append({name: value.shape for name, value in made.evaluation_state().items()})
+    if shapes[0] != shapes[1]:
+        raise SkelbenchError(
+            f"The backbone '{backbone}' has weights for every person: trained on the {persons[0]} of '{source.name}' "
+            f"it cannot read the {persons[1]} of '{target.name}'; choose another backbone."
+        )
+
+
+def _try_backbone(backbone: str, recipe: Recipe, arguments: Mapping[str, Any]) -> None:
+    made = _try(
+        lambda: create_backbone(backbone, **arguments, **recipe.backbone),
+        f"The backbone '{backbone}'",
+        recipe.backbone,
+    )
+    if any(weight.numel() == 0 for weight in made.parameters()):
+        raise SkelbenchError(
+            f"The backbone '{backbone}' has empty weights with {_spelt(recipe.backbone)}; set larger values."
+        )
+
+
+def _make(method: str, backbone: str, stream: str, recipe: Recipe, place: Mapping[str, Any]) -> Method:
+    return _try(
+        lambda: create_method(
+            method,
+            backbone=backbone,
+            backbone_args=recipe.backbone,
+            stream="all" if METHODS[method].streams_together else stream,
+            **place,
+            **recipe.method,
+        ),
+        f"The method '{method}'",
+        recipe.method,
+    )
+
+
+def _try(make: Callable[[], Made], who: str, settings: Mapping[str, Any]) -> Made:
+    """Make something without memory or random numbers; in earnest where that does not work."""
+    with torch.random.fork_rng(devices=[]):
+        try:
+            with torch.device("meta"):
+                return make()
+        except SkelbenchError:
+            raise
+        except Exception:  # a constructor may read its own tensors, which without memory it cannot
+            pass
+        try:
+            return make()
+        except SkelbenchError:
+            raise
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise SkelbenchError(
+                f"{who} cannot be made with {_spelt(settings)} ({reason}); set other values."
+            ) from error
+
+
+def _spelt(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value!r}" for key, value in settings.items())

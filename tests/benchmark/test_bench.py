@@ -1,0 +1,62 @@
+"""The benchmark of evaluation: every part runs, and its plain references compute what they stand beside."""
+
+import json
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+
+from skelbench.benchmark.bench.evaluate import bench_evaluate, made_up
+from skelbench.benchmark.bench.plain_evaluation import steps_through_the_encoder, vote_plain
+from skelbench.benchmark.protocols.knn import vote
+from skelbench.errors import SkelbenchError
+
+SMALL = ["--train", 130, "--test", 120, "--dim", 8, "--classes", 6, "--clips", 6]
+
+
+def test_bench_eval_prints_a_line_for_every_figure_and_the_same_names_in_json(skelbench):
+    shown = skelbench("bench", "eval", *SMALL).stdout
+    figures = json.loads(skelbench("bench", "eval", *SMALL, "--json").stdout)
+    assert all(set(figure) == {"name", "value", "unit"} and figure["value"] > 0 for figure in figures)
+    names = [figure["name"] for figure in figures]
+    assert [line[:55].strip() for line in shown.splitlines()] == [name[:55] for name in names]
+    assert all(len(name) <= 55 for name in names), "the table's columns hold"
+    for wanted in ("encode, ST-GCN of width 16", "knn, k 1, 5, 10, 20, 40", "linear, 100 epochs", "extrapolated"):
+        assert any(wanted in name for name in names), wanted
+
+
+def test_bench_eval_with_too_few_test_clips_is_one_clear_error(skelbench):
+    message = skelbench("bench", "eval", "--test", 100, "--classes", 30, code=2).output
+    assert "100 test clips are too few for 30 classes: an episode draws 16 of each" in message
+    with pytest.raises(SkelbenchError, match="too few"):
+        next(bench_evaluate(train=100, test=100, dim=4, classes=30))
+
+
+def test_the_plain_neighbours_vote_as_knn_does():
+    bank, queries = made_up(200, 40, 6, 5)
+    unit = functional.normalize(bank.x, dim=1)
+    plain = [vote_plain(unit, bank.label.tolist(), query, k=10, temperature=0.1) for query in queries.x]
+    ours = vote(bank.x, bank.label, queries.x, k=10, temperature=0.1, classes=5)
+    assert plain == ours.argmax(dim=1).tolist()
+    assert len(set(plain)) == 5
+
+
+def test_made_up_features_are_the_same_every_time_and_neither_easy_nor_hopeless():
+    (train, test), (again, _) = made_up(4000, 600, 32, 10), made_up(4000, 600, 32, 10)
+    assert torch.equal(train.x, again.x)
+    assert not torch.equal(train.x[:600], test.x)
+    right = vote(train.x, train.label, test.x, k=10, temperature=0.1, classes=10).argmax(1) == test.label
+    assert 0.15 < right.float().mean() < 0.95
+
+
+def test_a_step_through_the_encoder_encodes_the_whole_batch_each_time():
+    seen = []
+
+    def encode(x):
+        seen.append(len(x))
+        return x.flatten(1)
+
+    seconds = steps_through_the_encoder(encode, torch.randn(6, 3, 2, 2, 1), torch.arange(6) % 3, 3, steps=2)
+    assert seen == [1, 6, 6, 6]
+    assert math.isfinite(seconds) and seconds > 0

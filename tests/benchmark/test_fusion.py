@@ -1,0 +1,327 @@
+"""The stream 3s: planned after its parts, made from their scores, and a cell like any other."""
+
+import csv
+from typing import Any
+
+import numpy as np
+import pytest
+
+from skelbench.benchmark import fusing, fusion
+from skelbench.benchmark.fusing import run_fusion
+from skelbench.benchmark.fusion import PARTS, Fusion, Weighting, plan_fusions, weighting_of
+from skelbench.benchmark.grid import Grid
+from skelbench.benchmark.planning import plan_grid
+from skelbench.benchmark.runner import Options, Runner
+from skelbench.benchmark.trainer import StoppedError, Trainer
+from skelbench.errors import SkelbenchError
+from skelbench.methods import METHODS
+from skelbench.results.files import read_scores, write_scores
+from skelbench.results.record import MAX_BYTES
+from skelbench.results.store import RunStore
+
+METHODS_HERE = ["skeletonclr", "crosclr"]
+TINY = {"frames": 16, "epochs": 1, "batch": 4, "backbone.width": 4, "backbone.dim": 16, "linear.epochs": 3}
+
+
+@pytest.fixture
+def file(store, grid_file):
+    """A grid of the fused stream alone: one method that is trained a stream at a time, one that is trained once."""
+    return grid_file(methods=METHODS_HERE, streams=["3s"])
+
+
+def by_stream(runs, method, protocol, seed=0) -> dict[str, Any]:
+    """Stream -> (record, names, labels, scores)."""
+    store, found = RunStore(runs), {}
+    for record in store.records():
+        cell = record.cell
+        if (cell.method, cell.protocol, cell.seed) == (method, protocol, seed):
+            folder = store.folder(cell, record.identity)
+            found[cell.stream] = (record, *read_scores(folder / record.files["scores"]))
+    return found
+
+
+def planned(**changes) -> list[Fusion]:
+    values: dict[str, Any] = {
+        "methods": ("skeletonclr",),
+        "datasets": ("tiny",),
+        "streams": ("3s",),
+        "protocols": ("knn",),
+        "set": TINY,
+    }
+    return [one for one, _ in plan_grid(Grid(**values | changes)).fusions]
+
+
+# --- A grid with 3s ---------------------------------------------------------------------------------------------
+
+
+def test_a_grid_with_3s_trains_its_parts_fuses_them_by_name_and_does_nothing_again(
+    file, skelbench, tmp_path, monkeypatch, tree
+):
+    runs = tmp_path / "runs"
+    result = skelbench("grid", file, "--out", runs)
+    for method in (*METHODS_HERE, "untrained"):
+        for protocol in ("knn", "linear"):
+            found = by_stream(runs, method, protocol)
+            assert set(found) == {*PARTS, "3s"}
+            record, names, labels, scores = found["3s"]
+            for name, label, score in zip(names, labels, scores, strict=True):
+                rows = [dict(zip(found[s][1], zip(*found[s][2:], strict=True), strict=True))[name] for s in PARTS]
+                assert {own for own, _ in rows} == {label}
+                np.testing.assert_allclose(score, sum(row for _, row in rows), rtol=1e-6)
+            right = scores.argmax(axis=1) == labels
+            assert record.last.top1 == pytest.approx(100 * right.mean())
+            assert (record.best.top1, record.best.epoch) == (record.last.top1, None)
+            assert "nothing is chosen" in record.best.rule
+            assert record.pretrain is None
+            assert record.data == found["joint"][0].data
+            assert record.model["parameters"] == 3 * found["joint"][0].model["parameters"]
+            assert {s: record.settings["fusion"][s]["identity"] for s in PARTS} == {
+                s: found[s][0].identity for s in PARTS
+            }
+            folder = RunStore(runs).folder(record.cell, record.identity)
+            assert len((folder / "record.json").read_bytes()) <= MAX_BYTES
+            with (folder / record.files["confusion"]).open(newline="") as opened:
+                counts = np.array([[int(n) for n in list(row.values())[1:]] for row in csv.DictReader(opened)])
+            assert (counts.sum(), counts.trace()) == (len(labels), right.sum())
+            assert (folder / record.files["per_class"]).is_file()
+    assert [title in result.stdout for title in (f"tiny xsub, {s} (custom: tiny)" for s in (*PARTS, "3s"))] == [
+        True
+    ] * 4
+    before = tree(runs)
+    monkeypatch.setattr(Trainer, "train", lambda self: pytest.fail("it trained again"))
+    monkeypatch.setattr(fusing, "fuse", lambda *_: pytest.fail("it fused again"))
+    skelbench("grid", file, "--out", runs)
+    plan = skelbench("grid", file, "--out", runs, "--dry-run").stdout
+    assert tree(runs) == before
+    assert "to do" not in plan and " 3s linear seed 0 (custom: tiny): done" in plan
+
+
+def test_one_training_of_crosclr_is_enough_for_3s(file, skelbench, tmp_path, monkeypatch):
+    trained, train = [], Trainer.train
+    monkeypatch.setattr(Trainer, "train", lambda self: (trained.append(self.method.stream), train(self))[1])
+    skelbench("grid", file, "--out", tmp_path / "runs", "--methods", "crosclr", "--no-floor")
+    assert trained == ["all"]
+    (record, *_) = by_stream(tmp_path / "runs", "crosclr", "linear")["3s"]
+    assert record.cell.stream == "3s"
+
+
+def test_3s_of_several_seeds_is_one_row_with_its_floor(store, grid_file, skelbench, tmp_path):
+    file = grid_file(methods=["skeletonclr"], streams=["3s"], protocols=["knn"], seeds=[0, 1])
+    skelbench("grid", file, "--out", tmp_path / "runs")
+    rows = csv.DictReader(skelbench("table", "--out", tmp_path / "runs", "--format", "csv").stdout.splitlines())
+    fused = {row["method"]: row for row in rows if row["stream"] == "3s"}
+    assert {method: row["seeds"] for method, row in fused.items()} == {"untrained (floor)": "3", "skeletonclr": "2"}
+    assert fused["skeletonclr"]["knn Δ floor"]
+
+
+def test_a_single_run_takes_3s_too(tiny_run, store, skelbench, tmp_path):
+    out = skelbench(*tiny_run, "--method", "skeletonclr", "--stream", "3s", "--protocol", "knn").stdout
+    assert "tiny xsub, 3s" in out
+    assert set(by_stream(tmp_path / "runs", "skeletonclr", "knn")) == {*PARTS, "3s"}
+
+
+def test_a_finished_training_of_all_streams_is_evaluated_as_3s(finished, skelbench):
+    folder = next(path for path in finished.iterdir() if "crosclr" in path.name and "-pretrain-" in path.name)
+    skelbench("evaluate", folder, "--dataset", "tiny", "--stream", "3s", "--protocol", "knn")
+    fused = [r for r in RunStore(finished).records() if r.cell.stream == "3s"]
+    assert sorted((r.cell.method, r.cell.seed) for r in fused) == [
+        ("crosclr", 0),
+        *(("untrained", s) for s in range(3)),
+    ]
+    alone = next(path for path in finished.iterdir() if "skeletonclr" in path.name and "-pretrain-" in path.name)
+    told = skelbench("evaluate", alone, "--dataset", "tiny", "--stream", "3s", code=2).stderr
+    assert "trained on the stream 'joint', not on 'bone'" in told
+
+
+def test_an_unknown_stream_is_told_with_all_there_are(store, skelbench):
+    result = skelbench("grid", "--datasets", "tiny", "--streams", "joint,4s", code=2)
+    assert "There is no stream '4s'" in result.stderr and "3s" in result.stderr
+
+
+# --- Stopped, failed, forced ------------------------------------------------------------------------------------
+
+
+def test_stopped_between_the_parts_it_goes_on_to_the_same_numbers(file, skelbench, tmp_path, monkeypatch):
+    skelbench("grid", file, "--out", tmp_path / "whole", "--no-floor")
+    evaluate = Runner._evaluate
+
+    def stopped_at_motion(self, task, *rest):
+        if task.stream == "motion":
+            raise StoppedError
+        return evaluate(self, task, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Runner, "_evaluate", stopped_at_motion)
+        skelbench("grid", file, "--out", tmp_path / "runs", "--no-floor", code=None)
+    assert "3s" not in by_stream(tmp_path / "runs", "skeletonclr", "knn")
+    skelbench("grid", file, "--out", tmp_path / "runs", "--no-floor")
+    for method in METHODS_HERE:
+        for protocol in ("knn", "linear"):
+            whole, resumed = (by_stream(tmp_path / runs, method, protocol)["3s"] for runs in ("whole", "runs"))
+            assert (whole[0].last, whole[0].identity) == (resumed[0].last, resumed[0].identity)
+            assert np.array_equal(whole[3], resumed[3])
+
+
+def test_a_failed_part_fails_its_fusion_with_the_reason_and_a_later_success_clears_it(
+    file, skelbench, tmp_path, monkeypatch
+):
+    loss = METHODS["skeletonclr"].loss
+
+    def broken(self, *arguments, **more):
+        return 1 / 0 if self.stream == "bone" else loss(self, *arguments, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(METHODS["skeletonclr"], "loss", broken)
+        result = skelbench("grid", file, "--out", tmp_path / "runs", code=1)
+    failed = {(f.cell.method, f.cell.stream, f.cell.protocol): f.reason for f in RunStore(tmp_path / "runs").failures()}
+    assert set(failed) == {("skeletonclr", "bone", "pretrain"), *(("skeletonclr", "3s", p) for p in ("knn", "linear"))}
+    reason = "The stream 'bone' cannot be fused, for it did not finish: ZeroDivisionError: division by zero"
+    assert failed["skeletonclr", "3s", "knn"] == reason
+    assert reason in result.stderr
+    assert "3s" in by_stream(tmp_path / "runs", "crosclr", "knn"), "the rest goes on"
+    skelbench("grid", file, "--out", tmp_path / "runs")
+    assert RunStore(tmp_path / "runs").failures() == []
+    assert "3s" in by_stream(tmp_path / "runs", "skeletonclr", "knn")
+
+
+def test_forced_the_fusion_is_made_again(file, skelbench, tmp_path, monkeypatch):
+    grid = ("grid", file, "--out", tmp_path / "runs", "--methods", "skeletonclr", "--protocols", "knn", "--no-floor")
+    skelbench(*grid)
+    fused, fuse = [], fusing.fuse
+    monkeypatch.setattr(fusing, "fuse", lambda *arguments: (fused.append(1), fuse(*arguments))[1])
+    before = by_stream(tmp_path / "runs", "skeletonclr", "knn")["3s"]
+    skelbench(*grid, "--force")
+    assert fused == [1]
+    assert np.array_equal(by_stream(tmp_path / "runs", "skeletonclr", "knn")["3s"][3], before[3])
+
+
+def test_forced_and_stopped_no_fusion_of_older_parts_is_left(file, skelbench, tmp_path, monkeypatch):
+    grid = ("grid", file, "--out", tmp_path / "runs", "--methods", "skeletonclr", "--protocols", "knn", "--no-floor")
+    skelbench(*grid)
+    with monkeypatch.context() as patch:
+        patch.setattr(Runner, "run", lambda *_: (_ for _ in ()).throw(StoppedError))
+        skelbench(*grid, "--force", code=None)
+    assert set(by_stream(tmp_path / "runs", "skeletonclr", "knn")) == set(PARTS)
+
+
+# --- Scores -----------------------------------------------------------------------------------------------------
+
+LABELS = [0, 1, 2, 0]
+# With equal weights half of the clips are right, with little weight of motion all are.
+SCORES = {
+    "joint": np.array([[2, 0, 0], [0, 2, 0], [0, 0, 2], [2, 0, 0]], dtype=np.float32),
+    "bone": np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0]], dtype=np.float32),
+    "motion": np.array([[0, 3.5, 0], [0, 0, 3.5], [0, 0, 1], [1, 0, 0]], dtype=np.float32),
+}
+CHOOSING = Weighting("somewhere", (1.0, 1.0, 1.0), ((1.0, 1.0, 0.1),))
+
+
+@pytest.fixture
+def parts(file, skelbench, tmp_path):
+    """Records of three finished streams, their scores replaced by `SCORES`; the store, the fused cell and its data."""
+    runs = tmp_path / "runs"
+    grid = Grid(methods=("skeletonclr",), datasets=("tiny",), streams=("3s",), protocols=("knn",), set=TINY)
+    plan = plan_grid(grid)
+    runner = Runner(RunStore(runs), Options())
+    for task, store in plan.tasks:
+        assert runner.run(task, store) == []
+    ((fused, store),) = plan.fusions
+    for part in fused.parts:
+        folder = RunStore(runs).folder(part.cell, part.identity)
+        write_scores(folder, list("abcd"), LABELS, SCORES[part.cell.stream])
+    return RunStore(runs), fused, store
+
+
+def test_the_better_weighting_on_the_test_set_is_only_best_and_says_so(parts):
+    runs, fused, store = parts
+    chosen = Fusion(fused.cell, "a" * 32, fused.parts, CHOOSING)
+    fixed = Fusion(fused.cell, "b" * 32, fused.parts, Weighting("somewhere", CHOOSING.weights))
+    for one in (chosen, fixed):
+        assert run_fusion(one, store, runs, Options()) == []
+    (with_choice, without) = (runs.find(one.cell, one.identity) for one in (chosen, fixed))
+    assert with_choice.last.top1 == without.last.top1 == without.best.top1 == 50.0
+    assert with_choice.best.top1 == 100.0
+    assert "whichever is better on the test set, as the released code reports" in with_choice.best.rule
+    _, _, scores = read_scores(runs.folder(chosen.cell, chosen.identity) / "scores.npz")
+    np.testing.assert_allclose(scores, sum(SCORES.values()))
+
+
+def test_a_clip_that_one_part_lacks_fails_the_fusion_and_names_it(parts):
+    runs, fused, store = parts
+    part = fused.parts[1]
+    write_scores(runs.folder(part.cell, part.identity), list("abd"), [0, 1, 0], SCORES["bone"][[0, 1, 3]])
+    (failure,) = run_fusion(fused, store, runs, Options())
+    assert "1 clips are not in both streams 'joint' and 'bone' (the first: 'c', not in 'bone')" in failure.reason
+    assert runs.find(fused.cell, fused.identity) is None
+    assert [f.reason for f in runs.failures()] == [failure.reason]
+
+
+@pytest.mark.parametrize("content", [None, b"not a file of scores"])
+def test_lost_or_damaged_scores_fail_the_fusion(parts, content):
+    runs, fused, store = parts
+    path = runs.folder(fused.parts[2].cell, fused.parts[2].identity) / "scores.npz"
+    path.unlink()
+    if content:
+        path.write_bytes(content)
+    (failure,) = run_fusion(fused, store, runs, Options())
+    assert "evaluate that cell" in failure.reason and str(path) in failure.reason
+
+
+# --- Weights and identities -------------------------------------------------------------------------------------
+
+
+def test_equal_has_equal_weights_and_published_those_of_the_release():
+    assert all(weighting_of(m, "xsub", "equal", "held_out").weights == (1.0, 1.0, 1.0) for m in METHODS)
+    assert weighting_of("aimclr", "xview", "published", "published") == Weighting(
+        "Levigty/AimCLR@6cd7376", (0.6, 0.6, 0.4)
+    )
+    assert weighting_of("hiclr", "xsub", "published", "published").also == ((0.6, 0.6, 0.4),)
+    assert weighting_of("skeattnclr", "xsub", "published", "published").also == ((0.5, 0.5, 0.4),)
+    assert weighting_of("skeattnclr", "xview", "published", "published").also == ((1.0, 0.2, 0.2),)
+    assert weighting_of("crosclr", "xview", "published", "published").weights == (1 / 3, 1 / 3, 1 / 3)
+    assert weighting_of("skeletonclr", "xsub", "published", "published").weights == (1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("track, selection", [("equal", "held_out"), ("equal", "published"), ("published", "held_out")])
+def test_nothing_is_chosen_on_the_test_set_but_in_published_as_published(method, track, selection):
+    assert weighting_of(method, "xsub", track, selection).also == ()
+
+
+def test_the_identity_covers_weights_rule_and_parts(store, monkeypatch):
+    (before,) = planned()
+    assert planned() == [before]
+    seen = {before.identity}
+    weights = [Weighting("equal weights", w, also) for w, also in (((1, 1, 0.5), ()), ((1, 1, 1), ((1, 1, 0.5),)))]
+    for other in weights:
+        with monkeypatch.context() as patch:
+            patch.setattr(fusion, "EQUAL", other)
+            seen.add(planned()[0].identity)
+    changed = ({"set": TINY | {"epochs": 2}}, {"set": TINY | {"knn.k": 3}}, {"seeds": (1,)}, {"splits": ("xview",)})
+    for changes in changed:
+        (fused,) = planned(**changes)
+        seen.add(fused.identity)
+    assert len(seen) == 7
+
+
+def test_named_streams_come_first_and_the_parts_that_3s_needs_once(store):
+    plan = plan_grid(Grid(methods=("skeletonclr",), datasets=("tiny",), streams=("3s", "motion"), set=TINY))
+    assert [task.stream for task, _ in plan.tasks] == ["motion", "joint", "bone"]
+    assert [one.cell.protocol for one, _ in plan.fusions] == ["knn", "linear"]
+    assert all([part.cell.stream for part in one.parts] == list(PARTS) for one, _ in plan.fusions)
+
+
+def test_a_protocol_without_scores_of_clips_is_not_fused(store, monkeypatch):
+    from skelbench.benchmark.protocols import PROTOCOLS
+
+    monkeypatch.setattr(PROTOCOLS["knn"], "fusible", False, raising=False)
+    assert [one.cell.protocol for one in planned(protocols=("knn", "linear"))] == ["linear"]
+
+
+def test_without_all_three_streams_nothing_is_fused(store):
+    plan = plan_grid(Grid(methods=("skeletonclr",), datasets=("tiny",), streams=("joint", "bone"), set=TINY))
+    assert plan_fusions(plan.tasks, "equal") == []
+    with pytest.raises(SkelbenchError, match=r"no encoder of 'bone'|cannot train the streams"):
+        plan_grid(
+            Grid(methods=("crosclr",), datasets=("tiny",), streams=("3s",), set=TINY | {"method.streams": ["bone"]})
+        )
