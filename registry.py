@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 from .errors import SkelbenchError
 
 Entry = TypeVar("Entry")
+_PLUGIN = "skelbench_plugin_"  # what the modules of plugins are called, before the name of the file
 
 
 class Registry(Generic[Entry]):
@@ -125,7 +126,7 @@ def load_plugin(path: Path) -> None:
     path = Path(path)
     if not path.is_file():
         raise SkelbenchError(f"Plugin {path} is not a file; give the path of a Python file.")
-    name = f"skelbench_plugin_{path.stem}"
+    name = _PLUGIN + path.stem
     known = sys.modules.get(name)
     if known is not None and getattr(known, "__file__", None) == str(path.resolve()):
         return
@@ -142,6 +143,12 @@ def load_plugin(path: Path) -> None:
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise SkelbenchError(f"Plugin {path} failed on import: {type(error).__name__}: {error}.") from error
+
+
+def loaded_plugins() -> list[Path]:
+    """The files that `load_plugin` has imported."""
+    modules = [module for name, module in sys.modules.items() if name.startswith(_PLUGIN)]
+    return [Path(module.__file__) for module in modules if module.__file__]
 
 
 def _is_module(thing: object) -> bool:

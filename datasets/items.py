@@ -1,21 +1,29 @@
-"""Reading raw inputs with several processes, in order and in bounded memory."""
+"""Reading raw inputs with several processes, in order and in bounded memory.
+
+A worker is a Python program of its own that gets numbers of blocks and gives back what they hold, through pipes. So
+it does not matter how the calling program was started (as a script without a guard, in a notebook, from its standard
+input), a pipe that is full holds back who writes into it, and a worker whose caller is gone ends by itself.
+"""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
+import pickle
 import signal
-import threading
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import IO
 
 from ..errors import SkelbenchError
+from ..registry import load_plugin, loaded_plugins
 from .recording import Clip, Items, Rejected
 
 BLOCK = 16  # inputs a process reads at a time
-AHEAD = 3  # blocks a process may be ahead of the writer
+AHEAD = 2  # blocks a process may be ahead of the writer
 WORTH_IT = 500  # inputs below which starting processes takes longer than reading
 
 Result = Sequence[Clip | Rejected]
@@ -28,6 +36,8 @@ class ProcessLostError(SkelbenchError):
 def read_items(items: Items, start: int = 0, workers: int | None = None) -> Iterator[Result]:
     """Yield what every input from `start` on gives, in order.
 
+    A reader that the calling program itself defines cannot be sent elsewhere, so this process alone reads for it.
+
     Args:
         workers: processes; by default one a core, or this one alone for few inputs.
 
@@ -37,28 +47,21 @@ def read_items(items: Items, start: int = 0, workers: int | None = None) -> Iter
     left = len(items.names) - start
     if workers is None:
         workers = 1 if left < WORTH_IT else available_cores()
-    if workers <= 1:
+    program = _program(items) if workers > 1 else None
+    if program is None:
         for position in range(start, len(items.names)):
             yield items.read(position)
         return
-    blocks = iter(range(start, len(items.names), BLOCK))
-    spawn = multiprocessing.get_context("spawn")  # forking a process with threads can hang
-    pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=_begin, initargs=(items,))
-    waiting: deque[Future[list[Result]]] = deque()
-    try:
-        while True:
-            while len(waiting) < AHEAD * workers and (first := next(blocks, None)) is not None:
-                waiting.append(pool.submit(_load_block, first))
-            if not waiting:
-                return
-            yield from waiting.popleft().result()
-    except BrokenProcessPool as error:
-        raise ProcessLostError(
-            "A process that read raw files died, most likely for want of memory; run the command again with fewer "
-            "--workers, it goes on from where it was."
-        ) from error
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    with _workers(program, min(workers, -(-left // BLOCK))) as team:
+        blocks = range(start, len(items.names), BLOCK)
+        for number in range(min(AHEAD * len(team), len(blocks))):
+            team[number % len(team)].ask(blocks[number])
+        for number in range(len(blocks)):
+            worker = team[number % len(team)]
+            found = worker.answer()
+            if number + AHEAD * len(team) < len(blocks):
+                worker.ask(blocks[number + AHEAD * len(team)])
+            yield from found
 
 
 def available_cores() -> int:
@@ -66,19 +69,86 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-_items: Items | None = None  # of a worker
+def _program(items: Items) -> bytes | None:
+    """What a worker needs, the inputs last: how to import what reads them comes first. None if that cannot be told."""
+    try:
+        inputs = pickle.dumps(items)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return None
+    if b"__main__" in inputs:
+        return None
+    return pickle.dumps([str(path) for path in loaded_plugins()]) + inputs
 
 
-def _begin(items: Items) -> None:
-    """Start a worker: it leaves Ctrl-C to its parent and ends when that is gone."""
-    global _items
-    _items = items
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+@contextmanager
+def _workers(program: bytes, count: int) -> Iterator[list[_Worker]]:
+    """Start workers; leaving ends them."""
+    code = f"from {__name__} import serve; serve()"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)}
+    with tempfile.TemporaryDirectory(prefix="skelbench-") as folder, ExitStack() as stack:
+        path = Path(folder) / "inputs"
+        path.write_bytes(program)
+        command = [sys.executable, "-c", code, str(path)]
+        yield [stack.enter_context(_Worker(command, environment, Path(folder) / str(n))) for n in range(count)]
 
 
-def _load_block(first: int) -> list[Result]:
-    assert _items is not None
-    return [_items.read(position) for position in range(first, min(first + BLOCK, len(_items.names)))]
+class _Worker:
+    """A process that reads blocks; what it writes to its error stream goes to a file. Leaving ends it."""
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], errors: Path):
+        self.errors = errors
+        pipe = subprocess.PIPE
+        with errors.open("wb") as stream:
+            self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=stream, env=environment)
+
+    def __enter__(self) -> _Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def ask(self, first: int) -> None:
+        """Have it read the block that begins at an input."""
+        assert self.process.stdin is not None
+        with suppress(OSError):  # it died, which its answer will tell
+            self.process.stdin.write(first.to_bytes(8, "little"))
+            self.process.stdin.flush()
+
+    def answer(self) -> list[Result]:
+        """What the next block gave. Raises `ProcessLostError` if the process has ended."""
+        assert self.process.stdout is not None
+        length = self.process.stdout.read(8)
+        content = self.process.stdout.read(int.from_bytes(length, "little")) if len(length) == 8 else b""
+        if not content:
+            raise ProcessLostError(
+                f"A process that read raw files died ({self._reason()}); the same command goes on from where it was, "
+                "with fewer --workers if memory is short."
+            )
+        return pickle.loads(content)
+
+    def _reason(self) -> str:
+        code = self.process.wait()
+        lines = self.errors.read_text(errors="replace").strip().splitlines()
+        return lines[-1] if code > 0 and lines else f"exit code {code}"
+
+
+def serve() -> None:
+    """What a worker does: read the blocks that its standard input names, and write them to its standard output."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's to handle
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a reader prints is no answer
+    with Path(sys.argv[1]).open("rb") as file:
+        for path in pickle.load(file):
+            load_plugin(Path(path))
+        items: Items = pickle.load(file)
+    for first in _asked(sys.stdin.buffer):
+        found = [items.read(position) for position in range(first, min(first + BLOCK, len(items.names)))]
+        content = pickle.dumps(found)
+        answers.write(len(content).to_bytes(8, "little") + content)
+        answers.flush()
+
+
+def _asked(stream: IO[bytes]) -> Iterator[int]:
+    while len(number := stream.read(8)) == 8:
+        yield int.from_bytes(number, "little")

@@ -48,6 +48,19 @@ class Journal:
             found.append(line)
         return found
 
+    def unfinished_other(self) -> dict[str, Any] | None:
+        """What the file says is being made, if it is something else and some of it is there."""
+        if not self.path.is_file():
+            return None
+        first, *rest = self.path.read_text(errors="replace").splitlines(keepends=True) or [""]
+        if first == self.header or not rest:
+            return None
+        try:
+            other = json.loads(first)
+            return other if {"reader", "options"} <= set(other) else None
+        except (ValueError, TypeError):
+            return None
+
     def begin(self, lines: Sequence[Mapping[str, Any]]) -> None:
         """Start the file anew with these lines; the old one stands until the new one is whole."""
         new = self.path.with_suffix(".new")

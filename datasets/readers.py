@@ -53,7 +53,7 @@ def prepare(
         progress: called with the number of inputs done, and of all where it is known.
 
     Raises:
-        SkelbenchError: if anything does not fit; nothing is left behind.
+        SkelbenchError: if anything does not fit; no store is left behind.
     """
     chosen = parse_options(reader, options or {})
     defaults = reader_options(reader)
@@ -61,6 +61,8 @@ def prepare(
     name = name or f"{reader}{suffix}"
     if not name.replace("-", "").replace("_", "").isalnum():
         raise SkelbenchError(f"'{name}' cannot name a data set; use letters, digits, '-' and '_' (--name).")
+    if name == "synthetic" and reader != name:
+        raise SkelbenchError("The name 'synthetic' is that of the generated data set; choose another one (--name).")
     sources = [Path(source)] if isinstance(source, str | Path) else [Path(one) for one in source]
     try:
         recording = READERS[reader](sources, **chosen)

@@ -38,6 +38,11 @@ class Rejected:
     reason: str
     line: int | None = None
 
+    def __post_init__(self) -> None:
+        for fact in ("file", "reason"):  # a file's name may hold bytes that are no text, which cannot be printed
+            text = str(getattr(self, fact)).encode(errors="backslashreplace").decode()
+            object.__setattr__(self, fact, text)
+
 
 class UnusableError(Exception):
     """Why one input cannot be prepared; `rejected` makes it an entry of the list of rejected inputs."""

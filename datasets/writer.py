@@ -10,8 +10,9 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from io import BytesIO
@@ -22,7 +23,6 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from ..errors import SkelbenchError
-from .items import ProcessLostError
 from .journal import Journal
 from .recording import Clip, Items, Recording, Rejected
 from .store import FILES, FORMAT, Store, check_sides, sha256, split_sides
@@ -34,12 +34,13 @@ HEADER = 128  # bytes before the numbers: NumPy leaves room in it for any count 
 class StoreWriter:
     """Write a store clip by clip; `finish` checks it and renames it into place.
 
-    Use as a context manager: leaving it by an error removes what was written, except that a recording of `Items`
-    which is interrupted (by anything but a `SkelbenchError`, or by the loss of a process) keeps it for the next run.
+    Use as a context manager: leaving it by an error removes what was written, except that of a recording of `Items`
+    the clips read so far are kept for the next run.
 
     Raises:
-        SkelbenchError: if something that is no store stands at `path`, or a store of another reader or other options
-            unless `replaceable`; if another process writes it; or if the folder cannot be written.
+        SkelbenchError: if something that is no store stands at `path`; if another process writes it; if the folder
+            cannot be written; or, unless `replaceable`, if a store of another reader, of other options or with clips
+            that would be lost stands there, or the unfinished work of such a one.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class StoreWriter:
         self._clips: list[dict[str, Any]] = []
         self._rejected: list[Rejected] = list(recording.rejected)
         self._noted = (0, len(self._rejected))  # clips and rejected inputs of which the journal knows
+        self._just_excluded: list[str] = []  # names excluded since
         self._names: set[str] = set()
         self._frames = self._bytes = self._persons = 0
         self._raw: Any = None
@@ -73,6 +75,7 @@ class StoreWriter:
         try:
             self._refuse_what_is_not_ours()
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._refuse_to_drop_unfinished_work()
             self._lock()
             try:
                 self._restore()
@@ -112,6 +115,30 @@ class StoreWriter:
                 f"{_spelt(self.recording.reader, self.options)}; choose another name (--name) or replace it (--force)."
             )
 
+    def _refuse_to_drop_unfinished_work(self) -> None:
+        """Unless asked for, what was read for a store that is made in another way is not thrown away."""
+        other = Journal(self._folder, self._identity()).unfinished_other()
+        if other is not None and not self._replaceable:
+            raise SkelbenchError(
+                f"{self._folder} holds unfinished work of {_spelt(other['reader'], other['options'])} or other names "
+                "to exclude; finish that with its command, choose another name (--name) or drop it (--force)."
+            )
+
+    def _refuse_to_lose_clips(self) -> None:
+        """Unless asked for, a store is replaced only by one that has its clips, or leaves them out by name."""
+        if self._replaceable or not self.path.exists():
+            return
+        try:
+            before = [str(clip["name"]) for clip in json.loads((self.path / "clips.json").read_text())]
+        except (OSError, ValueError, KeyError, TypeError):
+            return  # a damaged store is no loss
+        lost = [n for n in before if n not in self._names | self._excluded | {*self.recording.excluded}]
+        if lost:
+            raise SkelbenchError(
+                f"The data set '{self.path.name}' holds {len(lost):,} clips that these sources do not give (the first: "
+                f"'{lost[0]}'); choose another name (--name) or replace it (--force)."
+            )
+
     def _lock(self) -> None:
         self._folder.mkdir(exist_ok=True)
         self._guard = FileLock(self._folder / "lock", timeout=0)
@@ -144,6 +171,7 @@ class StoreWriter:
     def _resume(self) -> None:
         """Take over what an interrupted run wrote of the same inputs, or start clean."""
         lines = self._journal.matching(self._inputs, (self._folder / "keypoints.npy").stat().st_size - HEADER)
+        lines = lines[: self._intact(lines)]
         for line in lines:
             self._clips += line["clips"]
             self._rejected += [Rejected(**entry) for entry in line["rejected"]]
@@ -160,12 +188,23 @@ class StoreWriter:
         self._raw.truncate(HEADER + self._bytes)
         self._journal.begin(lines)
 
+    def _intact(self, lines: Sequence[Mapping[str, Any]]) -> int:
+        """How many lines of the journal tell the truth: after a power cut the numbers on disk may be others."""
+        with (self._folder / "keypoints.npy").open("rb") as file:
+            file.seek(HEADER)
+            done = 0
+            for number, line in enumerate(lines):
+                share = (line["bytes"] - done) // max(1, sum(entry["length"] for entry in line["clips"]))
+                if any(_digest(file.read(share * entry["length"])) != entry["digest"] for entry in line["clips"]):
+                    return number
+                done = line["bytes"]
+        return len(lines)
+
     def __enter__(self) -> StoreWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        refused = kind is not None and issubclass(kind, SkelbenchError) and not issubclass(kind, ProcessLostError)
-        self._leave(keep=self._in_items and kind is not None and not refused)
+        self._leave(keep=self._in_items and kind is not None and bool(self._clips))
 
     def _leave(self, keep: bool) -> None:
         for file in (self._raw, self._journal):
@@ -184,7 +223,7 @@ class StoreWriter:
         except OSError as error:
             raise SkelbenchError(
                 f"The store '{self.path.name}' cannot be written to {self.path.parent} ({error.strerror}); free some "
-                "space there or set SKELBENCH_DATA to another folder. Nothing was written."
+                "space there or set SKELBENCH_DATA to another folder."
             ) from error
 
     def add(self, clip: Clip | Rejected) -> None:
@@ -197,12 +236,13 @@ class StoreWriter:
             return
         if clip.name in self.exclude:
             self._excluded.add(clip.name)
+            self._just_excluded.append(clip.name)
             return
         complaint = self._complaint(clip)
         if complaint is not None:
             if self.recording.strict:
                 raise SkelbenchError(complaint)
-            self._rejected.append(Rejected(clip.name, complaint))
+            self._rejected.append(Rejected(self._inputs[self.done][0] if self._in_items else clip.name, complaint))
             return
         keypoints = np.ascontiguousarray(clip.keypoints, dtype="<f4")
         content = keypoints.tobytes()
@@ -212,7 +252,7 @@ class StoreWriter:
         del entry["keypoints"]
         present = np.flatnonzero(keypoints.any(axis=(0, 2, 3)))
         entry |= {"offset": self._frames, "length": len(keypoints), "bodies": len(present)}
-        entry |= {"digest": hashlib.blake2b(content, digest_size=16).hexdigest()}
+        entry |= {"digest": _digest(content)}
         self._clips.append(entry)
         self._names.add(clip.name)
         self._persons = keypoints.shape[1]
@@ -258,14 +298,14 @@ class StoreWriter:
             "stamp": stamp,
             "clips": self._clips[clips:],
             "rejected": [asdict(entry) for entry in self._rejected[rejected:]],
-            "excluded": sorted(self._excluded & self.exclude),
+            "excluded": self._just_excluded,
             "bytes": self._bytes,
             "persons": self._persons,
         }
         with self._writing():
             self._raw.flush()  # before the line that counts on it
             self._journal.append(line)
-        self._noted = len(self._clips), len(self._rejected)
+        self._noted, self._just_excluded = (len(self._clips), len(self._rejected)), []
         self.done += 1
 
     def finish(self) -> Store:
@@ -288,8 +328,11 @@ class StoreWriter:
             sides = split_sides(rule, split, self._clips, self.path.name)
             if self.recording.strict:
                 check_sides(sides, rule, split, self.path.name)
+        self._refuse_to_lose_clips()
         twins = self._twins()
         with self._writing():
+            self._raw.flush()
+            os.fsync(self._raw.fileno())
             self._raw.close()
             self._write_header()
             (self._folder / "clips.json").write_text(_lines(self._clips))
@@ -342,7 +385,7 @@ class StoreWriter:
         if not self._rejected:
             (self._folder / REJECTED).unlink(missing_ok=True)  # of a run that was killed here
             return
-        with (self._folder / REJECTED).open("w", newline="") as file:
+        with (self._folder / REJECTED).open("w", newline="", encoding="utf-8") as file:
             rows = csv.writer(file)
             rows.writerow(("file", "line", "reason"))
             rows.writerows((entry.file, entry.line or "", entry.reason) for entry in self._rejected)
@@ -369,6 +412,10 @@ class StoreWriter:
             "rejected": [asdict(entry) for entry in self._rejected],
             "sha256": files,
         }
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def _lines(entries: list[dict[str, Any]]) -> str:

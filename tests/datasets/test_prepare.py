@@ -175,7 +175,7 @@ def interrupted(raw, after, *, name="made-up", **how):
 
     with pytest.raises(KeyboardInterrupt):
         prepare("made-up", raw, name, workers=1, progress=progress, **how)
-    assert [path.name for path in data_folder().iterdir()] == [f".{name}.partial"]
+    assert [path.name for path in data_folder().iterdir()] == ([f".{name}.partial"] if after else [])
     return data_folder() / f".{name}.partial"
 
 
@@ -360,7 +360,9 @@ def test_other_exclusions_start_clean(raw, tmp_path):
     listed = tmp_path / "leak.json"
     listed.write_text('["clip01a"]')
     interrupted(raw, 9)
-    first, contents = resumed(raw, exclude=listed)
+    with pytest.raises(SkelbenchError, match=r"holds unfinished work of 'made-up' .*--force"):
+        prepare("made-up", raw, exclude=listed)
+    first, contents = resumed(raw, exclude=listed, force=True)
     assert first == 0
     assert contents == uninterrupted(raw, exclude=listed)
     interrupted(raw, 9, exclude=listed)
@@ -369,7 +371,9 @@ def test_other_exclusions_start_clean(raw, tmp_path):
 
 def test_other_options_start_clean(raw):
     interrupted(raw, 9)
-    first, contents = resumed(raw, options={"scale": 2})
+    with pytest.raises(SkelbenchError, match=r"holds unfinished work of 'made-up' scale=1.*--force"):
+        prepare("made-up", raw, "made-up", options={"scale": 2})
+    first, contents = resumed(raw, options={"scale": 2}, force=True)
     assert first == 0
     assert contents == uninterrupted(raw, options={"scale": 2})
 
@@ -377,7 +381,7 @@ def test_other_options_start_clean(raw):
 def test_another_version_of_the_reader_starts_clean(raw, module, monkeypatch):
     interrupted(raw, 9)
     monkeypatch.setattr(module, "VERSION", 2)
-    first, contents = resumed(raw)
+    first, contents = resumed(raw, force=True)
     assert first == 0
     assert json.loads(contents["manifest.json"])["reader_version"] == 2
     assert contents == uninterrupted(raw)
@@ -398,12 +402,12 @@ def test_two_runs_do_not_write_the_same_store(raw, whole):
     assert resumed(raw) == (9, whole)
 
 
-def test_a_refusal_removes_what_was_written_and_any_other_failure_keeps_it(raw):
+def test_a_failure_keeps_what_was_read(raw):
     text = (raw / "09.txt").read_text()
     (raw / "09.txt").write_text("refuse")
     with pytest.raises(SkelbenchError, match=r"09\.txt is of another data set"):
         prepare("made-up", raw)
-    assert list(data_folder().iterdir()) == []
+    assert [path.name for path in data_folder().iterdir()] == [".made-up.partial"]
     (raw / "09.txt").write_text("fail")
     with pytest.raises(ValueError, match="09"):
         prepare("made-up", raw)
@@ -503,9 +507,9 @@ def test_rejected_inputs_stand_in_a_table_and_in_the_manifest(raw):
     short = 'too short, "by far"'
     expected = [
         Rejected(
-            "clip00a", "Clip 'clip00a' is empty (no frame where person 0 is present); leave it out with --exclude."
+            "00.txt", "Clip 'clip00a' is empty (no frame where person 0 is present); leave it out with --exclude."
         ),
-        Rejected("clip00b", "Clip 'clip00b' stands in the data twice; names must be unique."),
+        Rejected("01.txt", "Clip 'clip00b' stands in the data twice; names must be unique."),
         Rejected("02.txt", short, 4),
         Rejected("05.txt", "05.txt, line 1: torn", 1),
         Rejected("06.txt", short, 2),
@@ -669,3 +673,86 @@ def test_no_clip_is_on_both_sides_of_a_split_and_none_is_lost(tmp_path, seed):
             assert train == {name for name in accepted if value[name] in rule.train}
         assert train.isdisjoint(test)
         assert train | test == set(accepted) - outside
+
+
+# However it is called
+
+
+SCRIPT = """
+from pathlib import Path
+from skelbench.datasets import prepare
+print(len(prepare("ntu60", Path({raw!r}), "mine", workers=2).clips))
+"""
+
+
+@pytest.mark.parametrize("how", ["script", "standard input"])
+def test_workers_need_no_guard_in_the_program_that_calls(skeleton_files, tmp_path, how):
+    names = [f"S001C001P001R001A{action:03d}" for action in range(1, 41)]
+    script = SCRIPT.format(raw=str(skeleton_files.folder(tmp_path / "files", names, frames=2)))
+    (tmp_path / "script.py").write_text(script)
+    command = [sys.executable, str(tmp_path / "script.py") if how == "script" else "-"]
+    done = subprocess.run(command, input=script, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "40\n", done.stderr
+
+
+def test_workers_find_the_reader_of_a_plugin(raw, tmp_path, module):
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(Path(module.__file__).read_text().replace('"made-up"', '"plugged-in"'))
+    for times in range(4):
+        for path in sorted(raw.iterdir())[:12]:
+            (raw / f"{times}{path.name}").write_text(path.read_text().replace("clip", f"clip{times}"))
+    script = (
+        "import sys; from pathlib import Path; from skelbench.registry import load_plugin\n"
+        "from skelbench.datasets import prepare\n"
+        "load_plugin(Path(sys.argv[1]))\n"
+        "one, two = (prepare('plugged-in', Path(sys.argv[2]), f'w{n}', workers=n) for n in (1, 2))\n"
+        "assert one.fingerprint == two.fingerprint\n"
+    )
+    command = [sys.executable, "-c", script, str(plugin), str(raw)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_line_of_the_journal_is_as_long_as_its_input_however_many_names_are_excluded(raw, tmp_path):
+    names = [clip["name"] for clip in prepare("made-up", raw, "all").clips]
+    (tmp_path / "most.json").write_text(json.dumps(names[:-1]))
+    shutil.rmtree(data_folder() / "all")
+    folder = interrupted(raw, 12, exclude=tmp_path / "most.json")
+    lines = [json.loads(line) for line in (folder / JOURNAL).read_text().splitlines()[1:]]
+    excluded = [name for line in lines for name in line["excluded"]]
+    assert sorted(excluded) == sorted(names[:-1])
+
+
+def test_numbers_that_a_power_cut_left_out_are_read_again(raw, whole):
+    folder = interrupted(raw, 9)
+    content = bytearray((folder / KEYPOINTS).read_bytes())
+    second = json.loads((folder / JOURNAL).read_text().splitlines()[1])["bytes"]
+    content[128 + second : 128 + second + 40] = bytes(40)
+    (folder / KEYPOINTS).write_bytes(content)
+    assert resumed(raw) == (1, whole)
+
+
+def test_a_store_is_not_replaced_by_one_that_lacks_its_clips(raw, tmp_path):
+    before = prepare("made-up", raw)
+    gone = [path for path in sorted(raw.iterdir()) if "clip11" in path.read_text()]
+    text = {path: path.read_text() for path in gone}
+    for path in gone:
+        path.unlink()
+    with pytest.raises(SkelbenchError, match=r"holds \d clips that these sources do not give \(the first: 'clip11"):
+        prepare("made-up", raw)
+    assert open_store("made-up").fingerprint == before.fingerprint
+    assert len(prepare("made-up", raw, force=True).clips) < len(before.clips)
+    for path in gone:
+        path.write_text(text[path])
+    assert prepare("made-up", raw).fingerprint == before.fingerprint
+
+
+def test_the_name_of_the_generated_data_set_is_its_own(raw):
+    with pytest.raises(SkelbenchError, match="'synthetic' is that of the generated data set"):
+        prepare("made-up", raw, "synthetic")
+
+
+def test_names_that_are_no_text_can_be_listed():
+    entry = Rejected("folder\udccf/x.txt", "folder\udccf/x.txt is torn")
+    assert entry.file.encode() and entry.reason.encode()
+    assert entry.file == "folder\\udccf/x.txt"
