@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +175,7 @@ def run(ctx: click.Context, **options: Any) -> None:
         pretrained_on=options["pretrained_on"],
         also=dict(parse_overrides(options["pairs"])),
     )
-    _run(ctx, grid, options)
+    _run(ctx, [grid], options)
 
 
 @main.command()
@@ -217,21 +218,22 @@ def grid(ctx: click.Context, **options: Any) -> None:
         changes["seeds"] = numbers(options["seeds"])
     changes |= {key: options[key] for key in ("track", "pretrained_on") if options[key]}
     changes["also"] = dict(parse_overrides(options["pairs"]))
-    methods = changes.get("methods", base.methods)
-    if FLOOR not in methods and not options["no_floor"]:
-        changes["methods"] = (FLOOR, *methods)
-    seeds = changes.get("seeds", base.seeds)
-    changes["floor_seeds"] = tuple(sorted({*base.floor_seeds, *seeds}))
-    _run(ctx, base.model_copy(update=changes), options)
+    grids = []
+    for part in base.split():
+        changed = part.model_copy(update=changes)
+        floor = () if FLOOR in changed.methods or options["no_floor"] else (FLOOR,)
+        seeds = tuple(sorted({*changed.floor_seeds, *changed.seeds}))
+        grids.append(changed.model_copy(update={"methods": (*floor, *changed.methods), "floor_seeds": seeds}))
+    _run(ctx, grids, options)
 
 
-def _run(ctx: click.Context, grid: Any, options: dict[str, Any]) -> None:
+def _run(ctx: click.Context, grids: Sequence[Any], options: dict[str, Any]) -> None:
     from ..results.store import RunStore
     from .devices import choose_device
-    from .planning import plan_grid
+    from .planning import plan_grids
 
     device = choose_device(options["device"])
-    plan = plan_grid(grid, precision=options["precision"])
+    plan = plan_grids(grids, precision=options["precision"])
     for (method, backbone), reason in plan.refused.items():
         click.echo(f"n/a: {method} on {backbone}: {reason}", err=True)
     runs = RunStore(options["out"])

@@ -36,6 +36,7 @@ class Grid(Settings):
         pretrained_on: "DATASET" or "DATASET:SPLIT" that all encoders are pre-trained on, instead of the data they are
             evaluated on; without a split, the one of the same name.
         floor_seeds: seeds of methods that do not train.
+        parts: for a grid that is no single product: what each part has otherwise; `set` adds to that of the whole.
     """
 
     name: str | None = None
@@ -51,6 +52,17 @@ class Grid(Settings):
     pretrained_on: str | None = None
     set: dict[str, Any] = Field(default_factory=dict)
     also: dict[str, Any] = Field(default_factory=dict)
+    parts: tuple[dict[str, Any], ...] = ()
+
+    def split(self) -> list[Grid]:
+        """The grids it consists of, each a product; itself where it has no parts."""
+        if not self.parts:
+            return [self]
+        whole = self.model_dump(exclude={"parts"})
+        return [
+            parse_config(Grid, whole | part | {"set": self.set | part.get("set", {})}, f"part {number} of a grid")
+            for number, part in enumerate(self.parts, start=1)
+        ]
 
 
 def read_grid(path: Path, name: str | None = None) -> Grid:
@@ -63,7 +75,11 @@ def read_grid(path: Path, name: str | None = None) -> Grid:
         raise SkelbenchError(f"The grid file {path} is not a mapping of names to lists; see docs/grids.md.")
     if "also" in values:
         raise SkelbenchError(f"There is no setting 'also' of the grid file {path}; write its settings under 'set'.")
-    return parse_config(Grid, {"name": name or Path(path).stem} | values, f"the grid file {path}")
+    grid = parse_config(Grid, {"name": name or Path(path).stem} | values, f"the grid file {path}")
+    if any({"also", "parts"} & set(part) for part in grid.parts):
+        raise SkelbenchError(f"A part of the grid file {path} has 'also' or 'parts', which belong to no part.")
+    grid.split()
+    return grid
 
 
 def presets() -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -73,6 +73,18 @@ def plan_grid(grid: Grid, *, precision: str = "fp32") -> Plan:
     if plan.refused and not plan.tasks:
         raise SkelbenchError(next(iter(plan.refused.values())))
     return plan
+
+
+def plan_grids(grids: Sequence[Grid], *, precision: str = "fp32") -> Plan:
+    """Resolve several grids as one; a pre-training that two of them share is done once. Raises as `plan_grid`."""
+    whole = Plan()
+    for grid in grids:
+        plan = plan_grid(grid, precision=precision)
+        whole.tasks += plan.tasks
+        whole.transfers += plan.transfers
+        whole.fusions += plan.fusions
+        whole.refused |= plan.refused
+    return whole
 
 
 def _check_names(grid: Grid) -> None:

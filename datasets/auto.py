@@ -16,8 +16,9 @@ from .arrays import REQUIRED
 from .arrays import read as read_interchange
 from .formats import ctrgcn, pyskl, rawskes, stgcn
 from .formats.labels import Labels, from_array, from_pickle
-from .formats.rows import map_array, members
-from .formats.unpickle import load_pickle
+from .formats.rows import map_array, members, refuse_objects
+from .formats.unpickle import ForbiddenImportError, load_pickle
+from .formats.untouched import reader_of
 from .readers import READERS
 from .recording import Recording, Rejected
 
@@ -25,6 +26,7 @@ KNOWN = (
     "arrays of the ST-GCN family (*_data.npy, *_position.npy and their labels), CTR-GCN's .npz (x_train, y_train) or "
     "raw_skes_data.pkl, pyskl's annotations (*_3danno.pkl) and the interchange .npz"
 )
+_PICKLES = (".pkl", ".pickle")
 _BESIDE = 2**26  # bytes; a label file is smaller
 
 Kind = Literal["stgcn", "labels", "ctrgcn", "rawskes", "pyskl", "interchange"]
@@ -53,34 +55,33 @@ def read(sources: Sequence[Path], *, split: str = "") -> Recording:
     """
     found: list[_Found] = []
     rejected: list[Rejected] = []
+    unread: list[str] = []  # why pickles that nobody asked for cannot be read: they may be what is missing
     for source in sources:
         if not source.exists():
             raise SkelbenchError(f"{source} does not exist; give a file or a folder.")
         if source.is_dir():
-            _look_through(source, found, rejected)
+            _look_through(source, found, rejected, unread)
         else:
             found.append(_told_apart(source))
     data = [one for one in found if one.kind != "labels"]
     if not data:
-        _refuse_nothing(sources, found, rejected)
+        _refuse_nothing(sources, found, rejected, unread)
     kinds = {one.kind for one in data}
     if len(kinds) > 1 or (kinds != {"stgcn"} and len(data) > 1):
         names = ", ".join(one.path.name for one in data[:4])
         raise SkelbenchError(f"There are several data sets here ({names}); give the file of one of them.")
     try:
-        recording = _handed_over(data, found, split)
-    except SkelbenchError as error:
-        if rejected:  # a label file that cannot be read is missed first of all
-            raise SkelbenchError(f"{error} What could not be read: {rejected[0].reason}") from error
-        raise
+        recording = _handed_over(data, found, split, unread)
+    except SkelbenchError as error:  # a label file that cannot be read is missed first of all
+        raise SkelbenchError(f"{error}{_unread([*unread, *(one.reason for one in rejected)])}") from error
     return replace(recording, rejected=(*recording.rejected, *rejected))
 
 
-def _handed_over(data: Sequence[_Found], found: Sequence[_Found], split: str) -> Recording:
+def _handed_over(data: Sequence[_Found], found: Sequence[_Found], split: str, unread: list[str]) -> Recording:
     first = data[0]
     if first.kind == "stgcn":
         paths = list(dict.fromkeys(one.path for one in data))
-        return stgcn.read(paths, _labels(paths, found), split)
+        return stgcn.read(paths, _labels(paths, found, unread), split)
     if first.kind == "ctrgcn":
         return ctrgcn.read(first.path, first.content, split)
     if first.kind == "rawskes":
@@ -89,11 +90,21 @@ def _handed_over(data: Sequence[_Found], found: Sequence[_Found], split: str) ->
         return pyskl.read(first.path, first.content, split)
     if split:
         raise SkelbenchError(f"{first.path} is an interchange file, which names its splits; leave split= out.")
+    refuse_objects(first.path, first.content)
     return read_interchange([first.path])
 
 
-def _look_through(folder: Path, found: list[_Found], rejected: list[Rejected]) -> None:
-    """What stands directly in a folder; a pickle that cannot be read is listed, since it may be of no concern."""
+def _unread(reasons: Sequence[str]) -> str:
+    """What could not be read, as a sentence to append; what asks to import something comes first."""
+    told = sorted(dict.fromkeys(reasons), key=lambda reason: "asks to import" not in reason)
+    return f" What could not be read: {' '.join(told[:2])}" if told else ""
+
+
+def _look_through(folder: Path, found: list[_Found], rejected: list[Rejected], unread: list[str]) -> None:
+    """What stands directly in a folder; a pickle that cannot be read is listed, since it may be of no concern.
+
+    One without a mark may be a text as well (protocol 0): it is told only where something is missing.
+    """
     for path in sorted(folder.iterdir()):
         if not path.is_file() or path.name.startswith(".") or stgcn.is_derived(path):
             continue
@@ -101,19 +112,27 @@ def _look_through(folder: Path, found: list[_Found], rejected: list[Rejected]) -
         try:
             one = _recognised(path, start)
         except SkelbenchError as error:
-            if not start.startswith(b"\x80"):
-                if _is_array_file(start):
-                    raise
-                continue
-            rejected.append(Rejected(path.name, str(error)))
+            if _is_array_file(start):
+                raise
+            if start.startswith(b"\x80"):
+                rejected.append(Rejected(path.name, str(error)))
+            elif _tells(error, path):
+                unread.append(str(error))
             continue
         if one is not None:
             found.append(one)
 
 
+def _tells(error: SkelbenchError, path: Path) -> bool:
+    """Whether it is worth telling why a file cannot be read as a pickle: texts can look like one of protocol 0."""
+    return isinstance(error, ForbiddenImportError) or path.suffix.lower() in _PICKLES
+
+
 def _told_apart(path: Path) -> _Found:
     one = _recognised(path, _start(path))
     if one is None:
+        if (reader := reader_of([path])) is not None:
+            raise SkelbenchError(f"{path} holds raw files: prepare them with the reader '{reader}' instead of 'auto'.")
         raise SkelbenchError(f"{path} is none of the layouts known here: {KNOWN}.")
     if one.kind == "stgcn" and stgcn.is_derived(path):
         raise SkelbenchError(
@@ -152,8 +171,9 @@ def _recognised(path: Path, start: bytes) -> _Found | None:
         names = members(path)
         if ctrgcn.fits(names):
             return _Found(path, "ctrgcn", names)
-        return _Found(path, "interchange") if set(REQUIRED) <= set(names) else None
-    return _pickled(path) if start.startswith(b"\x80") or _is_old_pickle(path, start) else None
+        return _Found(path, "interchange", names) if set(REQUIRED) <= set(names) else None
+    pickled = start.startswith(b"\x80") or _is_old_pickle(path, start) or path.suffix.lower() in _PICKLES
+    return _pickled(path) if pickled else None
 
 
 def _pickled(path: Path) -> _Found | None:
@@ -166,29 +186,42 @@ def _pickled(path: Path) -> _Found | None:
     return None if labels is None else _Found(path, "labels", labels)
 
 
-def _labels(data: Sequence[Path], found: Sequence[_Found]) -> list[Labels]:
-    """The labels among the files given, and those that stand beside the data."""
+def _labels(data: Sequence[Path], found: Sequence[_Found], unread: list[str]) -> list[Labels]:
+    """The labels among the files given and those beside the data; why others cannot be read goes to `unread`."""
     labels = {one.path.resolve(): one.content for one in found if one.kind == "labels"}
     looked_at = {one.path.resolve() for one in found}
     for folder in dict.fromkeys(path.resolve().parent for path in data):
         for path in sorted(folder.iterdir()):
             if path in looked_at or not path.is_file() or path.stat().st_size > _BESIDE:
                 continue
+            start = b""
             try:
-                one = _recognised(path, _start(path))
-            except (SkelbenchError, OSError):  # not what was asked for; a label file that is missed is named later
+                start = _start(path)
+                one = _recognised(path, start)
+            except OSError:
+                continue
+            except SkelbenchError as error:  # not what was asked for: told if labels are missed
+                if start.startswith(b"\x80") or _tells(error, path):
+                    unread.append(str(error))
                 continue
             if one is not None and one.kind == "labels":
                 labels[path] = one.content
     return list(labels.values())
 
 
-def _refuse_nothing(sources: Sequence[Path], found: Sequence[_Found], rejected: Sequence[Rejected]) -> None:
+def _refuse_nothing(
+    sources: Sequence[Path], found: Sequence[_Found], rejected: Sequence[Rejected], unread: Sequence[str]
+) -> None:
     places = ", ".join(str(source) for source in sources)
     if rejected:
         raise SkelbenchError(rejected[0].reason)
     if found:
-        raise SkelbenchError(f"{places} holds labels but no clips; give the data file of {found[0].path.name} as well.")
+        raise SkelbenchError(
+            f"{places} holds labels but no clips; give the data file of {found[0].path.name} as well.{_unread(unread)}"
+        )
     below = sorted({path.parent.name for source in sources if source.is_dir() for path in source.glob("*/*.np[yz]")})
+    reader = None if below or unread else reader_of(sources)
+    if reader is not None:
+        raise SkelbenchError(f"{places} holds raw files: prepare them with the reader '{reader}' instead of 'auto'.")
     hint = f"; give one of its folders: {', '.join(below[:5])}" if below else ""
-    raise SkelbenchError(f"{places} holds none of the layouts known here{hint or f': {KNOWN}'}.")
+    raise SkelbenchError(f"{places} holds none of the layouts known here{hint or f': {KNOWN}'}.{_unread(unread)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from .store import Store
 
 _BRAILLE = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # dot bits by row and column
 SHOWN = 20  # names of a kind that are printed; `--json` has them all
+ALIKE = 5  # names of a group of equal clips that are printed
 
 
 def describe(store: Store) -> dict[str, Any]:
@@ -37,6 +38,7 @@ def describe(store: Store) -> dict[str, Any]:
         "applied": list(store.applied),
         "rejected": [{"file": e.file, "line": e.line, "reason": e.reason} for e in store.rejected],
         "excluded": len(store.manifest["excluded"]),
+        "notes": store.manifest.get("notes", {}),
         "duplicates": duplicates(store),
         "official": store.manifest.get("official", {}),
         "missing": _missing(store),
@@ -80,18 +82,45 @@ def duplicates(store: Store) -> dict[str, list[list[str]]]:
 
 
 def complaints(store: Store, limit: int) -> Iterator[str]:
-    """Lines about what a user should know of a store: rejected inputs, clips that stand in it twice."""
+    """Lines about what a user should know of a store: what is rejected, missing, or stands in it twice."""
     for entry in store.rejected[:limit]:
-        yield f"  rejected: {entry.file}: {entry.reason}"
+        yield f"  rejected: {entry.reason}"
     if len(store.rejected) > limit:
         yield f"  rejected: {len(store.rejected):,} inputs in all, see {store.path / 'rejected.csv'}"
+    yield from _lacking(store.manifest.get("notes", {}))
     found = duplicates(store)
     if found:
-        yield f"  {len(found.pop('all')):,} groups of clips are the same to the last bit"
+        count = len(found.pop("all"))
+        groups = "1 group of clips is" if count == 1 else f"{count:,} groups of clips are"
+        yield f"  {groups} the same to the last bit"
     for split, groups in found.items():
-        names = "; ".join(" = ".join(names) for names in groups[:limit])
+        names = "; ".join(map(_alike, groups[:limit]))
         more = "; ..." if len(groups) > limit else ""
-        yield f"  {split}: {len(groups):,} of them train and test, leave one side out with --exclude: {names}{more}"
+        verbs = "1 of them trains and tests" if len(groups) == 1 else f"{len(groups):,} of them train and test"
+        yield f"  {split}: {verbs}, leave one side out with --exclude: {names}{more}"
+
+
+def _alike(names: list[str]) -> str:
+    """A group of equal clips."""
+    more = f" and {len(names) - ALIKE:,} more" if len(names) > ALIKE else ""
+    return " = ".join(names[:ALIKE]) + more
+
+
+def _lacking(notes: Mapping[str, Any]) -> Iterator[str]:
+    """What the notes say is not there: lists of splits, videos that lists name, videos that no list names."""
+    for split, reason in notes.get("missing_splits", {}).items():
+        yield f"  no split {split}: {reason}"
+    videos = notes.get("missing_videos", [])
+    if videos:
+        more = ", ..." if len(videos) > ALIKE else ""
+        yield f"  missing: {_counted(len(videos), 'video')} of the lists of splits: {', '.join(videos[:ALIKE])}{more}"
+    for split, count in notes.get("unlisted_videos", {}).items():
+        verbs = ("stands", "tests") if count == 1 else ("stand", "test")
+        yield f"  {split}: {_counted(count, 'video')} {verbs[0]} in neither part of the list and so {verbs[1]}"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def _summary(facts: dict[str, Any]) -> Iterator[str]:
@@ -108,9 +137,9 @@ def _summary(facts: dict[str, Any]) -> Iterator[str]:
     if facts["missing"]:
         names = ", ".join(facts["missing"][:SHOWN])
         more = ", ..." if len(facts["missing"]) > SHOWN else ""
-        yield f"  missing: {len(facts['missing']):,} clips of the data set: {names}{more}"
+        yield f"  missing: {_counted(len(facts['missing']), 'clip')} of the data set: {names}{more}"
     if facts["excluded"]:
-        yield f"  excluded: {facts['excluded']:,} clips"
+        yield f"  excluded: {_counted(facts['excluded'], 'clip')} ({facts['notes'].get('excluded', 'by name')})"
 
 
 def _against(facts: dict[str, Any], split: str) -> str:
@@ -126,10 +155,16 @@ def _against(facts: dict[str, Any], split: str) -> str:
 
 def _classes(facts: dict[str, Any]) -> Iterator[str]:
     columns = ["clips", *(f"{split} {word}" for split in facts["splits"] for word in ("train", "test"))]
-    width = max(len(name) for name in facts["classes"])
+    shown = {name: counts for name, counts in facts["classes"].items() if counts["clips"]}
+    empty = len(facts["classes"]) - len(shown)
+    if 2 * empty <= len(facts["classes"]):
+        shown, empty = facts["classes"], 0
+    width = max(len(name) for name in shown)
     yield "  " + " " * width + "".join(f"  {column:>11}" for column in columns)
-    for name, counts in facts["classes"].items():
+    for name, counts in shown.items():
         yield f"  {name:<{width}}" + "".join(f"  {counts[column]:>11,}" for column in columns)
+    if empty:
+        yield f"  {empty:,} of {len(facts['classes']):,} classes have no clip"
 
 
 def picture(store: Store, clip: int, *, poses: int = 6, width: int = 16, height: int = 12) -> str:

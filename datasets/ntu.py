@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from ..errors import SkelbenchError
 from . import ntu_names
 from .bodies import RULES, Rule, listed, ranked
 from .layout import get_layout
@@ -52,14 +53,13 @@ def read_120(sources: Sequence[Path], *, bodies: Rule = "listed") -> Recording:
 
 def _read(dataset: str, sources: Sequence[Path], bodies: Rule) -> Recording:
     actions = ntu_names.ACTIONS[dataset]
-
-    def wanted(path: PurePosixPath) -> bool:
-        name = read_name(path.name)
-        return path.suffix == ".skeleton" and name is not None and name.action <= actions
-
-    found, rejected = raw_files(sources, wanted, WHAT)
+    found, rejected = raw_files(sources, is_skeleton, WHAT)
+    possible, misnamed = _sorted_out(found)
+    by_name = {text: file for text, (name, file) in possible.items() if name.action <= actions}
+    if possible and not by_name:
+        places = ", ".join(str(source) for source in sources)
+        raise SkelbenchError(f"{places} holds actions 61 to 120 only, which are those of ntu120: prepare ntu120.")
     missing = {str(name) for name in ntu_names.missing(dataset)}
-    by_name = distinct(found, lambda file: file.inside.stem)
     files = [file for name, file in by_name.items() if name not in missing]
     return Recording(
         layout=get_layout("ntu25"),
@@ -69,11 +69,31 @@ def _read(dataset: str, sources: Sequence[Path], bodies: Rule) -> Recording:
         reader=dataset,
         reader_version=VERSION,
         fps=30.0,
-        rejected=tuple(rejected),
+        rejected=(*rejected, *misnamed),
         excluded=tuple(name for name in by_name if name in missing),
         official=ntu_names.OFFICIAL[dataset],
         notes={"bodies": RULES[bodies], "excluded": "samples on the official list of missing skeletons"},
     )
+
+
+def is_skeleton(path: PurePosixPath) -> bool:
+    """Whether a path below a source is a file of skeletons by its ending; the rest of its name is looked at later."""
+    return path.suffix.lower() == ".skeleton"
+
+
+def _sorted_out(found: Sequence[RawFile]) -> tuple[dict[str, tuple[Name, RawFile]], list[Rejected]]:
+    """The files of names that can be, with what these say, and the others."""
+    possible, misnamed = {}, []
+    for file in distinct(found, lambda file: file.name).values():
+        name = read_name(file.name)
+        if name is None or file.inside.suffix != ".skeleton":
+            reason = f"{file.name} is not a name of NTU RGB+D (S001C001P001R001A001.skeleton); rename the file."
+            misnamed.append(Rejected(file.name, reason))
+        elif (problem := ntu_names.impossible(name)) is not None:
+            misnamed.append(Rejected(file.name, f"{file.name}: {problem}."))
+        else:
+            possible[str(name)] = name, file
+    return possible, misnamed
 
 
 def _load(files: Sequence[RawFile], bodies: Rule, position: int) -> list[Clip | Rejected]:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from .recording import SplitRule
 
 CAMERAS, REPETITIONS = (1, 2, 3), (1, 2)
+_GREATEST = {"setup": 32, "camera": 3, "subject": 106, "repetition": 2, "action": 120}  # each counts from 1
 ACTIONS = {"ntu60": 60, "ntu120": 120}
 # Counts of training and test clips that everybody reports, the missing ones left out.
 OFFICIAL = {
@@ -52,7 +53,7 @@ _SUBJECTS = {
 }  # fmt: skip
 _FIRST_OF_120 = 18
 
-_NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})")
+_NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})", re.ASCII)
 
 
 class Name(NamedTuple):
@@ -72,6 +73,14 @@ def read_name(text: str) -> Name | None:
     """The facts of a name such as S001C002P003R001A010, with or without `.skeleton` behind it; None for any other."""
     match = _NAME.fullmatch(text.removesuffix(".skeleton"))
     return None if match is None else Name._make(int(text) for text in match.groups())
+
+
+def impossible(name: Name) -> str | None:
+    """What a name says that neither data set has ("there is no setup 99; they are 1 to 32"), None if nothing."""
+    for fact, greatest in _GREATEST.items():
+        if not 1 <= (number := getattr(name, fact)) <= greatest:
+            return f"there is no {fact} {number}; they are 1 to {greatest}"
+    return None
 
 
 @lru_cache

@@ -21,6 +21,8 @@ from .decimals import decimals
 from .recording import UnusableError
 
 JOINTS, HEADER, NUMBERS = 25, 10, 12
+FARTHEST = 100.0  # metres: a Kinect v2 measures up to 8
+_LONGEST_COUNT = 9  # digits
 _USUAL = b"0123456789+-.eE \n"
 
 
@@ -45,12 +47,31 @@ def parse(content: bytes, file: str) -> Skeletons:
     """Read a `.skeleton` file.
 
     Raises:
-        UnusableError: naming the line that is not of this form.
+        UnusableError: naming the line that is not of this form, or has a coordinate that no Kinect measures.
     """
+    if not content.strip():
+        raise UnusableError(file, f"{file} is empty; download it again.")
     if b"\r" in content:
         content = content.replace(b"\r\n", b"\n")
     found = _fast(content)
-    return _careful(content, file) if found is None else found
+    found = _careful(content, file) if found is None else found
+    _refuse_far(found, file)
+    return found
+
+
+def _refuse_far(skeletons: Skeletons, file: str) -> None:
+    far = np.abs(skeletons.joints) > FARTHEST
+    if far.any():
+        body, joint, axis = (int(found[0]) for found in np.nonzero(far))
+        frame = int(skeletons.frame[body])
+        # above: the number of frames, the counts of bodies so far, the bodies before, this one's two lines
+        line = 1 + (frame + 1) + body * (2 + JOINTS) + 2 + joint + 1
+        value = skeletons.joints[body, joint, axis]
+        reason = (
+            f"{file}, line {line}: column {axis + 1} of frame {frame + 1}: {value:g} m is no measurement of a Kinect; "
+            f"coordinates up to {FARTHEST:g} m are read."
+        )
+        raise UnusableError(file, reason, line)
 
 
 def _fast(content: bytes) -> Skeletons | None:
@@ -85,11 +106,11 @@ def _fast(content: bytes) -> Skeletons | None:
 
 def _structure(content: bytes, starts: list[int], ends: list[int]) -> tuple[int, np.ndarray, np.ndarray] | None:
     """Frames, and frame and header line (K,) of every body; None where the lines do not come out even."""
-    frames = int(content[: ends[0]])
+    frames = _count(content[: ends[0]])
     line, frame, header = 1, [], []
     count = b"%d" % JOINTS
     for number in range(frames):
-        bodies = int(content[starts[line] : ends[line]])
+        bodies = _count(content[starts[line] : ends[line]])
         line += 1
         for _ in range(bodies):
             if content[starts[line + 1] : ends[line + 1]] != count:
@@ -100,6 +121,13 @@ def _structure(content: bytes, starts: list[int], ends: list[int]) -> tuple[int,
     if line != len(starts) or frames < 1:
         return None
     return frames, np.array(frame, dtype=np.int64), np.array(header, dtype=np.int64)
+
+
+def _count(text: bytes) -> int:
+    """A count, of digits alone. Raises `ValueError` for anything else."""
+    if not text.isdigit():
+        raise ValueError(f"{text!r} is no count")
+    return int(text)
 
 
 def _single(letters: np.ndarray, spaces: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> bool:
@@ -119,7 +147,7 @@ class _Lines:
 
     def next(self, what: str) -> list[str]:
         """The fields of the next line. Raises `UnusableError` at the end."""
-        if self.number == len(self.lines) or not self.lines[0]:
+        if self.number == len(self.lines):
             raise self.complaint(f"the file ends where {what} should follow; it is incomplete")
         self.number += 1
         return self.lines[self.number - 1].split()
@@ -127,7 +155,7 @@ class _Lines:
     def count(self, what: str) -> int:
         """The next line as a count."""
         fields = self.next(what)
-        if len(fields) != 1 or not fields[0].isdecimal():
+        if len(fields) != 1 or not fields[0].isdecimal() or len(fields[0]) > _LONGEST_COUNT:
             raise self.complaint(f"{what} should stand here, not '{' '.join(fields)[:40]}'")
         return int(fields[0])
 

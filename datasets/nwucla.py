@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
@@ -37,6 +37,7 @@ CLASSES = {  # by the action's number in a file's name; there is no action 7 or 
 # In the distributed files every clip of these actions from camera 3 is, to the last bit, the clip of camera 2 with
 # the same action, subject and episode: 50 and 45 test clips that the published protocol has also trained on.
 LEAKED_ACTIONS = (2, 3)
+OFFICIAL = {"drop": {"xview": (1_020, 369)}, "keep": {"xview": (1_020, 464)}}
 
 _FILE = re.compile(r"a(\d\d)_s(\d\d)_e(\d\d)_v(\d\d)\.json")
 _FRAME = (20, 3)  # joints, coordinates
@@ -57,7 +58,7 @@ def read(sources: Sequence[Path], *, leaked: Literal["drop", "keep"] = "drop") -
     Raises:
         SkelbenchError: if a source does not exist or holds no clip.
     """
-    found, rejected = raw_files(sources, lambda path: _FILE.fullmatch(path.name) is not None, WHAT)
+    found, rejected = raw_files(sources, is_clip, WHAT)
     files = distinct(found, lambda file: file.name)
     names = [Path(name).stem for name in files]
     excluded = tuple(name for name in names if leaked == "drop" and is_leaked(name))
@@ -67,6 +68,8 @@ def read(sources: Sequence[Path], *, leaked: Literal["drop", "keep"] = "drop") -
             f"dropped: the clips of camera 3 of '{CLASSES[2]}' and '{CLASSES[3]}', which are bit-identical to training "
             "clips of camera 2; these two classes have no test clip in xview"
         )
+    if excluded:
+        notes["excluded"] = "of camera 3, bit-identical to training clips of camera 2; --set leaked=keep keeps them"
     return Recording(
         layout=get_layout("kinect20"),
         class_names=tuple(CLASSES.values()),
@@ -80,8 +83,14 @@ def read(sources: Sequence[Path], *, leaked: Literal["drop", "keep"] = "drop") -
         fps=30.0,
         rejected=tuple(rejected),
         excluded=excluded,
+        official=OFFICIAL[leaked],
         notes=notes,
     )
+
+
+def is_clip(path: PurePosixPath) -> bool:
+    """Whether a file is a clip by its name."""
+    return _FILE.fullmatch(path.name) is not None
 
 
 def is_leaked(name: str) -> bool:

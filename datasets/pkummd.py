@@ -18,7 +18,7 @@ from pydantic import NonNegativeInt
 from .layout import get_layout
 from .pkummd_files import Video, find
 from .pkummd_lists import PART1, PART2, Part, SplitList, place
-from .pkummd_text import Segment, outside, read_labels, read_skeletons
+from .pkummd_text import Segment, outside, read_labels, read_skeletons, too_far
 from .readers import READERS
 from .recording import TEST, TRAIN, Clip, Items, Recording, Rejected, SplitRule
 
@@ -51,7 +51,7 @@ class Cut(NamedTuple):
 def read_part1(
     sources: Sequence[Path], *, longest: NonNegativeInt = RELEASED_LONGEST, overhang: Overhang = "reject"
 ) -> Recording:
-    """PKU-MMD part 1: the texts of the skeletons (0002-L.txt), the labels and the splits, anywhere in folders or zips.
+    """PKU-MMD part 1: the texts of the skeletons (0002-L.txt), the labels and the splits, in folders or zips.
 
     A clip has at most `longest` frames, from its middle; 0 keeps it whole. An action that ends behind its video is
     rejected, or with `overhang` "cut" kept as far as it goes, as released. What cannot be used is listed as rejected.
@@ -67,7 +67,7 @@ def read_part1(
 def read_part2(
     sources: Sequence[Path], *, longest: NonNegativeInt = RELEASED_LONGEST, overhang: Overhang = "reject"
 ) -> Recording:
-    """PKU-MMD part 2: the texts of the skeletons (A01N01-L.txt), the labels and the splits, anywhere in folders or zips.
+    """PKU-MMD part 2: the texts of the skeletons (A01N01-L.txt), the labels and the splits, in folders or zips.
 
     A clip has at most `longest` frames, from its middle; 0 keeps it whole. An action that ends behind its video is
     rejected, or with `overhang` "cut" kept as far as it goes, as released. What cannot be used is listed as rejected.
@@ -108,6 +108,8 @@ def _stamp(video: Video, side: dict[str, int]) -> str:
 
 def _notes(videos: Sequence[Video], lists: dict[str, SplitList], how: Cut, subject: str) -> dict[str, Any]:
     named = {video for known in lists.values() for video in known.train | known.rest}
+    of_source = {video.id for video in videos}
+    unlisted = {split: len(of_source - known.train - known.rest) for split, known in lists.items()}
     missing = [split for split in ("xsub", "xview") if split not in lists]
     files = {"xsub": "cross-subject.txt or cross_subject_v2.txt", "xview": "cross-view.txt or cross_view_v2.txt"}
     return {
@@ -116,36 +118,42 @@ def _notes(videos: Sequence[Video], lists: dict[str, SplitList], how: Cut, subje
         "subject": subject,
         "camera": "1 left, 2 middle, 3 right",
         "missing_splits": {split: f"{files[split]} was not at hand" for split in missing},
-        "missing_videos": sorted(named - {video.id for video in videos}),  # of the lists; the download is not complete
+        "missing_videos": sorted(named - of_source),  # of the lists; the download is not complete
+        "unlisted_videos": {
+            split: count for split, count in unlisted.items() if count
+        },  # on neither side, so they test
     }
 
 
 def _load(videos: Sequence[Video], sides: Sequence[dict[str, int]], how: Cut, position: int) -> list[Clip | Rejected]:
     """Cut one video into its clips."""
     video = videos[position]
-    labels = place(video.labels)
+    labels, skeletons = place(video.labels), place(video.skeletons)
     segments = read_labels(video.labels.read(), labels)
-    table = read_skeletons(video.skeletons.read(), place(video.skeletons))
+    table = read_skeletons(video.skeletons.read(), skeletons)
     clips: list[Clip | Rejected] = []
     for segment in segments:
-        problem = (
-            segment
-            if isinstance(segment, Rejected)
-            else outside(segment, len(table), labels, cut=how.overhang == "cut")
-        )
-        if problem is not None:
-            clips.append(problem)
-        elif isinstance(segment, Segment):
-            clips.append(_clip(video, segment, cut(table, segment, how.longest), sides[position]))
+        if isinstance(segment, Rejected):
+            clips.append(segment)
+            continue
+        problem = outside(segment, len(table), labels, cut=how.overhang == "cut")
+        problem = problem or too_far(table, _kept(table, segment, how.longest), skeletons)
+        clips.append(problem or _clip(video, segment, cut(table, segment, how.longest), sides[position]))
     return clips
+
+
+def _kept(table: np.ndarray, segment: Segment, longest: int) -> slice:
+    """The frames of an action that become a clip."""
+    first, last = segment.start - 1, min(segment.end, len(table))
+    if longest and last - first > longest:
+        first += (last - first - longest) // 2
+        last = first + longest
+    return slice(first, last)
 
 
 def cut(table: np.ndarray, segment: Segment, longest: int = RELEASED_LONGEST) -> np.ndarray:
     """Keypoints (T, 2, 25, 3) float32 of one action out of a video (frames, 150), from its middle if it is longer."""
-    frames = table[segment.start - 1 : segment.end]
-    if longest and len(frames) > longest:
-        first = (len(frames) - longest) // 2
-        frames = frames[first : first + longest]
+    frames = table[_kept(table, segment, longest)]
     persons = frames.reshape(-1, 2, 25, 3).astype(np.float32)
     persons[frames[:, 75:].sum(axis=1) == 0, 1] = 0
     return persons

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ..errors import SkelbenchError
-from .pkummd_lists import LIST, Part, SplitList, place, split_lists
+from .pkummd_lists import LIST, PART1, PART2, Part, SplitList, place, split_lists
 from .raw import RawFile, raw_files
 from .recording import Rejected, UnusableError
 
@@ -34,31 +34,53 @@ def find(sources: Sequence[Path], part: Part) -> tuple[list[Video], dict[str, Sp
     """Find the videos of a part, in the order of their ids, the lists of its splits, and what cannot be used.
 
     Raises:
-        SkelbenchError: if a source does not exist or holds no video, or a list of a split is damaged.
+        SkelbenchError: if a source does not exist or holds no video, or none with labels, or a list of a split is
+            damaged.
     """
 
     def wanted(path: PurePosixPath) -> bool:
-        video = path.suffix.lower() in _ENDINGS and part.parse(path.stem) is not None
-        return video or LIST.fullmatch(path.name) is not None
+        return part_of(path) is not None or LIST.fullmatch(path.name) is not None
 
     files, rejected = raw_files(sources, wanted, f"{part.files}, unpacked from the .7z archives")
     of_video: defaultdict[tuple[int, ...], list[RawFile]] = defaultdict(list)
-    lists = []
+    lists, others = [], 0
     for file in files:
-        numbers = part.parse(file.inside.stem)
-        if numbers is None:
+        owner = part_of(file.inside)
+        if owner is None:
             lists.append(file)
-        else:
+        elif owner is not part:
+            others += 1
+        elif (numbers := part.parse(file.inside.stem)) is not None:
             of_video[numbers].append(file)
+    places = ", ".join(map(str, sources))
+    if not of_video and others:
+        other = PART2 if part is PART1 else PART1
+        raise SkelbenchError(f"{places} holds no {part.files}, but {other.files}: prepare {other.reader}.")
     if not of_video:
-        raise SkelbenchError(f"{', '.join(map(str, sources))} holds no {part.files}, but lists of splits only.")
+        raise SkelbenchError(f"{places} holds no {part.files}, but lists of splits only.")
     videos = []
     for numbers, found in sorted(of_video.items()):
         try:
             videos.append(_video(numbers, found, part))
         except UnusableError as error:
             rejected.append(error.rejected)
+    if not videos and not any(_could_be_labels(file) for found in of_video.values() for file in found):
+        raise SkelbenchError(
+            f"{places} holds skeletons of {len(of_video)} videos but no labels; unpack {part.labels} and give its "
+            "folder as well."
+        )
     return videos, split_lists(lists, part), rejected
+
+
+def part_of(path: PurePosixPath) -> Part | None:
+    """Which part's video a file is of, by its name; None if it is of neither."""
+    if path.suffix.lower() not in _ENDINGS:
+        return None
+    return next((part for part in (PART1, PART2) if part.parse(path.stem) is not None), None)
+
+
+def _could_be_labels(file: RawFile) -> bool:
+    return _kind(_head(file)) == "label" or _folder_kind(file) == "label"
 
 
 def _head(file: RawFile) -> bytes:

@@ -19,14 +19,18 @@ class Part:
     """One of the two parts: how its videos are called, in the raw files and in the names of released clips.
 
     Attributes:
+        reader: the reader of it.
         files: what its files are, for messages.
+        labels: the archive that its labels come in.
         ids: the id of a video; its groups are numbers and, last, the view.
         spelt: the id as the source spells it.
         clip: the start of a clip's name.
         subject: which group says who moved, or at least in which recording.
     """
 
+    reader: str
     files: str
+    labels: str
     ids: re.Pattern[str]
     spelt: str
     clip: str
@@ -46,14 +50,18 @@ class Part:
 
 
 PART1 = Part(
+    "pkummd1",
     "PKU-MMD part 1 files (0002-L.txt)",
+    "Label_PKUMMD.7z",
     re.compile(r"(\d{1,4})[-_]([LMR])", re.IGNORECASE),
     "{:04d}-{}",
     "F{:03d}V{:03d}",
     subject=0,
 )
 PART2 = Part(
+    "pkummd2",
     "PKU-MMD part 2 files (A01N01-L.txt)",
+    "Label_PKUMMD_v2.7z",
     re.compile(r"A(\d{1,3})N(\d{1,3})[-_]([LMR])", re.IGNORECASE),
     "A{:02d}N{:02d}-{}",
     "A{:03d}N{:03d}V{:03d}",
@@ -114,7 +122,7 @@ def read_list(content: bytes, place: str) -> tuple[set[str], set[str]]:
     rest differently, and part 1 misspells it.
 
     Raises:
-        SkelbenchError: naming what is no video id, or if there is no training id.
+        SkelbenchError: naming what is no video id, or if there is no training id or no other.
     """
     train: set[str] = set()
     rest: set[str] = set()
@@ -131,6 +139,11 @@ def read_list(content: bytes, place: str) -> tuple[set[str], set[str]]:
         side.update(words)
     if not train:
         raise SkelbenchError(f"{place} names no training video below a header with the word 'train'.")
+    if not rest:
+        raise SkelbenchError(
+            f"{place} names no test video below a second header ('Testing videos:'); it is cut off: download the list "
+            "again."
+        )
     return train, rest
 
 

@@ -12,6 +12,8 @@ from .recording import Rejected, UnusableError
 
 COLUMNS = 150  # 2 persons x 25 joints x (x, y, z)
 ACTIONS = 51
+_FARTHEST = 100.0  # metres: a Kinect v2 measures up to 8
+_GREATEST = 1e9  # what a class or the number of a frame may be at all
 _ROWS = 200  # lines converted at once: what that takes fits the cache of a core
 
 
@@ -46,6 +48,8 @@ def read_skeletons(content: bytes, place: str) -> np.ndarray:
 
 def _even_table(content: bytes) -> np.ndarray | None:
     """Parse lines of the same number of columns; None if anything is odd."""
+    if b"_" in content:  # Python would take 1_0 for ten
+        return None
     letters = np.frombuffer(b" " + content + b"\n", dtype=np.uint8)
     white = (letters == ord(" ")) | (letters - np.uint8(9) < 5)  # what `bytes.split` splits at
     edges = np.flatnonzero(white[1:] != white[:-1])
@@ -89,11 +93,29 @@ def _line_by_line(content: bytes, place: str) -> np.ndarray:
 
 
 def _number(text: bytes | str) -> float:
-    """The number that a text is; NaN where it is none."""
+    """The number that a text is; NaN where it is none, although Python would take 1_0 or other digits for one."""
+    if isinstance(text, bytes):
+        text = text.decode("ascii", errors="replace")
+    if "_" in text or not text.isascii():
+        return math.nan
     try:
         return float(text)
     except ValueError:
         return math.nan
+
+
+def too_far(table: np.ndarray, frames: slice, place: str) -> Rejected | None:
+    """Reject an action of a video (T, 150) if its frames have a number that no Kinect measures."""
+    far = np.abs(table[frames]) > _FARTHEST
+    if not far.any():
+        return None
+    row, column = (int(found[0]) for found in np.nonzero(far))
+    line = frames.start + row + 1
+    reason = (
+        f"{place}, line {line}, column {column + 1}: {table[line - 1, column]:g} m is no measurement of a Kinect; "
+        f"coordinates up to {_FARTHEST:g} m are read."
+    )
+    return Rejected(place, reason, line)
 
 
 def read_labels(content: bytes, place: str) -> list[Segment | Rejected]:
@@ -115,7 +137,7 @@ def read_labels(content: bytes, place: str) -> list[Segment | Rejected]:
 
 def _segment(text: str, place: str, row: int, line: int) -> Segment | Rejected:
     values = [_number(field) for field in text.split(",")[:3]]
-    if len(values) < 3 or not all(value.is_integer() for value in values):
+    if len(values) < 3 or not all(value.is_integer() and abs(value) < _GREATEST for value in values):
         reason = f"'{text.strip()[:40]}' is not a class, a first and a last frame with commas between"
         return Rejected(place, f"{place}, line {line}: {reason}.", line)
     action, start, end = (int(value) for value in values)

@@ -43,7 +43,8 @@ class RawFile:
                 return stream.read(size)
         except Exception as error:  # a damaged member raises whatever its decompressor does
             reason = getattr(error, "strerror", None) or error
-            raise UnusableError(self.name, f"{self.name} cannot be read ({reason}); download it again.") from error
+            reason = f"{self.name} cannot be read ({_on_a_line(reason)}); download it again."
+            raise UnusableError(self.name, reason) from error
 
 
 def raw_files(
@@ -66,7 +67,7 @@ def raw_files(
         SkelbenchError: if a source does not exist, or nothing is found.
     """
     found: dict[tuple[Path, str | None], RawFile] = {}
-    rejected = []
+    rejected, nested = [], []
     for source in sources:
         if not source.exists():
             raise SkelbenchError(f"{source} does not exist; give the folder or the zip of the {what}.")
@@ -77,15 +78,28 @@ def raw_files(
                 rejected.append(error.rejected)
                 continue
             for file in files:
+                if file.member is not None and file.inside.suffix.lower() == ".zip":
+                    nested.append(file)
                 if wanted(file.inside):
                     found.setdefault((path, file.member), file)
     if not found:
-        reasons = "; ".join(entry.reason for entry in rejected[:3])
         places = ", ".join(str(source) for source in sources)
-        why = f" ({reasons})" if reasons else ""
-        raise SkelbenchError(f"{places} holds no {what}{why}; give the data as downloaded.")
+        raise SkelbenchError(f"{places} holds no {what}{_instead(rejected, nested)}.")
     order = sorted(found.values(), key=lambda file: (file.name, file.member is not None, str(file.inside)))
     return order, rejected
+
+
+def _instead(rejected: Sequence[Rejected], nested: Sequence[RawFile]) -> str:
+    """Why nothing was found, and the way out, as the end of a sentence."""
+    if rejected:
+        return ": " + "; ".join(entry.reason.removesuffix(".") for entry in rejected[:3])
+    if nested:
+        first = nested[0]
+        return (
+            f", but {first.path.name} holds zips itself ({first.name}), which are not looked into; unpack "
+            f"{first.path.name} and give the folder"
+        )
+    return "; give the data as downloaded"
 
 
 def distinct(files: Iterable[RawFile], key: Callable[[RawFile], Key]) -> dict[Key, RawFile]:
@@ -116,7 +130,8 @@ def _members(path: Path) -> list[RawFile]:
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise UnusableError(
             path.name,
-            f"{path.name} cannot be opened as a zip ({error}); it is incomplete or damaged: download it again.",
+            f"{path.name} cannot be opened as a zip ({_on_a_line(error)}); it is incomplete or damaged: download it "
+            "again.",
         ) from error
     return [
         RawFile(path, PurePosixPath(entry.filename), entry.filename, f"{entry.file_size}:{entry.CRC}")
@@ -134,6 +149,11 @@ def _open(path: Path) -> zipfile.ZipFile:
 def _archive(path: Path, size: int, modified: int) -> zipfile.ZipFile:
     """A zip, opened once a process and version: the list of members of a large one takes a second to read."""
     return zipfile.ZipFile(path)
+
+
+def _on_a_line(reason: object) -> str:
+    """What a library says of a file, for a sentence: one line, without a full stop."""
+    return " ".join(str(reason).split())[:160].removesuffix(".")
 
 
 def _added_by_macos(name: str) -> bool:

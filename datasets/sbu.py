@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -39,6 +39,7 @@ FOLDS = (  # the pairs that test in folds 1 to 5 of the data set's own protocol;
     (201, 206, 302, 306),
     (402, 403, 406, 602, 603),
 )
+OFFICIAL = {"fold1": (227, 55), "fold2": (230, 52), "fold3": (226, 56), "fold4": (228, 54), "fold5": (217, 65)}
 PAIRS = tuple(sorted(pair for fold in FOLDS for pair in fold))
 
 _FILE = "skeleton_pos.txt"
@@ -57,7 +58,7 @@ def read(sources: Sequence[Path]) -> Recording:
     Raises:
         SkelbenchError: if a source does not exist or holds no skeleton file.
     """
-    found, rejected = raw_files(sources, lambda path: path.name == _FILE, WHAT)
+    found, rejected = raw_files(sources, is_clip, WHAT)
     files = distinct(found, lambda file: "/".join(file.inside.parts[-4:-1]))
     return Recording(
         layout=get_layout("sbu15"),
@@ -68,6 +69,7 @@ def read(sources: Sequence[Path]) -> Recording:
         reader_version=VERSION,
         fps=15.0,
         rejected=tuple(rejected),
+        official=OFFICIAL,
         notes={
             "bodies": "two people, A and B of the file; either may stand at the left, either may be the one who acts",
             "positions": "metres from the normalised x, y, z: 1.28 - 2.56 x, 0.96 - 1.92 y, 1.28 z (y up)",
@@ -75,6 +77,11 @@ def read(sources: Sequence[Path]) -> Recording:
             "splits": "pairs do not cross the sides of a fold, people do",
         },
     )
+
+
+def is_clip(path: PurePosixPath) -> bool:
+    """Whether a file is a clip by its name."""
+    return path.name == _FILE
 
 
 def _rule(fold: tuple[int, ...]) -> SplitRule:

@@ -31,6 +31,7 @@ EXERCISES = (
     "standing shoulder internal-external rotation",
     "standing shoulder scaption",
 )
+OFFICIAL = {"xsub": (1_000, 1_000)}
 CLASS_NAMES = (*EXERCISES, *(f"{exercise} (incorrect)" for exercise in EXERCISES))
 
 _FILE = re.compile(r"m(\d\d)_s(\d\d)_e(\d\d)_(positions|angles)(_inc)?\.txt")
@@ -52,7 +53,7 @@ def read(sources: Sequence[Path]) -> Recording:
     Raises:
         SkelbenchError: if a source does not exist or holds no Kinect file.
     """
-    found, rejected = raw_files(sources, _is_wanted, WHAT)
+    found, rejected = raw_files(sources, is_part_of_clip, WHAT)
     files = distinct(found, _facts)
     return Recording(
         layout=get_layout("uiprmd22"),
@@ -63,6 +64,7 @@ def read(sources: Sequence[Path]) -> Recording:
         reader_version=VERSION,
         fps=30.0,
         rejected=tuple(rejected),
+        official=OFFICIAL,
         notes={
             "bodies": "one person, as recorded",
             "positions": "forward kinematics of the Kinect v2 offsets and angles",
@@ -78,7 +80,8 @@ def _facts(file: RawFile) -> tuple[bool, int, int, int, str]:
     return match[5] is not None, exercise, subject, repetition, match[4]
 
 
-def _is_wanted(path: PurePosixPath) -> bool:
+def is_part_of_clip(path: PurePosixPath) -> bool:
+    """Whether a file is one of the two of a clip by its name, and not Vicon's by its folder."""
     return _FILE.fullmatch(path.name) is not None and not any("vicon" in folder.lower() for folder in path.parts[:-1])
 
 
@@ -105,10 +108,11 @@ def _clip(key: _Key, files: _Files, layout: Layout) -> Clip:
     offsets, angles = tables["positions"], tables["angles"]
     if len(offsets) != len(angles):
         raise UnusableError(positions, f"{positions} has {len(offsets)} frames but its angles have {len(angles)}.")
-    joints = forward_kinematics(offsets / 100, np.deg2rad(angles), layout.parents)
+    with np.errstate(all="ignore"):  # what is not finite is told by the writer
+        joints = forward_kinematics(offsets / 100, np.deg2rad(angles), layout.parents).astype(np.float32)
     return Clip(
         name=f"m{exercise:02d}_s{subject:02d}_e{repetition:02d}" + "_inc" * incorrect,
-        keypoints=joints[:, None].astype(np.float32),  # (T, 1, V, 3)
+        keypoints=joints[:, None],  # (T, 1, V, 3)
         label=exercise - 1 + len(EXERCISES) * incorrect,
         subject=subject,
         repetition=repetition,
@@ -142,7 +146,7 @@ def _complaint(lines: list[str], name: str) -> UnusableError:
             return UnusableError(name, reason, number)
         for column, text in enumerate(fields, start=1):
             try:
-                finite = np.isfinite(float(text))
+                finite = "_" not in text and np.isfinite(float(text))  # Python would take 1_0 for ten
             except ValueError:
                 finite = False
             if not finite:

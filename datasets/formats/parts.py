@@ -150,6 +150,12 @@ def _clips(
                 yield Clip(name, keypoints, label, splits=own or alone, **clip_facts(name))
 
 
+def single(array: np.ndarray) -> np.ndarray:
+    """An array as float32; what is too large for it becomes infinite, which the writer tells."""
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(array, dtype=np.float32)
+
+
 def without_empty_tail(clip: np.ndarray) -> np.ndarray:
     """Frames of (T, M, V, 3) up to the last in which anything is not zero."""
     filled = np.flatnonzero(clip.any(axis=(1, 2, 3)))

@@ -15,7 +15,7 @@ import numpy as np
 from ...errors import SkelbenchError
 from ..recording import TEST, TRAIN, Recording, Rejected
 from .names import layout_of, plain_name, shown
-from .parts import UNNAMED, Part, assemble, side_of_file, sides_of
+from .parts import UNNAMED, Part, assemble, side_of_file, sides_of, single
 
 _SIDES = (("train", TRAIN), ("val", TEST), ("test", TEST))
 _PERSONS = 2
@@ -142,9 +142,10 @@ def _keypoints(entries: Sequence[Mapping[str, Any]], persons: int) -> Iterator[n
     for entry in entries:
         keypoint = entry["keypoint"]
         frames = entry.get("total_frames", keypoint.shape[1])
-        bodies = keypoint[:, :frames].astype(np.float32)  # (M, T, V, 3)
+        bodies = single(keypoint[:, :frames])  # (M, T, V, 3)
         if len(bodies) > persons:
-            energy = bodies.reshape(len(bodies), -1, bodies.shape[-1]).var(axis=1).sum(axis=1)
+            with np.errstate(all="ignore"):  # what is not finite is told by the writer
+                energy = bodies.reshape(len(bodies), -1, bodies.shape[-1]).var(axis=1).sum(axis=1)
             bodies = bodies[np.argsort(-energy, kind="stable")[:persons]]
         clip = np.zeros((frames, persons, *bodies.shape[2:]), np.float32)
         clip[:, : len(bodies)] = bodies.transpose(1, 0, 2, 3)

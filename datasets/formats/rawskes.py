@@ -15,7 +15,7 @@ import numpy as np
 from ..ntu_names import read_name
 from ..recording import Recording, Rejected
 from .names import layout_of, shown
-from .parts import Part, assemble
+from .parts import Part, assemble, single
 
 _BODIES, _JOINTS = 2, 25
 _MOST_FRAMES = 100_000  # an hour: a number beyond is damage
@@ -86,7 +86,7 @@ def _body(body: Mapping[str, Any]) -> tuple[float, np.ndarray, np.ndarray]:
     frames = frames.tolist() if isinstance(frames, np.ndarray) else frames
     if not isinstance(joints, np.ndarray) or not isinstance(frames, list | tuple | range):
         raise TypeError("the joints are no array, or the frames no list")
-    joints = joints.astype(np.float32).reshape(-1, _JOINTS, 3)
+    joints = single(joints).reshape(-1, _JOINTS, 3)
     if len(frames) != len(joints) or not all(type(frame) is int for frame in frames):
         raise ValueError(f"there are {len(joints)} frames of a body but {len(frames)} numbers of frames")
     with np.errstate(all="ignore"):  # what is not finite is told by the writer

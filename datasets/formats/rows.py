@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -30,6 +30,8 @@ def reading(path: Path) -> Iterator[None]:
 def map_array(path: Path) -> np.ndarray:
     """Map a `.npy` without reading its numbers. Raises `SkelbenchError` if it is damaged or holds objects."""
     with reading(path):
+        with path.open("rb") as file:
+            _refuse_objects(_header(file)[1], path)
         array = np.load(path, mmap_mode="r", allow_pickle=False)
         if not isinstance(array, np.ndarray):
             raise ValueError("it is no single array")
@@ -44,6 +46,7 @@ def members(path: Path) -> list[str]:
 
 def load_member(path: Path, name: str) -> np.ndarray:
     """One whole array of a `.npz`, for a small one."""
+    refuse_objects(path, [name])
     with reading(path), np.load(path, allow_pickle=False) as file:
         return np.asarray(file[name])
 
@@ -51,13 +54,13 @@ def load_member(path: Path, name: str) -> np.ndarray:
 def member_kind(path: Path, name: str) -> tuple[tuple[int, ...], np.dtype]:
     """Shape and type of an array of a `.npz`, from its header."""
     with reading(path), zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
-        return _header(file, name)
+        return _in_rows(file, name, path)
 
 
 def member_rows(path: Path, name: str) -> Iterator[np.ndarray]:
     """Yield an array of a `.npz` along its first axis; one row is in memory at a time, packed or not."""
     with reading(path), zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
-        (rows, *rest), dtype = _header(file, name)
+        (rows, *rest), dtype = _in_rows(file, name, path)
         size = dtype.itemsize * int(np.prod(rest, dtype=np.int64))
         for _ in range(rows):
             content = file.read(size)
@@ -67,10 +70,33 @@ def member_rows(path: Path, name: str) -> Iterator[np.ndarray]:
         file.read(1)  # the end, where the checksum is compared
 
 
-def _header(file: IO[bytes], name: str) -> tuple[tuple[int, ...], np.dtype]:
+def refuse_objects(path: Path, names: Iterable[str]) -> None:
+    """Raise `SkelbenchError` if one of these arrays of a `.npz` holds objects, or is damaged."""
+    with reading(path), zipfile.ZipFile(path) as archive:
+        for name in names:
+            with archive.open(f"{name}.npy") as file:
+                _refuse_objects(_header(file)[1], path, name)
+
+
+def _refuse_objects(dtype: np.dtype, path: Path, name: str = "") -> None:
+    if dtype.hasobject:
+        which = f" in '{name}'" if name else ""
+        raise SkelbenchError(
+            f"{path} holds Python objects{which}, which cannot be read safely; save it again as an array of numbers."
+        )
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype, bool]:
+    """Shape, type and whether it is stored column by column."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read(file)
-    if fortran or dtype.hasobject or not shape:
-        raise ValueError(f"'{name}' is stored in an order or of a type that is not read here")
+    return shape, dtype, fortran
+
+
+def _in_rows(file: IO[bytes], name: str, path: Path) -> tuple[tuple[int, ...], np.dtype]:
+    shape, dtype, fortran = _header(file)
+    _refuse_objects(dtype, path, name)
+    if fortran or not shape:
+        raise ValueError(f"'{name}' is stored in an order that is not read here")
     return shape, dtype

@@ -18,7 +18,7 @@ from ..ntu_names import read_name
 from ..recording import Recording, Step
 from .labels import Labels, labels_of
 from .names import layout_of
-from .parts import UNNAMED, Part, assemble, side_of_file, without_empty_tail
+from .parts import UNNAMED, Part, assemble, side_of_file, single, without_empty_tail
 from .rows import map_array
 
 _LOOKED_AT = 32  # clips by which a file is judged
@@ -98,7 +98,7 @@ def _part(path: Path, array: np.ndarray, found: Sequence[Labels], layout: Layout
 def _clips(path: Path, *, tail: bool) -> Iterator[np.ndarray]:
     """Clips (T, M, V, 3); the empty tail stays where the frames have been resampled."""
     for clip in _each(map_array(path)):
-        frames = np.ascontiguousarray(clip.transpose(1, 3, 2, 0), dtype=np.float32)  # (3, T, V, M) -> (T, M, V, 3)
+        frames = single(clip.transpose(1, 3, 2, 0))  # (3, T, V, M) -> (T, M, V, 3)
         yield frames if tail else without_empty_tail(frames)
 
 

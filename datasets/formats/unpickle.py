@@ -18,6 +18,10 @@ _IN_PYTHON: Any = pickle._Unpickler  # the one in C takes gigabytes for a damage
 _OPEN = object()  # what is being looked at
 
 
+class ForbiddenImportError(SkelbenchError):
+    """A pickle asks to import what no file of skeletons needs; nothing of it was run."""
+
+
 class _RefusedError(Exception):
     """A pickle names something that is not on the list."""
 
@@ -65,13 +69,14 @@ def load_pickle(path: Path) -> Any:
     the file is large.
 
     Raises:
-        SkelbenchError: if it asks to import anything that is not on the list, or is damaged.
+        ForbiddenImportError: if it asks to import anything that is not on the list.
+        SkelbenchError: if it is damaged.
     """
     with path.open("rb") as file:
         try:
             return _plain(_Unpickler(_Bounded(file), encoding="latin1").load(), {})
         except _RefusedError as error:
-            raise SkelbenchError(
+            raise ForbiddenImportError(
                 f"{path} asks to import '{_shown(error)}', which no file of skeletons needs, so nothing of it was run; "
                 "get the file from its origin again, or save it as the interchange .npz."
             ) from error

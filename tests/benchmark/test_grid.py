@@ -4,6 +4,7 @@ import csv
 import json
 import threading
 from dataclasses import replace
+from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,9 @@ from skelbench.benchmark.cells import Pretraining
 from skelbench.benchmark.checkpoint import write_tensors
 from skelbench.benchmark.features import extract
 from skelbench.benchmark.grid import Grid, presets, read_grid, read_preset
-from skelbench.benchmark.overrides import parse_overrides
+from skelbench.benchmark.overrides import check_owners, parse_overrides
 from skelbench.benchmark.planning import plan_grid
+from skelbench.benchmark.protocols import PROTOCOLS
 from skelbench.benchmark.protocols.knn import vote
 from skelbench.benchmark.runner import Options, Runner, flops_per_clip
 from skelbench.benchmark.trainer import StoppedError, Trainer, snapshot_path
@@ -79,7 +81,52 @@ def test_a_grid_file_is_read_and_named_after_itself(tmp_path):
 def test_every_preset_can_be_read_and_names_what_there_is(name):
     grid = read_preset(name)
     assert grid.name == name
-    assert all(method in METHODS for method in grid.methods)
+    for part in grid.split():
+        assert all(method in METHODS for method in part.methods)
+        assert all(protocol in PROTOCOLS for protocol in part.protocols)
+        check_owners(part.set, part.methods, part.backbones)
+
+
+def test_a_preset_begins_with_its_command():
+    for name in presets():
+        text = (resources.files("skelbench.benchmark") / "presets" / f"{name}.yaml").read_text()
+        assert f"--preset {name}" in text.splitlines()[0]
+
+
+def test_a_part_of_a_grid_has_the_rest_from_the_whole():
+    whole = Grid(
+        name="mine",
+        methods=("skeletonclr",),
+        set={"epochs": 3},
+        parts=({"datasets": ["a"]}, {"name": "b", "set": {"lr": 1}}),
+    )
+    first, second = whole.split()
+    assert (first.name, first.datasets, first.methods, first.set) == ("mine", ("a",), ("skeletonclr",), {"epochs": 3})
+    assert (second.name, second.datasets, second.set) == ("b", ("synthetic",), {"epochs": 3, "lr": 1})
+    assert Grid(name="mine").split() == [Grid(name="mine")]
+
+
+@pytest.mark.parametrize("part", ["{colour: red}", "{parts: []}", "{also: {lr: 1}}", "3"])
+def test_a_wrong_part_is_refused_when_the_file_is_read(tmp_path, part):
+    (tmp_path / "mine.yaml").write_text(f"parts: [{part}]\n")
+    with pytest.raises(SkelbenchError):
+        read_grid(tmp_path / "mine.yaml")
+
+
+def test_every_part_is_run_and_the_command_line_wins_over_all(store, skelbench, tmp_path):
+    (tmp_path / "mine.yaml").write_text("parts:\n  - {name: one, set: {lr: 0.1}}\n  - {name: two, datasets: [other]}\n")
+    plan = skelbench(
+        "grid",
+        tmp_path / "mine.yaml",
+        "--datasets",
+        "tiny",
+        "--methods",
+        "skeletonclr",
+        "--set",
+        "batch=4",
+        "--dry-run",
+    )
+    assert "(custom: one, batch=4)" in plan.stdout and "tiny" in plan.stdout and "other" not in plan.stdout
 
 
 def test_overrides_are_read_as_yaml_and_small_numbers_as_numbers():

@@ -1,12 +1,15 @@
 import os
 import pickle
 import random
+import zipfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from skelbench.datasets import Clip, Items, prepare
+from skelbench.datasets.arrays import REQUIRED
 from skelbench.datasets.auto import read
 from skelbench.datasets.clips import preprocess
 from skelbench.datasets.layout import get_layout
@@ -79,7 +82,7 @@ def write_ctrgcn(folder, clips, *, save=np.savez, **changed):
     return folder / "NTU60_CS.npz"
 
 
-def write_pyskl(folder, clips, *, name="ntu60_3danno.pkl", protocol=4, dtype=np.float32, **changed):
+def write_pyskl(folder, clips, *, name="ntu60_3danno.pkl", protocol=4, dtype: type = np.float32, **changed):
     annotations = []
     for clip, array in clips.items():
         persons = array[:, : 2 if array[:, 1].any() else 1]
@@ -372,6 +375,24 @@ def test_bad_clips_are_rejected_and_the_others_prepared(folder, clips):
     assert "NaN" in reasons[TRAIN[1]] and "is empty" in reasons[VAL[1]] and "(60; 0 to 59 are)" in reasons[TRAIN[2]]
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("form", ["stgcn", "pyskl", "rawskes"])
+def test_numbers_beyond_single_precision_are_rejected_without_a_warning(folder, clips, form):
+    clips = {name: clip.astype(np.float64) for name, clip in clips.items()}
+    clips[TRAIN[1]][3, 0, 4] = 1e39
+    write = {"stgcn": write_stgcn64, "pyskl": partial(write_pyskl, dtype=np.float64), "rawskes": write_rawskes}[form]
+    write(folder, clips)
+    (entry,) = prepare("auto", folder, "mine").rejected
+    assert entry.file == TRAIN[1] and "NaN or infinite" in entry.reason
+
+
+def write_stgcn64(folder, clips):
+    write_stgcn(folder, {name: np.nan_to_num(clip.clip(-1e9, 1e9)) for name, clip in clips.items()})
+    data = np.load(folder / "train_data.npy").astype(np.float64)
+    data[data == np.float32(1e9)] = 1e39
+    np.save(folder / "train_data.npy", data)
+
+
 def test_a_clip_in_both_parts_is_kept_once(folder, clips):
     write_stgcn(folder, clips)
     (folder / "val_label.pkl").write_bytes(pickle.dumps(([TRAIN[0], VAL[1]], [0, 49])))
@@ -586,13 +607,79 @@ def test_objects_in_arrays_are_never_unpickled(folder, clips, tmp_path):
     trap = np.empty((2, 3, 4, 25, 2), dtype=object)
     trap[:] = Trap()
     np.save(folder / "x_data.npy", trap)
-    refused(folder, r"x_data\.npy cannot be read")
+    refused(folder, r"x_data\.npy holds Python objects, which cannot be read safely")
     (folder / "x_data.npy").unlink()
-    write_ctrgcn(folder, clips, y_test=np.array([Trap(), Trap()], dtype=object))
-    refused(folder, r"NTU60_CS\.npz cannot be read")
-    write_ctrgcn(folder, clips, x_test=np.array([Trap(), Trap()], dtype=object))
-    refused(folder, r"NTU60_CS\.npz cannot be read")
+    for name in ("x_test", "y_test"):
+        write_ctrgcn(folder, clips, **{name: np.array([Trap(), Trap()], dtype=object)})
+        refused(folder, rf"NTU60_CS\.npz holds Python objects in '{name}', which cannot be read safely")
+    np.savez(folder / "NTU60_CS.npz", **dict.fromkeys(REQUIRED, np.array([Trap(), Trap()], dtype=object)))
+    refused(folder, r"NTU60_CS\.npz holds Python objects in 'keypoints', which cannot be read safely")
     assert not (tmp_path / "sprung").exists()
+
+
+OLD_TRAP = b"cposix\nsystem\n(S'true'\ntR."
+ASKS = r"asks to import 'posix\.system', .* nothing of it was run"
+
+
+@pytest.mark.parametrize("protocol", [0, 2])
+@pytest.mark.parametrize("name", ["train_label.pkl", "train_label"])
+def test_a_malicious_label_file_is_named_however_the_data_is_given(folder, clips, name, protocol):
+    write_stgcn(folder, clips)
+    (folder / "train_label.pkl").unlink()
+    (folder / name).write_bytes(b"\x80\x02" * (protocol == 2) + OLD_TRAP)
+    missing = rf"train_data\.npy holds 3 clips, but no label file .* What could not be read: .*{name} {ASKS}"
+    refused(folder, missing)
+    refused(folder / "train_data.npy", missing)
+
+
+@pytest.mark.parametrize("name", ["a.pkl", "thing"])
+def test_a_folder_of_nothing_but_a_malicious_pickle_names_it(folder, name):
+    (folder / name).write_bytes(OLD_TRAP)
+    refused(folder, rf"holds none of the layouts known here.* What could not be read: .*{name} {ASKS}")
+    refused(folder / name, rf"{name} {ASKS}")
+    (folder / "x.pkl").write_bytes(pickle.dumps((["a"], [0])))
+    refused(folder, rf"holds labels but no clips.* What could not be read: .*{name} {ASKS}")
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 5])
+def test_a_damaged_label_file_beside_the_data_is_named(folder, clips, protocol):
+    write_stgcn(folder, clips)
+    path = folder / "train_label.pkl"
+    path.write_bytes(pickle.dumps(pickle.loads(path.read_bytes()), protocol)[:40])
+    told = r"but no label file .* What could not be read: .*train_label\.pkl cannot be read as a pickle"
+    refused(folder, told)
+    refused(folder / "train_data.npy", told)
+
+
+def test_a_malicious_pickle_that_is_not_needed_does_no_harm(folder, clips):
+    write_stgcn(folder, clips)
+    (folder / "other.pkl").write_bytes(OLD_TRAP)
+    assert len(prepare("auto", folder, "mine").clips) == 5
+
+
+@pytest.mark.parametrize(
+    ("names", "reader"),
+    [
+        (["S001C001P001R001A001.skeleton"], "ntu60"),
+        (["S001C001P001R001A001.skeleton", "S018C001P008R001A061.skeleton"], "ntu120"),
+        (["all_sqe/a01_s01_e00_v01.json"], "nwucla"),
+        (["s01s02/01/001/depth_000001.png", "s01s02/01/001/skeleton_pos.txt"], "sbu"),
+        (["Kinect/Positions/m01_s01_e01_positions.txt", "Kinect/Angles/m01_s01_e01_angles.txt"], "uiprmd"),
+        (["Skeleton/0002-L.txt"], "pkummd1"),
+        (["Skeleton_v2/A01N01-L.skeleton"], "pkummd2"),
+    ],
+)
+def test_raw_files_name_their_reader(folder, names, reader):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("1\n0\n")
+    told = rf"holds raw files: prepare them with the reader '{reader}' instead of 'auto'\."
+    refused(folder, told)
+    refused(folder / names[-1], told)
+    with zipfile.ZipFile(folder.parent / "raw.zip", "w") as archive:
+        for name in names:
+            archive.write(folder / name, name)
+    refused(folder.parent / "raw.zip", rf"raw\.zip {told}")
 
 
 def mutations(whole, seed, count=300):

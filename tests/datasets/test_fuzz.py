@@ -195,7 +195,7 @@ def test_a_damaged_file_is_rejected_with_a_reason_or_read_for_what_it_says(make,
         damage = DAMAGES[number % len(DAMAGES)]
         source.victim.write_bytes(damage(whole, rng))
         try:
-            store = prepare(source.reader, tmp_path / "raw", "fuzz")
+            store = prepare(source.reader, tmp_path / "raw", "fuzz", force=True)
         except SkelbenchError as error:
             pytest.fail(f"{damage.__name__} cost the good file too: {error}")
         clips = {clip["name"]: clip for clip in store.clips}

@@ -102,7 +102,11 @@ def edit(number, change):
         (edit(1, lambda _: "0"), "line 1: there is no frame"),
         (edit(1, lambda _: "-3"), "line 1: the number of frames should stand here, not '-3'"),
         (edit(2, lambda _: "x"), "line 2: the number of bodies of frame 1 of 3 should stand here, not 'x'"),
-        (lambda t: "", "the file ends where the number of frames should follow"),
+        (edit(1, lambda _: "+3"), r"line 1: the number of frames should stand here, not '\+3'"),
+        (edit(2, lambda _: "-1"), "line 2: the number of bodies of frame 1 of 3 should stand here, not '-1'"),
+        (edit(2, lambda _: "9" * 5000), "line 2: the number of bodies of frame 1 of 3 should stand here, not '999"),
+        (edit(7, lambda line: "1e39" + line[line.index(" ") :]), r"line 7: column 1 of frame 1: 1e\+39 m is no"),
+        (edit(34, lambda line: "1 2 -101 " + line.split(" ", 3)[3]), "line 34: column 3 of frame 2: -101 m is no"),
         (lambda t: t[: len(t) // 2], r"(numbers expected|the file ends)"),
         (lambda t: "\0" * len(t), "the number of frames should stand here"),
     ],
@@ -113,6 +117,29 @@ def test_a_damaged_file_is_refused_with_its_line(skeleton_files, damage, reason)
         parse(text.encode(), "S.skeleton")
     assert str(caught.value).startswith("S.skeleton, line ")
     assert caught.value.rejected.line is not None
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b" \r\n\n"])
+def test_an_empty_file_is_refused_without_a_line(content):
+    with pytest.raises(UnusableError, match=r"^S\.skeleton is empty; download it again\.$") as caught:
+        parse(content, "S.skeleton")
+    assert caught.value.rejected.line is None
+
+
+@pytest.mark.parametrize("count", ["-1", "+0", "-0", "0_0"])
+def test_a_count_that_is_not_of_digits_is_no_usual_one(skeleton_files, count):
+    text = edit(2, lambda _: count)(skeleton_files.text([[], [skeleton_files.body()]]))
+    assert _fast(text.encode()) is None
+
+
+def test_the_reason_for_a_far_coordinate_names_its_line_whatever_stands_above(skeleton_files):
+    frames = [[], [skeleton_files.body()], [skeleton_files.body(), skeleton_files.body("2")]]
+    frames[2][1][1][24, 1] = 100.5
+    text = skeleton_files.text(frames)
+    line = next(n for n, line in enumerate(text.split("\n"), start=1) if "100.5" in line)
+    for change in (str, lambda t: t.replace(" ", "  ")):
+        with pytest.raises(UnusableError, match=rf"line {line}: column 2 of frame 3: 100\.5 m is no measurement"):
+            parse(change(text).encode(), "x")
 
 
 def test_the_first_two_bodies_of_a_frame_fill_the_slots_in_the_order_of_the_list():
@@ -250,6 +277,53 @@ def test_samples_on_the_official_list_and_actions_of_the_larger_set_are_left_out
     assert larger.sides("xset").tolist() == [0, 0, 1, 1, 1]
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("S099C009P999R009A019", "there is no setup 99; they are 1 to 32."),
+        ("S000C001P001R001A001", "there is no setup 0; they are 1 to 32."),
+        ("S001C004P001R001A001", "there is no camera 4; they are 1 to 3."),
+        ("S001C001P107R001A001", "there is no subject 107; they are 1 to 106."),
+        ("S001C001P001R003A001", "there is no repetition 3; they are 1 to 2."),
+        ("S001C001P001R001A000", "there is no action 0; they are 1 to 120."),
+        ("S001C001P001R001A121", "there is no action 121; they are 1 to 120."),
+        ("walk", "walk.skeleton is not a name of NTU RGB+D"),
+        ("s001c001p001r001a001", "is not a name of NTU RGB+D"),
+    ],
+)
+@pytest.mark.parametrize("reader", ["ntu60", "ntu120"])
+def test_a_name_that_cannot_be_is_rejected_and_the_rest_is_prepared(skeleton_files, tmp_path, reader, name, reason):
+    store = prepare(reader, skeleton_files.folder(tmp_path / "raw", [*NAMES, name]))
+    assert [c["name"] for c in store.clips] == NAMES
+    (entry,) = store.rejected
+    assert entry.file == f"{name}.skeleton"
+    assert entry.reason.startswith(f"{name}.skeleton") and reason in entry.reason
+
+
+def test_an_ending_in_capitals_is_told(skeleton_files, tmp_path):
+    folder = skeleton_files.folder(tmp_path / "raw", NAMES)
+    (folder / f"{NAMES[0]}.skeleton").rename(folder / f"{NAMES[0]}.SKELETON")
+    store = prepare("ntu60", folder)
+    assert [c["name"] for c in store.clips] == NAMES[1:]
+    assert store.rejected[0].reason.startswith(f"{NAMES[0]}.SKELETON is not a name of NTU RGB+D")
+
+
+def test_files_of_the_larger_set_alone_name_its_reader(skeleton_files, tmp_path):
+    folder = skeleton_files.folder(tmp_path / "raw", ["S018C001P008R001A061", "S018C001P008R001A120"])
+    with pytest.raises(SkelbenchError, match=r"raw holds actions 61 to 120 only, .*: prepare ntu120\."):
+        prepare("ntu60", folder)
+
+
+@pytest.mark.filterwarnings("error")
+def test_numbers_beyond_single_precision_are_rejected_without_a_warning(skeleton_files, tmp_path):
+    folder = skeleton_files.folder(tmp_path / "raw", NAMES)
+    path = folder / f"{NAMES[0]}.skeleton"
+    path.write_text(edit(7, lambda line: "1e39" + line[line.index(" ") :])(path.read_text()))
+    for bodies in ("listed", "ranked"):
+        (entry,) = prepare("ntu60", folder, options={"bodies": bodies}).rejected
+        assert (entry.file, entry.line) == (path.name, 7)
+
+
 def test_damaged_files_are_listed_and_the_rest_is_prepared(skeleton_files, tmp_path):
     folder = skeleton_files.folder(tmp_path / "raw", NAMES)
     torn = folder / f"{NAMES[1]}.skeleton"
@@ -260,7 +334,7 @@ def test_damaged_files_are_listed_and_the_rest_is_prepared(skeleton_files, tmp_p
     assert [c["name"] for c in store.clips] == [NAMES[0], NAMES[3]]
     with (store.path / "rejected.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["file"] for row in rows] == [torn.name, NAMES[2]]
+    assert [row["file"].removesuffix(".skeleton") for row in rows] == [NAMES[1], NAMES[2]]
     assert rows[0]["line"] and rows[0]["reason"].startswith(f"{torn.name}, line {rows[0]['line']}: ")
     assert "is empty" in rows[1]["reason"]
 
@@ -273,6 +347,24 @@ def test_inspecting_says_what_is_missing_of_the_official_counts(skeleton_files, 
     text = "\n".join(facts["lines"])
     assert "xview: 2 train, 2 test (cameras 2 and 3 train, camera 1 tests); the whole data set has 37,646 and" in text
     assert "missing: 56,574 clips of the data set: S001C001P001R001A002, " in text
+
+
+def test_inspecting_shows_classes_that_have_clips_if_most_have_none(skeleton_files, tmp_path):
+    lines = describe(prepare("ntu60", skeleton_files.folder(tmp_path / "raw", NAMES)))["lines"]
+    assert [line.split("  ")[1] for line in lines[-5:-1]] == ["drink water", "throw", "tear up paper", "walking apart"]
+    assert lines[-1] == "  56 of 60 classes have no clip"
+
+
+def test_of_a_large_group_of_equal_clips_five_are_named(skeleton_files, tmp_path):
+    names = [f"S001C00{camera}P001R001A{action:03d}" for action in (1, 2, 3) for camera in (1, 2, 3)]
+    folder = skeleton_files.folder(tmp_path / "raw", names[:1])
+    for name in names[1:]:
+        (folder / f"{name}.skeleton").write_text((folder / f"{names[0]}.skeleton").read_text())
+    lines = describe(prepare("ntu60", folder))["lines"]
+    assert "  1 group of clips is the same to the last bit" in lines
+    named = " = ".join(sorted(names)[:5])
+    (line,) = (line for line in lines if "--exclude" in line)
+    assert line == f"  xview: 1 of them trains and tests, leave one side out with --exclude: {named} and 4 more"
 
 
 def test_a_recorded_parse_is_repeated(golden, tmp_path):

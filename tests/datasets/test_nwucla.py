@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from skelbench.datasets import list_stores, prepare
+from skelbench.datasets.inspect import describe
 from skelbench.datasets.layout import get_layout
 from skelbench.datasets.nwucla import CLASSES, is_leaked, read
 from skelbench.datasets.recording import Clip, Rejected
@@ -71,6 +72,17 @@ def test_copies_of_training_clips_are_dropped_by_default_and_named(raw):
     assert {clip["name"] for clip in store.clips} == {path.stem for path in raw.rglob("*.json")} - set(copies)
     assert "bit-identical" in store.manifest["notes"]["leaked"]
     assert store.manifest["options"] == {"leaked": "drop"}
+    assert (
+        "bit-identical" in store.manifest["notes"]["excluded"] and "leaked=keep" in store.manifest["notes"]["excluded"]
+    )
+    (line,) = (line for line in describe(store)["lines"] if "excluded" in line)
+    assert line == f"  excluded: 2 clips ({store.manifest['notes']['excluded']})"
+
+
+def test_where_nothing_is_dropped_no_reason_is_given(raw):
+    for path in raw.rglob("a0[23]*_v03.json"):
+        path.unlink()
+    assert "excluded" not in prepare("nwucla", raw).manifest["notes"]
 
 
 def test_the_published_protocol_keeps_all_clips_under_a_name_of_its_own(raw):
@@ -259,6 +271,16 @@ def test_the_clips_called_leaked_are_those_of_camera_three_that_equal_one_of_cam
     assert Counter(name[:3] for name in copies) == {"a02": 50, "a03": 45}
     for name in copies:
         np.testing.assert_array_equal(content[name], content[name[:-1] + "2"])
+
+
+@pytest.mark.parametrize("leaked", ["drop", "keep"])
+def test_the_official_counts_are_those_of_the_whole_data_set(whole, raw, leaked):
+    camera = [c for name, c in zip(whole["name"], whole["camera"].tolist(), strict=True) if kept(name, leaked)]
+    assert read([raw], leaked=leaked).official == {"xview": (len(camera) - camera.count(3), camera.count(3))}
+
+
+def kept(name, leaked):
+    return leaked == "keep" or not is_leaked(name)
 
 
 def test_the_distributed_files_give_the_numbers_known_for_them(whole):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from skelbench.datasets import Items, Rejected, list_stores, open_store, prepare
+from skelbench.datasets.inspect import describe
 from skelbench.datasets.layout import get_layout
 from skelbench.datasets.pkummd import CLASS_NAMES, cut, read_part1, read_part2
 from skelbench.datasets.pkummd_text import Segment, read_skeletons
@@ -205,6 +206,25 @@ def test_videos_that_a_list_names_and_the_download_lacks_are_noted(raw):
     assert read_part1([raw]).notes["missing_videos"] == ["0002-M", "0400-L"]
 
 
+def test_videos_that_no_part_of_a_list_names_are_counted(raw):
+    assert read_part1([raw]).notes["unlisted_videos"] == {"xsub": 1, "xview": 1}
+    write(raw / "Split" / "cross-view.txt", split_text(PART1[:2], PART1[2:]))
+    write(raw / "Split" / "cross-subject.txt", split_text(PART1[:1], PART1[3:]))
+    assert read_part1([raw]).notes["unlisted_videos"] == {"xsub": 2}
+
+
+def test_inspecting_tells_what_the_notes_say_is_missing(raw):
+    lines = describe(prepare("pkummd1", raw))["lines"]
+    assert "  xsub: 1 video stands in neither part of the list and so tests" in lines
+    (raw / "Split" / "cross-view.txt").unlink()
+    more = [f"{number:04d}-L" for number in range(100, 107)]
+    write(raw / "Split" / "cross-subject.txt", split_text(PART1[:1], [*PART1[1:2], *more]))
+    lines = describe(prepare("pkummd1", raw))["lines"]
+    assert "  no split xview: cross-view.txt or cross_view_v2.txt was not at hand" in lines
+    assert f"  missing: 7 videos of the lists of splits: {', '.join(more[:5])}, ..." in lines
+    assert "  xsub: 2 videos stand in neither part of the list and so test" in lines
+
+
 def test_lists_of_the_other_part_are_left_alone_and_each_part_finds_its_own(raw):
     raw_part(raw, 2, FOLDERS[1])
     assert len(everything(read_part1([raw]))) == 16
@@ -220,6 +240,8 @@ def test_lists_of_the_other_part_are_left_alone_and_each_part_finds_its_own(raw)
         ("0002-L, 0003-L\n", r"cross-view\.txt, line 1: there is no header"),
         ("", r"cross-view\.txt names no training video"),
         (split_text([], ["0003-L"]), r"cross-view\.txt names no training video"),
+        ("Training videos:\n0002-L, 0003-L", r"Split/cross-view\.txt names no test video below a second header"),
+        (split_text(["0002-L"], []), r"cross-view\.txt names no test video .*cut off: download the list again\."),
     ],
 )
 def test_a_damaged_list_is_an_error_before_anything_is_read(raw, text, message):
@@ -232,7 +254,7 @@ def test_a_damaged_list_is_an_error_before_anything_is_read(raw, text, message):
 def test_two_lists_of_a_split_must_agree(raw):
     write(raw / "copy" / "cross_subject.txt", (raw / "Split" / "cross-subject.txt").read_text())
     assert set(read_part1([raw]).splits) == {"xsub", "xview"}
-    write(raw / "copy" / "cross_subject.txt", split_text(["0003-L"], []))
+    write(raw / "copy" / "cross_subject.txt", split_text(["0003-L"], ["0002-L"]))
     with pytest.raises(SkelbenchError, match="are different lists of xsub"):
         read_part1([raw])
 
@@ -338,6 +360,9 @@ SKELETON, LABEL = "PKU_Skeleton_Renew/0002-M.txt", "Train_Label_PKU_final/0002-M
         (lambda r: edit(labels(r), 1, lambda x: "5,12,11"), LABEL, 1, "line 1: frame 12 cannot be the first", 15),
         (lambda r: edit(labels(r), 1, lambda x: "5,0,11"), LABEL, 1, "line 1: frames 0 to 11 do not lie in", 15),
         (lambda r: edit(labels(r), 4, lambda x: "5,9,401"), LABEL, 4, "whose frames are 1 to 400", 15),
+        (lambda r: edit(labels(r), 3, lambda x: "5,9,1_0"), LABEL, 3, "line 3: '5,9,1_0' is not a class", 15),
+        (lambda r: edit(labels(r), 3, lambda x: "5,9,1e300"), LABEL, 3, "line 3: '5,9,1e300' is not a class", 15),
+        (lambda r: edit(skeletons(r), 2, lambda x: "1_0" + x[9:]), SKELETON, 2, "line 2, column 1: '1_0' is not a", 12),
         (lambda r: edit(labels(r), 3, lambda x: "5,9"), LABEL, 3, "line 3: '5,9' is not a class", 15),
         (lambda r: edit(labels(r), 3, lambda x: "5,9,1.5,1"), LABEL, 3, "line 3: '5,9,1.5,1' is not a class", 15),
         (lambda r: write(skeletons(r), video_text(1, 389)), LABEL, 4, "frames 41 to 390 do not lie in the video", 15),
@@ -422,12 +447,42 @@ def test_an_input_is_read_again_if_a_file_or_its_side_of_a_split_has_changed(raw
 
 @pytest.mark.parametrize(
     ("reader", "message"),
-    [("pkummd2", r"holds no PKU-MMD part 2 files \(A01N01-L\.txt\), unpacked from the \.7z"), ("pkummd1", "but lists")],
+    [
+        ("pkummd2", r"holds no PKU-MMD part 2 files .*, but PKU-MMD part 1 files .*: prepare pkummd1\."),
+        ("pkummd1", "but lists"),
+    ],
 )
 def test_a_source_without_videos_of_the_part_is_refused(raw, reader, message):
     with pytest.raises(SkelbenchError, match=message):
         prepare(reader, raw / "Split" if reader == "pkummd1" else raw / "Data")
     assert list_stores() == [] and not data_folder().exists()
+
+
+def test_files_of_part_2_alone_name_their_reader(tmp_path):
+    raw = raw_part(tmp_path / "raw", 2)
+    with pytest.raises(
+        SkelbenchError, match=r"no PKU-MMD part 1 files .*, but PKU-MMD part 2 files .*: prepare pkummd2\."
+    ):
+        prepare("pkummd1", raw)
+
+
+@pytest.mark.parametrize(("part", "archive"), [(1, r"Label_PKUMMD\.7z"), (2, r"Label_PKUMMD_v2\.7z")])
+def test_skeletons_without_any_labels_name_the_archive(tmp_path, part, archive):
+    raw = raw_part(tmp_path / "raw", part)
+    with pytest.raises(SkelbenchError, match=rf"skeletons of \d videos but no labels; unpack {archive} and give"):
+        prepare(f"pkummd{part}", [raw / "Data", raw / "Split"])
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", ["1e39", "-100.5", "1e300"])
+def test_an_action_with_a_number_that_no_kinect_measures_is_rejected_alone(raw, value):
+    edit(skeletons(raw), 4, lambda line: " ".join([value, *line.split()[1:]]))
+    (rejected,) = (entry for entry in everything(read_part1([raw])) if isinstance(entry, Rejected))
+    edit(skeletons(raw), 1, lambda line: " ".join([value, *line.split()[1:]]))  # in no action
+    store = prepare("pkummd1", raw)
+    assert len(store.clips) == 15
+    assert (rejected.file, rejected.line) == (SKELETON, 4)
+    assert rejected.reason.startswith(f"{SKELETON}, line 4, column 1: {float(value):g} m is no measurement")
 
 
 def test_a_length_below_zero_is_refused(raw):

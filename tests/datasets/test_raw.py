@@ -135,9 +135,23 @@ def test_a_zip_that_cannot_be_opened_is_rejected_and_the_others_are_read(tmp_pat
 
 def test_a_source_with_nothing_but_a_damaged_zip_says_what_is_wrong_with_it(tmp_path):
     (tmp_path / "torn.zip").write_bytes(b"PK\x03\x04")
-    message = r"torn\.zip holds no made-up files \(NAME\.txt\) \(torn\.zip cannot be opened as a zip"
+    message = (
+        r"torn\.zip holds no made-up files \(NAME\.txt\): torn\.zip cannot be opened as a zip \([^.]*\); "
+        r"it is incomplete or damaged: download it again\.$"
+    )
     with pytest.raises(SkelbenchError, match=message):
         find(tmp_path / "torn.zip")
+
+
+def test_a_zip_of_zips_is_refused_with_the_way_out(tmp_path):
+    inner = zipped(tmp_path / "inner.zip", {"a.txt": b"one"})
+    outer = zipped(tmp_path / "outer.zip", {"deep/inner.zip": inner.read_bytes()})
+    message = (
+        r"outer\.zip holds no made-up files \(NAME\.txt\), but outer\.zip holds zips itself \(inner\.zip\), "
+        r"which are not looked into; unpack outer\.zip and give the folder\.$"
+    )
+    with pytest.raises(SkelbenchError, match=message):
+        find(outer)
 
 
 def test_a_missing_source_is_named(tmp_path):

@@ -220,6 +220,13 @@ def test_folders_that_name_no_clip_are_rejected(raw, folder, reason):
     assert len(clips(raw)) == 15
 
 
+def test_the_official_counts_are_those_of_282_clips(raw):
+    official = read([raw]).official
+    assert list(official) == [f"fold{number}" for number in range(1, 6)]
+    assert {train + test for train, test in official.values()} == {282}
+    assert sum(test for _, test in official.values()) == 282  # every pair tests once
+
+
 def test_a_folder_below_the_pairs_is_refused_with_the_way_out(raw):
     with pytest.raises(SkelbenchError, match=r"01/001/skeleton_pos\.txt is not in folders of a pair.*give those above"):
         prepare("sbu", raw / "SBU" / "s01s02")

@@ -10,7 +10,7 @@ import pytest
 from skelbench.datasets import Clip, Items, Rejected, list_stores, prepare
 from skelbench.datasets.layout import get_layout
 from skelbench.datasets.store import data_folder
-from skelbench.datasets.uiprmd import CLASS_NAMES, forward_kinematics, read
+from skelbench.datasets.uiprmd import CLASS_NAMES, OFFICIAL, forward_kinematics, read
 from skelbench.errors import SkelbenchError
 
 PARENTS = get_layout("uiprmd22").parents
@@ -256,6 +256,22 @@ def test_a_source_that_is_something_else_is_refused(tmp_path, source, message):
     assert list_stores() == [] and not data_folder().exists()
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", ["1e42", "1.7e308"])
+def test_numbers_beyond_single_precision_are_rejected_without_a_warning(raw, value):
+    path = next(path for path in raw.rglob("*m01_s01_e03_positions.txt") if "Kinect" in path.parts)
+    path.write_text(value + path.read_text()[path.read_text().index(",") :])
+    (rejected,) = prepare("uiprmd", raw).rejected
+    assert rejected.file.startswith("m01_s01_e03")
+
+
+def test_a_number_with_an_underscore_is_named(raw):
+    path = next(path for path in raw.rglob("*m01_s01_e03_positions.txt") if "Kinect" in path.parts)
+    path.write_text("1_0" + path.read_text()[path.read_text().index(",") :])
+    (rejected,) = prepare("uiprmd", raw).rejected
+    assert rejected.reason == "m01_s01_e03_positions.txt, line 1, column 1: '1_0' is not a finite number."
+
+
 def test_if_no_clip_can_be_read_the_first_reason_is_the_error(raw):
     for path in raw.rglob("*angles*.txt"):
         path.unlink()
@@ -282,6 +298,8 @@ def test_the_distributed_files_give_the_numbers_known_for_them(distributed):
     ends = np.cumsum(known["lengths"])
     row = {name: i for i, name in enumerate(known["name"].tolist())}
     assert len(clips) == 80 and rejected == []
+    odd = int((known["subject"] % 2).sum())
+    assert {"xsub": (odd, len(known["subject"]) - odd)} == OFFICIAL
     assert list(CLASS_NAMES) == known["class_names"].tolist()
     assert sorted(row[c.name] for c in clips) == [row[c.name] for c in clips]
     for clip in clips:
