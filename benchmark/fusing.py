@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,10 @@ from ..results.fusion import Scores, fuse
 from ..results.record import Best, Failure, Record, Score
 from ..results.store import RunStore
 from .cells import identify
+from .facts import environment, git_revision, now
 from .fusion import FUSION_VERSION, PARTS, Fusion, Part, Weights
 from .protocols.base import score
-from .runner import Options, environment, git_revision
+from .runner import Options
 from .trainer import StoppedError
 
 
@@ -75,7 +75,7 @@ def _fused(fusion: Fusion, store: Store, runs: RunStore, failures: Sequence[Fail
         last=Score(**scored[0]),
         best=Best(**best, rule=fusion.rule),
         files=_side_files(runs.folder(fusion.cell, fusion.identity), first, store.class_names),
-        finished=_now(),
+        finished=now(),
     )
 
 
@@ -140,8 +140,4 @@ def _failure(fusion: Fusion, error: Exception) -> Failure:
     if not isinstance(error, SkelbenchError):
         reason = f"{type(error).__name__}: {reason}"
     trace = "".join(traceback.format_exception(error))
-    return Failure(cell=fusion.cell, identity=fusion.identity, reason=reason, traceback=trace, finished=_now())
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    return Failure(cell=fusion.cell, identity=fusion.identity, reason=reason, traceback=trace, finished=now())

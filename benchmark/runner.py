@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import subprocess
 import threading
 import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
-from .. import __version__
 from ..datasets.clips import Clips, load_dataset
 from ..datasets.store import Store
 from ..errors import SkelbenchError
-from ..methods import METHODS, Method, create_method
-from ..results.files import atomic_write, write_confusion, write_curve, write_per_class, write_scores
+from ..methods import Method, create_method
+from ..results.files import write_curve
 from ..results.record import Best, Cell, Failure, Record, Score
 from ..results.store import RunStore
-from .cells import PRETRAIN_VERSION, Pretraining
+from . import facts
+from .cells import Pretraining
 from .checkpoint import read_tensors
 from .devices import peak_memory, reset_peak_memory
 from .features import extract
-from .overrides import PRETRAIN
 from .progress import Silent, Watcher
 from .protocols import PROTOCOLS, Features, Outcome, run_protocol
 from .protocols.base import TuningProtocol, run_tuning
-from .tracks import evaluation_settings, pretrain_settings, protocol_settings
+from .tracks import protocol_settings
 from .trainer import StoppedError, Trainer, save_snapshot, snapshot_path
 
 
@@ -210,9 +203,9 @@ class Runner:
         start = _copy(method.evaluation_state())
 
         def encode(x: Tensor) -> Tensor:
-            return method.embedding(x) if kind == "embedding" else method.features(x, *_other_stream(task, method))
+            return method.embedding(x) if kind == "embedding" else method.features(x, *facts.other_stream(task, method))
 
-        if kind == "embedding" and _other_stream(task, method):
+        if kind == "embedding" and facts.other_stream(task, method):
             raise SkelbenchError(
                 f"{task.cell.method} has no embedding of a single stream to evaluate; set knn.feature=pooled."
             )
@@ -238,7 +231,7 @@ class Runner:
             protocol,
             method,
             *clips,
-            stream=next(iter(_other_stream(task, method)), None),
+            stream=next(iter(facts.other_stream(task, method)), None),
             settings=protocol_settings(task.recipe, protocol.name),
             selection=task.recipe.selection,
             seed=task.cell.seed,
@@ -288,7 +281,7 @@ class Runner:
             clips,
             method,
             cost=cost,
-            files=_side_files(folder, outcome, clips[1]),
+            files=facts.side_files(folder, outcome, clips[1]),
             outcome=outcome,
         )
         self.runs.write(record)
@@ -314,17 +307,17 @@ class Runner:
             cell=cell,
             identity=identity,
             pretrain=None if outcome is None else task.identity,
-            settings=_settings(task, cell),
-            versions=_versions(cell),
-            environment=environment(self.options.device) | {"precision": task.precision},
-            data=_data(clips) | ({} if outcome is None else dict(outcome.data)),
-            model=_model(task, method, clips),
+            settings=facts.settings(task, cell),
+            versions=facts.versions(cell),
+            environment=facts.environment(self.options.device) | {"precision": task.precision},
+            data=facts.data(clips) | ({} if outcome is None else dict(outcome.data)),
+            model=facts.model(task, method, clips),
             last=None if outcome is None else Score(**outcome.last),
             best=None if outcome is None else Best(**outcome.best),
             extra={} if outcome is None else outcome.extra,
             cost=dict(cost),
             files=dict(files),
-            finished=_now(),
+            finished=facts.now(),
         )
 
     def _failed(self, cell: Cell, identity: str, error: Exception) -> Failure:
@@ -336,7 +329,7 @@ class Runner:
             identity=identity,
             reason=reason,
             traceback="".join(traceback.format_exception(error)),
-            finished=_now(),
+            finished=facts.now(),
         )
         self.runs.write_failure(failure)
         self.options.watcher.say(f"  {cell.protocol}: FAILED: {reason}")
@@ -354,11 +347,6 @@ def _kind(task: Pretraining, protocol: str) -> str | None:
     return getattr(protocol_settings(task.recipe, protocol), "feature", "pooled")
 
 
-def _other_stream(task: Pretraining, method: Method) -> tuple[str, ...]:
-    """The stream to evaluate, where a method was trained on more."""
-    return () if method.stream == task.stream else (task.stream,)
-
-
 def _check_learnt(method: Method, start: Mapping[str, Tensor], state: Mapping[str, Tensor], task: Pretraining) -> None:
     """Refuse an encoder that still is what it was before its training: its numbers would be a floor's."""
     weights: dict[str, list[str]] = {}
@@ -371,103 +359,3 @@ def _check_learnt(method: Method, start: Mapping[str, Tensor], state: Mapping[st
             f"The encoder of {task.cell} equals its own initialisation: nothing was trained or loaded; train it with "
             "at least one epoch, or take the method 'untrained' for a floor."
         )
-
-
-def _settings(task: Pretraining, cell: Cell) -> dict[str, Any]:
-    settings = pretrain_settings(task.recipe) | {"precision": task.precision, "source": task.recipe.source}
-    settings["released_for_this_data"] = task.exact and _released(task, cell)
-    return settings if cell.protocol == PRETRAIN else settings | evaluation_settings(task.recipe, cell.protocol)
-
-
-def _released(task: Pretraining, cell: Cell) -> bool:
-    """Whether a cell that trains the encoder has settings of its method, and not the protocol's own."""
-    trains = cell.protocol != PRETRAIN and isinstance(PROTOCOLS[cell.protocol], TuningProtocol)
-    return not trains or cell.protocol in task.recipe.protocols
-
-
-def _versions(cell: Cell) -> dict[str, Any]:
-    return {
-        "skelbench": __version__,
-        "git": git_revision(),
-        "method": METHODS[cell.method].version,
-        "protocol": PRETRAIN_VERSION if cell.protocol == PRETRAIN else PROTOCOLS[cell.protocol].version,
-    }
-
-
-def _data(clips: tuple[Clips, Clips]) -> dict[str, Any]:
-    train, test = clips
-    return {
-        "fingerprint": train.fingerprint,
-        "train": len(train),
-        "test": len(test),
-        "classes": train.num_classes,
-        "layout": train.layout.name,
-        "skeleton": train.layout.digest,
-    }
-
-
-def _model(task: Pretraining, method: Method, clips: tuple[Clips, Clips]) -> dict[str, Any]:
-    recipe, backbone = task.recipe, method.encoder_q.backbone
-    return {
-        "parameters": sum(p.numel() for p in backbone.parameters()),  # type: ignore[union-attr]
-        "width": recipe.backbone.get("width"),
-        "frames": recipe.frames,
-        "epochs": recipe.epochs,
-        "persons": clips[0].x.shape[-1],
-        "flops_per_clip": flops_per_clip(method, clips[1], *_other_stream(task, method)),
-    }
-
-
-def _side_files(folder: Path, outcome: Outcome, test: Clips) -> dict[str, str]:
-    """Curve, confusion, per-class and scores of the finished fit at the last epoch, and the protocol's own files."""
-    for name, text in outcome.files.items():
-        atomic_write(folder / name, text)
-    own = {"curve": write_curve(folder, outcome.curve), **{Path(name).stem: name for name in outcome.files}}
-    if not outcome.scores.numel():
-        return own
-    label, predicted = test.label.cpu(), outcome.scores.argmax(dim=1).cpu()
-    matrix = torch.zeros((test.num_classes, test.num_classes), dtype=torch.long)
-    matrix.index_put_((label, predicted), torch.ones_like(label), accumulate=True)
-    return {
-        **own,
-        "confusion": write_confusion(folder, matrix.numpy(), test.class_names),
-        "per_class": write_per_class(folder, matrix.numpy(), test.class_names),
-        "scores": write_scores(folder, test.name, label.numpy(), outcome.scores.cpu().numpy()),
-    }
-
-
-@torch.no_grad()
-def flops_per_clip(method: Method, clips: Clips, *stream: str) -> int:
-    """Floating-point operations of the encoder (of a stream) on one clip; a multiply-add counts as two."""
-    with FlopCounterMode(display=False) as counter:
-        method.eval().features(clips.x[:1], *stream)
-    return int(counter.get_total_flops())
-
-
-def environment(device: str) -> dict[str, Any]:
-    """What a number may depend on outside the settings."""
-    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine()
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "device": device,
-        "device_name": name,
-        "threads": torch.get_num_threads(),
-    }
-
-
-@cache
-def git_revision() -> str | None:
-    """Revision of the checkout this code runs from, `-dirty` if changed; None outside one."""
-    root = Path(__file__).resolve().parents[1]
-    if not (root / ".git").exists():
-        return None
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ}).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

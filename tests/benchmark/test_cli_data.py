@@ -36,7 +36,8 @@ def test_prepare_tells_counts_and_clips_that_train_and_test(skelbench, raw):
     assert "xview: 6 train, 3 test (" in text
     assert "1 group of clips is the same to the last bit" in text
     assert (
-        "xview: 1 of them trains and tests, leave one side out with --exclude: a01_s01_e00_v01 = a01_s03_e00_v03" in text
+        "xview: 1 of them trains and tests, leave one side out with --exclude: a01_s01_e00_v01 = a01_s03_e00_v03"
+        in text
     )
     assert text.splitlines()[-1].strip() == str(open_store("nwucla").path)
 
