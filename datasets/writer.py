@@ -1,8 +1,7 @@
 """Writing a store: into a folder beside its place, checked, then renamed.
 
-What an interrupted run leaves is `.NAME.partial`: keypoints so far and a journal with one line an input. The next
-run of the same reader, options and exclusions goes on behind the last input whose line is whole; any other starts
-clean. A lock in the folder keeps two runs apart.
+What an interrupted run leaves is keypoints so far and a journal with one line an input. The next run of the same
+reader, options and exclusions goes on behind the last input whose line is whole and whose keypoints it counts on.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import csv
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
@@ -20,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from ..errors import SkelbenchError
 from .journal import Journal
+from .place import Place
 from .recording import Clip, Items, Recording, Rejected
-from .store import FILES, FORMAT, Store, check_sides, sha256, split_sides
+from .store import FORMAT, Store, check_sides, sha256, split_sides
 
 REJECTED = "rejected.csv"
 HEADER = 128  # bytes before the numbers: NumPy leaves room in it for any count of frames
@@ -56,7 +54,6 @@ class StoreWriter:
         self.recording = recording
         self.options = dict(options or {})
         self.exclude = exclude
-        self._replaceable = replaceable
         items = recording.clips if isinstance(recording.clips, Items) else None
         self._in_items = items is not None
         self._inputs = [] if items is None else list(zip(items.names, items.stamps, strict=True))
@@ -70,15 +67,11 @@ class StoreWriter:
         self._frames = self._bytes = self._persons = 0
         self._raw: Any = None
         self._journal: Any = None
-        self._folder = self.path.with_name(f".{self.path.name}.partial")
-        self._aside = self.path.with_name(f".{self.path.name}.old")
         try:
-            self._refuse_what_is_not_ours()
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._refuse_to_drop_unfinished_work()
-            self._lock()
+            self._place = Place(self.path, self._identity(), replaceable=replaceable)
+            self._folder = self._place.folder
+            self._place.begin()
             try:
-                self._restore()
                 self._journal = Journal(self._folder, self._identity())
                 self._raw = (self._folder / "keypoints.npy").open("ab")
                 self._resume()
@@ -90,71 +83,6 @@ class StoreWriter:
                 f"The data folder {self.path.parent} cannot be written ({error.strerror}); set "
                 "SKELBENCH_DATA to one that can."
             ) from error
-
-    def _refuse_what_is_not_ours(self) -> None:
-        """Only a store may be replaced, and unless asked for only by one that is made in the same way."""
-        taken = self.path.exists() or self.path.is_symlink()
-        standing = self._aside if self._aside.exists() and not taken else self.path  # it will be put back
-        manifest, *others = (standing / name for name in reversed(FILES))
-        ours = manifest.is_file() and any(path.is_file() for path in others)
-        if (taken or standing == self._aside) and not ours:
-            raise SkelbenchError(
-                f"{standing} exists and is not a data store, so it is not replaced; move it away or choose another "
-                "name (--name)."
-            )
-        if self._replaceable or not ours:
-            return
-        try:
-            made = json.loads(manifest.read_text())
-            by, options = made["reader"], made.get("options", {})
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return  # a damaged store is no loss
-        if (by, options) != (self.recording.reader, self.options):
-            raise SkelbenchError(
-                f"There is a data set '{self.path.name}' already, made by {_spelt(by, options)} and not by "
-                f"{_spelt(self.recording.reader, self.options)}; choose another name (--name) or replace it (--force)."
-            )
-
-    def _refuse_to_drop_unfinished_work(self) -> None:
-        """Unless asked for, what was read for a store that is made in another way is not thrown away."""
-        other = Journal(self._folder, self._identity()).unfinished_other()
-        if other is not None and not self._replaceable:
-            raise SkelbenchError(
-                f"{self._folder} holds unfinished work of {_spelt(other['reader'], other['options'])} or other names "
-                "to exclude; finish that with its command, choose another name (--name) or drop it (--force)."
-            )
-
-    def _refuse_to_lose_clips(self) -> None:
-        """Unless asked for, a store is replaced only by one that has its clips, or leaves them out by name."""
-        if self._replaceable or not self.path.exists():
-            return
-        try:
-            before = [str(clip["name"]) for clip in json.loads((self.path / "clips.json").read_text())]
-        except (OSError, ValueError, KeyError, TypeError):
-            return  # a damaged store is no loss
-        lost = [n for n in before if n not in self._names | self._excluded | {*self.recording.excluded}]
-        if lost:
-            raise SkelbenchError(
-                f"The data set '{self.path.name}' holds {len(lost):,} clips that these sources do not give (the first: "
-                f"'{lost[0]}'); choose another name (--name) or replace it (--force)."
-            )
-
-    def _lock(self) -> None:
-        self._folder.mkdir(exist_ok=True)
-        self._guard = FileLock(self._folder / "lock", timeout=0)
-        try:
-            self._guard.acquire()
-        except Timeout as error:
-            raise SkelbenchError(
-                f"Another process is preparing '{self.path.name}' ({self._folder}); wait for it or choose another name "
-                "(--name)."
-            ) from error
-
-    def _restore(self) -> None:
-        """Put back an older store that a crash left aside; remove one that has been replaced."""
-        if self._aside.exists() and not self.path.exists():
-            self._aside.rename(self.path)
-        shutil.rmtree(self._aside, ignore_errors=True)
 
     def _identity(self) -> dict[str, Any]:
         recording = self.recording
@@ -211,9 +139,7 @@ class StoreWriter:
             with suppress(OSError):  # a full disk fails once more here, and has been told
                 if file is not None:
                     file.close()
-        if not keep:
-            shutil.rmtree(self._folder, ignore_errors=True)
-        self._guard.release()
+        self._place.leave(keep=keep)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -328,7 +254,7 @@ class StoreWriter:
             sides = split_sides(rule, split, self._clips, self.path.name)
             if self.recording.strict:
                 check_sides(sides, rule, split, self.path.name)
-        self._refuse_to_lose_clips()
+        self._place.refuse_to_lose_clips(self._names | self._excluded | {*self.recording.excluded})
         twins = self._twins()
         with self._writing():
             self._raw.flush()
@@ -340,7 +266,9 @@ class StoreWriter:
             manifest = self._manifest() | {"duplicates": twins}
             (self._folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
             Store(self._folder).verify()
-            self._put_in_place()
+            self._journal.close()
+            self._journal.path.unlink()
+            self._place.take()
         return Store(self.path)
 
     def _twins(self) -> list[list[str]]:
@@ -349,28 +277,6 @@ class StoreWriter:
         for entry in self._clips:
             groups.setdefault(entry.pop("digest"), []).append(entry["name"])
         return [names for names in groups.values() if len(names) > 1]
-
-    def _put_in_place(self) -> None:
-        """Rename the new store into place; an older one is put aside first, so that no crash loses both."""
-        self._refuse_what_is_not_ours()
-        self._journal.close()
-        self._journal.path.unlink()
-        new = self.path.with_name(f".{self.path.name}.new")
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir()
-        try:
-            for path in self._folder.iterdir():
-                if path.name != "lock":
-                    path.rename(new / path.name)
-            if self.path.exists():
-                self.path.rename(self._aside)
-            new.rename(self.path)
-        except OSError:
-            if self._aside.exists():
-                self._aside.rename(self.path)
-            shutil.rmtree(new, ignore_errors=True)
-            raise
-        shutil.rmtree(self._aside, ignore_errors=True)
 
     def _write_header(self) -> None:
         """Write what was left free at the start of the file."""
@@ -421,7 +327,3 @@ def _digest(content: bytes) -> str:
 def _lines(entries: list[dict[str, Any]]) -> str:
     """JSON with one entry a line: a person can read it and diff it."""
     return "[\n" + ",\n".join(json.dumps(entry) for entry in entries) + "\n]\n"
-
-
-def _spelt(reader: str, options: Mapping[str, Any]) -> str:
-    return f"'{reader}'" + "".join(f" {key}={value}" for key, value in options.items())
