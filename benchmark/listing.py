@@ -73,7 +73,7 @@ def _entries(what: str, out: Path) -> list[tuple[str, str]]:
     if what == "tracks":
         return [(n, ABOUT_TRACKS[n]) for n in TRACKS]
     if what == "presets":
-        return [(n, f"{', '.join(read_preset(n).methods)} on {', '.join(read_preset(n).datasets)}") for n in presets()]
+        return [(name, _preset(name)) for name in presets()]
     if what == "datasets":
         return [_dataset(n) for n in sorted({*list_stores(), "synthetic"})]
     runs = RunStore(out)
@@ -104,3 +104,12 @@ def _first_line(thing: object) -> str:
 def _reader(name: str) -> str:
     options = describe_options(name)
     return _first_line(READERS[name]) + (f" [{options}]" if options else "")
+
+
+def _preset(name: str) -> str:
+    parts = read_preset(name).split()
+    methods, datasets = (
+        ", ".join(dict.fromkeys(value for part in parts for value in getattr(part, axis)))
+        for axis in ("methods", "datasets")
+    )
+    return f"{methods} on {datasets}"

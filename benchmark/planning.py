@@ -76,13 +76,18 @@ def plan_grid(grid: Grid, *, precision: str = "fp32") -> Plan:
 
 
 def plan_grids(grids: Sequence[Grid], *, precision: str = "fp32") -> Plan:
-    """Resolve several grids as one; a pre-training that two of them share is done once. Raises as `plan_grid`."""
-    whole = Plan()
+    """Resolve several grids as one; what two of them share is done once. Raises as `plan_grid`."""
+    whole, seen = Plan(), set()
     for grid in grids:
         plan = plan_grid(grid, precision=precision)
-        whole.tasks += plan.tasks
-        whole.transfers += plan.transfers
-        whole.fusions += plan.fusions
+        for ours, theirs in ((whole.tasks, plan.tasks), (whole.transfers, plan.transfers)):
+            for task, store in theirs:
+                key = (task.identity, task.evaluations)
+                if key not in seen:
+                    ours.append((task, store))
+                seen.add(key)
+        known = {fusion.identity for fusion, _ in whole.fusions}
+        whole.fusions += [(fusion, store) for fusion, store in plan.fusions if fusion.identity not in known]
         whole.refused |= plan.refused
     return whole
 

@@ -286,7 +286,8 @@ class Runner:
         )
         self.runs.write(record)
         self.options.watcher.say(
-            f"  {cell.protocol}: top-1 {outcome.last['top1']:.1f} % (best {outcome.best['top1']:.1f} %)"
+            f"  {cell.protocol}: top-1 {outcome.last['top1']:.1f}{_interval(outcome)} % "
+            f"(best {outcome.best['top1']:.1f} %)"
         )
         for note in outcome.notes:
             self.options.watcher.say(note)
@@ -334,6 +335,10 @@ class Runner:
         self.runs.write_failure(failure)
         self.options.watcher.say(f"  {cell.protocol}: FAILED: {reason}")
         return failure
+
+
+def _interval(outcome: Outcome) -> str:
+    return f" ± {outcome.extra['interval']:.1f}" if "interval" in outcome.extra else ""
 
 
 def _copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -49,7 +49,7 @@ RELEASED = Recipe(
     protocols={
         "linear": {"epochs": 100, "batch": 128, "lr": 3.0, "lr_steps": (80,)},
         "finetune": TUNING,
-        **dict.fromkeys(("semi1", "semi10"), TUNING | {"draw": "released", "subset_seed": 0}),
+        **dict.fromkeys(("semi1", "semi10"), TUNING),
     },
     selection="published",
     valid="joint0",

@@ -83,7 +83,7 @@ def tuning(dataset: str, split: str, stream: str) -> dict[str, dict[str, Any]]:
     settings = {"finetune": {**common, "lr": lr, "lr_steps": (60, 100)}}
     for name, table in (("semi1", SEMI1), ("semi10", SEMI10)):
         lr, steps = SEMI_NTU120[name] if dataset == "ntu120" else table[stream][side]
-        settings[name] = {**common, "lr": lr, "lr_steps": steps, "draw": "released", "subset_seed": 2}
+        settings[name] = {**common, "lr": lr, "lr_steps": steps}
     return settings
 
 

@@ -134,7 +134,8 @@ def _rows(place: _Place, records: list[Record]) -> tuple[list[_Row], int]:
         # A protocol that was not run has its paper's number all the same: it is what the cell aims at.
         protocols = sorted({record.cell.protocol for record in records})
         place_of = (place.dataset, place.split, place.stream)
-        own = place.pretrained_on is None  # no paper's table so far holds a transferred encoder
+        # Beside changed settings a paper's number would mislead; no table so far holds a transferred encoder.
+        own = place.pretrained_on is None and place.track != "custom"
         numbers = {p: find(method, *place_of, p, backbone) if own else () for p in protocols}
         rows.append(_Row(method, backbone, cells, numbers))
     return rows, len(records) - kept
@@ -158,6 +159,17 @@ def _seedless(settings: Any) -> Any:
     return settings
 
 
+def _fits(floors: dict[str, _Row], row: _Row) -> bool:
+    """Whether there is a floor with this row's encoder: in `published` encoders differ in width, graph and frames."""
+    floor = floors.get(row.backbone)
+    return floor is not None and _encoder(floor) == _encoder(row)
+
+
+def _encoder(row: _Row) -> list[str]:
+    facts = {json.dumps([r.settings.get("frames"), r.settings.get("backbone")]) for c in row.cells.values() for r in c}
+    return sorted(facts)
+
+
 def _scores(
     protocol: str, rows: list[_Row], floors: dict[str, _Row], against_paper: bool
 ) -> Iterable[tuple[Column, list[Entry]]]:
@@ -168,7 +180,7 @@ def _scores(
     if any(isinstance(entry.value, float) for entry in best):
         yield Column(f"{protocol} best", "percent", minor=True, group=protocol), best
     if protocol in _FROZEN and floors and len(floors) < len(rows):
-        floor = [_mean(floors[row.backbone].last(protocol) if row.backbone in floors else []) for row in rows]
+        floor = [_mean(floors[row.backbone].last(protocol) if _fits(floors, row) else []) for row in rows]
         gains = [
             Entry("") if row.method == FLOOR or row.refused else _difference(mine, base)
             for row, mine, base in zip(rows, ours, floor, strict=True)
@@ -276,7 +288,10 @@ def _borrowed_notes(rows: list[_Row]) -> Iterable[str]:
         }
     )
     if borrowed:
-        yield f"No settings were released for this data set; NTU-60 joint settings: {', '.join(borrowed)}."
+        yield (
+            "Not released for this data set, backbone and protocol; the nearest released settings or the protocol's "
+            f"own: {', '.join(borrowed)}."
+        )
 
 
 def _floor_notes(rows: list[_Row]) -> Iterable[str]:
@@ -290,8 +305,9 @@ def _floor_notes(rows: list[_Row]) -> Iterable[str]:
     ]
     if few:
         yield f"A floor is the mean of at least {FLOOR_SEEDS} seeds; here: {', '.join(few)}."
-    if any("finetune" in row.cells for row in floors.values()):
-        yield "finetune of untrained is supervised training from scratch and no floor."
+    trained = sorted({p for row in floors.values() for p in row.cells} - {*_FROZEN, "pretrain"})
+    if trained:
+        yield f"{', '.join(trained)} of untrained is supervised training from scratch and no floor."
 
 
 def _seed_counts(row: _Row) -> str:

@@ -33,6 +33,7 @@ class TuningSettings(Settings):
         schedule: "steps" divides the rate by ten after each epoch of `lr_steps`; "plateau" multiplies it by
             `factor` when the training loss has not fallen by a ten-thousandth for more than `patience` epochs.
         warmup: the rate rises linearly over so many epochs.
+        dropout: of the encoder while it is trained; None: as in its pre-training.
         crop, shear: of the basic augmentation, as a method's; 0 turns either off.
         head: how the classifier starts: N(0, 0.02) and biases of 0 as "released", as "torch" does, or "xavier".
         least_steps: an epoch has at least so many steps; where the clips are fewer it passes over them again.
@@ -51,6 +52,7 @@ class TuningSettings(Settings):
     momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=1e-4, ge=0)
     nesterov: bool = True
+    dropout: float | None = Field(default=None, ge=0, lt=1)
     crop: int = Field(default=0, ge=0)
     shear: float = Field(default=0.0, ge=0)
     head: Literal["released", "torch", "xavier"] = "released"
@@ -115,6 +117,9 @@ class Tuner:
         self.order = Generator().manual_seed(seed)
         self.augment = Generator(device=train.x.device).manual_seed(seed)
         torch.manual_seed(seed)  # dropout's
+        for layer in method.modules():
+            if isinstance(layer, nn.Dropout) and settings.dropout is not None:
+                layer.p = settings.dropout
         with torch.no_grad():
             dim = method.eval().features(train.x[:1], *self.stream).shape[1]
         self.head = new_head(dim, train.num_classes, settings.head, self.order).to(train.x.device)

@@ -171,6 +171,8 @@ def test_paper_and_difference_only_in_track_published(make_record):
     assert cell(published, "skeattnclr", "linear paper") == "80.3"
     assert cell(published, "skeattnclr", "linear Δ paper") == "-2.3"
     assert cell(equal, "skeattnclr", "linear paper") == "80.3" and "linear Δ paper" not in columns(equal)
+    (custom,) = leaderboard([make_record(track="custom", label="method.mu=1", top1=78.0)])
+    assert "linear paper" not in columns(custom)
 
 
 def test_two_sources_are_told_apart_and_the_difference_is_to_the_cited(make_record):
@@ -355,5 +357,5 @@ def test_settings_borrowed_from_another_data_set_are_marked_in_published(make_re
         record = make_record(track="published", settings={"lr": 0.1} | settings)
         return " ".join(leaderboard([record])[0].footnotes)
 
-    assert "NTU-60 joint settings: skeattnclr." in notes(released_for_this_data=False)
-    assert "NTU-60 joint settings" not in notes(released_for_this_data=True)
+    assert "or the protocol's own: skeattnclr." in notes(released_for_this_data=False)
+    assert "Not released for" not in notes(released_for_this_data=True)
