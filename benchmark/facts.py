@@ -5,19 +5,23 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import traceback
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from .. import __version__
 from ..datasets.clips import Clips
+from ..errors import SkelbenchError
 from ..methods import METHODS, Method
 from ..results.files import atomic_write, write_confusion, write_curve, write_per_class, write_scores
-from ..results.record import Cell
+from ..results.record import Cell, Failure
 from .cells import PRETRAIN_VERSION, Pretraining
 from .overrides import PRETRAIN
 from .protocols import PROTOCOLS, Outcome
@@ -86,15 +90,30 @@ def side_files(folder: Path, outcome: Outcome, test: Clips) -> dict[str, str]:
     own = {"curve": write_curve(folder, outcome.curve), **{Path(name).stem: name for name in outcome.files}}
     if not outcome.scores.numel():
         return own
-    label, predicted = test.label.cpu(), outcome.scores.argmax(dim=1).cpu()
-    matrix = torch.zeros((test.num_classes, test.num_classes), dtype=torch.long)
-    matrix.index_put_((label, predicted), torch.ones_like(label), accumulate=True)
+    label, scores = test.label.cpu().numpy(), outcome.scores.cpu().numpy()
+    return own | score_files(folder, test.name, label, scores, test.class_names)
+
+
+def score_files(
+    folder: Path, names: Sequence[str], label: np.ndarray, scores: np.ndarray, class_names: Sequence[str]
+) -> dict[str, str]:
+    """Write confusion, per-class and scores (N, classes) of named test clips; return the files by what they hold."""
+    matrix = np.zeros((len(class_names),) * 2, dtype=np.int64)
+    np.add.at(matrix, (label, scores.argmax(axis=1)), 1)
     return {
-        **own,
-        "confusion": write_confusion(folder, matrix.numpy(), test.class_names),
-        "per_class": write_per_class(folder, matrix.numpy(), test.class_names),
-        "scores": write_scores(folder, test.name, label.numpy(), outcome.scores.cpu().numpy()),
+        "confusion": write_confusion(folder, matrix, class_names),
+        "per_class": write_per_class(folder, matrix, class_names),
+        "scores": write_scores(folder, names, label, scores),
     }
+
+
+def failure(cell: Cell, identity: str, error: Exception) -> Failure:
+    """What stands in the place of a cell's record: a sentence, which names the kind of an unforeseen error."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if not isinstance(error, SkelbenchError):
+        reason = f"{type(error).__name__}: {reason}"
+    trace = "".join(traceback.format_exception(error))
+    return Failure(cell=cell, identity=identity, reason=reason, traceback=trace, finished=now())
 
 
 @torch.no_grad()

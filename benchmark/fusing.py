@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from .. import __version__
 from ..datasets.store import Store
 from ..errors import SkelbenchError
-from ..results.files import read_scores, write_confusion, write_per_class, write_scores
+from ..results.files import read_scores
 from ..results.fusion import Scores, fuse
 from ..results.record import Best, Failure, Record, Score
 from ..results.store import RunStore
+from . import facts
 from .cells import identify
-from .facts import environment, git_revision, now
 from .fusion import FUSION_VERSION, PARTS, Fusion, Part, Weights
 from .protocols.base import score
 from .runner import Options
@@ -46,7 +43,7 @@ def run_fusion(
         record = _fused(fusion, store, runs, failures)
         runs.write(record)
     except Exception as error:
-        failure = _failure(fusion, error)
+        failure = facts.failure(fusion.cell, fusion.identity, error)
         runs.write_failure(failure)
         options.watcher.say(f"  {fusion.cell.protocol}: FAILED: {failure.reason}")
         return [failure]
@@ -64,18 +61,19 @@ def _fused(fusion: Fusion, store: Store, runs: RunStore, failures: Sequence[Fail
     scored = [score(*map(torch.from_numpy, (scores.scores, scores.labels))) for scores in tried]
     best = max(scored, key=lambda one: one["top1"])
     runs.forget(fusion.cell, fusion.identity)
+    folder = runs.folder(fusion.cell, fusion.identity)
     return Record(
         cell=fusion.cell,
         identity=fusion.identity,
         settings=_settings(fusion, records),
-        versions=_versions(records[0]),
-        environment=environment("cpu") | {"precision": records[0].environment.get("precision")},
+        versions=facts.versions(fusion.cell) | {"fusion": FUSION_VERSION},
+        environment=facts.environment("cpu") | {"precision": records[0].environment.get("precision")},
         data=records[0].data,
         model=_model(records),
         last=Score(**scored[0]),
-        best=Best(**best, rule=fusion.rule),
-        files=_side_files(runs.folder(fusion.cell, fusion.identity), first, store.class_names),
-        finished=now(),
+        best=Best(**best, rule=fusion.weighting.rule),
+        files=facts.score_files(folder, first.names.tolist(), first.labels, first.scores, store.class_names),
+        finished=facts.now(),
     )
 
 
@@ -108,11 +106,6 @@ def _settings(fusion: Fusion, records: Sequence[Record]) -> dict[str, Any]:
     return shared | {"released_for_this_data": released, "fusion": parts | weights}
 
 
-def _versions(part: Record) -> dict[str, Any]:
-    kept = {key: part.versions.get(key) for key in ("method", "protocol")}
-    return {"skelbench": __version__, "git": git_revision(), **kept, "fusion": FUSION_VERSION}
-
-
 def _model(records: Sequence[Record]) -> dict[str, Any]:
     """What the parts' encoders share; their parameters and operations together."""
     models = [record.model for record in records]
@@ -122,22 +115,3 @@ def _model(records: Sequence[Record]) -> dict[str, Any]:
         key: sum(values) if all(isinstance(value, int) for value in values) else None  # type: ignore[arg-type]
         for key, values in totals.items()
     }
-
-
-def _side_files(folder: Path, scores: Scores, class_names: Sequence[str]) -> dict[str, str]:
-    """Confusion, per-class and the fused scores."""
-    matrix = np.zeros((len(class_names),) * 2, dtype=np.int64)
-    np.add.at(matrix, (scores.labels, scores.scores.argmax(axis=1)), 1)
-    return {
-        "confusion": write_confusion(folder, matrix, class_names),
-        "per_class": write_per_class(folder, matrix, class_names),
-        "scores": write_scores(folder, scores.names.tolist(), scores.labels, scores.scores),
-    }
-
-
-def _failure(fusion: Fusion, error: Exception) -> Failure:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    if not isinstance(error, SkelbenchError):
-        reason = f"{type(error).__name__}: {reason}"
-    trace = "".join(traceback.format_exception(error))
-    return Failure(cell=fusion.cell, identity=fusion.identity, reason=reason, traceback=trace, finished=now())

@@ -36,6 +36,18 @@ class Weighting:
     weights: Weights
     also: tuple[Weights, ...] = ()
 
+    @property
+    def rule(self) -> str:
+        """How `best` comes about, in words."""
+        first = _spelt(self.weights)
+        if not self.also:
+            return f"3s: its parts' last, {first}, fixed in advance ({self.source}); nothing is chosen"
+        others = " or ".join(_spelt(weights) for weights in self.also)
+        return (
+            f"3s: its parts' last, {first} or {others}, whichever is better on the test set, as the released code "
+            f"reports ({self.source}); last has the first"
+        )
+
 
 EQUAL = Weighting("equal weights", (1.0, 1.0, 1.0))
 _SKEATTN = "GitHubOfHyl97/SkeAttnCLR@e3f05c6"
@@ -64,24 +76,12 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Fusion:
-    """One fused cell: stream "3s", and else what its parts (joint, bone, motion) share."""
+    """One fused cell: stream "3s", and else what its parts (in the order of PARTS) share."""
 
     cell: Cell
     identity: str
-    parts: tuple[Part, Part, Part]
+    parts: tuple[Part, ...]
     weighting: Weighting
-
-    @property
-    def rule(self) -> str:
-        """How `best` comes about, in words."""
-        first = _spelt(self.weighting.weights)
-        if not self.weighting.also:
-            return f"3s: its parts' last, {first}, fixed in advance ({self.weighting.source}); nothing is chosen"
-        others = " or ".join(_spelt(weights) for weights in self.weighting.also)
-        return (
-            f"3s: its parts' last, {first} or {others}, whichever is better on the test set, as the released code "
-            f"reports ({self.weighting.source}); last has the first"
-        )
 
 
 def weighting_of(method: str, split: str, track: str, selection: str) -> Weighting:
@@ -129,15 +129,14 @@ def _plan_fusion(parts: tuple[Part, ...], weighting: Weighting) -> Fusion:
     labels = dict.fromkeys(part.cell.label for part in parts if part.cell.label)
     track = "custom" if labels else parts[0].cell.track
     cell = parts[0].cell.model_copy(update={"stream": FUSED, "track": track, "label": "; ".join(labels) or None})
-    fusion = Fusion(cell, "", parts, weighting)  # type: ignore[arg-type]
     facts = {
         "cell": cell_facts(cell),
         "parts": [part.identity for part in parts],
         "weights": [weighting.weights, *weighting.also],
-        "rule": fusion.rule,
+        "rule": weighting.rule,
         "version": FUSION_VERSION,
     }
-    return Fusion(cell, identify(facts), fusion.parts, weighting)
+    return Fusion(cell, identify(facts), parts, weighting)
 
 
 def _spelt(weights: Weights) -> str:

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-import torch
-
 from ..backbones import BACKBONES
 from ..datasets import READERS
 from ..datasets.layout import LAYOUTS
 from ..datasets.readers import describe_options
 from ..datasets.store import Store, data_folder, list_stores
-from ..errors import SkelbenchError
-from ..methods import METHODS, create_method
+from ..methods import METHODS
 from ..results.store import RunStore
 from . import track_table
 from .grid import presets, read_preset
 from .protocols import PROTOCOLS
 from .tracks import TRACKS
+from .trial import refusal
 
 ABOUT_TRACKS = {
     "equal": "one common setting for all methods (the default)",
@@ -33,9 +31,7 @@ def listing(what: str, out: Path, *, settings: bool = False) -> list[dict[str, s
 
 
 def matrix(backbones: Iterable[str] | None = None) -> list[dict[str, str]]:
-    """Whether each method trains with each backbone: "yes", or the sentence that refuses the pair.
-
-    Every pair is built with the defaults of both, on PyTorch's meta device, where no weight takes memory or time.
+    """Whether each method trains with each backbone, both with their defaults: "yes", or the sentence that refuses it.
 
     Args:
         backbones: names, such as "timm/resnet18"; default all that are listed.
@@ -50,13 +46,9 @@ def matrix(backbones: Iterable[str] | None = None) -> list[dict[str, str]]:
 
 def _answer(method: str, backbone: str) -> str:
     try:
-        with torch.device("meta"):
-            create_method(method, backbone=backbone)
-    except SkelbenchError as error:
-        return str(error)
+        return refusal(method, backbone) or "yes"
     except Exception as error:  # a plug-in's; whatever is wrong with one, the others are listed
-        return f"FAILED: {' '.join(str(error).split()) or type(error).__name__}"
-    return "yes"
+        return f"FAILED: {_reason(error)}"
 
 
 def _entries(what: str, out: Path) -> list[tuple[str, str]]:
@@ -87,9 +79,13 @@ def _dataset(name: str) -> tuple[str, str]:
     try:
         store = Store(data_folder() / name)
     except Exception as error:  # whatever is wrong with one, the others are listed
-        return name, f"DAMAGED: {' '.join(str(error).split()) or type(error).__name__}"
+        return name, f"DAMAGED: {_reason(error)}"
     about = f"{len(store.clips):,} clips, {len(store.class_names)} classes, {store.layout.name}"
     return name, f"{about}, {', '.join(store.splits)}"
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _paper(name: str) -> str:

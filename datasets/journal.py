@@ -1,11 +1,15 @@
-"""The journal of a store that is being written: one line an input, appended when its clips are on disk."""
+"""The journal of a store that is being written: one line an input, appended when its clips are on disk.
+
+A line holds what its input gave, with a digest of each clip's keypoints, and how many bytes of those there are so far.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 FILE = "journal.jsonl"
 
@@ -23,13 +27,26 @@ class Journal:
         self.header = json.dumps(identity, sort_keys=True) + "\n"
         self._file: Any = None
 
-    def matching(self, inputs: Sequence[tuple[str, str]], available: int) -> list[dict[str, Any]]:
-        """Read the lines of the first inputs (name, stamp), as far as they follow each other, whole and unchanged.
+    def believed(self, inputs: Sequence[tuple[str, str]], keypoints: BinaryIO) -> list[dict[str, Any]]:
+        """Read the lines of the first inputs, as far as they are whole and the keypoints are those they count on.
 
         Args:
-            inputs: that the store will be made of, in order.
-            available: bytes of keypoints on disk; a line that counts more of them is not believed.
+            inputs: name and stamp of what the store will be made of, in order.
+            keypoints: open where the first clip's begin; after a power cut they may be fewer, or other ones.
         """
+        lines, done = self._matching(inputs), 0
+        for number, line in enumerate(lines):
+            size, frames = line["bytes"] - done, sum(entry["length"] for entry in line["clips"])
+            share = size // max(1, frames)
+            if share * frames != size:  # not what its clips come to
+                return lines[:number]
+            if any(digest(keypoints.read(share * entry["length"])) != entry["digest"] for entry in line["clips"]):
+                return lines[:number]
+            done = line["bytes"]
+        return lines
+
+    def _matching(self, inputs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+        """The lines of the first inputs, as far as they follow each other, whole and unchanged."""
         if not self.path.is_file():
             return []
         lines = self.path.read_text(errors="replace").splitlines(keepends=True)
@@ -42,8 +59,6 @@ class Journal:
             except ValueError:
                 break
             if not isinstance(line, dict) or (line.get("input"), line.get("stamp")) != (name, stamp):
-                break
-            if line["bytes"] > available:
                 break
             found.append(line)
         return found
@@ -77,3 +92,13 @@ class Journal:
         """Close the file."""
         if self._file is not None:
             self._file.close()
+
+    def remove(self) -> None:
+        """Close the file and remove it: nothing is unfinished any more."""
+        self.close()
+        self.path.unlink()
+
+
+def digest(keypoints: bytes) -> str:
+    """Tell the keypoints of one clip from any others."""
+    return hashlib.blake2b(keypoints, digest_size=16).hexdigest()

@@ -31,6 +31,7 @@ WHAT = "NTU RGB+D skeletons (such as S001C001P001R001A001.skeleton)"
 def read_60(sources: Sequence[Path], *, bodies: Rule = "listed") -> Recording:
     """NTU RGB+D: 60 actions, 40 subjects; zips as distributed or folders of `.skeleton` files.
 
+    Actions 61 to 120 are left alone where there are others.
     `bodies` says which two persons a frame keeps: "listed" (as the released code of the methods), "ranked".
 
     Raises:
@@ -43,10 +44,7 @@ def read_60(sources: Sequence[Path], *, bodies: Rule = "listed") -> Recording:
 def read_120(sources: Sequence[Path], *, bodies: Rule = "listed") -> Recording:
     """NTU RGB+D 120: 120 actions, 106 subjects; both zips as distributed or folders of `.skeleton` files.
 
-    `bodies` says which two persons a frame keeps: "listed" (as the released code of the methods), "ranked".
-
-    Raises:
-        SkelbenchError: if a source does not exist or holds no skeleton file.
+    As `read_60`, with actions 61 to 120 as well.
     """
     return _read("ntu120", sources, bodies)
 

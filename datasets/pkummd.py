@@ -69,11 +69,7 @@ def read_part2(
 ) -> Recording:
     """PKU-MMD part 2: the texts of the skeletons (A01N01-L.txt), the labels and the splits, in folders or zips.
 
-    A clip has at most `longest` frames, from its middle; 0 keeps it whole. An action that ends behind its video is
-    rejected, or with `overhang` "cut" kept as far as it goes, as released. What cannot be used is listed as rejected.
-
-    Raises:
-        SkelbenchError: if a source does not exist or holds no video, or a list of a split is damaged.
+    As `read_part1` but for the names of the files, which here say who moved.
     """
     return _recording("pkummd2", PART2, sources, Cut(longest, overhang), "the number after N in the names of the files")
 

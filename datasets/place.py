@@ -29,6 +29,10 @@ class Place:
         identity: how the new store is made, see `Journal`; "reader" and "options" are told in messages.
         replaceable: whether an older store and unfinished work may be dropped whatever they are.
 
+    Attributes:
+        folder: to write to.
+        journal: of what is written there.
+
     Raises:
         SkelbenchError: if something that is no store stands there; or, unless replaceable, a store of another reader or
             other options, or the unfinished work of one that is made in another way.
@@ -37,6 +41,7 @@ class Place:
     def __init__(self, path: Path, identity: Mapping[str, Any], *, replaceable: bool):
         self.path, self.identity, self.replaceable = path, identity, replaceable
         self.folder = path.with_name(f".{path.name}.partial")
+        self.journal = Journal(self.folder, identity)
         self.aside = path.with_name(f".{path.name}.old")
         self._guard = FileLock(self.folder / LOCK, timeout=0)
         self._refuse_what_is_not_ours()
@@ -68,6 +73,7 @@ class Place:
 
     def take(self) -> None:
         """Rename the new store into place; an older one is put aside first, so that no crash loses both."""
+        self.journal.remove()
         self._refuse_what_is_not_ours()
         new = self.path.with_name(f".{self.path.name}.new")
         shutil.rmtree(new, ignore_errors=True)
@@ -125,7 +131,7 @@ class Place:
             )
 
     def _refuse_to_drop_unfinished_work(self) -> None:
-        other = Journal(self.folder, self.identity).unfinished_other()
+        other = self.journal.unfinished_other()
         if other is not None and not self.replaceable:
             raise SkelbenchError(
                 f"{self.folder} holds unfinished work of {_spelt(other)} or other names to exclude; finish that with "

@@ -7,10 +7,9 @@ reader, options and exclusions goes on behind the last input whose line is whole
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from io import BytesIO
@@ -20,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import SkelbenchError
-from .journal import Journal
+from .complaint import complaint
+from .journal import digest
 from .place import Place
 from .recording import Clip, Items, Recording, Rejected
 from .store import FORMAT, Store, check_sides, sha256, split_sides
@@ -52,8 +52,14 @@ class StoreWriter:
     ):
         self.path = Path(path)
         self.recording = recording
-        self.options = dict(options or {})
         self.exclude = exclude
+        self._made = {
+            "format": FORMAT,
+            "reader": recording.reader,
+            "reader_version": recording.reader_version,
+            "options": dict(options or {}),
+            "layout": recording.layout.to_json(),
+        }
         items = recording.clips if isinstance(recording.clips, Items) else None
         self._in_items = items is not None
         self._inputs = [] if items is None else list(zip(items.names, items.stamps, strict=True))
@@ -66,13 +72,12 @@ class StoreWriter:
         self._names: set[str] = set()
         self._frames = self._bytes = self._persons = 0
         self._raw: Any = None
-        self._journal: Any = None
+        identity = self._made | {"classes": list(recording.class_names), "exclude": sorted(exclude)}
         try:
-            self._place = Place(self.path, self._identity(), replaceable=replaceable)
-            self._folder = self._place.folder
+            self._place = Place(self.path, identity, replaceable=replaceable)
+            self._folder, self._journal = self._place.folder, self._place.journal
             self._place.begin()
             try:
-                self._journal = Journal(self._folder, self._identity())
                 self._raw = (self._folder / "keypoints.npy").open("ab")
                 self._resume()
             except BaseException:
@@ -84,22 +89,11 @@ class StoreWriter:
                 "SKELBENCH_DATA to one that can."
             ) from error
 
-    def _identity(self) -> dict[str, Any]:
-        recording = self.recording
-        return {
-            "format": FORMAT,
-            "reader": recording.reader,
-            "reader_version": recording.reader_version,
-            "options": self.options,
-            "layout": recording.layout.to_json(),
-            "classes": list(recording.class_names),
-            "exclude": sorted(self.exclude),
-        }
-
     def _resume(self) -> None:
         """Take over what an interrupted run wrote of the same inputs, or start clean."""
-        lines = self._journal.matching(self._inputs, (self._folder / "keypoints.npy").stat().st_size - HEADER)
-        lines = lines[: self._intact(lines)]
+        with (self._folder / "keypoints.npy").open("rb") as file:
+            file.seek(HEADER)
+            lines = self._journal.believed(self._inputs, file)
         for line in lines:
             self._clips += line["clips"]
             self._rejected += [Rejected(**entry) for entry in line["rejected"]]
@@ -115,18 +109,6 @@ class StoreWriter:
             self._raw.write(bytes(HEADER))
         self._raw.truncate(HEADER + self._bytes)
         self._journal.begin(lines)
-
-    def _intact(self, lines: Sequence[Mapping[str, Any]]) -> int:
-        """How many lines of the journal tell the truth: after a power cut the numbers on disk may be others."""
-        with (self._folder / "keypoints.npy").open("rb") as file:
-            file.seek(HEADER)
-            done = 0
-            for number, line in enumerate(lines):
-                share = (line["bytes"] - done) // max(1, sum(entry["length"] for entry in line["clips"]))
-                if any(_digest(file.read(share * entry["length"])) != entry["digest"] for entry in line["clips"]):
-                    return number
-                done = line["bytes"]
-        return len(lines)
 
     def __enter__(self) -> StoreWriter:
         return self
@@ -164,11 +146,11 @@ class StoreWriter:
             self._excluded.add(clip.name)
             self._just_excluded.append(clip.name)
             return
-        complaint = self._complaint(clip)
-        if complaint is not None:
+        misfit = complaint(clip, self.recording, self._names, self._persons)
+        if misfit is not None:
             if self.recording.strict:
-                raise SkelbenchError(complaint)
-            self._rejected.append(Rejected(self._inputs[self.done][0] if self._in_items else clip.name, complaint))
+                raise SkelbenchError(misfit)
+            self._rejected.append(Rejected(self._inputs[self.done][0] if self._in_items else clip.name, misfit))
             return
         keypoints = np.ascontiguousarray(clip.keypoints, dtype="<f4")
         content = keypoints.tobytes()
@@ -178,42 +160,12 @@ class StoreWriter:
         del entry["keypoints"]
         present = np.flatnonzero(keypoints.any(axis=(0, 2, 3)))
         entry |= {"offset": self._frames, "length": len(keypoints), "bodies": len(present)}
-        entry |= {"digest": _digest(content)}
+        entry |= {"digest": digest(content)}
         self._clips.append(entry)
         self._names.add(clip.name)
         self._persons = keypoints.shape[1]
         self._frames += len(keypoints)
         self._bytes += len(content)
-
-    def _complaint(self, clip: Clip) -> str | None:
-        """Say what does not fit about a clip, naming it."""
-        layout, shape = self.recording.layout, clip.keypoints.shape
-        place = f"Clip '{clip.name}'"
-        if clip.name in self._names:
-            return f"{place} stands in the data twice; names must be unique."
-        if len(shape) != 4 or shape[2:] != (layout.num_joints, 3):
-            return (
-                f"{place} has the shape {shape}, but layout '{layout.name}' needs "
-                f"(frames, persons, {layout.num_joints}, 3); choose the layout that fits the data."
-            )
-        if self._clips and shape[1] != self._persons:
-            return (
-                f"{place} has {shape[1]} persons where the clips before it have {self._persons}; pad "
-                "absent persons with zeros."
-            )
-        # float32 is what is stored, and a number that is too large for it is infinite there
-        finite = np.abs(clip.keypoints) <= np.finfo(np.float32).max
-        if not finite.all():
-            frame = int(np.flatnonzero(~finite.all(axis=(1, 2, 3)))[0])
-            return f"{place}, frame {frame}: NaN or infinite coordinate; mend it or leave the clip out with --exclude."
-        if 0 in shape[:2] or not clip.keypoints[:, 0].any():
-            return f"{place} is empty (no frame where person 0 is present); leave it out with --exclude."
-        if not 0 <= clip.label < len(self.recording.class_names):
-            return (
-                f"{place} has label {clip.label}, outside its {len(self.recording.class_names)} classes "
-                f"(0 to {len(self.recording.class_names) - 1}); labels count from 0."
-            )
-        return None
 
     def end_input(self) -> None:
         """Note that all clips of the next input of `Items` have been added."""
@@ -241,6 +193,19 @@ class StoreWriter:
             SkelbenchError: if no clip is left, a split of a strict recording has an empty side, or the folder cannot
                 be written.
         """
+        self._check()
+        twins = self._twins()
+        with self._writing():
+            self._finish_keypoints()
+            (self._folder / "clips.json").write_text(_lines(self._clips))
+            self._write_rejected()
+            (self._folder / "manifest.json").write_text(json.dumps(self._manifest(twins), indent=1) + "\n")
+            Store(self._folder)  # which checks that its files fit together; their hashes have just been read off them
+            self._place.take()
+        return Store(self.path)
+
+    def _check(self) -> None:
+        """Refuse what makes no store of this recording, or not all of an older one."""
         unknown = sorted(self.exclude - self._excluded - {*self.recording.excluded, *(e.file for e in self._rejected)})
         if unknown:
             raise SkelbenchError(
@@ -255,21 +220,6 @@ class StoreWriter:
             if self.recording.strict:
                 check_sides(sides, rule, split, self.path.name)
         self._place.refuse_to_lose_clips(self._names | self._excluded | {*self.recording.excluded})
-        twins = self._twins()
-        with self._writing():
-            self._raw.flush()
-            os.fsync(self._raw.fileno())
-            self._raw.close()
-            self._write_header()
-            (self._folder / "clips.json").write_text(_lines(self._clips))
-            self._write_rejected()
-            manifest = self._manifest() | {"duplicates": twins}
-            (self._folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
-            Store(self._folder).verify()
-            self._journal.close()
-            self._journal.path.unlink()
-            self._place.take()
-        return Store(self.path)
 
     def _twins(self) -> list[list[str]]:
         """Names of clips that are the same to the last bit, group by group; the digests are not needed any more."""
@@ -278,8 +228,11 @@ class StoreWriter:
             groups.setdefault(entry.pop("digest"), []).append(entry["name"])
         return [names for names in groups.values() if len(names) > 1]
 
-    def _write_header(self) -> None:
-        """Write what was left free at the start of the file."""
+    def _finish_keypoints(self) -> None:
+        """See that all numbers are on disk, then fill in the header that was left free before them."""
+        self._raw.flush()
+        os.fsync(self._raw.fileno())
+        self._raw.close()
         shape = (self._frames, self._persons, self.recording.layout.num_joints, 3)
         header = BytesIO()
         np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
@@ -296,15 +249,10 @@ class StoreWriter:
             rows.writerow(("file", "line", "reason"))
             rows.writerows((entry.file, entry.line or "", entry.reason) for entry in self._rejected)
 
-    def _manifest(self) -> dict[str, Any]:
+    def _manifest(self, twins: list[list[str]]) -> dict[str, Any]:
         recording = self.recording
         files = {name: sha256(self._folder / name) for name in ("keypoints.npy", "clips.json")}
-        return {
-            "format": FORMAT,
-            "reader": recording.reader,
-            "reader_version": recording.reader_version,
-            "options": self.options,
-            "layout": recording.layout.to_json(),
+        return self._made | {
             "class_names": list(recording.class_names),
             "splits": {name: asdict(rule) for name, rule in recording.splits.items()},
             "fps": recording.fps,
@@ -317,11 +265,8 @@ class StoreWriter:
             "excluded": sorted({*self._excluded, *recording.excluded}),
             "rejected": [asdict(entry) for entry in self._rejected],
             "sha256": files,
+            "duplicates": twins,
         }
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def _lines(entries: list[dict[str, Any]]) -> str:

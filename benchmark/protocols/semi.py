@@ -120,8 +120,8 @@ DEVIATIONS = (
         "1 % or 10 % of the training clips, balanced over the classes",
         "drawn class by class by Python's generator, seeded with 0 (AimCLR, HiCLR) or 2 (SkeleMixCLR, SkeAttnCLR), in "
         "the order of a file that is not released",
-        "`semi10.draw`: balanced in equal, at least one clip a class, by hashes of the clips' names; released in "
-        "published, over the clips in their own order",
+        "`semi10.draw`: balanced in both tracks, at least one clip a class, by hashes of the clips' names; released "
+        "draws as they do, by `semi10.subset_seed`, over the clips in our order",
         why="the same clips for every method and on every machine",
     ),
     Deviation(

@@ -1,0 +1,43 @@
+"""What does not fit about a clip that is to be written into a store."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+
+from .recording import Clip, Recording
+
+
+def complaint(clip: Clip, recording: Recording, names: Collection[str], persons: int) -> str | None:
+    """A sentence that names the clip and what is wrong with it; None if it fits.
+
+    Args:
+        names: of the clips before it.
+        persons: of each of those; 0 if there is none.
+    """
+    layout, shape, classes = recording.layout, clip.keypoints.shape, len(recording.class_names)
+    place = f"Clip '{clip.name}'"
+    if clip.name in names:
+        return f"{place} stands in the data twice; names must be unique."
+    if len(shape) != 4 or shape[2:] != (layout.num_joints, 3):
+        return (
+            f"{place} has the shape {shape}, but layout '{layout.name}' needs "
+            f"(frames, persons, {layout.num_joints}, 3); choose the layout that fits the data."
+        )
+    if persons and shape[1] != persons:
+        return (
+            f"{place} has {shape[1]} persons where the clips before it have {persons}; pad absent persons with zeros."
+        )
+    # float32 is what is stored, and a number that is too large for it is infinite there
+    finite = np.abs(clip.keypoints) <= np.finfo(np.float32).max
+    if not finite.all():
+        frame = int(np.flatnonzero(~finite.all(axis=(1, 2, 3)))[0])
+        return f"{place}, frame {frame}: NaN or infinite coordinate; mend it or leave the clip out with --exclude."
+    if 0 in shape[:2] or not clip.keypoints[:, 0].any():
+        return f"{place} is empty (no frame where person 0 is present); leave it out with --exclude."
+    if not 0 <= clip.label < classes:
+        return (
+            f"{place} has label {clip.label}, outside its {classes} classes (0 to {classes - 1}); labels count from 0."
+        )
+    return None
