@@ -6,7 +6,7 @@ WORKERS ?= auto
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup test lint format docs demo clean FORCE
+.PHONY: help setup browser test lint format docs demo clean FORCE
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,6 +15,14 @@ setup: $(STAMP)  ## make .venv with skelbench and everything to work on it
 
 test: $(STAMP)  ## run the tests (WORKERS=2 sets the number of processes)
 	$(BIN)/pytest --numprocesses $(WORKERS) --maxprocesses 4 --dist worksteal
+
+# Debian's Chromium where apt-get may install it, else Playwright's own; without either the tests of the page are skipped.
+browser: $(STAMP)  ## install a browser for the tests of the web page, if one can be had
+	@if command -v chromium chromium-browser google-chrome >/dev/null; then echo "A browser is here."; \
+	elif { apt-get update && apt-get install --yes --no-install-recommends chromium fonts-dejavu-core; } >/dev/null 2>&1; \
+	then echo "Chromium was installed."; \
+	elif timeout 300 $(BIN)/playwright install chromium >/dev/null 2>&1; then echo "Playwright's Chromium was installed."; \
+	else echo "No browser can be had here: the tests of the web page will be skipped."; fi
 
 lint: $(STAMP)  ## check style, types and the direction of imports
 	$(BIN)/ruff check .

@@ -14,7 +14,11 @@ from .. import __version__
 from ..errors import SkelbenchError
 from .cli_bench import bench
 from .cli_data import inspect, prepare
-from .cli_parts import DEVICE, OUT, load_plugins, names, numbers, show_results, show_tables, watcher
+from .cli_parts import DEVICE, OUT, load_plugins, names, numbers, watcher
+from .cli_plot import plot
+from .cli_results import check, results
+from .cli_site import site
+from .cli_tables import leaderboard_, show_results, table
 from .cli_weights import evaluate, export_weights, import_weights
 
 
@@ -131,6 +135,13 @@ def _common(command: Any) -> Any:
             help="Least time between checkpoints.",
         ),
         click.option("--force", is_flag=True, help="Run again what is done."),
+        click.option(
+            "--tracker",
+            "trackers",
+            multiple=True,
+            metavar="NAME",
+            help="Also keep learning curves for: tensorboard. curve.jsonl is always written.",
+        ),
     )
     for option in reversed(options):
         command = option(command)
@@ -231,7 +242,9 @@ def _run(ctx: click.Context, grids: Sequence[Any], options: dict[str, Any]) -> N
     from ..results.store import RunStore
     from .devices import choose_device
     from .planning import plan_grids
+    from .trackers import check_trackers
 
+    check_trackers(options["trackers"])
     device = choose_device(options["device"])
     plan = plan_grids(grids, precision=options["precision"])
     for (method, backbone), reason in plan.refused.items():
@@ -274,6 +287,7 @@ def _launch(ctx: click.Context, plan: Any, runs: Any, device: str, options: dict
             force=options["force"],
             watcher=watcher(ctx),
             stop=stop.event,
+            trackers=options["trackers"],
         )
         try:
             return launch(plan, runs, settings)
@@ -283,39 +297,6 @@ def _launch(ctx: click.Context, plan: Any, runs: Any, device: str, options: dict
         except KeyboardInterrupt:
             click.echo("Stopped at once.", err=True)
     ctx.exit(stop.code)
-
-
-FORMATS = ("rich", "md", "csv")
-
-
-@main.command()
-@OUT
-@click.option("--format", "style", type=click.Choice(FORMATS), default="rich", show_default=True)
-@click.option("--track", help="Only this track (equal, published, custom).")
-@click.option("--dataset", help="Only this data set.")
-@click.option("--label", help="Only custom cells of this label, such as demo.")
-def table(out: Path, style: str, track: str | None, dataset: str | None, label: str | None) -> None:
-    """Print the tables of a folder of runs; tracks and labels never share one."""
-    from ..results.leaderboard import leaderboard
-    from ..results.store import RunStore
-
-    if not out.exists():
-        raise SkelbenchError(f"There is no folder of runs {out}; name the one that --out wrote.")
-    runs = RunStore(out)
-
-    def wanted(cell: Any) -> bool:
-        return all(
-            asked in (None, given)
-            for asked, given in ((track, cell.track), (dataset, cell.dataset), (label, cell.label))
-        )
-
-    records = [record for record in runs.records() if wanted(record.cell)]
-    tables = leaderboard(records, [failure for failure in runs.failures() if wanted(failure.cell)])
-    if not tables:
-        raise SkelbenchError(
-            f"No finished evaluation in {out} fits; `skelbench ls cells --out {out}` shows what there is."
-        )
-    show_tables(tables, style)
 
 
 @main.command()
@@ -351,5 +332,18 @@ def _show_matrix(what: str | None, pairs: list[dict[str, str]], as_json: bool) -
         _print(f"  ({number}) {text}")
 
 
-for command in (prepare, inspect, bench, import_weights, export_weights, evaluate):
+for command in (
+    prepare,
+    inspect,
+    bench,
+    import_weights,
+    export_weights,
+    evaluate,
+    check,
+    results,
+    plot,
+    table,
+    leaderboard_,
+    site,
+):
     main.add_command(command)

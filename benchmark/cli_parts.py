@@ -1,4 +1,4 @@
-"""What several commands share: options, comma lists, plugins, the watcher and the printing of tables."""
+"""What several commands share: options, comma lists, plugins and the watcher."""
 
 from __future__ import annotations
 
@@ -47,32 +47,3 @@ def numbers(text: str) -> tuple[int, ...]:
     if not all(name.isdecimal() for name in found):
         raise SkelbenchError(f"'{text}' is no comma list of seeds; write whole numbers, such as 0,1,2.")
     return tuple(dict.fromkeys(int(name) for name in found))
-
-
-def show_tables(tables: list[Any], style: str) -> None:
-    """Print tables as "rich", "md" or "csv"."""
-    from ..results.tables import to_csv, to_markdown, to_rich
-
-    if style == "csv":
-        click.echo(to_csv(tables), nl=False)
-    elif style == "md":
-        click.echo("\n\n".join(to_markdown(table).strip() for table in tables))
-    else:
-        console = Console()
-        for table in tables:
-            console.print(to_rich(table))
-
-
-def show_results(ctx: click.Context, records: list[Any], failures: list[Any], refused: Any = None) -> None:
-    """Print what a command's cells came to; with failures, tell them and end with exit code 1.
-
-    `refused` has the pairs of method and backbone that do not go together, and why.
-    """
-    from ..results.leaderboard import leaderboard
-
-    show_tables(leaderboard(records, failures, refused), "rich")
-    if failures:
-        click.echo(f"{len(failures)} cells failed:", err=True)
-        for failure in failures:
-            click.echo(f"  {failure.cell}: {failure.reason}", err=True)
-        ctx.exit(1)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from .cli_parts import DEVICE, OUT, load_plugins, names, show_results, watcher
+from .cli_parts import DEVICE, OUT, load_plugins, names, watcher
+from .cli_tables import show_results
 
 
 @click.command("import-weights")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,11 +22,12 @@ from ..results.store import RunStore
 from . import facts
 from .cells import Pretraining
 from .checkpoint import read_tensors
-from .devices import peak_memory, reset_peak_memory
+from .devices import keep_freed_memory, peak_memory, reset_peak_memory
 from .features import extract
 from .progress import Silent, Watcher
 from .protocols import PROTOCOLS, Features, Outcome, run_protocol
 from .protocols.base import TuningProtocol, run_tuning
+from .trackers import tracked
 from .tracks import protocol_settings
 from .trainer import StoppedError, Trainer, save_snapshot, snapshot_path
 
@@ -41,6 +41,7 @@ class Options:
         checkpoint_seconds: least time between checkpoints.
         force: run again what is done.
         stop: set it to have a training write its checkpoint and stop.
+        trackers: names of those that keep the learning curve beside the JSON lines.
     """
 
     device: str = "cpu"
@@ -48,6 +49,7 @@ class Options:
     force: bool = False
     watcher: Watcher = field(default_factory=Silent)
     stop: threading.Event | None = None
+    trackers: tuple[str, ...] = ()
 
 
 class Runner:
@@ -56,6 +58,7 @@ class Runner:
     def __init__(self, runs: RunStore, options: Options):
         self.runs = runs
         self.options = options
+        keep_freed_memory()
         self._kept: tuple[tuple[Any, ...], tuple[Clips, Clips]] | None = None
         self._trained: set[str] = set()  # what `force` has trained again: another label may build on it too
 
@@ -171,7 +174,7 @@ class Runner:
             seed=task.cell.seed,
             checkpoint_seconds=options.checkpoint_seconds,
             precision=task.precision,
-            watcher=options.watcher,
+            watcher=tracked(options.watcher, folder, options.trackers),
             stop=options.stop,
         )
         if options.force:
@@ -322,18 +325,9 @@ class Runner:
         )
 
     def _failed(self, cell: Cell, identity: str, error: Exception) -> Failure:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        if not isinstance(error, SkelbenchError):
-            reason = f"{type(error).__name__}: {reason}"
-        failure = Failure(
-            cell=cell,
-            identity=identity,
-            reason=reason,
-            traceback="".join(traceback.format_exception(error)),
-            finished=facts.now(),
-        )
+        failure = facts.failure(cell, identity, error)
         self.runs.write_failure(failure)
-        self.options.watcher.say(f"  {cell.protocol}: FAILED: {reason}")
+        self.options.watcher.say(f"  {cell.protocol}: FAILED: {failure.reason}")
         return failure
 
 

@@ -176,15 +176,9 @@ def picture(store: Store, clip: int, *, poses: int = 6, width: int = 16, height:
         SkelbenchError: if there is nobody in the whole clip.
     """
     entry = store.clips[clip]
-    keypoints = store.keypoints[entry["offset"] : entry["offset"] + entry["length"]]
-    peopled = np.flatnonzero((keypoints != 0).any(axis=(1, 2, 3)))
-    if len(peopled) == 0:
-        raise SkelbenchError(
-            f"Clip '{entry['name']}' of {store.path} has nobody in any frame and cannot be drawn; prepare the data "
-            "again without it (--exclude)."
-        )
+    peopled, keypoints = peopled_frames(store, clip)
     frames = peopled[np.linspace(0, len(peopled) - 1, poses).round().astype(int)]
-    keypoints = np.asarray(keypoints[frames])  # (poses, M, V, 3)
+    keypoints = keypoints[frames]  # (poses, M, V, 3)
     present = (keypoints != 0).any(axis=(2, 3))
     points = keypoints[present][:, :, :2]
     low, high = points.min(axis=(0, 1)), points.max(axis=(0, 1))
@@ -200,6 +194,23 @@ def picture(store: Store, clip: int, *, poses: int = 6, width: int = 16, height:
         panels.append(_braille(dots))
     name = f"{entry['name']}: {store.class_names[entry['label']]}, frames {', '.join(map(str, frames))}"
     return "\n".join([name, *("".join(rows).rstrip() for rows in zip(*panels, strict=True))])
+
+
+def peopled_frames(store: Store, clip: int) -> tuple[np.ndarray, np.ndarray]:
+    """Frames of a clip that show somebody, and its keypoints (T, M, V, 3) in metres.
+
+    Raises:
+        SkelbenchError: if there is nobody in the whole clip.
+    """
+    entry = store.clips[clip]
+    keypoints = np.asarray(store.keypoints[entry["offset"] : entry["offset"] + entry["length"]])
+    peopled = np.flatnonzero((keypoints != 0).any(axis=(1, 2, 3)))
+    if len(peopled) == 0:
+        raise SkelbenchError(
+            f"Clip '{entry['name']}' of {store.path} has nobody in any frame and cannot be drawn; prepare the data "
+            "again without it (--exclude)."
+        )
+    return peopled, keypoints
 
 
 def _braille(dots: np.ndarray) -> list[str]:

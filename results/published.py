@@ -2,18 +2,23 @@
 
 So far: every number of Tables 1-7 of SkeAttnCLR (IJCAI 2023, arXiv 2305.00666), exactly as printed.
 Printed beside its own method are numbers cited from others and SkeletonCLR trained again with
-SkeAttnCLR's settings; ``source`` keeps them apart.
+SkeAttnCLR's settings; ``source`` keeps them apart. What a reader must know of a number (printing errors,
+other settings than its neighbours') stands in ``paper/caveats.csv``, by the words of the number's note or by
+its place.
 """
 
 import csv
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import NamedTuple
 
 from ..errors import SkelbenchError
 
 FILE = "skeattnclr_tables.csv"
+CAVEATS = "caveats.csv"
 PAPER = "SkeAttnCLR, IJCAI 2023, arXiv 2305.00666"
 OWN, CITED, RERUN = "SkeAttnCLR", "as cited", "re-run by SkeAttnCLR"
 
@@ -41,7 +46,7 @@ class Published:
     """One printed number: top-1 accuracy in percent, where it stands and what is known about it.
 
     ``variant`` is None for a method as its paper proposes it; ``row`` the line in the csv, whose
-    header is line 1.
+    header is line 1; ``printed`` what the file calls the table's row.
     """
 
     method: str
@@ -56,6 +61,7 @@ class Published:
     table: str
     note: str
     row: int
+    printed: str
 
     @property
     def ablation(self) -> bool:
@@ -69,16 +75,48 @@ class Published:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What a reader must know of the number: the note without "quoted" and sums that add up."""
+        """The parts of the note that say more than "quoted" and sums that add up, in the words of the file."""
         return tuple(part for part in self.note.split("; ") if part and not _ROUTINE.fullmatch(part))
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What a reader must know of the number, in sentences; a remark without one of its own is told as it is."""
+        rules = [rule for rule in _rules() if all(getattr(self, key) == value for key, value in rule.place.items())]
+        sentences = [rule.caveat for rule in rules if any(one.startswith(rule.remark) for one in (*self.remarks, ""))]
+        known = tuple(rule.remark for rule in _rules() if rule.remark)
+        rest = [remark for remark in self.remarks if not remark.startswith(known)]
+        return tuple(dict.fromkeys(sentence for sentence in (*sentences, *rest) if sentence))
+
+
+class _Rule(NamedTuple):
+    """A caveat of the numbers at a place, or only of those with a remark that starts so; "" for one told elsewhere."""
+
+    remark: str
+    place: dict[str, str]
+    caveat: str
 
 
 @cache
 def published_numbers() -> tuple[Published, ...]:
     """Return all numbers in the order of the file, which is read at the first call only."""
-    text = (resources.files(__package__ or "") / "paper" / FILE).read_text(encoding="utf-8")
+    return tuple(_published(row, line) for row, line in _lines(FILE))
+
+
+@cache
+def _rules() -> tuple[_Rule, ...]:
+    rules = []
+    for row, _ in _lines(CAVEATS):
+        remark, caveat = row.pop("remark"), row.pop("caveat")
+        rules.append(_Rule(remark, {key: value for key, value in row.items() if value}, caveat))
+    return tuple(rules)
+
+
+def _lines(name: str) -> Iterator[tuple[dict[str, str], int]]:
+    """The rows of a file beside this one, each with its line."""
+    text = (resources.files(__package__ or "") / "paper" / name).read_text(encoding="utf-8")
     reader = csv.DictReader(text.splitlines())
-    return tuple(_published(row, reader.line_num) for row in reader)
+    for row in reader:
+        yield row, reader.line_num
 
 
 def find(
@@ -97,8 +135,16 @@ def find(
     method's. The same number printed in several tables comes several times.
     """
     cell = (method, dataset, split, stream, protocol, backbone)
-    found = [n for n in published_numbers() if _cell(n) == cell and (ablations or not n.ablation)]
+    found = [n for n in _by_cell().get(cell, ()) if ablations or not n.ablation]
     return tuple(sorted(found, key=lambda n: (n.doubtful, n.source == RERUN, n.row)))
+
+
+@cache
+def _by_cell() -> dict[tuple[str, ...], list[Published]]:
+    cells: dict[tuple[str, ...], list[Published]] = {}
+    for number in published_numbers():
+        cells.setdefault(_cell(number), []).append(number)
+    return cells
 
 
 def _cell(number: Published) -> tuple[str, ...]:
@@ -127,4 +173,5 @@ def _published(row: dict[str, str], line: int) -> Published:
         table=row["table"],
         note=row["note"],
         row=line,
+        printed=printed,
     )

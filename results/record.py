@@ -3,7 +3,6 @@
 import json
 import re
 from datetime import datetime, timedelta
-from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -14,6 +13,7 @@ from pydantic import (
     Field,
     FiniteFloat,
     JsonValue,
+    ValidationInfo,
     model_validator,
 )
 
@@ -24,11 +24,15 @@ MAX_BYTES = 4096
 TRACEBACK_LINES = 20
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, info: ValidationInfo) -> Any:
     """Turn tuples into lists, so that a record equals itself after a round trip through JSON."""
+    return value if info.mode == "json" else _listed(value)
+
+
+def _listed(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+        return {key: _listed(item) for key, item in value.items()}
+    return [_listed(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _utc(text: str) -> str:
@@ -38,8 +42,8 @@ def _utc(text: str) -> str:
 
 
 def _relative(text: str) -> str:
-    path = PurePosixPath(text)
-    if path.is_absolute() or not path.parts or ".." in path.parts or "\\" in text:
+    parts = text.split("/")
+    if text.startswith("/") or "\\" in text or ".." in parts or all(part in ("", ".") for part in parts):
         raise ValueError(f"{text!r} is not a path below the record's folder")
     return text
 
@@ -139,7 +143,8 @@ class Record(_Frozen):
 
     Keys that readers rely on: ``data`` fingerprint, train, test, classes, layout; ``model`` parameters,
     width, frames, epochs, flops_per_clip, persons; ``cost`` train_seconds, eval_seconds,
-    clips_per_second, peak_memory_mb; ``versions`` method, protocol; ``files`` curve, confusion,
+    clips_per_second, peak_memory_mb; ``versions`` method, protocol, and fidelity where a method is not
+    its authors' code: one sentence, which tables show under a dagger; ``files`` curve, confusion,
     per_class, scores, each relative to the record's folder. ``finished`` is ISO 8601 in UTC.
     """
 

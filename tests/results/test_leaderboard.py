@@ -1,3 +1,4 @@
+import hashlib
 import io
 
 import numpy as np
@@ -5,9 +6,13 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from skelbench.results.costs import cost_entries
+from skelbench.results.files import write_scores
 from skelbench.results.leaderboard import leaderboard
 from skelbench.results.record import Failure
-from skelbench.results.tables import MISSING, Column, Entry, Table, text_of, to_csv, to_markdown, to_rich
+from skelbench.results.store import RunStore
+from skelbench.results.tables import MISSING, text_of
+from skelbench.results.writers import to_csv, to_markdown, to_rich
 
 
 def frame(tables):
@@ -16,8 +21,8 @@ def frame(tables):
 
 def cell(table, method, column, backbone="stgcn"):
     """What a reader sees in one place of a table."""
-    index = [c.name for c in table.columns].index(column)
-    (row,) = [row for row in table.rows if row[0].value == method and row[1].value == backbone]
+    index, *named = (columns(table).index(name) for name in (column, "method", "backbone"))
+    (row,) = [row for row in table.rows if [row[i].value for i in named] == [method, backbone]]
     return text_of(row[index], table.columns[index].kind)
 
 
@@ -204,15 +209,15 @@ def test_paper_numbers_are_linked_to_their_line_with_their_warnings(make_record)
     (table,) = leaderboard([make_record(dataset="ntu120", split="xset")])
     rows = frame(table)
     assert rows["linear paper source"].tolist() == ["skeattnclr_tables.csv:13"]
-    assert any(note.startswith("paper, lines 13, 98: WARNING Xset column") for note in table.footnotes)
-    assert any("hidden_channels=64" in note for note in table.footnotes)
+    assert any(note.startswith("paper, lines 13, 98: Probably a split by cameras") for note in table.footnotes)
+    assert any("width 64" in note for note in table.footnotes)
     assert not any("printed +" in note for note in table.footnotes)
 
 
 def test_a_mislabelled_number_is_only_a_footnote_where_there_is_another(make_record):
     (table,) = leaderboard([make_record(method="skeletonclr", stream="3s")])
     assert cell(table, "skeletonclr", "linear paper").startswith("75.0")
-    assert any("(77.8): LIKELY MISLABELLED" in note for note in table.footnotes)
+    assert any("(77.8): Likely mislabelled" in note for note in table.footnotes)
 
 
 def test_best_stands_beside_last_with_its_rule(make_record):
@@ -291,23 +296,6 @@ def test_csv_holds_the_printed_numbers_and_where_each_row_belongs(make_record, g
     assert rows.loc[("custom", "skeattnclr"), "linear"] == 44.4
 
 
-def test_markdown_reads_back_as_the_same_table(grid):
-    (table,) = leaderboard(grid)
-    text = to_markdown(table)
-    assert text.startswith("### nwucla xsub, joint (equal)\n\n| method | backbone |")
-    lines = [line[2:-2].split(" | ") for line in text.splitlines() if line.startswith("|")]
-    assert lines[0] == columns(table)
-    for line, row in zip(lines[2:], table.rows, strict=True):
-        shown = [text_of(entry, c.kind) for entry, c in zip(row, table.columns, strict=True)]
-        assert [part.strip("*").strip() for part in line] == shown
-    assert text.splitlines()[-1] == f"- {table.footnotes[-1]}"
-
-
-def test_markdown_escapes_what_would_break_a_row():
-    table = Table("a [b]", (Column("name"),), ((Entry("x|y\n*z*"),),))
-    assert to_markdown(table).splitlines() == ["### a \\[b]", "", "| name |", "| --- |", "| x\\|y \\*z\\* |"]
-
-
 @pytest.mark.parametrize("width", [60, 80, 120, 300])
 def test_no_number_is_cut_in_a_terminal(make_record, width):
     records = [
@@ -331,27 +319,6 @@ def test_a_wide_terminal_shows_a_row_in_one_line(grid):
     assert line.split("  ")[0] == "skeattnclr" and "61.7 ± 0.7" in line
 
 
-def test_labels_are_text_and_no_markup(make_record):
-    (table,) = leaderboard([make_record(track="custom", label="[bold]x[/bold]")])
-    assert "(custom: [bold]x[/bold])" in printed(table, 100)
-
-
-@pytest.mark.parametrize(
-    ("entry", "kind", "shown"),
-    [
-        (Entry(), "percent", "–"),
-        (Entry(""), "difference", ""),
-        (Entry(57.16, 0.44), "percent", "57.2 ± 0.4"),
-        (Entry(-0.04), "difference", "+0.0"),
-        (Entry(-3.26), "difference", "-3.3"),
-        (Entry(1234567), "count", "1,234,567"),
-        (Entry(68.3, remark="(re-run 72.0)"), "percent", "68.3 (re-run 72.0)"),
-    ],
-)
-def test_how_an_entry_is_shown(entry, kind, shown):
-    assert text_of(entry, kind) == shown
-
-
 def test_settings_borrowed_from_another_data_set_are_marked_in_published(make_record):
     def notes(**settings):
         record = make_record(track="published", settings={"lr": 0.1} | settings)
@@ -359,3 +326,131 @@ def test_settings_borrowed_from_another_data_set_are_marked_in_published(make_re
 
     assert "or the protocol's own: skeattnclr." in notes(released_for_this_data=False)
     assert "Not released for" not in notes(released_for_this_data=True)
+
+
+# --- Ranked -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ranked(tmp_path, make_record):
+    """Records of three methods and a floor with their scores in a folder of runs; 400 clips, shares as given."""
+    runs = RunStore(tmp_path / "runs")
+    names, labels = [f"clip{i:03d}" for i in range(400)], np.arange(400) % 4
+
+    def make(method, share, seed=0, **fields):
+        right = np.arange(400) < 400 * share
+        identity = hashlib.sha256(f"{method}{seed}{fields}".encode()).hexdigest()[:32]
+        record = make_record(
+            method=method, seed=seed, top1=100 * share, identity=identity, files={"scores": "scores.npz"}, **fields
+        )
+        folder = runs.folder(record.cell, identity)
+        write_scores(folder, names, labels, np.eye(4)[np.where(right, labels, (labels + 1) % 4)])
+        runs.write(record)
+        return record
+
+    return runs, make
+
+
+def test_a_difference_within_the_noise_is_a_tie_and_the_floor_has_no_rank(ranked):
+    runs, make = ranked
+    shares = {"untrained": 0.3, "skeattnclr": 0.7, "aimclr": 0.695, "skeletonclr": 0.5}
+    (table,) = leaderboard([make(m, share) for m, share in shares.items()], runs=runs)
+    assert columns(table)[:3] == ["rank", "method", "backbone"]
+    assert [(row[1].value, row[0].value) for row in table.rows] == [
+        ("untrained (floor)", ""), ("skeattnclr", "1–2"), ("aimclr", "1–2"), ("skeletonclr", "3"),
+    ]  # fmt: skip
+    best = [row[1].value for row in table.rows if row[columns(table).index("linear")].strong]
+    assert best == ["skeattnclr", "aimclr"]
+    (note,) = [note for note in table.footnotes if note.startswith("rank: ")]
+    assert "by linear" in note and "McNemar" in note and "5%" in note and "Holm" in note
+
+
+def test_four_differing_clips_are_noise_and_eight_are_not(ranked):
+    runs, make = ranked
+    one = [make("skeattnclr", 0.51), make("aimclr", 0.5)]
+    (table,) = leaderboard(one, runs=runs)
+    assert [row[0].value for row in table.rows] == ["1–2", "1–2"]  # 4 clips differ: p = 0.125
+    wider = [make("hiclr", 0.52), make("crosclr", 0.5)]
+    (table,) = leaderboard(wider, runs=runs)
+    assert [row[0].value for row in table.rows] == ["1", "2"]  # 8 clips differ: p = 0.008
+
+
+def test_a_row_without_scores_is_not_ranked_and_says_so(ranked, make_record):
+    runs, make = ranked
+    bare = make_record(method="hiclr", top1=99.0)
+    (table,) = leaderboard([make("skeattnclr", 0.7), make("aimclr", 0.4), bare], runs=runs)
+    assert [(row[1].value, text_of(row[0], "count")) for row in table.rows] == [
+        ("hiclr", "–"), ("skeattnclr", "1"), ("aimclr", "2"),
+    ]  # fmt: skip
+    assert "Rank not tested: hiclr stgcn (no scores of clips were kept)." in table.footnotes
+
+
+def test_a_floor_above_all_methods_is_the_best_and_still_has_no_rank(ranked):
+    runs, make = ranked
+    (table,) = leaderboard([make("untrained", 0.8), make("skeattnclr", 0.7), make("aimclr", 0.4)], runs=runs)
+    place = columns(table).index("linear")
+    assert [(row[0].value, row[place].strong) for row in table.rows] == [("", True), ("1", False), ("2", False)]
+
+
+def test_tracks_are_ranked_apart(ranked):
+    runs, make = ranked
+    tables = leaderboard(
+        [make(m, 0.5, track=t) for m in ("aimclr", "hiclr") for t in ("equal", "published")], runs=runs
+    )
+    assert [[row[0].value for row in table.rows] for table in tables] == [["1–2", "1–2"]] * 2
+
+
+def test_the_cost_is_that_of_the_pre_training_behind_a_row(ranked, make_record):
+    runs, make = ranked
+    trained = [
+        make_record(
+            protocol="pretrain", seed=seed, top1=None, identity=f"{seed:032x}",
+            cost={"train_seconds": seconds, "clips_per_second": rate}, environment={"device_name": "a machine"},
+        )
+        for seed, seconds, rate in ((0, 600.0, 100.0), (1, 1200.0, 50.0))
+    ]  # fmt: skip
+    shown = [
+        make("skeattnclr", 0.7, seed=s, pretrain=f"{s:032x}", protocol=p) for s in (0, 1) for p in ("knn", "linear")
+    ]
+    lost = make("aimclr", 0.6, pretrain="ff" * 16)
+    (table,) = leaderboard([*shown, lost], runs=runs, behind=[*trained, make_record(split="xview")])
+    assert leaderboard([*trained, *shown, lost], runs=runs) == [table]
+    assert [cell(table, "skeattnclr", c) for c in ("train time", "clips/s")] == ["15 min", "75"]
+    assert [cell(table, "aimclr", c) for c in ("train time", "clips/s")] == ["–", "–"]
+    assert any(note.endswith("on a machine.") for note in table.footnotes)
+
+
+def test_a_fusion_costs_what_its_streams_cost_and_a_shared_training_once(make_record):
+    def part(stream, pretrain):
+        return make_record(stream=stream, identity=identity(stream), pretrain=identity(pretrain))
+
+    def trained(name, seconds):
+        cost = {"train_seconds": seconds, "clips_per_second": 60.0}
+        return make_record(protocol="pretrain", top1=None, identity=identity(name), cost=cost)
+
+    def identity(name):
+        return hashlib.sha256(name.encode()).hexdigest()[:32]
+
+    streams = ("joint", "bone", "motion")
+    fusion = {stream: {"weight": 1.0, "identity": identity(stream)} for stream in streams} | {"weights_of": "equal"}
+    fused = make_record(stream="3s", settings={"fusion": fusion})
+    apart = [*(part(s, f"pretrain {s}") for s in streams), *(trained(f"pretrain {s}", 60.0) for s in streams), fused]
+    together = [*(part(s, "all") for s in streams), trained("all", 90.0), fused]
+    for records, seconds in ((apart, 180.0), (together, 90.0)):
+        found, rate = cost_entries([fused], {record.identity: record for record in records})
+        assert (found.value, rate.value) == (seconds, 60.0)
+    assert cost_entries([fused], {record.identity: record for record in apart[1:]})[0].value is None
+
+
+def test_without_a_folder_of_runs_nothing_is_ranked(grid):
+    (table,) = leaderboard(grid)
+    assert not {"rank", "train time", "clips/s"} & set(columns(table))
+    assert not any("rank" in note.lower() for note in table.footnotes)
+
+
+def test_a_method_that_is_not_its_authors_code_has_a_dagger(make_record):
+    versions = [{"method": 1, "protocol": 1, "fidelity": told} for told in ("rebuilt", "by hand")]
+    records = [make_record(method=m, versions=v) for m, v in zip(("mine", "yours"), versions, strict=True)]
+    (table,) = leaderboard([*records, make_record(method="aimclr")])
+    assert {row[0].value: row[0].marks for row in table.rows} == {"mine": ("†",), "yours": ("‡",), "aimclr": ()}
+    assert [(note.mark, note.text) for note in table.notes] == [("†", "rebuilt"), ("‡", "by hand")]

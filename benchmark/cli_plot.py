@@ -1,0 +1,231 @@
+"""The commands that draw: figures of runs and of data, as PNG, SVG and GIF."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import SkelbenchError
+from .cli_parts import DEVICE, load_plugins
+
+_PRINT = (".png", ".svg")
+_RUN = click.argument("run", type=click.Path(path_type=Path))
+_FILE = click.option(
+    "--out", type=click.Path(path_type=Path), help="The picture, .png or .svg (default: beside what it shows)."
+)
+_STORED = click.option("--stored", is_flag=True, help="Draw what was computed before; no model is loaded.")
+
+
+def _width(default: str | None) -> Any:
+    text = "The column of print it fits: 8.5 or 17.5 cm" + ("." if default else " (default: what it needs).")
+    return click.option(
+        "--width", type=click.Choice(["single", "double"]), default=default, show_default=True, help=text
+    )
+
+
+@click.group()
+def plot() -> None:
+    """Draw figures of runs and of data, ready for print.
+
+    Arrays that need a model are written beside the run's record; --stored draws them again without it.
+    """
+
+
+@plot.command(short_help="Test clips in a plane, by class.")
+@_RUN
+@click.option("--clips", type=click.IntRange(min=3), default=1000, show_default=True, help="At most so many.")
+@click.option(
+    "--classes", type=click.IntRange(min=1), default=10, show_default=True, help="Evenly spaced over the list of them."
+)
+@click.option("--class", "names", multiple=True, metavar="NAME", help="This class instead; may be given several times.")
+@_STORED
+@_FILE
+@_width("single")
+@DEVICE
+@click.pass_context
+def tsne(ctx: click.Context, run: Path, stored: bool, out: Path | None, width: Any, device: str, **which: Any) -> None:
+    """Test clips in a plane, by the features of RUN: a pre-training's folder, or an evaluation's.
+
+    The same run gives the same picture. The points are kept as RUN/tsne.csv.
+    """
+    from ..results.plots.tsne import draw_tsne, read_tsne, write_tsne
+    from ..results.store import read_record
+
+    target = _target(out, run / "tsne.png")
+    title = _title(read_record(run).cell, protocol=False)
+    if not stored:
+        load_plugins(ctx)
+        from .devices import choose_device
+        from .plotting.encoder import open_encoder
+        from .plotting.tsne import require_sklearn, tsne_of
+
+        require_sklearn()
+        click.echo(write_tsne(run, tsne_of(open_encoder(run, choose_device(device)), **which)))
+    _save(target, draw_tsne(read_tsne(run), title=title, suffix=target.suffix, width=width))
+
+
+@plot.command(short_help="What is taken for what, and the accuracy of every class.")
+@_RUN
+@_FILE
+@_width(None)
+def confusion(run: Path, out: Path | None, width: Any) -> None:
+    """What is taken for what: the confusion matrix of RUN, the folder of an evaluation, in shares of each class."""
+    from ..results.plots.confusion import draw_confusion, read_confusion
+    from ..results.store import read_record
+
+    target = _target(out, run / "confusion.png")
+    record = read_record(run)
+    if "confusion" not in record.files:
+        raise SkelbenchError(f"{run} has no confusion matrix; name the folder of an evaluation such as linear or knn.")
+    names, counts = read_confusion(run / record.files["confusion"])
+    title = _title(record.cell, protocol=True)
+    _save(target, draw_confusion(names, counts, title=title, suffix=target.suffix, width=width))
+
+
+@plot.command(short_help="Loss and probes of pre-trainings.")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@_FILE
+@_width("single")
+def curves(runs: tuple[Path, ...], out: Path | None, width: Any) -> None:
+    """Learning curves of RUNS, folders of pre-trainings: the loss, and the top-1 of the probes where it is known."""
+    from ..results.plots.curves import draw_curves, read_curves
+
+    target = _target(out, (runs[0] if len(runs) == 1 else runs[0].parent) / "curves.png")
+    _save(target, draw_curves(read_curves(runs), suffix=target.suffix, width=width))
+
+
+@plot.command(short_help="An attention mask on the skeleton, over joints and frames.")
+@_RUN
+@click.option("--clip", metavar="NAME", help="Default: the first test clip.")
+@click.option("--person", type=click.IntRange(min=1), default=1, show_default=True)
+@_STORED
+@_FILE
+@_width("double")
+@DEVICE
+@click.pass_context
+def attention(
+    ctx: click.Context,
+    run: Path,
+    clip: str | None,
+    person: int,
+    stored: bool,
+    out: Path | None,
+    width: Any,
+    device: str,
+) -> None:
+    """Where a method looks: the attention mask of RUN over joints and frames of a clip, drawn on the skeleton.
+
+    The arrays are kept as RUN/attention.npz.
+    """
+    from ..results.plots.attention import draw_attention, read_attention, write_attention
+    from ..results.store import read_record
+
+    target = _target(out, run / "attention.png")
+    record = read_record(run)
+    if stored and clip is not None:
+        raise SkelbenchError("--stored draws the clip that was computed last; leave it out to choose one with --clip.")
+    if stored:
+        found = read_attention(run)
+    else:
+        load_plugins(ctx)
+        from .devices import choose_device
+        from .plotting.attention import attention_of
+        from .plotting.encoder import open_encoder
+
+        found = attention_of(open_encoder(run, choose_device(device)), clip)
+    content = draw_attention(found, person=person - 1, method=record.cell.method, suffix=target.suffix, width=width)
+    if not stored:
+        click.echo(write_attention(run, found))
+    _save(target, content)
+
+
+@plot.command(short_help="A clip, or the augmented views of it, as poses or moving.")
+@click.argument("dataset")
+@click.option("--clip", metavar="NAME", help="Default: the first one.")
+@click.option("--method", help="Draw the views that this method makes of the clip, and not the clip alone.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the views.")
+@click.option("--frames", type=click.IntRange(min=1), help="Frames of the views (default: the method's own number).")
+@click.option("--fps", type=click.FloatRange(1, 50), default=15.0, show_default=True, help="Speed of a .gif.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("skeleton.png"), show_default=True)
+@_width(None)
+@click.pass_context
+def skeleton(
+    ctx: click.Context,
+    dataset: str,
+    clip: str | None,
+    method: str | None,
+    fps: float,
+    out: Path,
+    width: Any,
+    **how: Any,
+) -> None:
+    """A clip of DATASET, or the augmented views of it: poses side by side (.png, .svg) or moving (.gif)."""
+    from ..results.plots.skeleton import animate, draw_strip
+
+    target = _target(out, out, also=(".gif",))
+    if how["frames"] and not method:
+        raise SkelbenchError("--frames is the length of views and needs --method; a clip alone is drawn as recorded.")
+    load_plugins(ctx)
+    from ..datasets.catalogue import open_dataset
+    from .plotting.clip import find_clip
+    from .plotting.views import recorded, views_of
+
+    store = open_dataset(dataset)
+    row = find_clip(store, clip)
+    motions = views_of(store, row, method, **how) if method else [recorded(store, row)]
+    if target.suffix == ".gif":
+        column = "single" if len(motions) == 1 else "double"
+        _save(target, animate(motions, store.layout, fps=fps, width=width or column))
+    else:
+        _save(target, draw_strip(motions, store.layout, suffix=target.suffix, width=width or "double"))
+
+
+@plot.command(short_help="Source by target, with the floor.")
+@click.argument("runs", type=click.Path(path_type=Path), default=Path("runs"))
+@click.option("--track", help="Of this track (equal, published, custom).")
+@click.option("--label", help="Of custom cells, those with this label.")
+@click.option("--stream", default="joint", show_default=True)
+@click.option("--protocol", default="linear", show_default=True)
+@_FILE
+@_width("single")
+def transfer(runs: Path, out: Path | None, width: Any, **wanted: str | None) -> None:
+    """Encoders of RUNS, a folder of runs, on other data than they were pre-trained on: source × target, and the floor.
+
+    Encoders that were trained on a target itself stand beside them.
+    """
+    from ..results.plots.transfer import chosen, draw_transfer, transfers
+    from ..results.store import RunStore
+
+    if not runs.is_dir():
+        raise SkelbenchError(f"There is no folder of runs {runs}; name the one that `skelbench grid --out` wrote.")
+    target = _target(out, runs / "transfer.png")
+    found = chosen(transfers(RunStore(runs).records()), **wanted)
+    _save(target, draw_transfer(found, suffix=target.suffix, width=width))
+
+
+def _target(out: Path | None, default: Path, also: tuple[str, ...] = ()) -> Path:
+    """Where the picture goes; told before anything is computed if it cannot be drawn."""
+    from ..results.plots.page import require_matplotlib
+
+    require_matplotlib()
+    target, kinds = out or default, (*_PRINT, *also)
+    if target.suffix not in kinds or target.is_dir():
+        raise SkelbenchError(f"{target} cannot be the picture; name a file that ends in {' or '.join(kinds)}.")
+    return target
+
+
+def _save(target: Path, content: bytes) -> None:
+    from ..results.files import atomic_write
+
+    atomic_write(target, content)
+    click.echo(target)
+
+
+def _title(cell: Any, *, protocol: bool) -> str:
+    """What a figure is about, short enough for a column."""
+    from ..results.plots.page import shown
+
+    parts = (cell.method, cell.backbone, f"{cell.dataset} {cell.split}", cell.stream, cell.protocol)
+    return shown(" · ".join(parts if protocol else parts[:-1]), 62)

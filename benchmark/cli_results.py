@@ -1,0 +1,163 @@
+"""The commands on folders of records: check, and export and import of results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import SkelbenchError
+from .cli_parts import OUT
+
+
+@click.group()
+def results() -> None:
+    """Carry records from one folder of runs, or machine, to another."""
+
+
+@results.command("export")
+@click.argument("to", metavar="FILE.zip", type=click.Path(path_type=Path))
+@OUT
+@click.option("--track", help="Only this track (equal, published, custom).")
+@click.option("--dataset", help="Only this data set.")
+@click.option("--label", help="Only custom cells of this label, such as demo.")
+def export_(to: Path, out: Path, track: str | None, dataset: str | None, label: str | None) -> None:
+    """Write the records of a folder of runs, and the files beside them, to FILE.zip; weights stay at home.
+
+    The same records make the same file. With --dataset, the pre-trainings that its cells build on go along.
+    """
+    from ..results.exchange import export_results
+    from ..results.store import RunStore
+
+    if not out.exists():
+        raise SkelbenchError(f"There is no folder of runs {out}; name the one that --out wrote.")
+
+    def wanted(cell: Any) -> bool:
+        asked = ((track, cell.track), (dataset, cell.dataset), (label, cell.label))
+        return all(value in (None, given) for value, given in asked)
+
+    done = export_results(RunStore(out), to, wanted)
+    disputed = f" ({done.conflicts} in conflict)" if done.conflicts else ""
+    click.echo(f"{to}: {_count(done.records, 'record')}{disputed}, {_count(done.failures, 'failure')}")
+
+
+@results.command("import")
+@click.argument("file", metavar="FILE.zip", type=click.Path(path_type=Path))
+@OUT
+@click.pass_context
+def import_(ctx: click.Context, file: Path, out: Path) -> None:
+    """Merge FILE.zip, made by `results export`, into a folder of runs; what is there stays as it is.
+
+    The exit code is 1 if a cell has another record here than in FILE.zip: then both are kept, the other below
+    conflicts/, where no table reads it.
+    """
+    from ..results.exchange import import_results
+    from ..results.store import RunStore
+    from ..results.verdict import shown
+
+    done = import_results(file, RunStore(out))
+    counts = f"{_count(done.added, 'record')} and {_count(done.failures, 'failure')} added"
+    click.echo(f"{out}: {counts}, {done.there} there already, {len(done.conflicts)} in conflict")
+    for conflict in done.conflicts:
+        click.echo(f"  {shown(str(conflict.cell))}: kept {conflict.ours}, the other is {conflict.theirs}", err=True)
+    if done.conflicts:
+        ctx.exit(1)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+@click.command()
+@click.argument("fresh", metavar="[FRESH.json]", required=False, type=click.Path(path_type=Path))
+@OUT
+@click.option(
+    "--against",
+    default="paper",
+    show_default=True,
+    metavar="paper|RUNS|FILE",
+    help="The paper's numbers, earlier records (a folder of runs or an exported zip), or a stored JSON of `bench`.",
+)
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    show_default=True,
+    metavar="POINTS",
+    help="How much worse a row may be; two standard deviations of our seeds where that is more.",
+)
+@click.option(
+    "--tolerances", type=click.Path(path_type=Path), help="YAML list of other tolerances, each with its reason."
+)
+@click.option(
+    "--slowdown",
+    type=click.FloatRange(min=0),
+    default=5.0,
+    show_default=True,
+    metavar="PERCENT",
+    help="How much slower a row of FRESH.json may be.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--junit", type=click.Path(path_type=Path), help="Also write JUnit XML, for continuous integration.")
+@click.pass_context
+def check(ctx: click.Context, fresh: Path | None, as_json: bool, junit: Path | None, **options: Any) -> None:
+    """Compare results with the paper's or earlier ones, or a measurement of speed with a stored one.
+
+    Rows pass, fail or were not run. Exit code 0: all compared rows pass; 1: at least one fails; 2: there was nothing
+    to compare. A row that is better by more than the tolerance passes and is marked "above".
+    """
+    from ..results.files import atomic_write
+    from ..results.verdict import to_junit
+
+    report = _speed(fresh, **options) if options["against"].endswith(".json") else _records(fresh, **options)
+    if junit:
+        atomic_write(junit, to_junit(report))
+    _show(report, as_json)
+    ctx.exit(report.exit_code)
+
+
+def _speed(fresh: Path | None, against: str, slowdown: float, tolerances: Path | None, **_: Any) -> Any:
+    from ..results.speed import check_speed
+
+    if fresh is None:
+        raise SkelbenchError(f"{against} is a measurement: name a fresh one, `check FRESH.json --against {against}`.")
+    if tolerances:
+        raise SkelbenchError("--tolerances is for accuracies; a measurement of speed takes --slowdown.")
+    return check_speed(fresh, Path(against), slowdown)
+
+
+def _records(
+    fresh: Path | None, out: Path, against: str, tolerance: float, tolerances: Path | None, slowdown: float
+) -> Any:
+    from ..results.check import check_paper, check_records, read_earlier
+    from ..results.store import RunStore
+    from ..results.tolerances import Tolerances, read_overrides
+
+    if fresh is not None:
+        raise SkelbenchError(f"{fresh} wants --against STORED.json; the folder of runs is named with --out.")
+    if not out.exists():
+        raise SkelbenchError(f"There is no folder of runs {out}; name the one that --out wrote.")
+    allowed = Tolerances(tolerance, read_overrides(tolerances) if tolerances else ())
+    records = RunStore(out).records()
+    if against == "paper":
+        return check_paper(records, allowed)
+    return check_records(records, read_earlier(Path(against)), against, allowed)
+
+
+def _show(report: Any, as_json: bool) -> None:
+    from rich.console import Console
+
+    from ..results.verdict import to_json, to_lines, to_table
+    from ..results.writers import to_rich
+
+    console = Console()
+    if as_json:
+        click.echo(json.dumps(to_json(report), indent=1))
+    elif console.is_terminal:
+        console.print(to_rich(to_table(report)))
+        console.print(report.summary, highlight=False, markup=False, soft_wrap=True)
+    else:
+        for line in to_lines(report):
+            click.echo(line)

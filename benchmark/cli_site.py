@@ -1,0 +1,37 @@
+"""The command that writes the leaderboard as a static web page."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+import click
+
+from .cli_parts import OUT
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@OUT
+@click.pass_context
+def site(ctx: click.Context, folder: Path, out: Path) -> None:
+    """Write the records of --out as a web page into FOLDER: open its index.html, no server is needed.
+
+    An older page in FOLDER is replaced; a folder that holds anything else is left alone.
+    """
+    from ..results.site.build import build_site
+    from ..results.store import RunStore
+
+    built = build_site(RunStore(out), folder, _presets())
+    if not ctx.obj["quiet"]:
+        click.echo(f"{built.tables} tables and {built.cells} cells from {built.records} records", err=True)
+    click.echo(built.index)
+
+
+def _presets() -> list[str]:
+    """The presets that are one product; `benchmark.grid` lists them all but loads torch."""
+    import yaml
+
+    folder = resources.files(__package__ or "") / "presets"
+    found = {entry.name: yaml.safe_load(entry.read_text(encoding="utf-8")) for entry in folder.iterdir()}
+    return sorted(name.removesuffix(".yaml") for name, grid in found.items() if "parts" not in grid)

@@ -1,0 +1,134 @@
+"""The commands that print tables: the papers', overviews of a folder of runs, and ranked leaderboards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+from rich.console import Console
+
+from ..errors import SkelbenchError
+from .cli_parts import OUT
+
+FORMATS = ("rich", "md", "tex", "csv", "html", "json")
+_FORMAT = click.option("--format", "style", type=click.Choice(FORMATS), default="rich", show_default=True)
+_WHERE = (
+    click.option("--track", help="Only this track (equal, published, custom)."),
+    click.option("--dataset", help="Only this data set."),
+    click.option("--split", help="Only this split."),
+    click.option("--stream", help="Only this stream (joint, bone, motion, 3s)."),
+    click.option("--label", help="Only custom cells of this label, such as demo."),
+)
+
+
+def _where(command: Any) -> Any:
+    for option in reversed(_WHERE):
+        command = option(command)
+    return command
+
+
+@click.command()
+@OUT
+@_FORMAT
+@click.option("--paper", metavar="table1..table7", help="A table of the SkeAttnCLR paper, with our numbers in it.")
+@_where
+@click.pass_context
+def table(ctx: click.Context, out: Path, style: str, paper: str | None, **where: str | None) -> None:
+    """Print the tables of a folder of runs; tracks and labels never share one.
+
+    With --paper, print a table of the paper instead: its rows and columns, ours beside the paper's number, for one
+    track (default: published).
+    """
+    from ..results.leaderboard import leaderboard
+
+    if paper:
+        show_tables([_paper_table(ctx, out, paper, where)], style)
+        return
+    runs = _folder(out)
+    wanted = _narrowing(where)
+    records = [record for record in runs.records() if wanted(record.cell)]
+    failures = [failure for failure in runs.failures() if wanted(failure.cell)]
+    show_tables(_some(leaderboard(records, failures), out), style)
+
+
+@click.command("leaderboard")
+@OUT
+@_FORMAT
+@_where
+def leaderboard_(out: Path, style: str, **where: str | None) -> None:
+    """Rank the methods in a folder of runs; a difference within the noise of the test clips is a tie.
+
+    Each row has width, parameters, frames, epochs, seeds, and what its pre-training cost; the untrained encoder is
+    the floor. Ranks are tested on the class scores kept beside the records.
+    """
+    from ..results.leaderboard import leaderboard
+
+    runs = _folder(out)
+    wanted = _narrowing(where)
+    records = runs.records()
+    shown = [record for record in records if wanted(record.cell)]
+    failures = [failure for failure in runs.failures() if wanted(failure.cell)]
+    show_tables(_some(leaderboard(shown, failures, runs=runs, behind=records), out), style)
+
+
+def show_tables(tables: Sequence[Any], style: str) -> None:
+    """Print tables as "rich", "md", "tex", "csv", "html" or "json"."""
+    from ..results.writers import to_rich, write
+
+    if style != "rich":
+        click.echo(write(tables, style), nl=False)
+        return
+    console = Console()
+    for one in tables:
+        console.print(to_rich(one))
+
+
+def show_results(ctx: click.Context, records: list[Any], failures: list[Any], refused: Any = None) -> None:
+    """Print what a command's cells came to; with failures, tell them and end with exit code 1.
+
+    `refused` has the pairs of method and backbone that do not go together, and why.
+    """
+    from ..results.leaderboard import leaderboard
+
+    show_tables(leaderboard(records, failures, refused), "rich")
+    if failures:
+        click.echo(f"{len(failures)} cells failed:", err=True)
+        for failure in failures:
+            click.echo(f"  {failure.cell}: {failure.reason}", err=True)
+        ctx.exit(1)
+
+
+def _paper_table(ctx: click.Context, out: Path, name: str, where: dict[str, str | None]) -> Any:
+    from ..results.paper_tables import paper_table
+
+    given = [f"--{option}" for option, value in where.items() if value and option != "track"]
+    if given:
+        raise SkelbenchError(f"--paper shows the whole table; leave {', '.join(given)} out.")
+    # Without runs the table is the paper's alone; a folder that was named but is not there is a mistake.
+    named = ctx.get_parameter_source("out") is not ParameterSource.DEFAULT
+    records = _folder(out).records() if named or out.exists() else []
+    return paper_table(name, records, where["track"] or "published")
+
+
+def _folder(out: Path) -> Any:
+    from ..results.store import RunStore
+
+    if not out.exists():
+        raise SkelbenchError(f"There is no folder of runs {out}; name the one that --out wrote.")
+    return RunStore(out)
+
+
+def _narrowing(where: dict[str, str | None]) -> Callable[[Any], bool]:
+    asked = {name: value for name, value in where.items() if value is not None}
+    return lambda cell: all(getattr(cell, name) == value for name, value in asked.items())
+
+
+def _some(tables: list[Any], out: Path) -> list[Any]:
+    if not tables:
+        raise SkelbenchError(
+            f"No finished evaluation in {out} fits; `skelbench ls cells --out {out}` shows what there is."
+        )
+    return tables

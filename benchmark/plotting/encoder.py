@@ -1,0 +1,96 @@
+"""The encoder that a run kept, ready to look at clips."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...datasets.catalogue import open_dataset
+from ...datasets.store import Store
+from ...errors import SkelbenchError
+from ...methods import Method, create_method
+from ...results.record import Record
+from ...results.store import read_record
+from ..checkpoint import read_tensors
+from ..overrides import PRETRAIN
+from ..protocols import PROTOCOLS
+from ..protocols.base import TuningProtocol
+from ..trainer import snapshot_path
+
+
+@dataclass(frozen=True)
+class KeptEncoder:
+    """What a run left after its last epoch.
+
+    Attributes:
+        record: of the run that was named: a pre-training, or an evaluation that builds on one.
+        method: in evaluation mode, its weights loaded.
+        store: the data that the run was made on.
+        streams: the stream to encode, where the method was trained on several; else empty.
+    """
+
+    record: Record
+    method: Method
+    store: Store
+    streams: tuple[str, ...]
+
+    @property
+    def frames(self) -> int:
+        """T."""
+        return self.method.build.num_frames
+
+
+def open_encoder(folder: Path, device: str) -> KeptEncoder:
+    """Load the encoder of a run from its folder.
+
+    Raises:
+        SkelbenchError: if it is no finished run, has no encoder that was kept (a fusion, a fine-tuning), its
+            pre-training is not beside it, or the data is not what it was made on.
+    """
+    record = read_record(folder)
+    home, trained = (folder, record) if record.cell.protocol == PRETRAIN else _pretraining(folder, record)
+    store = open_dataset(record.cell.dataset)
+    _check_data(record, store, folder)
+    cell, settings = trained.cell, trained.settings
+    method = create_method(
+        cell.method,
+        backbone=cell.backbone,
+        backbone_args=settings["backbone"],  # type: ignore[arg-type]
+        layout=store.layout,
+        num_frames=settings["frames"],  # type: ignore[arg-type]
+        num_persons=store.manifest["persons"],
+        stream=cell.stream,
+        **settings["method"],  # type: ignore[arg-type]
+    )
+    method.load_evaluation_state(read_tensors(snapshot_path(home, int(settings["epochs"]))))  # type: ignore[arg-type]
+    stream = "joint" if record.cell.stream == "all" else record.cell.stream
+    return KeptEncoder(record, method.to(device).eval(), store, () if method.stream == stream else (stream,))
+
+
+def _pretraining(folder: Path, record: Record) -> tuple[Path, Record]:
+    """Folder and record of what an evaluation builds on."""
+    protocol = record.cell.protocol
+    if protocol in PROTOCOLS and isinstance(PROTOCOLS[protocol], TuningProtocol):
+        raise SkelbenchError(
+            f"{folder} trained its encoder and did not keep it; name the folder of the pre-training that it began with."
+        )
+    if record.pretrain is None:
+        raise SkelbenchError(f"{folder} has no encoder of its own; name the folder of a pre-training.")
+    for home in sorted(folder.resolve().parent.glob(f"*-{record.pretrain[:10]}")):
+        trained = read_record(home)
+        if trained.identity == record.pretrain and trained.cell.protocol == PRETRAIN:
+            return home, trained
+    raise SkelbenchError(
+        f"The pre-training that {folder} builds on is not beside it; run its cell again, or name the folder of a "
+        "pre-training."
+    )
+
+
+def _check_data(record: Record, store: Store, folder: Path) -> None:
+    for key, now in (("fingerprint", store.fingerprint), ("skeleton", store.layout.digest)):
+        then = record.data.get(key, now)  # imported weights know no data
+        if then != now:
+            raise SkelbenchError(
+                f"The data set '{store.name}' is not the one that {folder} was made on (its {key} was {then} and is "
+                f"{now}); prepare that one again, or run the cell again on this one."
+            )

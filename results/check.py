@@ -1,0 +1,172 @@
+"""Ours against the paper's numbers, and against earlier records: a worse row fails.
+
+The number compared is the mean over seeds of ``last`` top-1, as tables show it.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any, NamedTuple
+
+from ..errors import SkelbenchError
+from .exchange import exported_records
+from .means import comparable, top1
+from .paper_tables import Comparison, Target, comparisons
+from .published import FILE, PAPER
+from .record import Record
+from .store import RunStore
+from .tolerances import Tolerances
+from .verdict import Line, Report, judge
+
+_NO_CONDITION = {"seed", "pretrain", "identity", "threads"}  # of settings: they differ between seeds and machines
+_SHOWN = 4  # differing conditions that are named
+
+
+class Row(NamedTuple):
+    """A cell without its seed."""
+
+    target: Target
+    pretrained_on: str | None = None
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What it is, by name."""
+        facts = {**self.target._asdict(), "pretrained_on": self.pretrained_on}
+        return {key: value for key, value in facts.items() if value is not None}
+
+    def __str__(self) -> str:
+        return f"{self.target}, pre-trained on {self.pretrained_on}" if self.pretrained_on else str(self.target)
+
+
+def check_paper(records: Iterable[Record], tolerances: Tolerances) -> Report:
+    """Compare the track ``published`` with every number of the paper's tables, run or not.
+
+    A cell that stands in several tables is one line, beside the most trustworthy of its numbers. Numbers that
+    are most likely another method's are left out, and a note says which.
+    """
+    published = [record for record in records if record.cell.track == "published"]
+    cells: dict[Target, list[Comparison]] = defaultdict(list)
+    for one in sorted(comparisons(published), key=_trust):
+        if one.target.track == "published":
+            cells[one.target].append(one)
+    doubtful = sorted(numbers[0].number.row for numbers in cells.values() if numbers[0].number.doubtful)
+    lines = [_paper_line(numbers, tolerances) for numbers in cells.values() if not numbers[0].number.doubtful]
+    tolerances.check_used()
+    notes = [f"what is known against a printed number stands in the note of its line of {FILE}."]
+    if doubtful:
+        notes.append(f"left out, most likely another method's number: lines {', '.join(map(str, doubtful))}.")
+    return Report(f"the paper ({PAPER})", "%", tuple(lines), tuple(notes))
+
+
+def check_records(records: Iterable[Record], earlier: Iterable[Record], name: str, tolerances: Tolerances) -> Report:
+    """Compare every cell of earlier records, its seeds together, with the same cell of ours.
+
+    Conditions (settings, versions of method and protocol, data, precision, torch and device) that are not the
+    same on both sides are named: then more than the code has changed.
+    """
+    ours, theirs = _by_row(records), _by_row(earlier)
+    lines = [_record_line(row, ours.get(row, []), theirs[row], tolerances) for row in sorted(theirs, key=str)]
+    tolerances.check_used()
+    notes = [f"without an earlier record: {row}" for row in sorted(ours.keys() - theirs.keys(), key=str)]
+    return Report(name, "%", tuple(lines), tuple(notes))
+
+
+def read_earlier(path: Path) -> list[Record]:
+    """Records of a folder of runs or of an exported zip. Raises ``SkelbenchError`` if it is neither."""
+    if path.is_dir():
+        return RunStore(path).records()
+    if path.is_file():
+        return exported_records(path)
+    raise SkelbenchError(
+        f"There is no {path} to check against: write paper, a folder of runs, an exported zip, or the JSON of `bench`."
+    )
+
+
+def _trust(one: Comparison) -> tuple[bool, bool, int]:
+    """The row of the method itself goes before that of an ablation which has the release's settings by chance."""
+    return (one.number.doubtful, one.number.ablation, one.number.row)
+
+
+def _paper_line(numbers: Sequence[Comparison], tolerances: Tolerances) -> Line:
+    """One cell beside the first of its numbers; others that the paper prints for the same settings are named."""
+    (target, records, number), others = numbers[0][2:], [one.number for one in numbers[1:]]
+    remarks = [
+        f"the paper also prints {other.top1} (line {other.row})" for other in others if other.top1 != number.top1
+    ]
+    if records and records[-1].settings.get("released_for_this_data") is False:
+        remarks.append("not released for this data: the nearest released settings")
+    return _line(Row(target), records, number.top1, f"{FILE}:{number.row}", remarks if records else (), tolerances)
+
+
+def _record_line(row: Row, ours: Sequence[Record], theirs: Sequence[Record], tolerances: Tolerances) -> Line:
+    old, new = comparable(theirs), comparable(ours)
+    seeds = [sorted({record.cell.seed for record in side}) for side in (new, old)]
+    remarks = []
+    if new and seeds[0] != seeds[1]:
+        remarks.append(f"seeds {_list(seeds[0])} against {_list(seeds[1])}")
+    changed = list(_differences(old[-1], new[-1])) if new else []
+    if changed:
+        more = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
+        remarks.append(f"not of the code alone, conditions differ: {', '.join(changed[:_SHOWN])}{more}")
+    source = f"{len(old)} seed{'s' if len(old) > 1 else ''}"
+    return _line(row, new, mean(top1(old)), source, remarks, tolerances)
+
+
+def _line(
+    row: Row, ours: Sequence[Record], reference: float, source: str, remarks: Sequence[str], tolerances: Tolerances
+) -> Line:
+    override = tolerances.of(row.facts)
+    scores = top1(ours)
+    if not scores:
+        return Line(str(row), "not run", reference, source, remarks=tuple(remarks))
+    change, allowed = mean(scores) - reference, tolerances.allowed(override, scores)
+    return Line(
+        name=str(row),
+        status=judge(change, allowed, better="up"),
+        reference=reference,
+        source=source,
+        ours=mean(scores),
+        spread=stdev(scores) if len(scores) > 1 else None,
+        seeds=tuple(record.cell.seed for record in ours),
+        change=change,
+        allowed=allowed,
+        remarks=(*([f"tolerance {allowed:g}: {override.reason}"] if override else []), *remarks),
+    )
+
+
+def _by_row(records: Iterable[Record]) -> dict[Row, list[Record]]:
+    """Evaluations by their cell without its seed."""
+    rows: dict[Row, list[Record]] = defaultdict(list)
+    for record in records:
+        if record.last is not None:
+            target = Target(*(getattr(record.cell, key) for key in Target._fields))
+            rows[Row(target, record.cell.pretrained_on)].append(record)
+    return rows
+
+
+def _differences(old: Record, new: Record) -> Iterator[str]:
+    """Conditions that two records do not share, as ``lr 0.1 -> 0.2``."""
+    before, after = (dict(_conditions(record)) for record in (old, new))
+    for key in sorted(before.keys() | after.keys()):
+        if before.get(key) != after.get(key):
+            yield f"{key} {before.get(key, 'none')} -> {after.get(key, 'none')}"
+
+
+def _conditions(record: Record) -> Iterator[tuple[str, str]]:
+    yield from _flat(record.settings, "")
+    versions = {key: record.versions.get(key) for key in ("method", "protocol", "fusion")}
+    environment = {key: record.environment.get(key) for key in ("precision", "torch", "device_name")}
+    yield from _flat({"version": versions, "data": record.data.get("fingerprint"), **environment}, "")
+
+
+def _flat(facts: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        elif key not in _NO_CONDITION and value is not None:
+            yield f"{prefix}{key}", str(value)
+
+
+def _list(seeds: Sequence[int]) -> str:
+    return ", ".join(map(str, seeds))

@@ -1,0 +1,161 @@
+"""Export and import: a zip of records that merges into another folder of runs without loss and without duplicates.
+
+A record is the same if its identity, its content and the files beside it are. Two records of one identity and
+different content are in conflict: the one that is there stays, the other is kept below ``conflicts/``, in a
+folder of runs of its own (``conflicts/<content>/<cell>``), where no table and no grid reads it. Weights stay at home.
+"""
+
+import shutil
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+
+from ..errors import SkelbenchError
+from .archive import Archive, open_archive, write_archive
+from .files import atomic_write
+from .parcels import CONFLICTS, FAILURES, Held, Parcel, held_records, name_of, parcels
+from .parcels import failures as failures_of
+from .parcels import records as records_of
+from .record import Cell, Failure, Record
+from .store import RECORD, RunStore
+
+KIND = "skelbench results"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """How much an export holds; ``conflicts`` are of the ``records``."""
+
+    records: int
+    failures: int
+    conflicts: int
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """Two records of one identity: what was there, and where the other is kept."""
+
+    cell: Cell
+    ours: Path
+    theirs: Path
+
+
+@dataclass
+class Imported:
+    """What an import did: records and failures added, records that were there, and those in conflict."""
+
+    added: int = 0
+    there: int = 0
+    failures: int = 0
+    conflicts: list[Conflict] = field(default_factory=list)
+
+
+def export_results(runs: RunStore, to: Path, wanted: Callable[[Cell], bool] = lambda cell: True) -> Exported:
+    """Write the wanted cells' records, the pre-trainings that they build on and the files beside them to a zip.
+
+    Records of cells in conflict are exported too, and the wanted cells that failed. Raises ``SkelbenchError``
+    if there are none, a file that a record names is gone, or the disk refuses.
+    """
+    if to.suffix != ".zip":
+        raise SkelbenchError(f"{to} must end in .zip.")
+    chosen = _chosen(runs, wanted)
+    failures = [failure for failure in _latest(runs.failures()).values() if wanted(failure.cell)]
+    if not chosen and not failures:
+        raise SkelbenchError(
+            f"No finished cell in {runs.root} fits; `skelbench ls cells --out {runs.root}` shows what there is."
+        )
+    members: dict[str, Path | bytes] = {f"{FAILURES}/{name_of(one)}.json": one.to_json().encode() for one in failures}
+    for held in chosen:
+        members |= {f"{held.place}/{name}": path for name, path in held.files.items()}
+        members[f"{held.place}/{RECORD}"] = held.record.to_json().encode()
+    write_archive(to, KIND, members)
+    return Exported(len(chosen), len(failures), sum(held.aside for held in chosen))
+
+
+def import_results(path: Path, runs: RunStore) -> Imported:
+    """Merge an exported zip into a folder of runs; nothing that is there is changed or lost.
+
+    All of the zip is checked before anything is written, and a cell's record is written behind its files: an
+    interrupted import leaves whole cells, and the same command goes on. Of two failures of a cell the later
+    one stays. Raises ``SkelbenchError`` if the zip is damaged, hostile or not ours.
+    """
+    done = Imported()
+    with open_archive(path, KIND) as archive:
+        archive.verify()
+        arrived, failures = parcels(archive), _latest(failures_of(archive))
+        _check_space(archive, runs)
+        there: dict[str, list[Held]] = defaultdict(list)
+        for held in held_records(runs, {parcel.record.identity for parcel in arrived}):
+            there[held.record.identity].append(held)
+        for parcel in arrived:
+            _take(archive, parcel, runs, there[parcel.record.identity], done)
+    finished, known = {record.identity for record in runs.records()}, _latest(runs.failures())
+    for identity, failure in failures.items():
+        if identity not in finished and (identity not in known or _age(known[identity]) < _age(failure)):
+            runs.write_failure(failure)
+            done.failures += 1
+    return done
+
+
+def exported_records(path: Path) -> list[Record]:
+    """The records of an exported zip, without those in conflict."""
+    with open_archive(path, KIND) as archive:
+        return records_of(archive)
+
+
+def _take(archive: Archive, parcel: Parcel, runs: RunStore, there: list[Held], done: Imported) -> None:
+    """Put a record where it belongs, unless it is there; ``there`` holds what has its identity, and learns of it."""
+    main = next((held for held in there if not held.aside), None)
+    same = next((held for held in there if held.content == parcel.content), None)
+    if main is None:
+        there.append(_unpack(archive, parcel, runs, aside=False))
+        done.added += 1
+        return
+    if same is None:
+        same = _unpack(archive, parcel, RunStore(runs.root / CONFLICTS / parcel.content[:12]), aside=True)
+        there.append(same)
+    else:
+        done.there += 1
+    if same.aside:
+        done.conflicts.append(Conflict(parcel.record.cell, main.folder, same.folder))
+
+
+def _unpack(archive: Archive, parcel: Parcel, place: RunStore, *, aside: bool) -> Held:
+    record = parcel.record
+    folder = place.folder(record.cell, record.identity)
+    for name, member in parcel.files.items():
+        atomic_write(folder / name, archive.read(member))
+    place.write(record)
+    return Held(folder, record, {name: folder / name for name in parcel.files}, parcel.content, aside)
+
+
+def _chosen(runs: RunStore, wanted: Callable[[Cell], bool]) -> list[Held]:
+    """What is to be exported: of each identity the record that tables show and those in conflict, each content once."""
+    versions: dict[str, dict[str, Held]] = defaultdict(dict)
+    for held in held_records(runs):
+        mine = versions[held.record.identity]
+        main = not mine  # a copy made by hand, or what is left of a conflict
+        mine.setdefault(held.content, replace(held, aside=not main))
+    asked = {identity for identity, mine in versions.items() if wanted(next(iter(mine.values())).record.cell)}
+    asked |= {pretrain for one in asked for held in versions[one].values() if (pretrain := held.record.pretrain)}
+    return [held for identity in sorted(asked & versions.keys()) for held in versions[identity].values()]
+
+
+def _check_space(archive: Archive, runs: RunStore) -> None:
+    runs.check_writable()
+    place = next(path for path in (runs.root, *runs.root.absolute().parents) if path.exists())
+    free = shutil.disk_usage(place).free
+    if archive.size > free:
+        raise SkelbenchError(
+            f"{archive.path} takes {archive.size:,} bytes unpacked and {place} has {free:,} free: choose another --out."
+        )
+
+
+def _latest(failures: Iterable[Failure]) -> dict[str, Failure]:
+    return {failure.identity: failure for failure in sorted(failures, key=_age)}
+
+
+def _age(failure: Failure) -> tuple[datetime, str]:
+    return datetime.fromisoformat(failure.finished), failure.to_json()

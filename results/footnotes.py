@@ -1,0 +1,118 @@
+"""What stands below tables: how numbers came about, what is missing, and what is wrong with the papers' numbers."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from .means import FLOOR, FLOOR_SEEDS, FROZEN, PRETRAIN, Place, Row
+from .published import FILE, PAPER, RERUN, Published
+from .record import Failure, Record
+from .tables import Note, spans
+
+MEANS = "Top-1 in percent on the test split at the end of training: mean ± sample deviation over seeds."
+_DAGGERS = ("†", "‡", "§", "††", "‡‡", "§§")
+
+
+def footnotes(place: Place, rows: Sequence[Row], left_out: int, failures: Sequence[Failure]) -> Iterable[str]:
+    """All that is said below a leaderboard but its ranks."""
+    shown = [record for row in rows for record in row.records]
+    yield MEANS
+    if place.track == "custom":
+        yield f"custom ({place.label}): other settings than a track's, not comparable with its tables."
+    if place.track == "published":
+        yield from borrowed_note(shown)
+    rules = {record.best.rule.rstrip(".") for record in shown if record.best}
+    yield from (f"best: {rule}." for rule in sorted(rules))
+    yield from _floor_notes(rows)
+    if len({len(cells) for row in rows for cells in row.cells.values()}) > 1:
+        counts = "; ".join(_seed_counts(row) for row in rows if not row.refused)
+        yield f"Not every mean is over the same number of seeds: {counts}."
+    yield from left_out_note(left_out)
+    yield from mixed_data_note(shown, "rows")
+    yield from _paper_notes(place, rows)
+    for reason in dict.fromkeys(row.refused for row in rows if row.refused):
+        yield f"n/a: {reason}"
+    for failure in failures:
+        yield f"failed: {failure.cell}: {failure.reason}"
+
+
+def borrowed_note(records: Iterable[Record]) -> Iterable[str]:
+    """Say which methods run on settings that their authors released for another data set."""
+    borrowed = {
+        record.cell.method
+        for record in records
+        if record.cell.method != FLOOR and record.settings.get("released_for_this_data") is False
+    }
+    if borrowed:
+        yield (
+            "Not released for this data set, backbone and protocol; the nearest released settings or the protocol's "
+            f"own: {', '.join(sorted(borrowed))}."
+        )
+
+
+def left_out_note(count: int) -> Iterable[str]:
+    """Say how many records no mean holds."""
+    if count:
+        yield f"{count} record(s) left out of the means: older, or of other settings, versions or data."
+
+
+def mixed_data_note(records: Iterable[Record], what: str) -> Iterable[str]:
+    """Warn where numbers that stand beside each other were measured on different data."""
+    prints = {str(record.data["fingerprint"]) for record in records if record.data.get("fingerprint")}
+    if len(prints) > 1:
+        yield f"WARNING: {what} stand on different versions of the data ({', '.join(sorted(prints))})."
+
+
+def fidelity_notes(records: Iterable[Record]) -> dict[str, Note]:
+    """A dagger for each way in which a method is not its authors' code, by what the record says of it."""
+    told = dict.fromkeys(fidelity for record in records if (fidelity := fidelity_of(record)))
+    marks = [_DAGGERS[i] if i < len(_DAGGERS) else f"†{i + 1}" for i in range(len(told))]
+    return {text: Note(mark, text) for text, mark in zip(told, marks, strict=True)}
+
+
+def fidelity_of(record: Record) -> str:
+    """How near a method is to its authors' code, where that must be said; else ""."""
+    return str(record.versions.get("fidelity") or "")
+
+
+def _floor_notes(rows: Sequence[Row]) -> Iterable[str]:
+    frozen = {p for row in rows for p in row.cells if p in FROZEN}
+    floors = {row.backbone: row for row in rows if row.method == FLOOR}
+    few = [
+        f"{backbone} {protocol} {len(floors[backbone].last(protocol)) if backbone in floors else 0}"
+        for backbone in sorted({row.backbone for row in rows if row.cells})
+        for protocol in sorted(frozen)
+        if backbone not in floors or len(floors[backbone].last(protocol)) < FLOOR_SEEDS
+    ]
+    if few:
+        yield f"A floor is the mean of at least {FLOOR_SEEDS} seeds; here: {', '.join(few)}."
+    trained = sorted({p for row in floors.values() for p in row.cells} - {*FROZEN, PRETRAIN})
+    if trained:
+        yield f"{', '.join(trained)} of untrained is supervised training from scratch and no floor."
+
+
+def _seed_counts(row: Row) -> str:
+    counts = ", ".join(f"{protocol} {len(cells)}" for protocol, cells in sorted(row.cells.items()))
+    return f"{row.name} {row.backbone} {counts}"
+
+
+def _paper_notes(place: Place, rows: Sequence[Row]) -> Iterable[str]:
+    """Where the papers' numbers come from, then what is wrong with them, by line of the file."""
+    numbers = [number for row in rows for found in row.numbers.values() for number in found]
+    if not numbers:
+        return
+    yield f"paper: {PAPER}, {FILE}, {_lines(numbers)}."
+    if any(number.source == RERUN for number in numbers):
+        cited = "; Δ paper is to the cited number where a sound one exists" if place.track == "published" else ""
+        yield f"re-run: trained again by that paper with its own settings{cited}."
+    caveats: dict[str, list[Published]] = defaultdict(list)
+    for number in numbers:
+        for caveat in number.caveats:
+            caveats[caveat].append(number)
+    for caveat, about in caveats.items():
+        values = ", ".join(f"{number.top1:.1f}" for number in about if number.doubtful)
+        yield f"paper, {_lines(about)}{f' ({values})' if values else ''}: {caveat}"
+
+
+def _lines(numbers: Iterable[Published]) -> str:
+    lines = {number.row for number in numbers}
+    return f"line{'s' if len(lines) > 1 else ''} {spans(lines)}"

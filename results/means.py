@@ -1,0 +1,183 @@
+"""Which records belong together: the place a table is about, its rows, and the seeds of one mean."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from datetime import datetime
+from functools import lru_cache
+from statistics import fmean
+from typing import Any, NamedTuple, TypeVar
+
+from .published import Published, find
+from .record import Cell, Record
+from .tables import Entry
+
+FLOOR = "untrained"
+FLOOR_SEEDS = 3
+FROZEN = ("knn", "linear", "fewshot")  # protocols in which an untrained encoder is a floor
+PRETRAIN = "pretrain"
+TRACKS = ("published", "equal", "custom")
+_STREAMS = ("joint", "bone", "motion", "3s")
+_SETUP = ("width", "parameters", "frames", "epochs")
+# Settings that may differ between the seeds of one mean.
+_UNLIKE = {"seed", "pretrain", "identity", "device", "threads", "compile"}
+
+Item = TypeVar("Item")
+Key = TypeVar("Key", bound=Hashable)
+
+
+class Place(NamedTuple):
+    """What one leaderboard is about."""
+
+    track: str
+    label: str | None
+    dataset: str
+    split: str
+    stream: str
+    pretrained_on: str | None  # where that is other data than the table's own
+
+    def __str__(self) -> str:
+        """Read as a title: ``ntu60 xsub, joint (custom: demo)``."""
+        label = self.track if self.label is None else f"{self.track}: {self.label}"
+        origin = f", pre-trained on {self.pretrained_on}" if self.pretrained_on else ""
+        return f"{self.dataset} {self.split}, {self.stream} ({label}{origin})"
+
+
+class Row(NamedTuple):
+    """A method on a backbone, in one place."""
+
+    method: str
+    backbone: str
+    cells: dict[str, list[Record]]  # protocol -> one record a seed, all comparable
+    numbers: dict[str, tuple[Published, ...]]  # protocol -> what papers printed, the most trustworthy first
+    refused: str = ""  # why method and backbone do not go together
+
+    @property
+    def name(self) -> str:
+        """The method as tables call it."""
+        return FLOOR_NAME if self.method == FLOOR else self.method
+
+    @property
+    def records(self) -> list[Record]:
+        """All records of the row."""
+        return [record for cells in self.cells.values() for record in cells]
+
+    def last(self, protocol: str) -> list[float]:
+        """The top-1 of every seed in percent."""
+        return top1(self.cells.get(protocol, ()))
+
+    def best(self, protocol: str) -> list[float]:
+        """The chosen epochs' top-1 in percent: of all seeds, or none."""
+        chosen = [record.best.top1 for record in self.cells.get(protocol, ()) if record.best]
+        return chosen if len(chosen) == len(self.last(protocol)) else []
+
+
+FLOOR_NAME = f"{FLOOR} (floor)"
+
+
+def place_of(cell: Cell) -> Place:
+    """The place a cell's number stands in."""
+    return Place(cell.track, cell.label, cell.dataset, cell.split, cell.stream, cell.pretrained_on)
+
+
+def places(records: Iterable[Record]) -> dict[Place, list[Record]]:
+    """Evaluations by place, in the order that tables stand in; pre-trainings have no number and no place."""
+    scored = [record for record in records if record.last is not None and record.cell.protocol != PRETRAIN]
+    found = grouped(scored, lambda record: place_of(record.cell))
+    return {place: found[place] for place in sorted(found, key=_reading_order)}
+
+
+def rows_of(place: Place, records: Sequence[Record]) -> tuple[list[Row], int]:
+    """The rows in no order, and how many records were left out of them as older or not comparable."""
+    rows, kept = [], 0
+    # A protocol that was not run has its paper's number all the same: it is what the cell aims at.
+    protocols = sorted({record.cell.protocol for record in records})
+    # Beside changed settings a paper's number would mislead; no leaderboard so far holds a transferred encoder.
+    own = place.pretrained_on is None and place.track != "custom"
+    for (method, backbone), mine in grouped(records, lambda r: (r.cell.method, r.cell.backbone)).items():
+        cells = {p: comparable(group) for p, group in grouped(mine, lambda r: r.cell.protocol).items()}
+        kept += sum(map(len, cells.values()))
+        where = (place.dataset, place.split, place.stream)
+        numbers = {p: find(method, *where, p, backbone) if own else () for p in protocols}
+        rows.append(Row(method, backbone, cells, numbers))
+    return rows, len(records) - kept
+
+
+def comparable(records: Sequence[Record]) -> list[Record]:
+    """One record a seed, the newest, of those that agree with the newest of all but for the seed."""
+    if not records:
+        return []
+    by_age = sorted(records, key=lambda record: _instant(record.finished))
+    conditions = _conditions(by_age[-1])
+    alike = {r.cell.seed: r for r in by_age if r is by_age[-1] or _conditions(r) == conditions}
+    return [alike[seed] for seed in sorted(alike)]
+
+
+def top1(records: Iterable[Record]) -> list[float]:
+    """The top-1 of evaluations in percent, at the end of training."""
+    return [record.last.top1 for record in records if record.last]
+
+
+def mean_entry(values: Sequence[float]) -> Entry:
+    """Mean and sample deviation; no deviation of one value, a missing cell without any."""
+    if not values:
+        return Entry()
+    mean = fmean(values)
+    squares = math.fsum((value - mean) ** 2 for value in values)
+    return Entry(mean, spread=math.sqrt(squares / (len(values) - 1)) if len(values) > 1 else None)
+
+
+def difference(ours: Entry, reference: Entry) -> Entry:
+    """Ours less the reference, in percentage points; missing where one of them is."""
+    if isinstance(ours.value, float) and isinstance(reference.value, float):
+        return Entry(ours.value - reference.value)
+    return Entry()
+
+
+def setup_entries(records: Sequence[Record]) -> dict[str, Entry]:
+    """Width, parameters, frames and epochs of a row's records: one number, or "5/20" where they disagree."""
+    values = {key: [record.model.get(key) for record in records] for key in _SETUP}
+    return {key: distinct([v for v in found if isinstance(v, int | float)]) for key, found in values.items()}
+
+
+def distinct(values: Sequence[float]) -> Entry:
+    """One number, or "2/3" where the row's cells disagree."""
+    seen = sorted(set(values))
+    if len(seen) < 2:
+        return Entry(seen[0] if seen else None)
+    return Entry("/".join(f"{value:,.0f}" for value in seen))
+
+
+def grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
+    """Items by key, both in the order they came."""
+    groups: dict[Key, list[Item]] = defaultdict(list)
+    for item in items:
+        groups[key(item)].append(item)
+    return dict(groups)
+
+
+def rank(name: str, order: Sequence[str]) -> int:
+    """Where a name stands in an order; behind it if it does not."""
+    return order.index(name) if name in order else len(order)
+
+
+def _reading_order(place: Place) -> tuple[Any, ...]:
+    stream = (rank(place.stream, _STREAMS), place.stream)
+    origin, label = place.pretrained_on or "", place.label or ""
+    return (place.dataset, place.split, stream, origin, TRACKS.index(place.track), label)
+
+
+@lru_cache(maxsize=1 << 16)
+def _instant(finished: str) -> datetime:
+    return datetime.fromisoformat(finished)
+
+
+def _conditions(record: Record) -> list[Any]:
+    versions = [record.versions.get(key) for key in ("method", "protocol", "fusion")]
+    return [_seedless(record.settings), versions, record.data.get("fingerprint")]
+
+
+def _seedless(settings: Any) -> Any:
+    if isinstance(settings, dict):
+        return {key: _seedless(value) for key, value in settings.items() if key not in _UNLIKE}
+    return settings

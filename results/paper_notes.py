@@ -1,0 +1,89 @@
+"""What stands below a table of the paper: what is wrong with its numbers, and how ours came about."""
+
+from collections.abc import Iterable, Sequence
+from itertools import product
+from typing import NamedTuple
+
+from .footnotes import MEANS, borrowed_note, left_out_note, mixed_data_note
+from .means import FLOOR_SEEDS
+from .paper_rows import Filled, Line, line_of
+from .published import FILE, PAPER, Published
+from .tables import Note
+
+_LETTERS = "abcdefghijklmnoprstuvwxyz"  # no q, which no font raises
+
+
+class Caveats(NamedTuple):
+    """What a reader must know of a table's numbers.
+
+    ``notes`` are about some of them; their marks stand at rows, all of whose numbers a note is about, or at
+    single numbers (by line of the file). ``general`` holds for every number of the table.
+    """
+
+    notes: tuple[Note, ...]
+    of_rows: dict[Line, tuple[str, ...]]
+    of_numbers: dict[int, tuple[str, ...]]
+    general: tuple[str, ...]
+
+
+def caveats(numbers: Sequence[Published]) -> Caveats:
+    """Gather what is known of a table's numbers into notes, each with the lines of the file it is about."""
+    about: dict[str, list[int]] = {}
+    for number in numbers:
+        for caveat in number.caveats:
+            about.setdefault(caveat, []).append(number.row)
+    general = tuple(caveat for caveat, rows in about.items() if len(rows) == len(numbers))
+    single = {caveat: rows for caveat, rows in about.items() if caveat not in general}
+    letters = [*_LETTERS, *map("".join, product(_LETTERS, repeat=2))][: len(single)]
+    notes = tuple(
+        Note(letter, caveat, tuple(f"{FILE}:{row}" for row in rows))
+        for letter, (caveat, rows) in zip(letters, single.items(), strict=True)
+    )
+    of_rows, of_numbers = {}, {}
+    for line in dict.fromkeys(map(line_of, numbers)):
+        mine = [number for number in numbers if line_of(number) == line]
+        shared = {caveat for caveat in mine[0].caveats if all(caveat in number.caveats for number in mine)}
+        of_rows[line] = tuple(note.mark for note in notes if note.text in shared)
+        for number in mine:
+            of_numbers[number.row] = tuple(n.mark for n in notes if n.text in set(number.caveats) - shared)
+    return Caveats(notes, of_rows, of_numbers, general)
+
+
+def paper_footnotes(table: Filled, general: Iterable[str]) -> Iterable[str]:
+    """All that is said below a table of the paper as a whole."""
+    shown = [record for cell in table.cells.values() for record in cell]
+    rows = [number.row for number in table.numbers]
+    yield f"{MEANS[:-1]}, their number in brackets."
+    yield f"paper: {PAPER}, Table {table.name.removeprefix('table')}; {FILE}:{min(rows)}-{max(rows)}."
+    yield from (f"paper, all numbers: {caveat}" for caveat in general)
+    yield from _track_notes(table)
+    aims = [place for place in table.cells if not place[0].is_floor and place[0].target(place[1], table.track)]
+    yield f"{sum(bool(table.cells[place]) for place in aims)} of {len(aims)} places have been run in this track."
+    rules = {record.best.rule.rstrip(".") for record in shown if record.best}
+    yield from (f"best: {rule}." for rule in sorted(rules))
+    seeds = [len(cell) for (line, _), cell in table.cells.items() if line.is_floor and cell]
+    if any(count < FLOOR_SEEDS for count in seeds):
+        yield f"A floor is the mean of at least {FLOOR_SEEDS} seeds; here of {min(seeds)}."
+    if table.track == "published":
+        yield from borrowed_note(shown)
+    yield from left_out_note(table.left_out)
+    for spot in table.spots:
+        yield from mixed_data_note(table.column(spot), table.heading(spot))
+
+
+def _track_notes(table: Filled) -> Iterable[str]:
+    """What a track's numbers may be compared with, and which rows it cannot have."""
+    elsewhere = ""
+    if table.track == "published":
+        elsewhere = " (track custom has them)"
+        yield "Δ: ours less the paper's; none to a number that is likely mislabelled."
+        if table.name == "table7":
+            yield "The release has μ = 1 for NTU-60 joint: the row with the negative pair and L_s only."
+    elif table.track == "equal":
+        yield "equal: all methods with one setting, which is not the paper's: no difference is shown."
+    else:
+        elsewhere = " (track published has them)"
+        yield f"custom: cells with the settings and the labels of the preset {table.name}; no difference is shown."
+    missing = [line.name for line in table.lines if line.target(table.spots[0], table.track) is None]
+    if missing:
+        yield f"Of other settings than this track's{elsewhere}: {'; '.join(dict.fromkeys(missing))}."

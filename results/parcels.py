@@ -1,0 +1,135 @@
+"""A record with all that belongs to it: as it lies in a folder of runs, and as it travels in a zip."""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from ..errors import SkelbenchError
+from .archive import Archive, safe
+from .faults import first_fault
+from .record import Failure, Record
+from .store import FAILURE, RECORD, RunStore, read_record
+
+RECORDS, CONFLICTS, FAILURES = "records", "conflicts", "failures"
+_WEIGHTS = (".pt", ".pth", ".safetensors")
+
+Kept = TypeVar("Kept", Record, Failure)
+
+
+@dataclass(frozen=True)
+class Held:
+    """A record on disk, the files beside it by name, and a hash of all of it; ``aside`` if no table reads it."""
+
+    folder: Path
+    record: Record
+    files: dict[str, Path]
+    content: str
+    aside: bool
+
+    @property
+    def place(self) -> str:
+        """Its folder in a zip."""
+        name = name_of(self.record)
+        return f"{CONFLICTS}/{self.content[:12]}/{name}" if self.aside else f"{RECORDS}/{name}"
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A record in a zip, the members that hold the files beside it by name, and a hash of all of it."""
+
+    record: Record
+    files: dict[str, str]
+    content: str
+
+
+def name_of(item: Record | Failure) -> str:
+    """How people tell a cell: as its folder of runs is called."""
+    return f"{item.cell.slug()}-{item.identity[:10]}"
+
+
+def held_records(runs: RunStore, identities: set[str] | None = None) -> Iterator[Held]:
+    """Records on disk (of those identities): first those that tables show, then those in conflict.
+
+    Raises ``SkelbenchError`` if a record is damaged, or a file that it names is gone or no side file.
+    """
+    for pattern, aside in ((f"*/{RECORD}", False), (f"{CONFLICTS}/*/*/{RECORD}", True)):
+        for path in sorted(runs.root.glob(pattern)):
+            record = read_record(path.parent)
+            if identities is None or record.identity in identities:
+                yield _held(path.parent, record, aside)
+
+
+def _held(folder: Path, record: Record, aside: bool) -> Held:
+    files = {name: folder / name for name in sorted(set(record.files.values()))}
+    for name, path in files.items():
+        _check_file(name, path)
+        if not path.is_file():
+            raise SkelbenchError(
+                f"{folder} lacks {name}, which its record names: put it back, or delete the folder and run the cell "
+                "again."
+            )
+    hashes = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
+    return Held(folder, record, files, _content(record, hashes), aside)
+
+
+def _content(record: Record, hashes: dict[str, str]) -> str:
+    """A hash of a record and the files beside it."""
+    return hashlib.sha256(json.dumps([record.to_json(), sorted(hashes.items())]).encode()).hexdigest()
+
+
+def _check_file(name: str, place: object) -> None:
+    """Refuse what would be taken for something else in a run's folder: a record, a checkpoint, weights."""
+    path = PurePosixPath(name)
+    if not safe(name) or path.name in (RECORD, FAILURE) or path.suffix.lower() in _WEIGHTS:
+        raise SkelbenchError(f"{place}: a record may not name {name!r} as a file beside it; remove that record.")
+
+
+def parcels(archive: Archive) -> list[Parcel]:
+    """The records of a zip, first those that tables show. Raises ``SkelbenchError`` if anything else is in it."""
+    heads = {str(PurePosixPath(name).parent) for name in archive.members if PurePosixPath(name).name == RECORD}
+    folders: dict[str, list[str]] = defaultdict(list)
+    for name in archive.members:
+        if not name.startswith(f"{FAILURES}/"):
+            folders[next((str(p) for p in PurePosixPath(name).parents if str(p) in heads), "")].append(name)
+    known = all(folder.startswith((f"{RECORDS}/", f"{CONFLICTS}/")) for folder in folders)
+    if not known or len(folders) < len(heads):
+        raise SkelbenchError(f"{archive.path} is refused: it holds files that belong to no record.")
+    order = sorted(folders, key=lambda folder: (not folder.startswith(f"{RECORDS}/"), folder))
+    return [_parcel(archive, folder, folders[folder]) for folder in order]
+
+
+def _parcel(archive: Archive, folder: str, members: list[str]) -> Parcel:
+    record = _parsed(archive, f"{folder}/{RECORD}", Record)
+    record.to_json()  # refuses one that is too large to be ours
+    files = {name: f"{folder}/{name}" for name in sorted(set(record.files.values()))}
+    if {*files.values(), f"{folder}/{RECORD}"} != set(members):
+        raise SkelbenchError(f"{archive.path} is refused: {folder} holds other files than its record names.")
+    for name in files:
+        _check_file(name, archive.path)
+    hashes = {name: archive.members[member].sha256 for name, member in files.items()}
+    return Parcel(record, files, _content(record, hashes))
+
+
+def records(archive: Archive) -> list[Record]:
+    """The records of a zip, without those in conflict and without a look at the files beside them."""
+    names = [name for name in archive.members if name.startswith(f"{RECORDS}/") and name.endswith(f"/{RECORD}")]
+    return [_parsed(archive, name, Record) for name in names]
+
+
+def failures(archive: Archive) -> list[Failure]:
+    """The failures of a zip."""
+    return [_parsed(archive, name, Failure) for name in archive.members if name.startswith(f"{FAILURES}/")]
+
+
+def _parsed(archive: Archive, name: str, kind: type[Kept]) -> Kept:
+    try:
+        return kind.model_validate_json(archive.read(name))
+    except ValidationError as error:
+        what = f"{kind.__name__.lower()} of this version ({first_fault(error)})"
+        raise SkelbenchError(f"{archive.path} is refused: {name} is no {what}.") from error

@@ -1,0 +1,163 @@
+"""An attention mask over joints and frames: drawn on the skeleton, and as a map with the joints' names."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import SkelbenchError
+from ..files import atomic_write
+from .page import FONT, LINE, SCORES, WIDTHS, Width, picture, sheet, shown
+from .skeleton import POSES, Motion, Skeleton, add_scale, draw_poses, extent_of, spaced, strip_height
+
+FILE = "attention.npz"
+_TORN = (zipfile.BadZipFile, zlib.error)
+_BESIDE = 4.2  # cm that names and scale take of a width
+Array = NDArray[Any]
+
+
+class StoredSkeleton(NamedTuple):
+    """The skeleton that is kept beside an attention."""
+
+    joints: tuple[str, ...]
+    bones: tuple[tuple[int, int], ...]
+    parts: Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Attention:
+    """The mask M_s of one clip.
+
+    Attributes:
+        mask: (M, T', V), the mean over channels of sigmoids, 0 to 1.
+        keypoints: (T, M, V, 3), the clip as the encoder saw it.
+        stride: frames that a step of T' stands for.
+        clip, label: name of the clip and of its class.
+        skeleton: joints, bones and parts.
+    """
+
+    mask: Array
+    keypoints: Array
+    stride: int
+    clip: str
+    label: str
+    skeleton: Skeleton
+
+    def by_frame(self) -> Array:
+        """The mask of every frame (M, T, V)."""
+        return self.mask.repeat(self.stride, axis=1)[:, : len(self.keypoints)]
+
+
+def write_attention(folder: Path, attention: Attention) -> Path:
+    """Keep the arrays beside a record, as plain arrays that anybody can load."""
+    content, skeleton = io.BytesIO(), attention.skeleton
+    parts = [(name, joint) for name, joints in skeleton.parts.items() for joint in joints]
+    np.savez_compressed(
+        content,
+        mask=attention.mask,
+        keypoints=attention.keypoints,
+        stride=np.array(attention.stride),
+        clip=np.array(attention.clip),
+        label=np.array(attention.label),
+        joints=np.array(skeleton.joints),
+        bones=np.array(skeleton.bones, dtype=np.int64).reshape(-1, 2),
+        part_names=np.array([name for name, _ in parts], dtype=np.str_),
+        part_joints=np.array([joint for _, joint in parts], dtype=np.int64),
+    )
+    atomic_write(folder / FILE, content.getvalue())
+    return folder / FILE
+
+
+def read_attention(folder: Path) -> Attention:
+    """Read what ``write_attention`` kept; raises ``SkelbenchError`` if it is missing or damaged."""
+    path = folder / FILE
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            parts: dict[str, tuple[int, ...]] = {}
+            for name, joint in zip(arrays["part_names"].tolist(), arrays["part_joints"].tolist(), strict=True):
+                parts[name] = (*parts.get(name, ()), joint)
+            bones = tuple((int(child), int(parent)) for child, parent in arrays["bones"])
+            return Attention(
+                mask=arrays["mask"],
+                keypoints=arrays["keypoints"],
+                stride=int(arrays["stride"]),
+                clip=str(arrays["clip"]),
+                label=str(arrays["label"]),
+                skeleton=StoredSkeleton(tuple(arrays["joints"].tolist()), bones, parts),
+            )
+    except FileNotFoundError as error:
+        raise SkelbenchError(f"{path} is not there: leave --stored out and it is computed.") from error
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, *_TORN) as error:
+        raise SkelbenchError(f"{path} is damaged: leave --stored out and it is computed anew.") from error
+
+
+def draw_attention(
+    attention: Attention, *, person: int = 0, method: str = "", suffix: str = ".png", width: Width = "double"
+) -> bytes:
+    """The mask of one person: evenly spaced poses above, joints × frames below, by body part.
+
+    The scale runs from the lowest to the highest value of the map, for a mean over channels stays near one half.
+
+    Raises:
+        SkelbenchError: if the clip has no such person.
+    """
+    from matplotlib.colors import Normalize
+
+    mask = _of_person(attention, person)  # (T', V)
+    chosen = spaced(len(attention.keypoints), POSES[width])
+    poses = Motion("", attention.keypoints[chosen][:, person : person + 1], chosen.tolist())
+    scores = attention.by_frame()[person][chosen][:, None]
+    scale, extent = Normalize(float(mask.min()), float(mask.max())), extent_of(poses.keypoints)
+    heights = [strip_height(extent, len(chosen), WIDTHS[width] - _BESIDE), mask.shape[1] * LINE + 1.0]
+    with sheet(width, sum(heights) + 3 * LINE) as figure:
+        above, below = figure.subplots(2, height_ratios=heights)
+        draw_poses(above, attention.skeleton, poses, scores=scores, scale=scale, extent=extent)
+        _draw_map(below, mask, attention, scale, chosen)
+        add_scale([above, below], scale, "M_s, mean over channels")
+        figure.suptitle(" · ".join(shown(part, 40) for part in (method, attention.label, attention.clip) if part))
+        return picture(figure, suffix)
+
+
+def _of_person(attention: Attention, person: int) -> Array:
+    there = (attention.keypoints != 0).any(axis=(0, 2, 3))
+    if not 0 <= person < len(there) or not there[person]:
+        count = int(there.sum())
+        raise SkelbenchError(
+            f"Clip '{attention.clip}' shows {count} {'person' if count == 1 else 'persons'}, so there is no person "
+            f"{person + 1} to draw; choose another with --person."
+        )
+    return attention.mask[person]
+
+
+def _draw_map(axes: Any, mask: Array, attention: Attention, scale: Any, chosen: Array) -> None:
+    """Joints × frames; lines between body parts, a tick at the top where a pose is drawn above."""
+    order, borders = _by_part(attention.skeleton)
+    frames = len(mask) * attention.stride
+    box = (-0.5, frames - 0.5, len(order) - 0.5, -0.5)
+    axes.imshow(mask.T[order], aspect="auto", cmap=SCORES, norm=scale, extent=box, interpolation="nearest")
+    names = [shown(attention.skeleton.joints[joint], 18) for joint in order]
+    axes.set_yticks(range(len(order)), names)
+    for border in borders:
+        axes.axhline(border - 0.5, color="white", linewidth=1.5)
+    axes.plot(chosen, np.full(len(chosen), -0.8), "v", color="0.3", markersize=3, clip_on=False)
+    axes.set(xlim=(-0.5, len(attention.keypoints) - 0.5), ylim=(len(order) - 0.5, -0.5), xlabel="frame")
+    axes.tick_params(axis="y", length=0, labelsize=FONT)
+
+
+def _by_part(skeleton: Skeleton) -> tuple[list[int], list[int]]:
+    """Joints in the order of their body parts, and where a new part begins; as they are where parts are unknown."""
+    order, borders = [], []
+    for joints in skeleton.parts.values():
+        borders.append(len(order))
+        order += joints
+    if sorted(order) != list(range(len(skeleton.joints))):
+        return list(range(len(skeleton.joints))), []
+    return order, borders[1:]

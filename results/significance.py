@@ -1,0 +1,106 @@
+"""Which differences between rows are more than the noise of the test clips.
+
+Two rows are compared clip by clip: by how much more often the seeds of one get a clip right than those of
+the other. If neither were better, each of these differences could as well have the other sign; the p-value
+is the share of all sign patterns whose sum is at least as far from zero as the one found. That is Fisher's
+randomisation test, for one seed each McNemar's exact test, and it is computed, not drawn. All pairs of a
+table are corrected by Holm's rule. It knows the noise of clips; the noise of trainings is in the deviation
+over seeds, and with one seed nowhere.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import SkelbenchError
+from .files import read_scores
+from .record import Record
+from .store import RunStore
+
+LEVEL = 0.05
+
+
+class Hits(NamedTuple):
+    """How many of ``seeds`` runs get each test clip right: ``right`` (N,) by ``names`` (N,), which are in order."""
+
+    names: NDArray[np.str_]
+    right: NDArray[np.int64]
+    seeds: int
+
+
+class Ranking(NamedTuple):
+    """By row the best and the worst rank that the test allows, and why other rows have none."""
+
+    ranges: dict[int, tuple[int, int]]
+    untested: dict[int, str]
+
+
+def hits_of(records: Sequence[Record], runs: RunStore) -> Hits | str:
+    """Count which clips a row's seeds get right, from the scores kept beside its records; or say why one cannot.
+
+    Raises ``SkelbenchError`` where a file that a record names is damaged or gone.
+    """
+    found = []
+    for record in records:
+        if "scores" not in record.files:
+            return "no scores of clips were kept"
+        path = runs.folder(record.cell, record.identity) / record.files["scores"]
+        names, labels, scores = read_scores(path)
+        if scores.ndim != 2 or not len(labels) == len(names) == len(scores) > 0:
+            raise SkelbenchError(f"{path} is damaged or holds no scores: evaluate that cell again.")
+        order = np.argsort(names, kind="stable")
+        found.append((names[order], (scores.argmax(axis=1) == labels)[order]))
+    if any(not np.array_equal(names, found[0][0]) for names, _ in found):
+        return "its seeds were tested on different clips"
+    return Hits(found[0][0], np.sum([right for _, right in found], axis=0), len(found))
+
+
+def p_value(ours: Hits, theirs: Hits) -> float:
+    """Two-sided p of the randomisation test on two rows' hits on the same clips.
+
+    The sum of n independent signs of size v has the characteristic function cos(v t)^n; their product over
+    the sizes, transformed back, is the distribution of the sum over all sign patterns.
+    """
+    whole = math.lcm(ours.seeds, theirs.seeds)  # differences in units of 1 / whole are whole numbers
+    difference = ours.right * (whole // ours.seeds) - theirs.right * (whole // theirs.seeds)  # (N,)
+    sizes, counts = np.unique(np.abs(difference), return_counts=True)
+    reach = int(sizes @ counts)
+    length = 1 << (2 * reach).bit_length()  # no sum lies beyond ± reach
+    angles = 2 * np.pi * np.arange(length // 2 + 1) / length
+    transform = np.prod([np.cos(size * angles) ** count for size, count in zip(sizes, counts, strict=True)], axis=0)
+    chance = np.fft.irfft(transform, length)
+    seen = abs(int(difference.sum()))
+    return 1.0 if seen == 0 else min(1.0, 2 * float(chance[seen : reach + 1].clip(0).sum()))
+
+
+def holm(values: Mapping[tuple[int, int], float], level: float = LEVEL) -> set[tuple[int, int]]:
+    """The comparisons that stand after Holm's correction for having made them all."""
+    standing = set()
+    for place, pair in enumerate(sorted(values, key=lambda pair: (values[pair], pair))):
+        if values[pair] > level / (len(values) - place):
+            break
+        standing.add(pair)
+    return standing
+
+
+def ranking(scores: Mapping[int, float], read: Callable[[int], Hits | str]) -> Ranking:
+    """Rank rows by ``scores``: a row is above another only if the test says so, else they share a range of ranks.
+
+    ``read`` gives a row's hits. Rows that have none, or were tested on other clips than most, stay without a rank.
+    """
+    found = {row: read(row) for row in sorted(scores, key=lambda row: (-scores[row], row))}
+    untested = {row: reason for row, reason in found.items() if isinstance(reason, str)}
+    hits = {row: one for row, one in found.items() if isinstance(one, Hits)}
+    clips = {row: tuple(one.names.tolist()) for row, one in hits.items()}
+    usual = Counter(clips.values()).most_common(1)[0][0] if clips else ()
+    untested |= {row: "it was tested on other clips" for row in hits if clips[row] != usual}
+    tested = [row for row in hits if row not in untested]
+    sure = holm({(a, b): p_value(hits[a], hits[b]) for a, b in combinations(tested, 2)})
+    above = Counter(below for _, below in sure)
+    below = Counter(above for above, _ in sure)
+    return Ranking({row: (1 + above[row], len(tested) - below[row]) for row in tested}, untested)

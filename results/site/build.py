@@ -1,0 +1,109 @@
+"""From a folder of runs to the site."""
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ...errors import SkelbenchError
+from ..leaderboard import leaderboard
+from ..record import Record
+from ..store import RunStore
+from ..tables import Entry, Table
+from . import markup
+from .against_paper import paper_name, paper_points
+from .boards import boards, row_names, write_boards
+from .cell_page import cell_page
+from .cells import Kept, Key, Site, SiteCell, read_runs, site_cells
+from .folder import site_folder
+
+
+class Built(NamedTuple):
+    """What a site consists of."""
+
+    index: Path
+    tables: int
+    cells: int
+    records: int
+
+
+def build_site(runs: RunStore, out: Path, presets: Collection[str] = ()) -> Built:
+    """Write the site of a folder of runs into ``out``, over an older one if there is one.
+
+    Args:
+        runs: where the records are.
+        out: a new or empty folder, or a site made before.
+        presets: names of the grid files that a reader can reproduce a cell with.
+
+    Raises:
+        SkelbenchError: if nothing has been evaluated, a record or a file beside one is damaged, or ``out`` cannot be
+            written or holds something else; nothing is written then.
+    """
+    kept = read_runs(runs.root)
+    records = [one.record for one in kept]
+    tables = leaderboard(records, runs.failures(), runs=runs)
+    if not tables:
+        raise SkelbenchError(
+            f"There is no finished evaluation in {runs.root} to show: run one with `skelbench grid`, or name the "
+            "folder of runs with --out."
+        )
+    cells = site_cells(kept)
+    made = boards(tables, cells)
+    site = Site(
+        runs.root.absolute().name, presets, _rows(tables), _by_identity(cells.values()), _built_on(cells.values())
+    )
+    with site_folder(out) as folder:
+        for name in markup.ASSETS:
+            (folder / "assets" / name).write_text(markup.asset(name), encoding="utf-8")
+        write_boards(made, folder)
+        for cell in cells.values():
+            (folder / cell.href).write_text(cell_page(cell, site), encoding="utf-8")
+        about = _about(records, len(cells), site.runs)
+        (folder / "index.html").write_text(_index(about), encoding="utf-8")
+        (folder / "paper.html").write_text(_paper(cells, about), encoding="utf-8")
+    return Built(out / "index.html", len(tables), len(cells), len(records))
+
+
+def _index(about: str) -> str:
+    return markup.page("index.html", title="Leaderboards", root="", about=about)
+
+
+def _paper(cells: Mapping[Key, SiteCell], about: str) -> str:
+    points = markup.data_block(paper_points(cells))
+    paper = markup.escape(paper_name())
+    return markup.page("paper.html", title="Paper and ours", root="", about=about, data=points, paper=paper)
+
+
+def _about(records: Sequence[Record], cells: int, runs: str) -> str:
+    newest = max(record.finished for record in records)[:10]
+    text = f"{len(records):,} records of {cells:,} cells in the folder {runs}, the newest of {newest}."
+    return markup.escape(text)
+
+
+def _rows(tables: Sequence[Table]) -> dict[Key, tuple[Table, Sequence[Entry]]]:
+    """Each table's rows by their cells, of no protocol in particular."""
+    rows = {}
+    for table in tables:
+        for entries in table.rows:
+            method, backbone = row_names(table, entries)
+            facts = {name: table.facts.get(name) or None for name in Key._fields}
+            rows[Key(**facts | {"method": method, "backbone": backbone, "protocol": ""})] = (table, entries)  # type: ignore[arg-type]
+    return rows
+
+
+def _by_identity(cells: Collection[SiteCell]) -> dict[str, tuple[Kept, str]]:
+    found: dict[str, tuple[Kept, str]] = {}
+    for cell in cells:
+        for one in (*cell.left_out, *cell.shown):
+            found[one.record.identity] = (one, cell.href)
+    return found
+
+
+def _built_on(cells: Collection[SiteCell]) -> dict[str, list[tuple[str, str]]]:
+    found: dict[str, list[tuple[str, str]]] = {}
+    for cell in cells:
+        key = cell.key
+        name = f"{key.protocol} on {key.dataset} {key.split}, {key.stream} ({key.label or key.track})"
+        for one in cell.shown:
+            if one.record.pretrain:
+                found.setdefault(one.record.pretrain, []).append((cell.href, name))
+    return found

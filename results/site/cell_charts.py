@@ -1,0 +1,56 @@
+"""What the charts of a cell's page draw, each seed on its own."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from ..means import FLOOR, FROZEN, PRETRAIN
+from . import beside
+from .cells import Kept, Site, SiteCell
+
+_LOSS, _TEST, _HELD_OUT = "loss", "test_top1", "held_out_top1"
+
+
+def chart_data(cell: SiteCell, site: Site) -> dict[str, Any]:
+    """Curves, classes, confusion and t-SNE, as far as they lie beside the records."""
+    training = [_training(one, site) for one in cell.shown]
+    return {
+        "protocol": cell.key.protocol,
+        "floor": _floor(cell, site),
+        "loss": [_line(one, kept, _LOSS) for one, kept in training if kept],
+        "accuracy": [_line(one, one, _TEST, _HELD_OUT) for one, _ in training if cell.key.protocol != PRETRAIN],
+        "classes": _of_seeds(cell.shown, beside.per_class),
+        "confusion": _of_seeds(cell.shown, beside.confusion),
+        "tsne": [{"seed": one.record.cell.seed} | points for one, kept in training if (points := _tsne(one, kept))],
+    }
+
+
+def _floor(cell: SiteCell, site: Site) -> float | None:
+    """The floor's top-1 in the leaderboard where this cell stands; None for protocols that train the encoder."""
+    found = site.rows.get(cell.key._replace(method=FLOOR, protocol=""))
+    if found is None or cell.key.method == FLOOR or cell.key.protocol not in FROZEN:
+        return None
+    table, entries = found
+    for column, entry in zip(table.columns, entries, strict=True):
+        if column.name == cell.key.protocol and isinstance(entry.value, float):
+            return round(entry.value, 2)
+    return None
+
+
+def _training(one: Kept, site: Site) -> tuple[Kept, Kept | None]:
+    """An evaluation and the pre-training it builds on; a pre-training is its own."""
+    if one.record.cell.protocol == PRETRAIN:
+        return one, one
+    found = site.by_identity.get(one.record.pretrain or "")
+    return one, found[0] if found else None
+
+
+def _line(one: Kept, source: Kept, *columns: str) -> dict[str, Any]:
+    return {"seed": one.record.cell.seed} | {column: beside.curve(source, column) for column in columns}
+
+
+def _of_seeds(shown: Iterable[Kept], read: Any) -> list[dict[str, Any]]:
+    return [{"seed": one.record.cell.seed} | found for one in shown if (found := read(one)) is not None]
+
+
+def _tsne(one: Kept, training: Kept | None) -> dict[str, Any] | None:
+    return beside.tsne(one.folder) or (beside.tsne(training.folder) if training else None)

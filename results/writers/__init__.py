@@ -1,0 +1,37 @@
+"""How a table looks: one writer a format.
+
+- ``terminal``: rich, for people at a terminal
+- ``markdown``: GitHub's tables
+- ``latex``: booktabs, to be read in by a paper
+- ``html``: a page of its own, or a piece of one
+- ``commas``: csv, a row a line, for spreadsheets
+- ``full``: JSON with every digit, for programs
+"""
+
+from collections.abc import Callable, Sequence
+
+from ...errors import SkelbenchError
+from ..tables import Table
+from .commas import to_csv
+from .full import to_json
+from .html import to_html
+from .latex import to_latex
+from .markdown import to_markdown
+from .terminal import to_rich
+
+__all__ = ["TEXTS", "to_csv", "to_html", "to_json", "to_latex", "to_markdown", "to_rich", "write"]
+
+TEXTS: dict[str, Callable[[Sequence[Table]], str]] = {
+    "md": to_markdown,
+    "tex": to_latex,
+    "csv": to_csv,
+    "html": to_html,
+    "json": to_json,
+}
+
+
+def write(tables: Sequence[Table], style: str) -> str:
+    """Return tables as "md", "tex", "csv", "html" or "json"; raises ``SkelbenchError`` for another style."""
+    if style not in TEXTS:
+        raise SkelbenchError(f"There is no format '{style}'; choose one of {', '.join(TEXTS)}.")
+    return TEXTS[style](tables)

@@ -1,0 +1,210 @@
+"""Building the site: what is written where, what is refused, and that big folders of runs stay quick to open."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from skelbench.benchmark.cli import main
+from skelbench.errors import SkelbenchError
+from skelbench.results.files import write_curve
+from skelbench.results.means import Place
+from skelbench.results.site import markup
+from skelbench.results.site.boards import Board, shown, write_boards
+from skelbench.results.site.build import build_site
+from skelbench.results.site.cells import page_name, read_runs, site_cells
+from skelbench.results.site.folder import MARK
+from skelbench.results.store import RunStore
+from skelbench.results.tables import Column, Entry, Table
+
+from .conftest import NUMBERS, place, write_cell
+
+CELL = place("equal", None, "nwucla", "xview", "skeletonclr", "stgcn", "linear")
+
+
+@pytest.fixture
+def few(tmp_path) -> RunStore:
+    store = RunStore(tmp_path / "runs")
+    write_cell(store, CELL, 70.0)
+    return store
+
+
+def files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def delivered(path: Path):
+    """What a data file hands over, read as the JSON it holds."""
+    name, _, value = path.read_text().removeprefix("skelbench.deliver(").removesuffix(");\n").partition(",")
+    return json.loads(name), json.loads(value)
+
+
+def test_every_cell_has_a_page_and_every_link_leads_to_one(site, runs):
+    cells = {f"cells/{path.name}" for path in (site / "cells").iterdir()}
+    assert len(cells) == len(NUMBERS) + len({where[:6] for where in NUMBERS})  # evaluations and pre-trainings
+    for page in [*site.glob("*.html"), *(site / "cells").iterdir()]:
+        for link in re.findall(r'(?:href|src)="([^"#]+)', page.read_text()):
+            assert (page.parent / link).is_file(), f"{page.name}: {link}"
+    named = {href for part in (site / "data").glob("part-*.js") for table in delivered(part)[1].values()
+             for row in table["rows"] for href in row["links"].values()}  # fmt: skip
+    assert named < cells
+
+
+def test_the_same_runs_make_the_same_site(runs, site, tmp_path):
+    build_site(runs, tmp_path / "again")
+    assert files(tmp_path / "again") == files(site)
+    for name in files(site):
+        assert (tmp_path / "again" / name).read_bytes() == (site / name).read_bytes()
+
+
+def test_no_page_holds_markup_from_data(site):
+    for page in [*site.glob("*.html"), *(site / "cells").iterdir()]:
+        text = page.read_text()
+        assert "<script>alert" not in text
+        assert "<img src=x" not in text
+        assert set(re.findall(r"<script\b([^>]*)>", text)) <= {
+            ' type="application/json" id="data"',
+            *(f' src="{root}assets/{name}"' for root in ("", "../") for name in markup.ASSETS if name.endswith(".js")),
+            ' src="data/index.js"',
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["</script>", "<!--", "]]>", "\u2028\u2029", "&lt;", "ä", '"', "\\"])
+def test_data_in_a_script_ends_no_script_and_comes_back_whole(text):
+    written = markup.script_json({text: [text]})
+    assert json.loads(written) == {text: [text]}
+    assert written.isascii()
+    assert not set("<>&") & set(written)
+
+
+def test_cells_that_look_alike_as_files_have_pages_of_their_own():
+    names = [place("custom", label, "x", "xsub", "m", "b", "linear") for label in ("a/b", "a b", "a_b", "../" * 60)]
+    pages = {page_name(key) for key in site_cells_of(names)}
+    assert len(pages) == 4
+    assert all(re.fullmatch(r"cells/[A-Za-z0-9=._-]+\.html", page) and ".." not in page for page in pages)
+
+
+def site_cells_of(cells):
+    from skelbench.results.site.cells import key_of
+
+    return [key_of(cell) for cell in cells]
+
+
+# --- The folder ---------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_without_evaluations_is_refused_and_nothing_is_written(tmp_path):
+    for runs in (tmp_path / "none", tmp_path):
+        done = CliRunner().invoke(main, ["site", str(tmp_path / "out"), "--out", str(runs)])
+        assert done.exit_code == 2
+        assert done.output.startswith(f"Error: There is no finished evaluation in {runs} to show")
+        assert not (tmp_path / "out").exists()
+
+
+def test_a_foreign_folder_is_refused_and_left_alone(few, tmp_path):
+    out = tmp_path / "mine"
+    out.mkdir()
+    (out / "index.html").write_text("precious")
+    for folder in (out, few.root):
+        before = files(folder)
+        with pytest.raises(SkelbenchError, match="is not empty and holds no site of ours"):
+            build_site(few, folder)
+        assert files(folder) == before
+    assert (out / "index.html").read_text() == "precious"
+    with pytest.raises(SkelbenchError, match="is not a folder"):
+        build_site(few, out / "index.html")
+
+
+def test_a_new_site_replaces_the_old_one_and_keeps_what_is_not_of_it(few, tmp_path):
+    out = tmp_path / "site"
+    build_site(few, out)
+    (out / "CNAME").write_text("example.org")
+    old = files(out)
+    write_cell(few, CELL.model_copy(update={"method": "aimclr"}), 80.0)
+    build_site(few, out)
+    assert files(out) - old == {name for name in files(out) if "aimclr" in name} != set()
+    for path in few.root.glob("*skeletonclr*/record.json"):
+        path.unlink()
+    build_site(few, out)
+    assert not [name for name in files(out) if "skeletonclr" in name]
+    assert (out / "CNAME").read_text() == "example.org"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_damaged_file_is_named_and_the_old_site_stays(few, tmp_path):
+    out = tmp_path / "site"
+    build_site(few, out)
+    before = {name: (out / name).read_bytes() for name in files(out)}
+    (path,) = few.root.glob("*linear*/confusion.csv")
+    for damage in ("", "true,a,b\na,1\n", "true,a\na,many\n"):
+        path.write_text(damage)
+        with pytest.raises(SkelbenchError, match=re.escape(str(path))):
+            build_site(few, out)
+    assert {name: (out / name).read_bytes() for name in files(out)} == before
+    assert [one.name for one in tmp_path.iterdir() if one.name.startswith(".")] == []
+
+
+def test_a_protocol_without_a_curve_has_a_page_without_one(few, tmp_path):
+    (path,) = few.root.glob("*linear*/curve.csv")
+    write_curve(path.parent, [])
+    build_site(few, tmp_path / "site")
+    (page,) = (tmp_path / "site" / "cells").glob("*linear*")
+    data = json.loads(page.read_text().partition('id="data">')[2].partition("</script>")[0])
+    assert data["accuracy"] == [{"seed": 0, "test_top1": [], "held_out_top1": []}]
+
+
+def test_older_records_are_listed_but_not_counted(runs):
+    cells = site_cells(read_runs(runs.root))
+    (cell,) = [cell for key, cell in cells.items() if cell.left_out]
+    assert [one.record.last.top1 for one in cell.shown if one.record.last] == [70.0, 72.5, 75.0]
+    assert [one.record.last.top1 for one in cell.left_out if one.record.last] == [10.0]
+
+
+# --- Size and speed -----------------------------------------------------------------------------------------------
+
+
+def test_an_index_of_ten_thousand_rows_comes_in_parts_that_are_quick_to_load(tmp_path):
+    columns = (Column("method"), Column("backbone"), Column("linear", "percent", group="linear"))
+    boards = []
+    for number, rows in enumerate([1] * 2000 + [20] * 200 + [4000]):
+        entries = [(Entry(f"method{i}"), Entry("stgcn"), Entry(50.0, spread=0.5)) for i in range(rows)]
+        where = Place("custom", f"epochs={number}, method.temperature=0.07", "ntu60", "xsub", "joint", None)
+        board = Board(where, Table("", columns, ()))
+        board.rows = [
+            {"method": row[0].value, "backbone": "stgcn", "floor": 0,
+             "links": {"linear": f"cells/{'x' * 110}-{number}-{i}.html"},
+             "cells": [shown(entry, column) for entry, column in zip(row, columns, strict=True)]}
+            for i, row in enumerate(entries)
+        ]  # fmt: skip
+        boards.append(board)
+    (tmp_path / "data").mkdir()
+    write_boards(boards, tmp_path)
+    sizes = {path.name: path.stat().st_size for path in (tmp_path / "data").iterdir()}
+    assert max(sizes.values()) < 500_000
+    shell = [*markup.ASSETS, "../pages/index.html", "../pages/frame.html"]
+    assert sizes["index.js"] + sizes["part-0.js"] + sum(len(markup.asset(name).encode()) for name in shell) < 500_000
+    _, index = delivered(tmp_path / "data" / "index.js")
+    found = [0] * len(boards)
+    for path in (tmp_path / "data").glob("part-*.js"):
+        name, part = delivered(path)
+        for number, piece in part.items():
+            found[int(number)] += len(piece["rows"])
+            assert int(name.removeprefix("part-")) in index["tables"][int(number)][-1]
+    assert found == [len(board.rows) for board in boards] == [table[-2] for table in index["tables"]]
+
+
+def test_the_command_loads_neither_torch_nor_matplotlib(few, tmp_path):
+    program = (
+        "import sys\n"
+        "from skelbench.benchmark.cli import main\n"
+        f"main(['site', {str(tmp_path / 'out')!r}, '--out', {str(few.root)!r}], standalone_mode=False)\n"
+        "sys.exit(str({'torch', 'matplotlib', 'pandas', 'sklearn'} & set(sys.modules) or ''))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout.strip() == str(tmp_path / "out" / "index.html")
+    assert done.stderr.split("\n") == ["1 tables and 2 cells from 2 records", "", ""]
+    assert (tmp_path / "out" / MARK).is_file()

@@ -1,0 +1,151 @@
+"""The command on a cell's page makes the very same cell: planned by the grid, it comes to the same identity."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from skelbench.benchmark.cli import main
+from skelbench.benchmark.cli_site import _presets
+from skelbench.results.record import Record, Score
+from skelbench.results.site.cells import read_runs, site_cells
+from skelbench.results.site.command import GRID_FILE, reproduction
+from skelbench.results.store import RunStore
+
+
+@pytest.fixture(scope="session")
+def generated(tmp_path_factory) -> Path:
+    """A folder of data where the generated motion is kept, once for all tests."""
+    return tmp_path_factory.mktemp("generated")
+
+
+@pytest.fixture
+def recorded(tmp_path, generated, monkeypatch):
+    """Plan grids and write, untrained, the record that each of their cells would leave."""
+    monkeypatch.setenv("SKELBENCH_DATA", str(generated))
+    from skelbench.benchmark import facts
+    from skelbench.benchmark.grid import Grid
+    from skelbench.benchmark.planning import plan_grid
+
+    runs = RunStore(tmp_path / "runs")
+
+    def write(grid: Grid, precision: str = "fp32") -> RunStore:
+        plan = plan_grid(grid, precision=precision)
+        for task, _ in (*plan.tasks, *plan.transfers):
+            for cell, identity in ((task.cell, task.identity), *task.evaluations):
+                settings = facts.settings(task, cell)
+                runs.write(_record(cell, identity, settings))
+        for fusion, _ in plan.fusions:
+            part = next(t for t, _ in plan.tasks if t.identity == fusion.parts[0].pretrain)
+            runs.write(_record(fusion.cell, fusion.identity, facts.settings(part, fusion.cell) | {"fusion": {}}))
+        return runs
+
+    return write
+
+
+def _record(cell, identity, settings) -> Record:
+    return Record(
+        cell=cell, identity=identity, settings=settings, versions={}, environment={}, data={}, model={},
+        last=None if cell.protocol == "pretrain" else Score(top1=50.0), finished="2024-05-01T12:00:00Z",
+    )  # fmt: skip
+
+
+def grid(**changes):
+    from skelbench.benchmark.grid import Grid
+
+    base = {"datasets": ["synthetic"], "methods": ["skeletonclr"], "protocols": ["linear"], "floor_seeds": [0]}
+    return Grid.model_validate(base | changes)
+
+
+def preset(**changes):
+    from skelbench.benchmark.grid import read_preset
+
+    return read_preset("demo").model_copy(update=changes)
+
+
+CASES = {
+    "equal": lambda: grid(seeds=[0, 3], protocols=["knn", "linear"]),
+    "the floor": lambda: grid(methods=["untrained"]),
+    "published": lambda: grid(track="published", methods=["skeattnclr"]),
+    "three streams": lambda: grid(streams=["3s"]),
+    "streams trained together": lambda: grid(methods=["crosclr"], streams=["bone"]),
+    "settings of the command line": lambda: grid(
+        also={"epochs": 3, "lr_steps": [1, 2], "method.temperature": 1e-05, "linear.lr": 0.5}
+    ),
+    "a list of one": lambda: grid(also={"lr_steps": [2], "nesterov": True, "backbone.graph": "inout"}),
+    "published, changed": lambda: grid(track="published", also={"epochs": 3}),
+    "a preset": lambda: preset(),
+    "a preset, changed": lambda: preset(also={"epochs": 3}),
+    "a grid file": lambda: grid(
+        name="my grid, $HOME",
+        methods=["skeattnclr", "untrained"],
+        set={"epochs": 2, "method.window": [2, 4]},
+        also={"batch": 16},
+    ),
+    "settings another method has": lambda: grid(methods=["skeletonclr", "skeattnclr"], also={"method.window": [2, 4]}),
+    "an evaluation's own settings": lambda: grid(set={"linear.epochs": 5}, name="short"),
+}
+
+
+NEEDS_FILE = {"a grid file", "settings another method has", "an evaluation's own settings"}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_command_plans_the_same_cell(case, recorded, tmp_path, monkeypatch):
+    runs = recorded(CASES[case]())
+    monkeypatch.chdir(tmp_path)
+    for cell in site_cells(read_runs(runs.root)).values():
+        how = reproduction(cell, _presets(), "runs")
+        Path(GRID_FILE).write_text(how.file)
+        assert case in NEEDS_FILE or not how.file
+        plan = CliRunner().invoke(main, [*shlex.split(how.command)[1:], "--out", str(runs.root), "--dry-run"])
+        assert plan.exit_code == 0, how.command + plan.output
+        for one in cell.shown:
+            assert f"{one.record.cell}: done" in [line.strip() for line in plan.output.splitlines()], how
+
+
+def test_other_precision_is_asked_for(recorded):
+    runs = recorded(grid(), precision="tf32")
+    cell = next(iter(site_cells(read_runs(runs.root)).values()))
+    assert "--precision tf32" in reproduction(cell, (), "runs").command
+
+
+def test_names_cannot_escape_their_word(recorded):
+    runs = recorded(grid(also={"epochs": 1}, name="x; rm -rf ~ #"))
+    for cell in site_cells(read_runs(runs.root)).values():
+        odd = cell.shown[0].record.cell.model_copy(update={"dataset": "a; $(b) 'c'"})
+        record = cell.shown[0]._replace(record=cell.shown[0].record.model_copy(update={"cell": odd}))
+        odd_cell = next(iter(site_cells([record]).values()))
+        assert "a; $(b) 'c'" in shlex.split(reproduction(odd_cell, (), "runs").command)
+
+
+def test_imported_and_evaluated_runs_have_commands_of_their_own(make_record):
+    from skelbench.results.site.cells import Kept
+
+    def how(**fields):
+        return reproduction(
+            next(iter(site_cells([Kept(make_record(track="custom", **fields), Path())]).values())), (), "runs"
+        )
+
+    imported = how(
+        label="imported 0123abcd", protocol="pretrain", top1=None, settings={"source": "epoch300.pt, sha256 01"}
+    )
+    assert imported.command.startswith(
+        "skelbench import-weights FILE --method skeattnclr --backbone stgcn --dataset ntu60"
+    )
+    assert "epoch300.pt, sha256 01" in imported.note
+    evaluated = how(label="imported 0123abcd, trained on ntu60 xsub, published evaluation", dataset="nwucla")
+    assert evaluated.command == (
+        "skelbench evaluate RUN --dataset nwucla --split xsub --stream joint --protocol linear --track published"
+    )
+
+
+def test_a_grid_file_is_read_back_as_it_was_written(recorded):
+    runs = recorded(grid(name="mine", set={"epochs": 2, "weight_decay": 1e-05}))
+    cell = next(cell for key, cell in site_cells(read_runs(runs.root)).items() if key.protocol == "linear")
+    file = yaml.safe_load(reproduction(cell, (), "runs").file)
+    assert file["name"] == "mine"
+    assert file["set"]["weight_decay"] == 1e-05
+    assert file["set"]["epochs"] == 2
