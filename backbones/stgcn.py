@@ -9,12 +9,14 @@ from collections.abc import Mapping
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.nn import functional
 
 from ..datasets.layout import Layout
 from ..deviation import Deviation
 from .base import BACKBONES, Backbone
 from .dropout import Dropout
 from .graph import adjacency, change_edges, draw_edges
+from .norm import BatchNorm2d
 
 KERNEL = 9
 CHANNELS = 3
@@ -92,12 +94,23 @@ class STGCN(Backbone):
 
         `graphs` (blocks, 3, V, V) stand in for the adjacency where a method changes it.
         """
-        n, c, t, v, m = x.shape
-        x = x.permute(0, 4, 3, 1, 2).reshape(n * m, v * c, t)  # joint-major features, as released
-        x = self.input_norm(x).view(n * m, v, c, t).permute(0, 2, 3, 1).contiguous()  # (N·M, C, T, V)
+        n, m = len(x), x.shape[-1]
+        persons = x.permute(0, 4, 3, 1, 2).flatten(0, 1)  # (N·M, V, C, T)
+        if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
+            features = self._encode(persons, graphs)
+        else:
+            kept, place = distinct(persons)
+            features = self._encode(persons[kept], graphs)[place]
+        return features.unflatten(0, (n, m)).permute(0, 1, 3, 4, 2)
+
+    def _encode(self, persons: Tensor, graphs: Tensor | None) -> Tensor:
+        """Encode persons (B, V, C, T) into (B, D, T', V)."""
+        b, v, c, t = persons.shape
+        x = self.input_norm(persons.reshape(b, v * c, t))  # joint-major features, as released
+        x = x.view(b, v, c, t).permute(0, 2, 3, 1).contiguous(memory_format=torch.channels_last)  # (B, C, T, V)
         for i, block in enumerate(self.blocks):
             x = block(x, self.adjacency if graphs is None else graphs[i])
-        return x.unflatten(0, (n, m)).permute(0, 1, 3, 4, 2)
+        return x
 
     def draw_graphs(self, drop: float, add: float, generator: Generator) -> dict[str, Tensor]:
         """Draw `change_edges` of every block's graph."""
@@ -116,6 +129,29 @@ class STGCN(Backbone):
         return {"A": self.adjacency}
 
 
+def distinct(persons: Tensor) -> tuple[Tensor, Tensor]:
+    """Which of persons (B, ...) to encode, and the place of each among those: all who are absent (zero) share one."""
+    absent = (persons == 0).flatten(1).all(dim=1)
+    first = absent & (absent.cumsum(0) == 1)
+    wanted = ~absent | first
+    place = wanted.cumsum(0) - 1
+    shared = (place * first).sum()
+    return wanted.nonzero().squeeze(1), torch.where(absent, shared, place)
+
+
+class Pointwise(nn.Conv2d):
+    """A 1×1 convolution with a stride in time, as a product.
+
+    oneDNN's own writes beyond its memory where the stride is 2, the memory channels-last and the channels few
+    (uxlfoundation/oneDNN#6035).
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, C, T, V) -> (B, C', T/stride, V)."""
+        rows = input[:, :, :: self.stride[0]].permute(0, 2, 3, 1)
+        return functional.linear(rows, self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+
+
 class Block(nn.Module):
     """Graph convolution, then temporal convolution, around a residual; (B, C, T, V) -> (B, C', T/stride, V)."""
 
@@ -132,25 +168,37 @@ class Block(nn.Module):
         super().__init__()
         self.importance = nn.Parameter(torch.ones(3, joints, joints))
         self.spatial = nn.Conv2d(inputs, 3 * outputs, 1)
-        self.spatial_norm = nn.BatchNorm2d(outputs)
+        self.spatial_norm = BatchNorm2d(outputs)
         self.temporal = nn.Conv2d(outputs, outputs, (KERNEL, 1), (stride, 1), (KERNEL // 2, 0))
-        self.temporal_norm = nn.BatchNorm2d(outputs)
+        self.temporal_norm = BatchNorm2d(outputs)
         self.dropout = Dropout(dropout)
         self.residual = residual
         self.shortcut = (
-            nn.Sequential(nn.Conv2d(inputs, outputs, 1, (stride, 1)), nn.BatchNorm2d(outputs))
+            nn.Sequential(Pointwise(inputs, outputs, 1, (stride, 1)), BatchNorm2d(outputs))
             if residual and (inputs != outputs or stride != 1)
             else nn.Identity()
         )
 
     def forward(self, x: Tensor, graph: Tensor) -> Tensor:
-        """Apply the block to x (B, C, T, V) over graph (3, V, V)."""
-        b, _, t, v = x.shape
-        y = self.spatial(x).view(b, 3, -1, v)  # (B, K, C'·T, V)
-        y = torch.matmul(y, graph * self.importance).sum(dim=1).view(b, -1, t, v)
-        y = self.temporal(torch.relu(self.spatial_norm(y)))
-        y = self.dropout(self.temporal_norm(y))
+        """Apply the block to x (B, C, T, V), in memory (B, T, V, C), over graph (3, V, V)."""
+        y = torch.relu(self.spatial_norm(self._aggregate(x, graph * self.importance)))
+        y = self.dropout(self.temporal_norm(self.temporal(y)))
         return torch.relu(y + self.shortcut(x) if self.residual else y)
+
+    def _aggregate(self, x: Tensor, edges: Tensor) -> Tensor:
+        """The graph convolution Σ_k (W_k x + b_k) A_k over edges A (3, V, V): (B, C, T, V) -> (B, C', T, V).
+
+        As two products without a copy: neighbours are summed first, which carries 3·C channels and not 3·C', then
+        the weights of all partitions are applied at once; a bias reaches a joint as often as its edges sum to.
+        """
+        b, c, t, v = x.shape
+        rows = x.permute(0, 2, 3, 1).reshape(b * t, v, c)
+        neighbours = edges.permute(2, 0, 1).reshape(-1, v)  # (V·3, V), the target joint first
+        summed = torch.bmm(neighbours.expand(b * t, -1, -1), rows).view(b, t, v, -1)  # (B, T, V, 3·C)
+        weight = self.spatial.weight.view(len(edges), -1, c).transpose(0, 1).flatten(1)  # (C', 3·C)
+        assert self.spatial.bias is not None
+        bias = edges.sum(dim=1).T @ self.spatial.bias.view(len(edges), -1)  # (V, C')
+        return (functional.linear(summed, weight) + bias).permute(0, 3, 1, 2)
 
 
 def _official_name(name: str) -> str:

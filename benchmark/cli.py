@@ -14,7 +14,7 @@ from .. import __version__
 from ..errors import SkelbenchError
 from .cli_bench import bench
 from .cli_data import inspect, prepare
-from .cli_parts import DEVICE, OUT, load_plugins, names, numbers, watcher
+from .cli_parts import COMPILE, DEVICE, GRAPH, OUT, PRECISION, check_graph, load_plugins, names, numbers, watcher
 from .cli_plot import plot
 from .cli_results import check, results
 from .cli_site import site
@@ -112,13 +112,9 @@ def _common(command: Any) -> Any:
     options = (
         OUT,
         DEVICE,
-        click.option(
-            "--precision",
-            type=click.Choice(["fp32", "tf32"]),
-            default="fp32",
-            show_default=True,
-            help="Of the pre-training; evaluation is fp32.",
-        ),
+        PRECISION,
+        COMPILE,
+        GRAPH,
         click.option(
             "--set",
             "pairs",
@@ -288,6 +284,8 @@ def _launch(ctx: click.Context, plan: Any, runs: Any, device: str, options: dict
             watcher=watcher(ctx),
             stop=stop.event,
             trackers=options["trackers"],
+            compiled=options["compiled"],
+            recorded=check_graph(options["recorded"], device),
         )
         try:
             return launch(plan, runs, settings)

@@ -6,9 +6,11 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from .cli_parts import COMPILE, DEVICE, GRAPH, PRECISION, check_graph, load_plugins
 
 if TYPE_CHECKING:
     from .bench.prepare import Figure
@@ -17,6 +19,53 @@ if TYPE_CHECKING:
 @click.group()
 def bench() -> None:
     """Measure speed, beside a plain way of doing the same in the same run."""
+
+
+@bench.command("step")
+@click.option("--method", default="skeletonclr", show_default=True)
+@click.option("--backbone", default="stgcn", show_default=True)
+@click.option("--batch", type=click.IntRange(min=4), default=64, show_default=True)
+@click.option("--frames", type=click.IntRange(min=4), default=50, show_default=True)
+@click.option("--persons", type=click.IntRange(1, 2), default=2, show_default=True)
+@click.option("--width", type=click.IntRange(min=1), help="Of an ST-GCN (default: as published).")
+@click.option("--steps", type=click.IntRange(min=1), default=50, show_default=True, help="Steps that count.")
+@click.option(
+    "--plain-steps",
+    type=click.IntRange(min=0),
+    default=10,
+    show_default=True,
+    help="Steps of the plain reference that count; 0 leaves it out.",
+)
+@click.option("--stage", type=click.IntRange(0, 1), default=0, show_default=True, help="1: with mining.")
+@DEVICE
+@PRECISION
+@COMPILE
+@GRAPH
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, which `skelbench check` compares.")
+@click.pass_context
+def bench_step(ctx: click.Context, as_json: bool, width: int | None, **options: Any) -> None:
+    """Steps of pre-training, beside the plain reference and what the machine can do."""
+    load_plugins(ctx)
+    from .bench.step import bench_step as measure
+    from .devices import choose_device
+
+    device = choose_device(options.pop("device"))
+    mode = {"precision": options.pop("precision"), "compiled": options.pop("compiled")}
+    mode["recorded"] = check_graph(options.pop("recorded"), device)
+    args = {} if width is None else {"width": width}
+    name = options.pop("method")
+    report = measure(name, backbone_args=args, device=device, mode=mode, say=_say, **options)
+    if as_json:
+        click.echo(json.dumps(report, indent=1))
+        return
+    click.echo(f"{report['device']}, torch {report['torch']}")
+    for row in report["rows"]:
+        click.echo(f"{row['name']}:")
+        for key, value in row.items():
+            if key != "name" and value is not None:
+                click.echo(f"  {key:<20} {value:>12,}")
+    for key, value in report["ceilings"].items():
+        click.echo(f"ceiling: {key:<13} {value:>12,}")
 
 
 @bench.command("prepare")
@@ -52,8 +101,14 @@ def bench_prepare(files: int, clips: int, frames: int, folder: Path | None, as_j
 def bench_eval(train: int, test: int, dim: int, classes: int, clips: int, as_json: bool) -> None:
     """Clips to features, and made-up features to accuracy: knn, retrieval, few-shot and linear, on the CPU."""
     from .bench.evaluate import bench_evaluate as measure
+    from .bench.step import measurement
 
-    _show(measure(train=train, test=test, dim=dim, classes=classes, clips=clips, say=_say), as_json)
+    sizes = {"train": train, "test": test, "dim": dim, "classes": classes, "clips": clips}
+    figures = measure(**sizes, say=_say)
+    if as_json:
+        click.echo(json.dumps(measurement("eval", list(figures), sizes), indent=1))
+    else:
+        _show(figures, as_json)
 
 
 def _say(text: str) -> None:

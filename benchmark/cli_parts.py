@@ -15,6 +15,25 @@ OUT = click.option(
 )
 DEVICE = click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps.")
 
+PRECISION = click.option(
+    "--precision",
+    type=click.Choice(["fp32", "tf32", "bf16"]),
+    default="fp32",
+    show_default=True,
+    help="Of the pre-training (bf16: of the backbones in it); evaluation is fp32.",
+)
+COMPILE = click.option("--compile", "compiled", is_flag=True, help="Compile the loss of the pre-training.")
+GRAPH = click.option(
+    "--graph", "recorded", is_flag=True, help="Record the steps of the pre-training as a CUDA graph and replay it."
+)
+
+
+def check_graph(wanted: bool, device: str) -> bool:
+    """Whether to record steps. Raises ``SkelbenchError`` if a device cannot."""
+    if wanted and not device.startswith("cuda"):
+        raise SkelbenchError(f"--graph needs a CUDA device, not '{device}'; leave it out.")
+    return wanted
+
 
 def load_plugins(ctx: click.Context) -> None:
     """Load the files that --plugin names."""

@@ -13,7 +13,7 @@ from .cli_parts import DEVICE, load_plugins
 _PRINT = (".png", ".svg")
 _RUN = click.argument("run", type=click.Path(path_type=Path))
 _FILE = click.option(
-    "--out", type=click.Path(path_type=Path), help="The picture, .png or .svg (default: beside what it shows)."
+    "--to", type=click.Path(path_type=Path), help="The picture, .png or .svg (default: beside what it shows)."
 )
 _STORED = click.option("--stored", is_flag=True, help="Draw what was computed before; no model is loaded.")
 
@@ -45,7 +45,7 @@ def plot() -> None:
 @_width("single")
 @DEVICE
 @click.pass_context
-def tsne(ctx: click.Context, run: Path, stored: bool, out: Path | None, width: Any, device: str, **which: Any) -> None:
+def tsne(ctx: click.Context, run: Path, stored: bool, to: Path | None, width: Any, device: str, **which: Any) -> None:
     """Test clips in a plane, by the features of RUN: a pre-training's folder, or an evaluation's.
 
     The same run gives the same picture. The points are kept as RUN/tsne.csv.
@@ -53,7 +53,7 @@ def tsne(ctx: click.Context, run: Path, stored: bool, out: Path | None, width: A
     from ..results.plots.tsne import draw_tsne, read_tsne, write_tsne
     from ..results.store import read_record
 
-    target = _target(out, run / "tsne.png")
+    target = _target(to, run / "tsne.png")
     title = _title(read_record(run).cell, protocol=False)
     if not stored:
         load_plugins(ctx)
@@ -70,12 +70,13 @@ def tsne(ctx: click.Context, run: Path, stored: bool, out: Path | None, width: A
 @_RUN
 @_FILE
 @_width(None)
-def confusion(run: Path, out: Path | None, width: Any) -> None:
+def confusion(run: Path, to: Path | None, width: Any) -> None:
     """What is taken for what: the confusion matrix of RUN, the folder of an evaluation, in shares of each class."""
-    from ..results.plots.confusion import draw_confusion, read_confusion
+    from ..results.files import read_confusion
+    from ..results.plots.confusion import draw_confusion
     from ..results.store import read_record
 
-    target = _target(out, run / "confusion.png")
+    target = _target(to, run / "confusion.png")
     record = read_record(run)
     if "confusion" not in record.files:
         raise SkelbenchError(f"{run} has no confusion matrix; name the folder of an evaluation such as linear or knn.")
@@ -88,11 +89,11 @@ def confusion(run: Path, out: Path | None, width: Any) -> None:
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @_FILE
 @_width("single")
-def curves(runs: tuple[Path, ...], out: Path | None, width: Any) -> None:
+def curves(runs: tuple[Path, ...], to: Path | None, width: Any) -> None:
     """Learning curves of RUNS, folders of pre-trainings: the loss, and the top-1 of the probes where it is known."""
     from ..results.plots.curves import draw_curves, read_curves
 
-    target = _target(out, (runs[0] if len(runs) == 1 else runs[0].parent) / "curves.png")
+    target = _target(to, (runs[0] if len(runs) == 1 else runs[0].parent) / "curves.png")
     _save(target, draw_curves(read_curves(runs), suffix=target.suffix, width=width))
 
 
@@ -111,7 +112,7 @@ def attention(
     clip: str | None,
     person: int,
     stored: bool,
-    out: Path | None,
+    to: Path | None,
     width: Any,
     device: str,
 ) -> None:
@@ -122,7 +123,7 @@ def attention(
     from ..results.plots.attention import draw_attention, read_attention, write_attention
     from ..results.store import read_record
 
-    target = _target(out, run / "attention.png")
+    target = _target(to, run / "attention.png")
     record = read_record(run)
     if stored and clip is not None:
         raise SkelbenchError("--stored draws the clip that was computed last; leave it out to choose one with --clip.")
@@ -148,7 +149,13 @@ def attention(
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the views.")
 @click.option("--frames", type=click.IntRange(min=1), help="Frames of the views (default: the method's own number).")
 @click.option("--fps", type=click.FloatRange(1, 50), default=15.0, show_default=True, help="Speed of a .gif.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("skeleton.png"), show_default=True)
+@click.option(
+    "--to",
+    type=click.Path(path_type=Path),
+    default=Path("skeleton.png"),
+    show_default=True,
+    help="The picture, .png, .svg or .gif.",
+)
 @_width(None)
 @click.pass_context
 def skeleton(
@@ -157,14 +164,14 @@ def skeleton(
     clip: str | None,
     method: str | None,
     fps: float,
-    out: Path,
+    to: Path,
     width: Any,
     **how: Any,
 ) -> None:
     """A clip of DATASET, or the augmented views of it: poses side by side (.png, .svg) or moving (.gif)."""
     from ..results.plots.skeleton import animate, draw_strip
 
-    target = _target(out, out, also=(".gif",))
+    target = _target(to, to, also=(".gif",))
     if how["frames"] and not method:
         raise SkelbenchError("--frames is the length of views and needs --method; a clip alone is drawn as recorded.")
     load_plugins(ctx)
@@ -190,7 +197,7 @@ def skeleton(
 @click.option("--protocol", default="linear", show_default=True)
 @_FILE
 @_width("single")
-def transfer(runs: Path, out: Path | None, width: Any, **wanted: str | None) -> None:
+def transfer(runs: Path, to: Path | None, width: Any, **wanted: str | None) -> None:
     """Encoders of RUNS, a folder of runs, on other data than they were pre-trained on: source × target, and the floor.
 
     Encoders that were trained on a target itself stand beside them.
@@ -200,17 +207,17 @@ def transfer(runs: Path, out: Path | None, width: Any, **wanted: str | None) -> 
 
     if not runs.is_dir():
         raise SkelbenchError(f"There is no folder of runs {runs}; name the one that `skelbench grid --out` wrote.")
-    target = _target(out, runs / "transfer.png")
+    target = _target(to, runs / "transfer.png")
     found = chosen(transfers(RunStore(runs).records()), **wanted)
     _save(target, draw_transfer(found, suffix=target.suffix, width=width))
 
 
-def _target(out: Path | None, default: Path, also: tuple[str, ...] = ()) -> Path:
+def _target(to: Path | None, default: Path, also: tuple[str, ...] = ()) -> Path:
     """Where the picture goes; told before anything is computed if it cannot be drawn."""
     from ..results.plots.page import require_matplotlib
 
     require_matplotlib()
-    target, kinds = out or default, (*_PRINT, *also)
+    target, kinds = to or default, (*_PRINT, *also)
     if target.suffix not in kinds or target.is_dir():
         raise SkelbenchError(f"{target} cannot be the picture; name a file that ends in {' or '.join(kinds)}.")
     return target

@@ -55,13 +55,13 @@ def import_(ctx: click.Context, file: Path, out: Path) -> None:
     """
     from ..results.exchange import import_results
     from ..results.store import RunStore
-    from ..results.verdict import shown
+    from ..results.tables import printable
 
     done = import_results(file, RunStore(out))
     counts = f"{_count(done.added, 'record')} and {_count(done.failures, 'failure')} added"
     click.echo(f"{out}: {counts}, {done.there} there already, {len(done.conflicts)} in conflict")
     for conflict in done.conflicts:
-        click.echo(f"  {shown(str(conflict.cell))}: kept {conflict.ours}, the other is {conflict.theirs}", err=True)
+        click.echo(f"  {printable(str(conflict.cell))}: kept {conflict.ours}, the other is {conflict.theirs}", err=True)
     if done.conflicts:
         ctx.exit(1)
 

@@ -42,6 +42,7 @@ class Options:
         force: run again what is done.
         stop: set it to have a training write its checkpoint and stop.
         trackers: names of those that keep the learning curve beside the JSON lines.
+        compiled, recorded: how steps are taken, see `Trainer`.
     """
 
     device: str = "cpu"
@@ -50,6 +51,8 @@ class Options:
     watcher: Watcher = field(default_factory=Silent)
     stop: threading.Event | None = None
     trackers: tuple[str, ...] = ()
+    compiled: bool = False
+    recorded: bool = False
 
 
 class Runner:
@@ -145,6 +148,11 @@ class Runner:
             self._kept = (wanted, clips)
         return self._kept[1]
 
+    def _how(self) -> dict[str, Any]:
+        """The ways of taking steps that were asked for."""
+        asked = {"compile": self.options.compiled, "graph": self.options.recorded}
+        return {name: True for name, wanted in asked.items() if wanted}
+
     def _method(self, task: Pretraining, clips: Clips) -> Method:
         torch.manual_seed(task.cell.seed)
         recipe = task.recipe
@@ -174,6 +182,8 @@ class Runner:
             seed=task.cell.seed,
             checkpoint_seconds=options.checkpoint_seconds,
             precision=task.precision,
+            compiled=options.compiled,
+            recorded=options.recorded,
             watcher=tracked(options.watcher, folder, options.trackers),
             stop=options.stop,
         )
@@ -313,7 +323,7 @@ class Runner:
             pretrain=None if outcome is None else task.identity,
             settings=facts.settings(task, cell),
             versions=facts.versions(cell),
-            environment=facts.environment(self.options.device) | {"precision": task.precision},
+            environment=facts.environment(self.options.device) | {"precision": task.precision} | self._how(),
             data=facts.data(clips) | ({} if outcome is None else dict(outcome.data)),
             model=facts.model(task, method, clips),
             last=None if outcome is None else Score(**outcome.last),

@@ -19,8 +19,7 @@ from ..methods.recipe import Recipe
 from .checkpoint import load_checkpoint, save_checkpoint, write_tensors
 from .devices import precision, sum_dtype
 from .progress import Silent, Watcher
-
-PRECISIONS = ("fp32", "tf32")
+from .step import RecordedStep, Step, cuda_graph
 
 
 class StoppedError(Exception):
@@ -55,7 +54,9 @@ class Trainer:
         identity: of the cell; a checkpoint of another one is refused.
         seed: of the order, the augmentations and dropout.
         checkpoint_seconds: least time between two checkpoints.
-        precision: "fp32" or "tf32".
+        precision: "fp32", "tf32" or "bf16".
+        compiled: whether the loss is compiled.
+        recorded: whether steps are recorded as a CUDA graph and replayed; the device is a CUDA one then.
     """
 
     def __init__(
@@ -69,6 +70,8 @@ class Trainer:
         seed: int,
         checkpoint_seconds: float = 60.0,
         precision: str = "fp32",
+        compiled: bool = False,
+        recorded: bool = False,
         watcher: Watcher | None = None,
         stop: threading.Event | None = None,
     ):
@@ -79,15 +82,11 @@ class Trainer:
         self.watcher = watcher or Silent()
         self.stop = stop or threading.Event()
         self.iterations = len(clips) // recipe.batch
-        self.optimiser = torch.optim.SGD(
-            [p for p in method.parameters() if p.requires_grad],
-            lr=recipe.lr,
-            momentum=recipe.sgd_momentum,
-            weight_decay=recipe.weight_decay,
-            nesterov=recipe.nesterov,
-        )
         self.seed = seed
         self.run = Run(Generator(device=clips.x.device).manual_seed(seed))
+        step = Step(method, clips, recipe, self.run.generator, precision=precision, compiled=compiled)
+        self.optimiser = step.optimiser
+        self.step = RecordedStep(step, recipe.batch, cuda_graph) if recorded else step
 
     @property
     def checkpoint(self) -> Path:
@@ -113,7 +112,7 @@ class Trainer:
                     run.order = torch.randperm(len(self.clips), generator=run.generator, device=self.clips.x.device)
                 started = time.monotonic()
                 while run.iteration < self.iterations:
-                    self._step()
+                    self.take_step()
                     run.iteration += 1
                     watch(run.epoch, run.iteration)
                     stopped = self.stop.is_set()
@@ -135,24 +134,20 @@ class Trainer:
         risen = min(1.0, step / recipe.warmup) if recipe.warmup else 1.0
         return recipe.lr * risen * 0.1 ** sum(epoch > end for end in recipe.lr_steps)
 
-    def _step(self) -> None:
+    def progress(self) -> Progress:
+        """Where the run stands, as methods are told."""
+        return Progress(self.run.epoch, self.run.iteration, self.iterations, self.recipe.epochs)
+
+    def take_step(self) -> None:
+        """Train on the next batch of the epoch's order."""
         run, batch = self.run, self.recipe.batch
         assert run.order is not None
         index = run.order[run.iteration * batch : (run.iteration + 1) * batch]
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.learning_rate(run.epoch, run.iteration)
-        label = self.clips.label[index] if self.method.uses_labels else None
-        x = self.clips.x[index]
-        draws = self.method.draw(x, run.generator)
-        stage = self.method.stage(run.epoch)
-        losses = self.method.loss(self.method.views(x, draws), stage=stage, draws=draws, index=index, label=label)
-        self.optimiser.zero_grad(set_to_none=True)
-        losses["loss"].backward()
-        self.optimiser.step()
-        self.method.after_step(Progress(run.epoch, run.iteration, self.iterations, self.recipe.epochs))
+        rate = self.learning_rate(run.epoch, run.iteration)
+        losses = self.step(index, rate, self.progress(), self.method.stage(run.epoch))
         for name, value in losses.items():  # on the device: read once an epoch
             total = run.sums.setdefault(name, torch.zeros((), dtype=sum_dtype(value.device), device=value.device))
-            total += value.detach()
+            total += value
 
     def _end_epoch(self) -> None:
         run, recipe = self.run, self.recipe

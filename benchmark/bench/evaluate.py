@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from statistics import median
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Generator, Tensor
@@ -23,11 +24,13 @@ from ..protocols.knn import Knn, KnnSettings
 from ..protocols.linear import Linear, LinearSettings
 from ..protocols.retrieval import mean_average_precision
 from .plain_evaluation import steps_through_the_encoder, vote_plain
+from .plain_step import plain_copy, pool
 from .prepare import Figure
 
 FRAMES, WIDTH = 48, 16  # of the equal track
 LINEAR = LinearSettings(epochs=100, batch=128, lr=0.1, lr_steps=(80,), standardise=True)
 _SAMPLE = 50  # queries that the plain neighbours get
+TURNS = 3  # of ours and the plain encoder
 _ALONE = 16  # clips encoded one by one
 
 Result = TypeVar("Result")
@@ -96,12 +99,32 @@ def _encoding(n: int, train: int, classes: int) -> Iterator[Figure]:
     seconds, features = _timed(lambda: extract(method.features, clips))
     torch.testing.assert_close(features.x[: len(alone)], torch.cat([row for _, row in alone]), rtol=1e-3, atol=1e-4)
     yield Figure(f"encode, ST-GCN of width {WIDTH}, {FRAMES} frames", n / seconds, "clips/s")
+    yield from _one_person(clips)
     yield Figure("encode clip by clip", 1 / median(seconds for seconds, _ in alone), "clips/s")
     batch = min(n, LINEAR.batch)
     step = steps_through_the_encoder(method.features, x[:batch], label[:batch], classes)
     yield Figure(f"linear through the encoder, a step of {batch}", step, "s")
     hours = step * LINEAR.epochs * (train // batch) / 3600
     yield Figure(f"linear through the encoder, {LINEAR.epochs} epochs, extrapolated", hours, "h")
+
+
+def _one_person(clips: Clips) -> Iterator[Figure]:
+    """Clips whose second person is absent, beside the plain encoder; both take turns."""
+    method = create_method("skeletonclr", backbone_args={"width": WIDTH, "dim": 256}, num_frames=FRAMES).eval()
+    plain: Any = plain_copy("skeletonclr", method).eval()
+    x = clips.x.clone()
+    x[..., 1] = 0
+    alone = replace(clips, x=x)
+    ours, theirs = [], []
+    for _ in range(TURNS):
+        seconds, features = _timed(lambda: extract(method.features, alone))
+        ours.append(seconds)
+        seconds, expected = _timed(lambda: extract(lambda part: pool(plain.encoder_q.features(part)), alone))
+        theirs.append(seconds)
+        torch.testing.assert_close(features.x, expected.x, rtol=1e-3, atol=1e-4)
+    yield Figure("encode, one person", len(x) / median(ours), "clips/s")
+    yield Figure("encode, one person, plain encoder", len(x) / median(theirs), "clips/s")
+    yield Figure("times faster", median(theirs) / median(ours), "x")
 
 
 def _neighbours(bank: Features, queries: Features, classes: int) -> Iterator[Figure]:

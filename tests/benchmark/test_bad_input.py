@@ -129,14 +129,17 @@ def test_a_grid_file_that_is_no_text_or_no_file_is_refused(skelbench, tmp_path):
     assert "cannot be read" in refused(skelbench, "grid", tmp_path)
 
 
-@pytest.mark.parametrize(
-    "word, meant",
-    [("tabel", "'table'"), ("girds", "'grid'"), ("xyz", "known: bench, doctor, evaluate, export-weights")],
-)
+@pytest.mark.parametrize("word, meant", [("tabel", "'table'"), ("girds", "'grid'"), ("sit", "'site'")])
 def test_an_unknown_command_gets_a_did_you_mean(skelbench, word, meant):
     line = refused(skelbench, word)
     assert f"There is no command '{word}'" in line
     assert meant in line
+
+
+def test_a_command_like_none_gets_a_list_of_all(skelbench):
+    known = refused(skelbench, "xyz").partition("; known: ")[2].removesuffix(".").split(", ")
+    listed = skelbench("--help").stdout.partition("Commands:\n")[2].splitlines()
+    assert known == [line.split()[0] for line in listed if line[2:3].strip()]
 
 
 # --- Data -------------------------------------------------------------------------------------------------------

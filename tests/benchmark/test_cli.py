@@ -212,12 +212,12 @@ def test_a_terminated_run_exits_143_and_the_same_command_finishes_it(skelbench, 
     plugin.write_text(
         "import os, signal\n"
         "from skelbench.benchmark.trainer import Trainer\n"
-        "step = Trainer._step\n"
+        "step = Trainer.take_step\n"
         "def counted(self):\n"
         "    step(self)\n"
         "    if (self.run.epoch, self.run.iteration) == (2, 0):\n"
         "        os.kill(os.getpid(), signal.SIGTERM)\n"
-        "Trainer._step = counted\n"
+        "Trainer.take_step = counted\n"
     )
     method = ("--method", "skeletonclr", "--protocol", "knn", "--set", "epochs=3")
     stopped = program("--plugin", plugin, *tiny_run, *method)
@@ -242,8 +242,8 @@ def test_a_terminated_run_exits_143_and_the_same_command_finishes_it(skelbench, 
 def test_a_stop_tells_which_signal_it_was_and_how_to_go_on(
     skelbench, store, tiny_run, monkeypatch, number, code, force
 ):
-    step = Trainer._step
-    monkeypatch.setattr(Trainer, "_step", lambda self: (step(self), signal.raise_signal(number)))
+    step = Trainer.take_step
+    monkeypatch.setattr(Trainer, "take_step", lambda self: (step(self), signal.raise_signal(number)))
     before = signal.getsignal(number)
     result = skelbench(*tiny_run, "--method", "skeletonclr", *["--force"] * force, code=code)
     assert ("the same command without --force goes on" in result.stderr) == force
@@ -257,7 +257,7 @@ def test_a_second_interrupt_ends_the_run_at_once(skelbench, store, tiny_run, tmp
         signal.raise_signal(signal.SIGINT)
         pytest.fail("it went on")
 
-    monkeypatch.setattr(Trainer, "_step", impatient)
+    monkeypatch.setattr(Trainer, "take_step", impatient)
     result = skelbench(*tiny_run, "--method", "skeletonclr", code=130)
     assert "Stopped at once." in result.stderr
     assert not list((tmp_path / "runs").rglob("checkpoint.pt"))
@@ -266,13 +266,13 @@ def test_a_second_interrupt_ends_the_run_at_once(skelbench, store, tiny_run, tmp
 def test_a_forced_run_that_was_stopped_goes_on_without_force(skelbench, store, tiny_run, tmp_path, monkeypatch):
     method = ("--method", "skeletonclr", "--protocol", "knn")
     skelbench(*tiny_run, *method)
-    step = Trainer._step
+    step = Trainer.take_step
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_step", lambda self: (step(self), signal.raise_signal(signal.SIGTERM)))
+        patch.setattr(Trainer, "take_step", lambda self: (step(self), signal.raise_signal(signal.SIGTERM)))
         skelbench(*tiny_run, *method, "--force", code=143)
     assert RunStore(tmp_path / "runs").records() == []
     starts = []
-    monkeypatch.setattr(Trainer, "_step", lambda self: (starts.append(self.run.iteration), step(self)))
+    monkeypatch.setattr(Trainer, "take_step", lambda self: (starts.append(self.run.iteration), step(self)))
     skelbench(*tiny_run, *method)
     assert starts == [1, 2, 0, 1, 2]
     assert len(RunStore(tmp_path / "runs").records()) == 2

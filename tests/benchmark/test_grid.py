@@ -364,8 +364,8 @@ def test_force_runs_what_is_done_again_to_the_same_numbers(finished, grid_file, 
     scores = read_scores(folder / "scores.npz")[2]
     ran, train = [], Trainer.train
     monkeypatch.setattr(Trainer, "train", lambda self: (ran.append(self.run.epoch), train(self))[1])
-    steps, step = [], Trainer._step
-    monkeypatch.setattr(Trainer, "_step", lambda self: (steps.append(1), step(self))[1])
+    steps, step = [], Trainer.take_step
+    monkeypatch.setattr(Trainer, "take_step", lambda self: (steps.append(1), step(self))[1])
     skelbench("grid", grid_file(methods=["skeattnclr"]), "--out", finished, "--force")
     after, _ = record_of(finished, "skeattnclr", "linear")
     assert ran == [1]

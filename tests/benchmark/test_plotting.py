@@ -240,12 +240,12 @@ def test_every_figure_of_a_grid_is_drawn_as_png_and_svg(finished, skelbench, tmp
     for name, words in commands.items():
         for suffix, start in ((".png", b"\x89PNG"), (".svg", b"<?xml")):
             path = tmp_path / "new folder" / f"{name}{suffix}"
-            assert skelbench("plot", *words, "--out", path).stdout.splitlines()[-1] == str(path)
+            assert skelbench("plot", *words, "--to", path).stdout.splitlines()[-1] == str(path)
             assert path.read_bytes().startswith(start)
 
 
 def test_the_confusion_drawn_is_that_of_the_kept_scores(finished):
-    from skelbench.results.plots.confusion import read_confusion
+    from skelbench.results.files import read_confusion
 
     folder = folder_of(finished, "skeattnclr", "linear")
     names, counts = read_confusion(folder / "confusion.csv")
@@ -257,7 +257,7 @@ def test_the_confusion_drawn_is_that_of_the_kept_scores(finished):
 
 def test_a_gif_has_a_frame_for_every_frame_of_the_views(store, skelbench, tmp_path):
     path = tmp_path / "views.gif"
-    skelbench("plot", "skeleton", "tiny", "--method", "skeletonclr", "--frames", 12, "--out", path)
+    skelbench("plot", "skeleton", "tiny", "--method", "skeletonclr", "--frames", 12, "--to", path)
     assert getattr(Image.open(io.BytesIO(path.read_bytes())), "n_frames", 1) == 12
 
 
@@ -281,7 +281,7 @@ def test_transfer_is_drawn_with_its_floor(store, skelbench, tiny_run, tmp_path):
     assert "No encoder of these runs" in skelbench("plot", "transfer", tmp_path, code=2).stderr
     skelbench(*words, "--protocol", "linear")
     skelbench(*[word if word != "skeletonclr" else "untrained" for word in words], "--protocol", "linear")
-    skelbench("plot", "transfer", runs, "--out", tmp_path / "transfer.svg")
+    skelbench("plot", "transfer", runs, "--to", tmp_path / "transfer.svg")
     text = (tmp_path / "transfer.svg").read_text()
     assert "tiny:xsub → tiny:xview" in text
     assert "skeletonclr stgcn" in text
@@ -295,12 +295,12 @@ def test_transfer_is_drawn_with_its_floor(store, skelbench, tiny_run, tmp_path):
         (["confusion", "PRETRAIN"], "has no confusion matrix"),
         (["curves", "LINEAR"], "is no pre-training"),
         (["curves", "FLOOR"], "nothing was trained there"),
-        (["tsne", "PRETRAIN", "--out", "picture.jpg"], "name a file that ends in .png or .svg"),
+        (["tsne", "PRETRAIN", "--to", "picture.jpg"], "name a file that ends in .png or .svg"),
         (["tsne", "PRETRAIN", "--class", "fly"], "has no class 'fly'"),
         (["attention", "PRETRAIN", "--clip", "nobody"], "has no clip 'nobody'"),
         (["attention", "PRETRAIN", "--person", 3], "there is no person 3"),
         (["attention", "PRETRAIN", "--stored", "--clip", "s2c0r0"], "--stored draws the clip"),
-        (["skeleton", "tiny", "--out", "moving.pdf"], "name a file that ends in .png or .svg or .gif"),
+        (["skeleton", "tiny", "--to", "moving.pdf"], "name a file that ends in .png or .svg or .gif"),
         (["skeleton", "tiny", "--frames", 16], "needs --method"),
         (["skeleton", "tiny", "--method", "simskel"], "There is no method 'simskel'"),
         (["transfer", "nowhere"], "There is no folder of runs nowhere"),

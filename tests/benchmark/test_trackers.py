@@ -77,7 +77,7 @@ def test_a_torn_last_line_is_taken_out(tmp_path, torn):
 
 def test_a_run_killed_behind_its_checkpoint_keeps_each_epoch_once(skelbench, store, tiny_run, tmp_path, monkeypatch):
     command = (*tiny_run, "--method", "skeletonclr", "--protocol", "knn", "--set", "epochs=4")
-    step = Trainer._step
+    step = Trainer.take_step
 
     def stopped(self):
         step(self)
@@ -90,9 +90,9 @@ def test_a_run_killed_behind_its_checkpoint_keeps_each_epoch_once(skelbench, sto
         step(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_step", stopped)
+        patch.setattr(Trainer, "take_step", stopped)
         skelbench(*command, code=143)
-        patch.setattr(Trainer, "_step", killed)
+        patch.setattr(Trainer, "take_step", killed)
         skelbench(*command, code=None)
     (folder,) = (path.parent for path in (tmp_path / "runs").rglob("checkpoint.pt"))
     assert [one["epoch"] for one in lines(folder)] == [1, 2, 3]  # the checkpoint is of the second epoch

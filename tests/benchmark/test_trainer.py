@@ -441,8 +441,10 @@ def test_a_checkpoint_keeps_the_random_states_of_its_own_device_only(make_traine
 
 
 def test_training_leaves_the_precision_of_others_as_it_was(make_trainer, monkeypatch):
-    seen, step = [], Trainer._step
-    monkeypatch.setattr(Trainer, "_step", lambda self: (seen.append(torch.backends.cuda.matmul.allow_tf32), step(self)))
+    seen, step = [], Trainer.take_step
+    monkeypatch.setattr(
+        Trainer, "take_step", lambda self: (seen.append(torch.backends.cuda.matmul.allow_tf32), step(self))
+    )
     before = torch.backends.cuda.matmul.allow_tf32
     trainer = make_trainer(epochs=1)
     trainer.precision = "tf32"

@@ -1,0 +1,265 @@
+"""How fast a step of pre-training is, beside the plain reference and what the machine can do, in the same run."""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from itertools import pairwise
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from ...datasets.clips import Clips
+from ...datasets.layout import get_layout
+from ...methods import METHODS, create_method
+from ...methods.recipe import Recipe
+from ..devices import keep_freed_memory, peak_memory, precision, reset_peak_memory
+from ..trainer import Trainer
+from .plain_loop import PlainProcess
+from .plain_step import PLAIN
+from .prepare import Figure
+from .traffic import Traffic
+
+WARM, ROUNDS = 3, 5  # steps that do not count; turns that ours and the plain reference take
+COPY = 2**26  # numbers copied for the ceiling
+PRODUCT = {"cpu": 2048, "cuda": 8192}  # rows and columns multiplied for it
+LAYOUT = "ntu25"
+
+
+def bench_step(
+    name: str,
+    *,
+    backbone: str = "stgcn",
+    backbone_args: dict[str, Any] | None = None,
+    batch: int = 64,
+    frames: int = 50,
+    persons: int = 2,
+    steps: int = 50,
+    plain_steps: int = 10,
+    stage: int = 0,
+    device: str = "cpu",
+    mode: dict[str, Any] | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
+    """Time steps of a method on made-up clips, its published sizes where nothing else is said.
+
+    Args:
+        name: a method.
+        backbone, backbone_args: the encoder.
+        batch, frames, persons: N, T, M.
+        steps: steps of ours that count, at least 50 for a number to be reported.
+        plain_steps: steps of the plain reference that count; it exists for some methods with an ST-GCN.
+        stage: of the method (1: with mining).
+        device: where.
+        mode: precision, compiled, recorded, as `Trainer` takes them.
+        say: told what is being done.
+
+    Returns:
+        what `skelbench check --against` compares: kind, what, device, settings, rows, ceilings.
+    """
+    mode = {"precision": "fp32", "compiled": False, "recorded": False} | (mode or {})
+    args = dict(backbone_args or {})
+    sizes = {"backbone": backbone, "backbone_args": args, "num_frames": frames, "num_persons": persons}
+    x = torch.randn(4 * batch, 3, frames, get_layout(LAYOUT).num_joints, persons, generator=_generator())
+    plain = None
+    if plain_steps and name in PLAIN and backbone == "stgcn" and stage == 0:
+        plain = PlainProcess(name, sizes, x.numpy(), batch, device)
+        say("warming up the plain reference")
+        plain.take(1)
+    say("warming up")
+    with tempfile.TemporaryDirectory() as folder, precision(mode["precision"]):
+        trainer = _trainer(name, sizes, x, batch, device, Path(folder), mode)
+        trainer.run.epoch = _epoch_of(trainer, stage)
+        run = _Timer(trainer, device)
+        run.take(WARM)
+        graphs = _compiled_graphs()
+        reset_peak_memory(device)
+        ours: list[float] = []
+        theirs: list[float] = []
+        for turn in range(ROUNDS):
+            say(f"turn {turn + 1} of {ROUNDS}")
+            ours += run.take(_share(steps, turn))
+            theirs += plain.take(_share(plain_steps, turn)) if plain and _share(plain_steps, turn) else []
+        memory, recompiled = peak_memory(device), _compiled_graphs() - graphs
+        if plain:
+            plain.close()
+        flops, traffic = _work(trainer)
+    ceilings = measure_ceilings(device, mode["precision"])
+    rows = [_row(name, ours, batch) | _rates(median(ours), flops, traffic, ceilings)]
+    rows[0] |= {"peak_memory_mb": memory, "recompilations": recompiled}
+    if theirs:
+        rows.append(_row("plain reference", theirs, batch))
+        rows[0]["times_faster"] = round(median(theirs) / median(ours), 3)
+    encoder: Any = trainer.method.encoder_q
+    return {
+        "kind": "skelbench bench",
+        "what": "step",
+        "device": device_name(device),
+        "torch": torch.__version__,
+        "settings": {
+            "method": name,
+            "backbone": backbone,
+            "backbone_args": trainer.method.build.backbone_args,
+            "parameters": sum(p.numel() for p in encoder.backbone.parameters()),
+            "batch": batch,
+            "frames": frames,
+            "persons": persons,
+            "stage": stage,
+            "threads": torch.get_num_threads(),
+            **mode,
+        },
+        "rows": rows,
+        "ceilings": ceilings,
+    }
+
+
+def _generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def _share(steps: int, turn: int) -> int:
+    return steps * (turn + 1) // ROUNDS - steps * turn // ROUNDS
+
+
+def _trainer(
+    name: str, sizes: dict[str, Any], x: Tensor, batch: int, device: str, folder: Path, mode: dict[str, Any]
+) -> Trainer:
+    keep_freed_memory()
+    torch.manual_seed(0)
+    stream = "all" if METHODS[name].streams_together else "joint"
+    method = create_method(name, stream=stream, **sizes).to(device).train()
+    label = torch.arange(len(x)) % 10
+    names = tuple(map(str, range(len(x))))
+    clips = Clips(x.to(device), label.to(device), names, label, get_layout(LAYOUT), names[:10], "bench", "")
+    recipe = Recipe(source="a benchmark", frames=x.shape[2], epochs=300, batch=batch, lr=0.01)
+    return Trainer(method, clips, recipe, folder, identity="bench", seed=0, **mode)
+
+
+def _epoch_of(trainer: Trainer, stage: int) -> int:
+    return next(epoch for epoch in range(1, 301) if trainer.method.stage(epoch) == stage)
+
+
+class _Timer:
+    """Takes steps of a trainer, epoch after epoch of its few clips, and times each."""
+
+    def __init__(self, trainer: Trainer, device: str):
+        self.trainer, self.device = trainer, device
+
+    def take(self, steps: int) -> list[float]:
+        """Seconds of each step: by the clock, on a CUDA device by its own events."""
+        run = self.trainer.run
+        timed = _cuda_seconds if self.device.startswith("cuda") else _seconds
+
+        def step() -> None:
+            if run.order is None or run.iteration >= self.trainer.iterations:
+                n, device = len(self.trainer.clips), self.trainer.clips.x.device
+                run.order, run.iteration = torch.randperm(n, generator=run.generator, device=device), 0
+            self.trainer.take_step()
+            run.iteration += 1
+
+        return timed(step, steps)
+
+
+def _seconds(work: Callable[[], object], times: int) -> list[float]:
+    marks = [time.perf_counter()]
+    for _ in range(times):
+        work()
+        marks.append(time.perf_counter())
+    return [after - before for before, after in pairwise(marks)]
+
+
+def _cuda_seconds(work: Callable[[], object], times: int) -> list[float]:
+    events = [torch.cuda.Event(enable_timing=True) for _ in range(times + 1)]
+    events[0].record()
+    for event in events[1:]:
+        work()
+        event.record()
+    torch.cuda.synchronize()
+    return [before.elapsed_time(after) / 1e3 for before, after in pairwise(events)]
+
+
+def _work(trainer: Trainer) -> tuple[float, float]:
+    """Floating-point operations and bytes read and written by the operations of one step, uncompiled."""
+    step: Any = getattr(trainer.step, "step", trainer.step)
+    index = torch.arange(trainer.recipe.batch, device=trainer.clips.x.device)
+    compiled, step.compiled = step.compiled, None
+    with FlopCounterMode(display=False) as flops, Traffic() as traffic:
+        step(index, trainer.recipe.lr, trainer.progress(), trainer.method.stage(trainer.run.epoch))
+    step.compiled = compiled
+    return float(flops.get_total_flops()), float(traffic.bytes)
+
+
+def measure_ceilings(device: str, mode: str = "fp32") -> dict[str, float]:
+    """What the device does at best: bytes a second of a large copy, operations a second of a large product."""
+    timed = _cuda_seconds if device.startswith("cuda") else _seconds
+    source = torch.ones(COPY, device=device)
+    target = torch.empty_like(source)
+    copied = 2 * source.nbytes / min(timed(lambda: target.copy_(source), 10))
+    size = PRODUCT["cuda" if device.startswith("cuda") else "cpu"]
+    dtype = torch.bfloat16 if mode == "bf16" else torch.float32
+    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    out = torch.empty_like(a)
+    with precision(mode):
+        multiplied = 2 * size**3 / min(timed(lambda: torch.mm(a, b, out=out), 10))
+    return {"copy_gb_per_second": round(copied / 1e9, 2), "product_gflops": round(multiplied / 1e9, 1)}
+
+
+def _row(name: str, seconds: list[float], batch: int) -> dict[str, Any]:
+    typical = median(seconds)
+    late = quantiles(seconds, n=10)[-1] if len(seconds) > 1 else typical
+    return {
+        "name": name,
+        "steps": len(seconds),
+        "median_ms": round(1e3 * typical, 3),
+        "p90_ms": round(1e3 * late, 3),
+        "clips_per_second": round(batch / typical, 2),
+    }
+
+
+def _rates(seconds: float, flops: float, traffic: float, ceilings: dict[str, float]) -> dict[str, float]:
+    return {
+        "gflop": round(flops / 1e9, 2),
+        "gflops": round(flops / seconds / 1e9, 2),
+        "share_of_product": round(flops / seconds / 1e9 / ceilings["product_gflops"], 3),
+        "gb": round(traffic / 1e9, 3),
+        "gb_per_second": round(traffic / seconds / 1e9, 2),
+        "share_of_copy": round(traffic / seconds / 1e9 / ceilings["copy_gb_per_second"], 3),
+    }
+
+
+def _compiled_graphs() -> int:
+    return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+
+
+def measurement(what: str, figures: list[Figure], settings: dict[str, Any]) -> dict[str, Any]:
+    """Figures as `skelbench check` compares them: those that are times, or rates, have a row in milliseconds."""
+    each = {"s": lambda v: 1e3 * v, "ms": lambda v: v, "clips/s": lambda v: 1e3 / v, "1/s": lambda v: 1e3 / v}
+    rows = [{"name": f.name, "median_ms": each[f.unit](f.value)} for f in figures if f.unit in each]
+    return {
+        "kind": "skelbench bench",
+        "what": what,
+        "device": device_name("cpu"),
+        "torch": torch.__version__,
+        "settings": settings,
+        "rows": rows,
+        "figures": [asdict(figure) for figure in figures],
+    }
+
+
+def device_name(device: str) -> str:
+    """The name of a device, as two measurements must share it to be compared."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    if device != "cpu":
+        return device
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
+    return f"{model or platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
