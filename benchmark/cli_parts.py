@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 
 from ..errors import SkelbenchError
+
+if TYPE_CHECKING:
+    from ..results.store import RunStore
 
 OUT = click.option(
     "--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of runs."
@@ -33,6 +36,15 @@ def check_graph(wanted: bool, device: str) -> bool:
     if wanted and not device.startswith("cuda"):
         raise SkelbenchError(f"--graph needs a CUDA device, not '{device}'; leave it out.")
     return wanted
+
+
+def folder_of_runs(out: Path) -> RunStore:
+    """The folder of runs that a command reads. Raises ``SkelbenchError`` if it is not there."""
+    from ..results.store import RunStore
+
+    if not out.exists():
+        raise SkelbenchError(f"There is no folder of runs {out}; name the one that --out wrote.")
+    return RunStore(out)
 
 
 def load_plugins(ctx: click.Context) -> None:

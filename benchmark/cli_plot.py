@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..errors import SkelbenchError
-from .cli_parts import DEVICE, load_plugins
+from .cli_parts import DEVICE, folder_of_runs, load_plugins
 
 _PRINT = (".png", ".svg")
 _RUN = click.argument("run", type=click.Path(path_type=Path))
@@ -90,11 +90,19 @@ def confusion(run: Path, to: Path | None, width: Any) -> None:
 @_FILE
 @_width("single")
 def curves(runs: tuple[Path, ...], to: Path | None, width: Any) -> None:
-    """Learning curves of RUNS, folders of pre-trainings: the loss, and the top-1 of the probes where it is known."""
+    """Learning curves of RUNS, folders of pre-trainings: the loss, and the top-1 of the probes where it is known.
+
+    Among several, those of the untrained encoder are left out.
+    """
     from ..results.plots.curves import draw_curves, read_curves
+    from ..results.store import read_record
 
     target = _target(to, (runs[0] if len(runs) == 1 else runs[0].parent) / "curves.png")
-    _save(target, draw_curves(read_curves(runs), suffix=target.suffix, width=width))
+    trained = [run for run in runs if "curve" in read_record(run).files] or runs
+    for run in runs:
+        if run not in trained:
+            click.echo(f"left out, nothing was trained there: {run}", err=True)
+    _save(target, draw_curves(read_curves(trained), suffix=target.suffix, width=width))
 
 
 @plot.command(short_help="An attention mask on the skeleton, over joints and frames.")
@@ -203,12 +211,10 @@ def transfer(runs: Path, to: Path | None, width: Any, **wanted: str | None) -> N
     Encoders that were trained on a target itself stand beside them.
     """
     from ..results.plots.transfer import chosen, draw_transfer, transfers
-    from ..results.store import RunStore
 
-    if not runs.is_dir():
-        raise SkelbenchError(f"There is no folder of runs {runs}; name the one that `skelbench grid --out` wrote.")
+    store = folder_of_runs(runs)
     target = _target(to, runs / "transfer.png")
-    found = chosen(transfers(RunStore(runs).records()), **wanted)
+    found = chosen(transfers(store.records()), **wanted)
     _save(target, draw_transfer(found, suffix=target.suffix, width=width))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ..errors import SkelbenchError
-from .cli_parts import OUT
+from .cli_parts import OUT, folder_of_runs
 
 
 @click.group()
@@ -29,16 +29,14 @@ def export_(to: Path, out: Path, track: str | None, dataset: str | None, label: 
     The same records make the same file. With --dataset, the pre-trainings that its cells build on go along.
     """
     from ..results.exchange import export_results
-    from ..results.store import RunStore
 
-    if not out.exists():
-        raise SkelbenchError(f"There is no folder of runs {out}; name the one that --out wrote.")
+    runs = folder_of_runs(out)
 
     def wanted(cell: Any) -> bool:
         asked = ((track, cell.track), (dataset, cell.dataset), (label, cell.label))
         return all(value in (None, given) for value, given in asked)
 
-    done = export_results(RunStore(out), to, wanted)
+    done = export_results(runs, to, wanted)
     disputed = f" ({done.conflicts} in conflict)" if done.conflicts else ""
     click.echo(f"{to}: {_count(done.records, 'record')}{disputed}, {_count(done.failures, 'failure')}")
 
@@ -132,15 +130,13 @@ def _records(
     fresh: Path | None, out: Path, against: str, tolerance: float, tolerances: Path | None, slowdown: float
 ) -> Any:
     from ..results.check import check_paper, check_records, read_earlier
-    from ..results.store import RunStore
     from ..results.tolerances import Tolerances, read_overrides
 
     if fresh is not None:
         raise SkelbenchError(f"{fresh} wants --against STORED.json; the folder of runs is named with --out.")
-    if not out.exists():
-        raise SkelbenchError(f"There is no folder of runs {out}; name the one that --out wrote.")
+    runs = folder_of_runs(out)
     allowed = Tolerances(tolerance, read_overrides(tolerances) if tolerances else ())
-    records = RunStore(out).records()
+    records = runs.records()
     if against == "paper":
         return check_paper(records, allowed)
     return check_records(records, read_earlier(Path(against)), against, allowed)

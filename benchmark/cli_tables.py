@@ -11,7 +11,7 @@ from click.core import ParameterSource
 from rich.console import Console
 
 from ..errors import SkelbenchError
-from .cli_parts import OUT
+from .cli_parts import OUT, folder_of_runs
 
 FORMATS = ("rich", "md", "tex", "csv", "html", "json")
 _FORMAT = click.option("--format", "style", type=click.Choice(FORMATS), default="rich", show_default=True)
@@ -47,7 +47,7 @@ def table(ctx: click.Context, out: Path, style: str, paper: str | None, **where:
     if paper:
         show_tables([_paper_table(ctx, out, paper, where)], style)
         return
-    runs = _folder(out)
+    runs = folder_of_runs(out)
     wanted = _narrowing(where)
     records = [record for record in runs.records() if wanted(record.cell)]
     failures = [failure for failure in runs.failures() if wanted(failure.cell)]
@@ -66,7 +66,7 @@ def leaderboard_(out: Path, style: str, **where: str | None) -> None:
     """
     from ..results.leaderboard import leaderboard
 
-    runs = _folder(out)
+    runs = folder_of_runs(out)
     wanted = _narrowing(where)
     records = runs.records()
     shown = [record for record in records if wanted(record.cell)]
@@ -109,16 +109,8 @@ def _paper_table(ctx: click.Context, out: Path, name: str, where: dict[str, str 
         raise SkelbenchError(f"--paper shows the whole table; leave {', '.join(given)} out.")
     # Without runs the table is the paper's alone; a folder that was named but is not there is a mistake.
     named = ctx.get_parameter_source("out") is not ParameterSource.DEFAULT
-    records = _folder(out).records() if named or out.exists() else []
+    records = folder_of_runs(out).records() if named or out.exists() else []
     return paper_table(name, records, where["track"] or "published")
-
-
-def _folder(out: Path) -> Any:
-    from ..results.store import RunStore
-
-    if not out.exists():
-        raise SkelbenchError(f"There is no folder of runs {out}; name the one that --out wrote.")
-    return RunStore(out)
 
 
 def _narrowing(where: dict[str, str | None]) -> Callable[[Any], bool]:

@@ -7,15 +7,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import SkelbenchError
 from .exchange import exported_records
-from .means import comparable, top1
-from .paper_tables import Comparison, Target, comparisons
+from .means import Configuration, comparable, configuration_of, top1
+from .paper_tables import Comparison, comparisons
 from .published import FILE, PAPER
 from .record import Record
 from .store import RunStore
+from .tables import spans
 from .tolerances import Tolerances
 from .verdict import Line, Report, judge
 
@@ -23,39 +24,27 @@ _NO_CONDITION = {"seed", "pretrain", "identity", "threads"}  # of settings: they
 _SHOWN = 4  # differing conditions that are named
 
 
-class Row(NamedTuple):
-    """A cell without its seed."""
-
-    target: Target
-    pretrained_on: str | None = None
-
-    @property
-    def facts(self) -> dict[str, str]:
-        """What it is, by name."""
-        facts = {**self.target._asdict(), "pretrained_on": self.pretrained_on}
-        return {key: value for key, value in facts.items() if value is not None}
-
-    def __str__(self) -> str:
-        return f"{self.target}, pre-trained on {self.pretrained_on}" if self.pretrained_on else str(self.target)
-
-
 def check_paper(records: Iterable[Record], tolerances: Tolerances) -> Report:
     """Compare the track ``published`` with every number of the paper's tables, run or not.
 
     A cell that stands in several tables is one line, beside the most trustworthy of its numbers. Numbers that
-    are most likely another method's are left out, and a note says which.
+    are most likely another method's and those of settings that were not released are left out; notes say which.
     """
     published = [record for record in records if record.cell.track == "published"]
-    cells: dict[Target, list[Comparison]] = defaultdict(list)
+    cells: dict[Configuration, list[Comparison]] = defaultdict(list)
+    unreleased = []
     for one in sorted(comparisons(published), key=_trust):
         if one.target.track == "published":
             cells[one.target].append(one)
-    doubtful = sorted(numbers[0].number.row for numbers in cells.values() if numbers[0].number.doubtful)
+        else:
+            unreleased.append(one.number.row)
+    doubtful = [numbers[0].number.row for numbers in cells.values() if numbers[0].number.doubtful]
     lines = [_paper_line(numbers, tolerances) for numbers in cells.values() if not numbers[0].number.doubtful]
     tolerances.check_used()
     notes = [f"what is known against a printed number stands in the note of its line of {FILE}."]
     if doubtful:
-        notes.append(f"left out, most likely another method's number: lines {', '.join(map(str, doubtful))}.")
+        notes.append(f"left out, most likely another method's number: lines {spans(doubtful)}.")
+    notes.append(f"left out, of settings that were not released (track custom): lines {spans(unreleased)}.")
     return Report(f"the paper ({PAPER})", "%", tuple(lines), tuple(notes))
 
 
@@ -96,10 +85,10 @@ def _paper_line(numbers: Sequence[Comparison], tolerances: Tolerances) -> Line:
     ]
     if records and records[-1].settings.get("released_for_this_data") is False:
         remarks.append("not released for this data: the nearest released settings")
-    return _line(Row(target), records, number.top1, f"{FILE}:{number.row}", remarks if records else (), tolerances)
+    return _line(target, records, number.top1, f"{FILE}:{number.row}", remarks if records else (), tolerances)
 
 
-def _record_line(row: Row, ours: Sequence[Record], theirs: Sequence[Record], tolerances: Tolerances) -> Line:
+def _record_line(row: Configuration, ours: Sequence[Record], theirs: Sequence[Record], tolerances: Tolerances) -> Line:
     old, new = comparable(theirs), comparable(ours)
     seeds = [sorted({record.cell.seed for record in side}) for side in (new, old)]
     remarks = []
@@ -114,7 +103,12 @@ def _record_line(row: Row, ours: Sequence[Record], theirs: Sequence[Record], tol
 
 
 def _line(
-    row: Row, ours: Sequence[Record], reference: float, source: str, remarks: Sequence[str], tolerances: Tolerances
+    row: Configuration,
+    ours: Sequence[Record],
+    reference: float,
+    source: str,
+    remarks: Sequence[str],
+    tolerances: Tolerances,
 ) -> Line:
     override = tolerances.of(row.facts)
     scores = top1(ours)
@@ -135,13 +129,12 @@ def _line(
     )
 
 
-def _by_row(records: Iterable[Record]) -> dict[Row, list[Record]]:
+def _by_row(records: Iterable[Record]) -> dict[Configuration, list[Record]]:
     """Evaluations by their cell without its seed."""
-    rows: dict[Row, list[Record]] = defaultdict(list)
+    rows: dict[Configuration, list[Record]] = defaultdict(list)
     for record in records:
         if record.last is not None:
-            target = Target(*(getattr(record.cell, key) for key in Target._fields))
-            rows[Row(target, record.cell.pretrained_on)].append(record)
+            rows[configuration_of(record.cell)].append(record)
     return rows
 
 

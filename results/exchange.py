@@ -19,7 +19,7 @@ from .parcels import CONFLICTS, FAILURES, Held, Parcel, held_records, name_of, p
 from .parcels import failures as failures_of
 from .parcels import records as records_of
 from .record import Cell, Failure, Record
-from .store import RECORD, RunStore
+from .store import RECORD, RunStore, read_record
 
 KIND = "skelbench results"
 
@@ -90,6 +90,8 @@ def import_results(path: Path, runs: RunStore) -> Imported:
         for held in held_records(runs, {parcel.record.identity for parcel in arrived}):
             there[held.record.identity].append(held)
         for parcel in arrived:
+            _check_place(path, parcel, runs)
+        for parcel in arrived:
             _take(archive, parcel, runs, there[parcel.record.identity], done)
     finished, known = {record.identity for record in runs.records()}, _latest(runs.failures())
     for identity, failure in failures.items():
@@ -141,6 +143,16 @@ def _chosen(runs: RunStore, wanted: Callable[[Cell], bool]) -> list[Held]:
     asked = {identity for identity, mine in versions.items() if wanted(next(iter(mine.values())).record.cell)}
     asked |= {pretrain for one in asked for held in versions[one].values() if (pretrain := held.record.pretrain)}
     return [held for identity in sorted(asked & versions.keys()) for held in versions[identity].values()]
+
+
+def _check_place(path: Path, parcel: Parcel, runs: RunStore) -> None:
+    """Refuse a record whose folder another cell has: folders are told apart by the first digits of an identity."""
+    folder = runs.folder(parcel.record.cell, parcel.record.identity)
+    if (folder / RECORD).is_file() and read_record(folder).identity != parcel.record.identity:
+        raise SkelbenchError(
+            f"{path} is refused: {parcel.record.cell} would take the place of another cell, {folder}; nothing was "
+            "taken from it: import it into a folder of runs of its own."
+        )
 
 
 def _check_space(archive: Archive, runs: RunStore) -> None:

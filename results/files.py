@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import os
 import secrets
 import zipfile
@@ -61,6 +62,24 @@ def write_curve(folder: Path, rows: Iterable[Mapping[str, object]]) -> str:
     return _write_csv(folder, "curve.csv", columns, ([row.get(key) for key in columns] for row in rows))
 
 
+def read_curve(path: Path, *columns: str) -> list[list[tuple[int, float]]]:
+    """(epoch, value) of each of these columns of a ``curve.csv``, without what is empty, missing or not finite.
+
+    Raises ``SkelbenchError`` if the file is missing or damaged.
+    """
+    header, *rows = _read_csv(path) or [[]]  # a protocol without a curve leaves an empty file
+    found: list[list[tuple[int, float]]] = []
+    try:
+        for name in columns:
+            place = header.index(name) if name in header else None
+            given = [] if place is None else [(row[header.index("epoch")], row[place]) for row in rows]
+            points = [(int(epoch), float(value)) for epoch, value in given if value]
+            found.append([point for point in points if math.isfinite(point[1])])
+    except (ValueError, IndexError) as error:
+        raise _damaged(path) from error
+    return found
+
+
 def write_confusion(folder: Path, matrix: ArrayLike, class_names: Sequence[str]) -> str:
     """Write counts of clips as ``confusion.csv``: a row per true class, a column per predicted one.
 
@@ -69,6 +88,22 @@ def write_confusion(folder: Path, matrix: ArrayLike, class_names: Sequence[str])
     counts = _confusion(folder, matrix, class_names)
     rows = ([name, *row] for name, row in zip(class_names, counts.tolist(), strict=True))
     return _write_csv(folder, "confusion.csv", ["true", *class_names], rows)
+
+
+def read_confusion(path: Path) -> tuple[list[str], NDArray[np.int64]]:
+    """Class names and counts (K, K) of a ``confusion.csv``.
+
+    Raises ``SkelbenchError`` if the file is missing or damaged.
+    """
+    header, *rows = _read_csv(path) or [[]]
+    names = header[1:]
+    try:
+        counts = np.array([list(map(int, row[1:])) for row in rows], dtype=np.int64)
+    except (ValueError, OverflowError) as error:
+        raise _damaged(path) from error
+    if not names or counts.shape != (len(names), len(names)) or (counts < 0).any():
+        raise _damaged(path)
+    return names, counts
 
 
 def write_per_class(folder: Path, matrix: ArrayLike, class_names: Sequence[str]) -> str:
@@ -81,6 +116,18 @@ def write_per_class(folder: Path, matrix: ArrayLike, class_names: Sequence[str])
     top1 = [100 * hit / n if n else None for hit, n in zip(counts.diagonal().tolist(), clips, strict=True)]
     rows = zip(class_names, clips, top1, strict=True)
     return _write_csv(folder, "per_class.csv", ["class", "clips", "top1"], rows)
+
+
+def read_per_class(path: Path) -> list[tuple[str, int, float | None]]:
+    """Each class's name, test clips and top-1 (percent; None without a clip) of a ``per_class.csv``.
+
+    Raises ``SkelbenchError`` if the file is missing or damaged.
+    """
+    _, *rows = _read_csv(path) or [[]]
+    try:
+        return [(name, int(clips), float(top1) if top1 else None) for name, clips, top1 in rows]
+    except ValueError as error:
+        raise _damaged(path) from error
 
 
 def write_scores(folder: Path, names: Sequence[str], labels: ArrayLike, scores: ArrayLike) -> str:
@@ -136,3 +183,18 @@ def _write_csv(folder: Path, name: str, columns: Sequence[str], rows: Iterable[I
     writer.writerows(rows)
     atomic_write(folder / name, text.getvalue())
     return name
+
+
+def _read_csv(path: Path) -> list[list[str]]:
+    """The lines of a csv that are not empty."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return [line for line in csv.reader(file) if line]
+    except FileNotFoundError as error:
+        raise SkelbenchError(f"{path} is not there: run that cell again with --force.") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise _damaged(path) from error
+
+
+def _damaged(path: Path) -> SkelbenchError:
+    return SkelbenchError(f"{path} is damaged: run that cell again with --force.")

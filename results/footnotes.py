@@ -104,6 +104,10 @@ def _paper_notes(place: Place, rows: Sequence[Row]) -> Iterable[str]:
     if any(number.source == RERUN for number in numbers):
         cited = "; Δ paper is to the cited number where a sound one exists" if place.track == "published" else ""
         yield f"re-run: trained again by that paper with its own settings{cited}."
+    if place.track == "published" and any(
+        found and found[0].doubtful for row in rows for found in row.numbers.values()
+    ):
+        yield "Δ paper: none to a number that is likely mislabelled."
     caveats: dict[str, list[Published]] = defaultdict(list)
     for number in numbers:
         for caveat in number.caveats:

@@ -15,6 +15,7 @@ from .means import (
     Place,
     Row,
     difference,
+    difference_to_paper,
     distinct,
     grouped,
     mean_entry,
@@ -186,13 +187,17 @@ def _scores(protocol: str, rows: Sequence[Row], first: set[int], *, against_pape
     if protocol in FROZEN and floors and len(floors) < len(rows):
         gains = [_gain(row, mine, floors.get(row.backbone), protocol) for row, mine in zip(rows, ours, strict=True)]
         yield Column(f"{protocol} Δ floor", "difference", minor=True, group=protocol), gains
-    paper = [_blank(row) or _paper(row.numbers[protocol]) for row in rows]
+    printed = [row.numbers.get(protocol, ()) for row in rows]
+    paper = [_blank(row) or _paper(numbers) for row, numbers in zip(rows, printed, strict=True)]
     if any(isinstance(entry.value, float) for entry in paper):
         yield Column(f"{protocol} paper", "percent", group=protocol), paper
         if against_paper:
             yield (
                 Column(f"{protocol} Δ paper", "difference", group=protocol),
-                [_blank(row) or difference(*both) for row, *both in zip(rows, ours, paper, strict=True)],
+                [
+                    _blank(row) or difference_to_paper(mine, next(iter(numbers), None))
+                    for row, mine, numbers in zip(rows, ours, printed, strict=True)
+                ],
             )
 
 

@@ -43,6 +43,32 @@ class Place(NamedTuple):
         return f"{self.dataset} {self.split}, {self.stream} ({label}{origin})"
 
 
+class Configuration(NamedTuple):
+    """A cell without its seed."""
+
+    track: str
+    label: str | None
+    method: str
+    backbone: str
+    dataset: str
+    split: str
+    stream: str
+    protocol: str
+    pretrained_on: str | None = None
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What it is, by name."""
+        return {name: value for name, value in self._asdict().items() if value is not None}
+
+    def __str__(self) -> str:
+        """Read as a sentence names it: ``skeattnclr stgcn ntu60 xsub joint linear (published)``."""
+        names = (self.method, self.backbone, self.dataset, self.split, self.stream, self.protocol)
+        label = self.track if self.label is None else f"{self.track}: {self.label}"
+        origin = f", pre-trained on {self.pretrained_on}" if self.pretrained_on else ""
+        return f"{' '.join(names)} ({label}){origin}"
+
+
 class Row(NamedTuple):
     """A method on a backbone, in one place."""
 
@@ -78,6 +104,11 @@ FLOOR_NAME = f"{FLOOR} (floor)"
 def place_of(cell: Cell) -> Place:
     """The place a cell's number stands in."""
     return Place(cell.track, cell.label, cell.dataset, cell.split, cell.stream, cell.pretrained_on)
+
+
+def configuration_of(cell: Cell) -> Configuration:
+    """The cell without its seed."""
+    return Configuration(*(getattr(cell, name) for name in Configuration._fields))
 
 
 def places(records: Iterable[Record]) -> dict[Place, list[Record]]:
@@ -132,6 +163,11 @@ def difference(ours: Entry, reference: Entry) -> Entry:
     if isinstance(ours.value, float) and isinstance(reference.value, float):
         return Entry(ours.value - reference.value)
     return Entry()
+
+
+def difference_to_paper(ours: Entry, number: Published | None) -> Entry:
+    """Ours less a printed number; missing without one, and where it most likely belongs to another method."""
+    return Entry() if number is None or number.doubtful else difference(ours, Entry(number.top1))
 
 
 def setup_entries(records: Sequence[Record]) -> dict[str, Entry]:

@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from ..errors import SkelbenchError
-from .means import FLOOR, FLOOR_NAME, FROZEN, TRACKS, comparable
+from .means import FLOOR, FLOOR_NAME, FROZEN, TRACKS, Configuration, comparable, configuration_of
 from .published import RERUN, Published, published_numbers
 from .record import Record
 
@@ -36,30 +36,12 @@ LABELS = {
 _IN_EQUAL = (None, "supervised", "full")  # the variants that a method of the equal track is
 
 
-class Target(NamedTuple):
-    """A cell without its seed."""
-
-    track: str
-    label: str | None
-    method: str
-    backbone: str
-    dataset: str
-    split: str
-    stream: str
-    protocol: str
-
-    def __str__(self) -> str:
-        """Read as a sentence names it: ``skeattnclr stgcn ntu60 xsub joint linear (published)``."""
-        label = self.track if self.label is None else f"{self.track}: {self.label}"
-        return f"{' '.join(self[2:])} ({label})"
-
-
 class Comparison(NamedTuple):
     """A number of the paper and what we have for it."""
 
     table: str
     row: str  # as the paper calls it
-    target: Target
+    target: Configuration
     records: list[Record]  # one a seed, all comparable; none if nobody ran it
     number: Published
 
@@ -87,7 +69,7 @@ class Line(NamedTuple):
         """Whether the row is an untrained encoder's, which the paper has not."""
         return self.name == FLOOR_NAME
 
-    def target(self, spot: Spot, track: str) -> Target | None:
+    def target(self, spot: Spot, track: str) -> Configuration | None:
         """The cell that a place of this row aims at; None if a track has none."""
         label = LABELS.get(self.source) or LABELS.get(self.variant or "")
         if track == "equal":
@@ -95,7 +77,7 @@ class Line(NamedTuple):
         else:
             fits = (track == "custom") == (label is not None)
         where = (spot.backbone, spot.dataset, spot.split, self.stream, self.protocol)
-        return Target(track, label, self.method, *where) if fits else None
+        return Configuration(track, label, self.method, *where) if fits else None
 
 
 @dataclass(frozen=True)
@@ -183,14 +165,12 @@ def _numbers(name: str) -> list[Published]:
     return [number for number in published_numbers() if number.table == f"Table {name.removeprefix('table')}"]
 
 
-def _by_target(records: Iterable[Record]) -> dict[Target, list[Record]]:
+def _by_target(records: Iterable[Record]) -> dict[Configuration, list[Record]]:
     """Evaluations on the data that their encoder was trained on, by cell."""
-    found: dict[Target, list[Record]] = {}
+    found: dict[Configuration, list[Record]] = {}
     for record in records:
-        cell = record.cell
-        if record.last is not None and cell.pretrained_on is None:
-            where = (cell.method, cell.backbone, cell.dataset, cell.split, cell.stream, cell.protocol)
-            found.setdefault(Target(cell.track, cell.label, *where), []).append(record)
+        if record.last is not None and record.cell.pretrained_on is None:
+            found.setdefault(configuration_of(record.cell), []).append(record)
     return found
 
 

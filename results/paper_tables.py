@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from .footnotes import fidelity_notes, fidelity_of
-from .means import difference, mean_entry, setup_entries, top1
+from .means import difference_to_paper, mean_entry, setup_entries, top1
 from .paper_notes import Caveats, caveats, paper_footnotes
 from .paper_rows import (
     LABELS,
@@ -13,7 +13,6 @@ from .paper_rows import (
     Filled,
     Line,
     Spot,
-    Target,
     comparisons,
     filled,
     line_of,
@@ -23,7 +22,7 @@ from .published import FILE, Published
 from .record import Record
 from .tables import Column, Entry, Note, Table
 
-__all__ = ["LABELS", "PAPER_TABLES", "Comparison", "Target", "comparisons", "paper_table"]
+__all__ = ["LABELS", "PAPER_TABLES", "Comparison", "comparisons", "paper_table"]
 
 Columns = Iterable[tuple[Column, list[Entry]]]
 
@@ -85,8 +84,8 @@ def _scores(table: Filled, spot: Spot, known: Caveats) -> Columns:
     yield Column(f"{heading} paper", "percent", group=heading), paper
     if table.track == "published":
         gaps = [
-            _blank(line) or (Entry() if number is not None and number.doubtful else difference(mine, theirs))
-            for line, number, mine, theirs in zip(table.lines, numbers, ours, paper, strict=True)
+            _blank(line) or difference_to_paper(mine, number)
+            for line, number, mine in zip(table.lines, numbers, ours, strict=True)
         ]
         yield Column(f"{heading} Δ", "difference", group=heading), gaps
 

@@ -72,7 +72,9 @@ def p_value(ours: Hits, theirs: Hits) -> float:
     reach = int(sizes @ counts)
     length = 1 << (2 * reach).bit_length()  # no sum lies beyond ± reach
     angles = 2 * np.pi * np.arange(length // 2 + 1) / length
-    transform = np.prod([np.cos(size * angles) ** count for size, count in zip(sizes, counts, strict=True)], axis=0)
+    transform = np.ones_like(angles)
+    for size, count in zip(sizes, counts, strict=True):
+        transform *= np.cos(size * angles) ** count
     chance = np.fft.irfft(transform, length)
     seen = abs(int(difference.sum()))
     return 1.0 if seen == 0 else min(1.0, 2 * float(chance[seen : reach + 1].clip(0).sum()))

@@ -94,6 +94,11 @@ def text_of(entry: Entry, kind: Kind) -> str:
     return f"{shown} {entry.remark}" if entry.remark else shown
 
 
+def printable(text: str) -> str:
+    """A text from data on one line, without characters that steer a terminal or that XML and TeX refuse."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))
+
+
 def bare(value: str | float | None, kind: Kind) -> str:
     """Show a value as programs read it, with the decimals of the printed table; a missing one is empty."""
     if value is None or isinstance(value, str):

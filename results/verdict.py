@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 from xml.etree import ElementTree
 
-from .tables import MISSING, Column, Entry, Table
+from .tables import MISSING, Column, Entry, Table, printable
 
 Status = Literal["not run", "pass", "above", "fail"]
 ORDER: tuple[Status, ...] = ("not run", "pass", "above", "fail")  # what matters is read last
@@ -66,7 +66,7 @@ class Report:
         above = f" ({self.count('above')} of them better by more than allowed)" if self.count("above") else ""
         counts = f"{self.count('pass', 'above')} passed{above}, {self.count('fail')} failed"
         end = ": nothing to compare" if self.exit_code == 2 else ""
-        return f"{counts}, {self.count('not run')} not run, against {shown(self.against)}{end}."
+        return f"{counts}, {self.count('not run')} not run, against {printable(self.against)}{end}."
 
 
 def judge(change: float, allowed: float, better: Literal["up", "down"]) -> Status:
@@ -76,16 +76,11 @@ def judge(change: float, allowed: float, better: Literal["up", "down"]) -> Statu
     return "above" if (change > allowed if better == "up" else change < -allowed) else "fail"
 
 
-def shown(text: str) -> str:
-    """A text from data on one line, without characters that steer a terminal or that XML refuses."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))
-
-
 def to_lines(report: Report) -> Iterator[str]:
     """Plain lines, one a row, then the notes and the summary."""
     for line in _ordered(report):
-        yield f"{line.status:<7}  {shown(line.name)}: {_words(line, report.unit)}"
-    yield from (f"* {shown(note)}" for note in report.notes)
+        yield f"{line.status:<7}  {printable(line.name)}: {_words(line, report.unit)}"
+    yield from (f"* {printable(note)}" for note in report.notes)
     yield report.summary
 
 
@@ -97,12 +92,11 @@ def to_table(report: Report) -> Table:
     used = [i for i in range(len(heads)) if any(cells[i] for cells in shows)]
     columns = (Column("status"), Column("row"), *(Column(heads[i], "count", group="numbers") for i in used))
     rows = [
-        (Entry(line.status, strong=line.status == "fail"), Entry(shown(line.name)), *(Entry(cells[i]) for i in used))
+        (Entry(line.status, strong=line.status == "fail"), Entry(line.name), *(Entry(cells[i]) for i in used))
         for line, cells in zip(lines, shows, strict=True)
     ]
     remarks = [f"{line.name}: {'; '.join(line.remarks)}" for line in lines if line.remarks]
-    notes = tuple(shown(note) for note in (*remarks, *report.notes))
-    return Table(f"Checked against {shown(report.against)}", columns, tuple(rows), notes)
+    return Table(f"Checked against {report.against}", columns, tuple(rows), (*remarks, *report.notes))
 
 
 def to_json(report: Report) -> dict[str, Any]:
@@ -126,7 +120,10 @@ def to_junit(report: Report) -> str:
     suite = ElementTree.SubElement(suites, "testsuite", facts)
     for line in report.lines:
         case = ElementTree.SubElement(
-            suite, "testcase", classname=f"skelbench check against {shown(report.against)}", name=shown(line.name)
+            suite,
+            "testcase",
+            classname=f"skelbench check against {printable(report.against)}",
+            name=printable(line.name),
         )
         words = _words(line, report.unit)
         if line.status == "fail":
@@ -155,7 +152,7 @@ def _cells(line: Line, unit: str) -> tuple[str, ...]:
 
 def _words(line: Line, unit: str) -> str:
     ours, spread, seeds, reference, change, allowed = _cells(line, unit)
-    source = f" ({shown(line.source)})" if line.source else ""
+    source = f" ({printable(line.source)})" if line.source else ""
     parts: Iterable[str] = (f"{reference} {unit}{source}",)
     if line.ours is not None:
         mean = f" ± {spread}" if spread else ""
@@ -163,7 +160,7 @@ def _words(line: Line, unit: str) -> str:
         share = " %" if unit == "ms" else ""
         parts = (f"{ours}{mean} {unit}{over} against {reference} {unit}{source}", f"Δ {change}{share}")
         parts = (*parts, f"allowed {allowed}{share}")
-    return "; ".join((", ".join(parts), *map(shown, line.remarks)))
+    return "; ".join((", ".join(parts), *map(printable, line.remarks)))
 
 
 def _number(value: float, unit: str) -> str:

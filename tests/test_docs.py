@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import click
 import pytest
 import torch
 
@@ -50,3 +51,18 @@ def test_every_link_between_the_documents_leads_somewhere():
     for document in [DOCS.parent / "README.md", *DOCS.glob("*.md")]:
         for target in re.findall(r"\]\((?!http)([^)#]+)\)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_every_command_in_the_documents_has_the_options_it_is_written_with():
+    from skelbench.benchmark.cli import main
+
+    for document in [DOCS.parent / "README.md", *DOCS.glob("*.md")]:
+        text = document.read_text().replace("\\\n", " ")
+        for line in re.findall(r"(?:^|`)[ $]*skelbench ([^`\n]*)", text, re.MULTILINE):
+            words, command = re.split(r"\s{3,}|\s#", line)[0].split(), main
+            words = words[next((i for i, word in enumerate(words) if word in main.commands), 0) :]  # behind --plugin
+            while isinstance(command, click.Group) and words and words[0] in command.commands:
+                command = command.commands[words.pop(0)]
+            known = {name for parameter in command.params for name in parameter.opts} | {"--help", "--version"}
+            unknown = [word for word in words if word.startswith("--") and word.split("=")[0] not in known]
+            assert not unknown, f"{document.name}: skelbench {line}: {unknown}"

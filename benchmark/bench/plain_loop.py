@@ -1,4 +1,4 @@
-"""The plain reference in a process of its own: its loader, model and memory are what a user of the released code has."""
+"""The plain reference in a process of its own, with the loader, model and memory a user of the released code has."""
 
 from __future__ import annotations
 

@@ -2,39 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import SkelbenchError
 from .page import COLOURS, COUNTS, FONT, LINE, Width, picture, sheet, shown
 
 Array = NDArray[Any]
 _SIDE = {"single": 4.5, "double": 11.0}  # cm that the matrix takes of a width
 _FEW = 16  # classes that a single column holds
 _NUMBERED = 0.6  # cm of a place from which its number is written in
-
-
-def read_confusion(path: Path) -> tuple[list[str], Array]:
-    """Class names and counts (K, K) of a ``confusion.csv``: a row per true class, a column per predicted one.
-
-    Raises ``SkelbenchError`` if the file is missing or damaged.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            (_, *names), *rows = csv.reader(file)
-        counts = np.array([[int(value) for value in row[1:]] for row in rows], dtype=np.int64)
-    except FileNotFoundError as error:
-        raise SkelbenchError(f"{path} is not there: evaluate that cell again.") from error
-    except (OSError, ValueError, csv.Error) as error:
-        raise SkelbenchError(f"{path} is damaged: evaluate that cell again.") from error
-    if counts.shape != (len(names), len(names)) or not names or (counts < 0).any():
-        raise SkelbenchError(f"{path} holds no square matrix of counts: evaluate that cell again.")
-    return names, counts
 
 
 def shares(counts: Array) -> Array:

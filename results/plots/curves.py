@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import cycle
 from pathlib import Path
 
 from ...errors import SkelbenchError
+from ..files import read_curve
 from ..means import FROZEN, PRETRAIN
 from ..record import Cell, Record
 from ..store import RunStore, read_record
@@ -48,26 +49,25 @@ def _read(folder: Path, runs: dict[Path, list[Record]]) -> Curve:
         runs[root] = RunStore(root).records()
     place = (record.cell.dataset, record.cell.split)
     probes = {}
-    for made in runs[root]:
+    for made in sorted(runs[root], key=lambda made: datetime.fromisoformat(made.finished)):
         own = made.pretrain == record.identity and (made.cell.dataset, made.cell.split) == place
         if own and made.cell.protocol in FROZEN and "curve" in made.files:
-            found = column(RunStore(root).folder(made.cell, made.identity) / made.files["curve"], "test_top1")
-            stream = "" if made.cell.stream == record.cell.stream else f", {made.cell.stream}"
-            probes |= {made.cell.protocol + stream: found} if found[0] else {}
-    return Curve(record.cell, column(folder / record.files["curve"], "loss"), probes)
+            path = RunStore(root).folder(made.cell, made.identity) / made.files["curve"]
+            probes[_probe_name(made.cell, record.cell)] = _line(path, "test_top1")
+    shown_probes = {name: probe for name, probe in sorted(probes.items()) if probe[0]}
+    return Curve(record.cell, _line(folder / record.files["curve"], "loss"), shown_probes)
 
 
-def column(path: Path, name: str) -> tuple[list[int], list[float]]:
-    """Epochs and the values of a column of a ``curve.csv``, without the rows that lack it.
+def _probe_name(cell: Cell, pretraining: Cell) -> str:
+    """The protocol, and what else an evaluation does not share with its pre-training: the newest of each is drawn."""
+    stream = "" if cell.stream == pretraining.stream else f", {cell.stream}"
+    same = (cell.track, cell.label) == (pretraining.track, pretraining.label)
+    return cell.protocol + stream + ("" if same else f" ({cell.label or cell.track})")
 
-    Raises ``SkelbenchError`` if the file is missing or damaged.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.DictReader(file) if row.get(name)]
-        return [int(row["epoch"]) for row in rows], [float(row[name]) for row in rows]
-    except (OSError, KeyError, ValueError, TypeError, csv.Error) as error:
-        raise SkelbenchError(f"{path} is missing or damaged: run that cell again with --force.") from error
+
+def _line(path: Path, name: str) -> tuple[list[int], list[float]]:
+    (points,) = read_curve(path, name)
+    return [epoch for epoch, _ in points], [value for _, value in points]
 
 
 def draw_curves(curves: Sequence[Curve], *, suffix: str = ".png", width: Width = "single") -> bytes:

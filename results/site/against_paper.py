@@ -4,14 +4,14 @@ from collections.abc import Iterable, Mapping
 from statistics import mean, stdev
 from typing import Any
 
-from ..means import FLOOR, top1
+from ..means import FLOOR, Configuration, top1
 from ..published import FILE, PAPER, Published, find
-from .cells import Key, SiteCell
+from .cells import SiteCell
 
 TRACK = "published"
 
 
-def paper_points(cells: Mapping[Key, SiteCell]) -> list[dict[str, Any]]:
+def paper_points(cells: Mapping[Configuration, SiteCell]) -> list[dict[str, Any]]:
     """One point a cell: the printed number, ours with its deviation, and where the printed one stands.
 
     A number that most likely belongs to another method is left out, as are cells pre-trained elsewhere.
@@ -19,7 +19,7 @@ def paper_points(cells: Mapping[Key, SiteCell]) -> list[dict[str, Any]]:
     return [_point(cell, number) for cell, number in _pairs(cells.values())]
 
 
-def printed(key: Key) -> Published | None:
+def printed(key: Configuration) -> Published | None:
     """The most trustworthy number that a paper has for a cell."""
     if key.track != TRACK or key.pretrained_on is not None:
         return None

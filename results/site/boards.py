@@ -6,10 +6,10 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from ..means import FLOOR, FLOOR_NAME, FROZEN, Place
+from ..means import FLOOR, FLOOR_NAME, FROZEN, Configuration, Place
 from ..tables import Column, Entry, Table, text_of
-from .beside import curve
-from .cells import Key, SiteCell
+from .beside import curves
+from .cells import SiteCell
 from .markup import data_file, script_json
 
 PART_BYTES = 150_000
@@ -36,7 +36,7 @@ class Board:
         return list(dict.fromkeys(row["backbone"] for row in self.rows))
 
 
-def boards(tables: Iterable[Table], cells: Mapping[Key, SiteCell]) -> list[Board]:
+def boards(tables: Iterable[Table], cells: Mapping[Configuration, SiteCell]) -> list[Board]:
     """Make the boards of all tables; a floor that nobody ran has a row of dashes."""
     made = []
     for table in tables:
@@ -77,11 +77,11 @@ def text(entry: Entry, column: Column) -> str:
     return plain.replace("-", "−") if column.kind == "difference" else plain
 
 
-def _row(board: Board, entries: Sequence[Entry], cells: Mapping[Key, SiteCell]) -> dict[str, Any]:
+def _row(board: Board, entries: Sequence[Entry], cells: Mapping[Configuration, SiteCell]) -> dict[str, Any]:
     method, backbone = row_names(board.table, entries)
     place, links = board.place, {}
     for protocol in board.protocols():
-        key = Key(place.track, place.label, method, backbone, *place[2:5], protocol, place.pretrained_on)
+        key = Configuration(place.track, place.label, method, backbone, *place[2:5], protocol, place.pretrained_on)
         if key in cells:
             links[protocol] = cells[key].href
     shows = [shown(entry, column) for entry, column in zip(entries, board.table.columns, strict=True)]
@@ -101,7 +101,7 @@ def _missing_floors(board: Board) -> Iterator[dict[str, Any]]:
             yield {"method": FLOOR, "backbone": backbone, "floor": 1, "links": {}, "cells": cells}
 
 
-def _curves(board: Board, cells: Mapping[Key, SiteCell]) -> list[dict[str, Any]]:
+def _curves(board: Board, cells: Mapping[Configuration, SiteCell]) -> list[dict[str, Any]]:
     """Top-1 by pre-training epoch for the first rows of every protocol: means over the seeds that all have an epoch."""
     made = []
     for protocol in board.protocols():
@@ -109,7 +109,7 @@ def _curves(board: Board, cells: Mapping[Key, SiteCell]) -> list[dict[str, Any]]
         for row in board.rows:
             if protocol not in row["links"] or row["floor"] or lines == CURVES:
                 continue
-            key = Key(
+            key = Configuration(
                 *board.place[:2], row["method"], row["backbone"], *board.place[2:5], protocol, board.place.pretrained_on
             )
             points = mean_curve(cells[key])
@@ -123,7 +123,7 @@ def _curves(board: Board, cells: Mapping[Key, SiteCell]) -> list[dict[str, Any]]
 
 def mean_curve(cell: SiteCell) -> list[list[float]]:
     """[epoch, mean top-1] of the epochs that every seed has."""
-    seeds = [dict(curve(one, _ACCURACY)) for one in cell.shown]
+    seeds = [dict(points) for one in cell.shown for points in curves(one, _ACCURACY)]
     common = set.intersection(*(set(one) for one in seeds)) if seeds else set()
     return [[epoch, round(mean(one[epoch] for one in seeds), 2)] for epoch in sorted(common)]
 

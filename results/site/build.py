@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from ...errors import SkelbenchError
 from ..leaderboard import leaderboard
+from ..means import Configuration
 from ..record import Record
 from ..store import RunStore
 from ..tables import Entry, Table
@@ -13,7 +14,7 @@ from . import markup
 from .against_paper import paper_name, paper_points
 from .boards import boards, row_names, write_boards
 from .cell_page import cell_page
-from .cells import Kept, Key, Site, SiteCell, read_runs, site_cells
+from .cells import Kept, Site, SiteCell, read_runs, site_cells
 from .folder import site_folder
 
 
@@ -67,7 +68,7 @@ def _index(about: str) -> str:
     return markup.page("index.html", title="Leaderboards", root="", about=about)
 
 
-def _paper(cells: Mapping[Key, SiteCell], about: str) -> str:
+def _paper(cells: Mapping[Configuration, SiteCell], about: str) -> str:
     points = markup.data_block(paper_points(cells))
     paper = markup.escape(paper_name())
     return markup.page("paper.html", title="Paper and ours", root="", about=about, data=points, paper=paper)
@@ -79,14 +80,14 @@ def _about(records: Sequence[Record], cells: int, runs: str) -> str:
     return markup.escape(text)
 
 
-def _rows(tables: Sequence[Table]) -> dict[Key, tuple[Table, Sequence[Entry]]]:
+def _rows(tables: Sequence[Table]) -> dict[Configuration, tuple[Table, Sequence[Entry]]]:
     """Each table's rows by their cells, of no protocol in particular."""
     rows = {}
     for table in tables:
         for entries in table.rows:
             method, backbone = row_names(table, entries)
-            facts = {name: table.facts.get(name) or None for name in Key._fields}
-            rows[Key(**facts | {"method": method, "backbone": backbone, "protocol": ""})] = (table, entries)  # type: ignore[arg-type]
+            facts = {name: table.facts.get(name) or None for name in Configuration._fields}
+            rows[Configuration(**facts | {"method": method, "backbone": backbone, "protocol": ""})] = (table, entries)  # type: ignore[arg-type]
     return rows
 
 

@@ -45,7 +45,7 @@ def _training(one: Kept, site: Site) -> tuple[Kept, Kept | None]:
 
 
 def _line(one: Kept, source: Kept, *columns: str) -> dict[str, Any]:
-    return {"seed": one.record.cell.seed} | {column: beside.curve(source, column) for column in columns}
+    return {"seed": one.record.cell.seed} | dict(zip(columns, beside.curves(source, *columns), strict=True))
 
 
 def _of_seeds(shown: Iterable[Kept], read: Any) -> list[dict[str, Any]]:

@@ -3,12 +3,12 @@
 from typing import Any
 from urllib.parse import urlencode
 
-from ..means import FLOOR, FLOOR_NAME, FROZEN, PRETRAIN
+from ..means import FLOOR, FLOOR_NAME, FROZEN, PRETRAIN, Configuration
 from ..tables import MISSING, Column, Entry
 from .boards import text
 from .cell_charts import chart_data
 from .cell_facts import PARTS, facts_table, settings_tables
-from .cells import Kept, Key, Site, SiteCell
+from .cells import Kept, Site, SiteCell
 from .command import Reproduction, reproduction
 from .markup import data_block, escape, page
 
@@ -42,7 +42,7 @@ def chip(track: str, label: str | None) -> str:
     return f'<span class="chip {escape(track)}">{escape(text)}</span>'
 
 
-def _what(key: Key) -> str:
+def _what(key: Configuration) -> str:
     parts = [("protocol", key.protocol), ("data set", f"{key.dataset} {key.split}"), ("stream", key.stream)]
     if key.pretrained_on:
         parts.append(("pre-trained on", key.pretrained_on))
@@ -50,7 +50,7 @@ def _what(key: Key) -> str:
     return pairs + chip(key.track, key.label)
 
 
-def _board_link(key: Key) -> str:
+def _board_link(key: Configuration) -> str:
     place = {"track": key.track, "label": key.label, "dataset": key.dataset, "split": key.split, "stream": key.stream}
     given = {name: value for name, value in place.items() if value} | {"origin": key.pretrained_on or "-"}
     return f"../index.html#{urlencode(given)}"

@@ -7,24 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ..means import comparable, grouped
+from ..means import Configuration, comparable, configuration_of, grouped
 from ..record import Cell, Record
 from ..store import RECORD, read_record
 from ..tables import Entry, Table
-
-
-class Key(NamedTuple):
-    """A cell without its seed."""
-
-    track: str
-    label: str | None
-    method: str
-    backbone: str
-    dataset: str
-    split: str
-    stream: str
-    protocol: str
-    pretrained_on: str | None
 
 
 class Kept(NamedTuple):
@@ -42,7 +28,7 @@ class SiteCell:
     settings, versions or data. ``href`` is the page, relative to the site's root.
     """
 
-    key: Key
+    key: Configuration
     shown: tuple[Kept, ...]
     left_out: tuple[Kept, ...]
     href: str
@@ -59,7 +45,7 @@ class Site:
 
     runs: str
     presets: Collection[str]
-    rows: Mapping[Key, tuple[Table, Sequence[Entry]]]
+    rows: Mapping[Configuration, tuple[Table, Sequence[Entry]]]
     by_identity: Mapping[str, tuple[Kept, str]]
     built_on: Mapping[str, Sequence[tuple[str, str]]]
 
@@ -69,17 +55,14 @@ def read_runs(root: Path) -> list[Kept]:
     return [Kept(read_record(path.parent), path.parent) for path in sorted(root.glob(f"*/{RECORD}"))]
 
 
-def key_of(cell: Cell) -> Key:
-    """The cell's configuration."""
-    return Key(*(getattr(cell, name) for name in Key._fields))
-
-
-def site_cells(kept: Iterable[Kept]) -> dict[Key, SiteCell]:
+def site_cells(kept: Iterable[Kept]) -> dict[Configuration, SiteCell]:
     """Records grouped into cells."""
-    return {key: _cell(key, group) for key, group in grouped(kept, lambda one: key_of(one.record.cell)).items()}
+    return {
+        key: _cell(key, group) for key, group in grouped(kept, lambda one: configuration_of(one.record.cell)).items()
+    }
 
 
-def _cell(key: Key, group: Sequence[Kept]) -> SiteCell:
+def _cell(key: Configuration, group: Sequence[Kept]) -> SiteCell:
     folders = {id(one.record): one for one in group}
     shown = [folders[id(record)] for record in comparable([one.record for one in group])]
     counted = {id(one.record) for one in shown}
@@ -87,7 +70,7 @@ def _cell(key: Key, group: Sequence[Kept]) -> SiteCell:
     return SiteCell(key, tuple(shown), tuple(left_out), page_name(key))
 
 
-def page_name(key: Key) -> str:
+def page_name(key: Configuration) -> str:
     """Where a cell's page stands: a name any file system takes, told apart by a hash of the whole key."""
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:10]
     slug = Cell(**key._asdict(), seed=0).slug().removesuffix("-s0")

@@ -16,7 +16,7 @@ _LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    '"': "''",  # \textquotedbl is an error in OT1, LaTeX's own encoding
     "–": "--",
     "—": "---",
     "±": r"$\pm$",
@@ -31,6 +31,8 @@ _LATEX = {
     "’": "'",
     **{mark: "\\" + mark for mark in "&%$#_"},
 }
+
+_NOT_IN_OT1 = "ÐðÞþĄąĐđĘęĦħĮįĸĿŀŉŊŋŦŧŲųſ"  # of the Latin letters up to U+017F; each was compiled
 
 
 def to_latex(tables: Table | Sequence[Table]) -> str:
@@ -81,14 +83,13 @@ def _head(columns: Sequence[Column]) -> list[str]:
 
 
 def _line(cells: Sequence[str]) -> str:
-    return " & ".join(cells) + r" \\"
+    # An empty group keeps a text that starts with "[" or "*" from being read as an argument of the line before.
+    return " & ".join("{}" + cell if cell[:1] in ("[", "*") else cell for cell in cells) + r" \\"
 
 
 def _cell(entry: Entry, kind: Kind) -> str:
     shown = text_of(entry, kind)
     text = escaped(shown.replace("-", "−") if kind == "difference" else shown)
-    # An empty group keeps a text that starts with "[" or "*" from being read as an argument of the line before.
-    text = "{}" + text if text[:1] in ("[", "*") else text
     return (rf"\textbf{{{text}}}" if entry.strong else text) + (_raised(entry.marks) if entry.marks else "")
 
 
@@ -102,5 +103,6 @@ def escaped(text: str) -> str:
 
 
 def _plain(character: str) -> str:
-    known = character.isascii() or unicodedata.name(character, "").startswith("LATIN ")
+    latin = character < "\u0180" and unicodedata.name(character, "").startswith("LATIN ")
+    known = (character.isascii() and character.isprintable()) or (latin and character not in _NOT_IN_OT1)
     return character if known else f"U+{ord(character):04X}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from ..tables import Entry, Kind, Table, text_of
+from ..tables import Entry, Kind, Table, printable, text_of
 
 
 def to_markdown(tables: Table | Sequence[Table]) -> str:
@@ -36,6 +36,6 @@ def _raised(mark: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    for mark in "\\|*_<`[~$":
+    for mark in "\\|*_<&`[~$":
         text = text.replace(mark, "\\" + mark)
-    return " ".join(text.split())
+    return printable(text)

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from ..tables import Entry, Kind, Table, text_of
+from ..tables import Entry, Kind, Table, printable, text_of
 
 _GAP = 2  # characters between columns
 _RAISED = dict(zip("abcdefghijklmnoprstuvwxyz", "ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻ", strict=True))  # there is no raised q
@@ -29,23 +30,24 @@ class _Rich:
         table, width = self.table, options.max_width
         texts = [[_shown(e, c.kind) for c, e in zip(table.columns, row, strict=True)] for row in table.rows]
         widths = _widths(table, texts)
-        yield Text(table.title, style="bold")
+        yield Text(printable(table.title), style="bold")
         for columns in _blocks(table, widths, width):
             yield Text()
             yield _grid(table, texts, columns, widths if _total(widths, columns) <= width else None)
         yield Text()
-        yield from (Text(f"{note.mark} {note}", style="dim") for note in table.notes)
-        yield from (Text(f"* {note}", style="dim") for note in table.footnotes)
+        yield from (Text(printable(f"{note.mark} {note}"), style="dim") for note in table.notes)
+        yield from (Text(printable(f"* {note}"), style="dim") for note in table.footnotes)
         yield Text()
 
 
 def _shown(entry: Entry, kind: Kind) -> str:
-    return text_of(entry, kind) + "".join(_RAISED.get(letter, letter) for letter in "".join(entry.marks))
+    return printable(text_of(entry, kind)) + "".join(_RAISED.get(letter, letter) for letter in "".join(entry.marks))
 
 
 def _widths(table: Table, texts: list[list[str]]) -> list[int]:
     """Characters that each column takes at least: a header may break at its spaces, a value may not."""
-    return [max(map(len, [*column.name.split(), *(row[i] for row in texts)])) for i, column in enumerate(table.columns)]
+    columns = [[*column.name.split(), *(row[i] for row in texts)] for i, column in enumerate(table.columns)]
+    return [max(map(cell_len, column)) for column in columns]
 
 
 def _total(widths: list[int], columns: list[int]) -> int:

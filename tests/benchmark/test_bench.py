@@ -17,7 +17,7 @@ SMALL = ["--train", 130, "--test", 120, "--dim", 8, "--classes", 6, "--clips", 6
 
 def test_bench_eval_prints_a_line_for_every_figure_and_the_same_names_in_json(skelbench):
     shown = skelbench("bench", "eval", *SMALL).stdout
-    figures = json.loads(skelbench("bench", "eval", *SMALL, "--json").stdout)
+    figures = json.loads(skelbench("bench", "eval", *SMALL, "--json").stdout)["figures"]
     assert all(set(figure) == {"name", "value", "unit"} and figure["value"] > 0 for figure in figures)
     names = [figure["name"] for figure in figures]
     assert [line[:55].strip() for line in shown.splitlines()] == [name[:55] for name in names]

@@ -401,7 +401,7 @@ def test_a_failing_cell_is_recorded_the_rest_goes_on_and_a_later_success_clears_
     (failure,) = RunStore(out).failures()
     assert (failure.cell.method, failure.cell.protocol) == ("skeletonclr", "pretrain")
     assert failure.reason == "ZeroDivisionError: division by zero"
-    assert "in _step" in failure.traceback
+    assert "in take_step" in failure.traceback
     assert result.stderr.splitlines()[-2:] == [
         "1 cells failed:",
         f"  {failure.cell}: ZeroDivisionError: division by zero",

@@ -244,6 +244,16 @@ def test_every_figure_of_a_grid_is_drawn_as_png_and_svg(finished, skelbench, tmp
             assert path.read_bytes().startswith(start)
 
 
+def test_all_curves_of_a_grid_are_drawn_without_its_floor(finished, skelbench, tmp_path):
+    folders = sorted(finished.glob("*-pretrain-*"))
+    floors = [folder for folder in folders if "-untrained-" in folder.name]
+    result = skelbench("plot", "curves", *folders, "--to", tmp_path / "curves.svg")
+    assert floors
+    assert result.stderr.splitlines() == [f"left out, nothing was trained there: {folder}" for folder in floors]
+    text = (tmp_path / "curves.svg").read_text()
+    assert "skeletonclr" in text and "untrained" not in text
+
+
 def test_the_confusion_drawn_is_that_of_the_kept_scores(finished):
     from skelbench.results.files import read_confusion
 

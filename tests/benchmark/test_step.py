@@ -3,6 +3,7 @@
 import functools
 import os
 import shutil
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,7 +76,7 @@ def take(name, *, wrap=lambda step: step, dropout=0.0, device="cpu", stage=None,
 @pytest.mark.parametrize("name", PLAIN)
 def test_eight_steps_have_the_losses_and_the_weights_of_the_plain_reference(name, dtype, lr, rtol):
     method = tiny(name).to(dtype)
-    model = plain_copy(name, method)
+    model: Any = plain_copy(name, method)
     optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr, 0.9, weight_decay=1e-4)
     generator, expected = torch.Generator().manual_seed(1), []
     for i in range(STEPS):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import statistics
 import xml.etree.ElementTree as ElementTree
 from importlib import resources
@@ -87,7 +88,20 @@ def test_every_trustworthy_number_of_the_paper_is_a_row_and_not_run_is_no_pass(p
 def test_a_number_that_is_most_likely_another_methods_is_left_out_and_told(published):
     report = against_paper(published(PRINTED))
     assert not [line for line in report.lines if line.name == "skeletonclr stgcn ntu120 xsub 3s finetune (published)"]
-    assert any("another method's number: lines" in note and " 175" in note for note in report.notes)
+    assert any("another method's number: lines" in note and "101-102, 173-176" in note for note in report.notes)
+
+
+def test_what_is_not_compared_with_the_paper_is_told_by_line():
+    """By the words of the file: settings of the paper's own, and the ablation but for the released setting."""
+    (note,) = [note for note in check_paper([], Tolerances()).notes if "not released" in note]
+    spans = re.findall(r"(\d+)(?:-(\d+))?", note.partition("lines ")[2])
+    told = {line for first, last in spans for line in range(int(first), int(last or first) + 1)}
+    file = resources.files("skelbench.results") / "paper" / "skeattnclr_tables.csv"
+    rows = enumerate(csv.DictReader(file.read_text(encoding="utf-8").splitlines()), start=2)
+    own = ("Baseline* ", "SkeAttnCLR ablation: ")
+    released = "qs-qns negative, Ls only"
+    expected = {line for line, row in rows if row["method"].startswith(own) and row["method"] != own[1] + released}
+    assert told == expected
 
 
 def test_beside_a_doubtful_number_a_sound_one_of_the_same_cell_counts(make_record):

@@ -43,6 +43,16 @@ def machine(tmp_path, make_record):
     return make
 
 
+@pytest.fixture
+def tree():
+    """All files below a folder with their content."""
+
+    def files(folder):
+        return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+    return files
+
+
 def contents(runs):
     """All that a folder of runs says: every record with the files beside it, those in conflict too."""
     found = set()
@@ -219,6 +229,19 @@ def test_a_record_goes_to_the_folder_that_another_label_began(machine, make_reco
 
 def failure(record, when="2024-05-01T12:00:00Z", reason="out of memory"):
     return Failure(cell=record.cell, identity=record.identity, reason=reason, finished=when)
+
+
+def test_a_record_never_takes_the_place_of_another_cell_whose_identity_begins_alike(machine, make_record, tree):
+    ours, theirs = machine("ours", a={}, c={}), machine("theirs", b={})
+    (record,) = theirs.records()
+    alike = record.model_copy(update={"identity": digest("a")[:10] + record.identity[10:]})
+    folder = theirs.folder(record.cell, record.identity)
+    folder.rename(folder.with_name(f"{record.cell.slug()}-{alike.identity[:10]}"))
+    theirs.write(alike)
+    before = tree(ours.root)
+    with pytest.raises(SkelbenchError, match="would take the place of another cell"):
+        import_results(exported(theirs), ours)
+    assert tree(ours.root) == before
 
 
 def test_failures_travel_and_the_later_word_stays(machine, make_record, tmp_path):

@@ -8,6 +8,9 @@ import pytest
 from skelbench.errors import SkelbenchError
 from skelbench.results.files import (
     atomic_write,
+    read_confusion,
+    read_curve,
+    read_per_class,
     read_scores,
     write_confusion,
     write_curve,
@@ -66,6 +69,49 @@ def test_curve_keeps_every_column_and_leaves_gaps_empty(tmp_path):
         {"epoch": "1", "loss": "0.5", "top1": ""},
         {"epoch": "2", "loss": "", "top1": "40.0"},
     ]
+
+
+def test_curves_are_read_back_without_what_is_empty_or_no_finite_number(tmp_path):
+    rows = [{"epoch": 1, "loss": 2.0}, {"epoch": 2, "test_top1": 30.0}, {"epoch": 3, "loss": float("nan")}]
+    path = tmp_path / write_curve(tmp_path, rows)
+    assert read_curve(path, "loss", "test_top1", "best") == [[(1, 2.0)], [(2, 30.0)], []]
+    write_curve(tmp_path, [])
+    assert read_curve(path, "loss") == [[]]
+
+
+@pytest.mark.parametrize("text", ["epoch,loss\none,two\n", "loss\n2.0\n", "epoch,loss\n1\n", "\x00\udcff"])
+def test_a_damaged_curve_is_one_clear_error(tmp_path, text):
+    path = tmp_path / "curve.csv"
+    path.write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(SkelbenchError, match=r"curve\.csv is damaged: run that cell again"):
+        read_curve(path, "loss")
+
+
+def test_confusion_and_classes_are_read_back_as_they_were_written(tmp_path):
+    names, counts = ["walk, fast", '"run"', "<b>"], [[3, 1, 0], [0, 0, 0], [2, 2, 4]]
+    found, matrix = read_confusion(tmp_path / write_confusion(tmp_path, counts, names))
+    assert (found, matrix.tolist()) == (names, counts)
+    classes = read_per_class(tmp_path / write_per_class(tmp_path, counts, names))
+    assert classes == [("walk, fast", 4, 75.0), ('"run"', 0, None), ("<b>", 8, 50.0)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "true,a,b\na,1,2\n", "true,a\na,one\n", "true,a\na,-1\n", "true,a,b\na,1,2\nb,1\n", "true,a\na,1e999\n"],
+)
+def test_a_damaged_matrix_is_one_clear_error(tmp_path, text):
+    (tmp_path / "confusion.csv").write_text(text)
+    with pytest.raises(SkelbenchError, match=r"confusion\.csv is damaged: run that cell again"):
+        read_confusion(tmp_path / "confusion.csv")
+
+
+def test_damaged_classes_and_files_that_are_gone_are_one_clear_error(tmp_path):
+    (tmp_path / "per_class.csv").write_text("class,clips,top1\na,many,\n")
+    with pytest.raises(SkelbenchError, match="is damaged"):
+        read_per_class(tmp_path / "per_class.csv")
+    for read in (read_curve, read_confusion, read_per_class):
+        with pytest.raises(SkelbenchError, match="is not there: run that cell again"):
+            read(tmp_path / "gone.csv")
 
 
 def test_confusion_has_true_classes_in_rows(tmp_path):

@@ -220,6 +220,15 @@ def test_a_mislabelled_number_is_only_a_footnote_where_there_is_another(make_rec
     assert any("(77.8): Likely mislabelled" in note for note in table.footnotes)
 
 
+def test_there_is_no_difference_to_a_mislabelled_number(make_record):
+    alone = make_record(method="skeletonclr", stream="3s", protocol="finetune", track="published", top1=80.0)
+    (table,) = leaderboard([alone, make_record(stream="3s", protocol="finetune", track="published", top1=80.0)])
+    assert cell(table, "skeletonclr", "finetune paper") == "86.2"
+    assert cell(table, "skeletonclr", "finetune Δ paper") == MISSING
+    assert cell(table, "skeattnclr", "finetune Δ paper") == "-9.4"
+    assert "Δ paper: none to a number that is likely mislabelled." in table.footnotes
+
+
 def test_best_stands_beside_last_with_its_rule(make_record):
     (table,) = leaderboard([make_record(top1=57.2, best=58.0)])
     assert cell(table, "skeattnclr", "linear") == "57.2"

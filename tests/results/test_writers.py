@@ -107,6 +107,16 @@ def test_writing_twice_gives_the_same_bytes(tables, style):
     assert write(tables, style) == write(tables, style)
 
 
+@pytest.mark.parametrize("style", ["txt", "md", "tex"])
+def test_no_character_of_data_steers_a_terminal_or_is_refused_by_tex(style):
+    steering = "a\x1b[2J\x1b]0;x\x07 b\x00\x7f\u202ec\r\nd"
+    note = Note("a", steering)
+    table = Table(steering, (Column("name"),), ((Entry(steering, marks=("a",)),),), (steering,), notes=(note,))
+    text = terminal(table) if style == "txt" else write([table], style)
+    assert [character for character in text if not character.isprintable()] == ["\n"] * text.count("\n")
+    assert "a" in text and "c d" in text
+
+
 # --- Markdown ---------------------------------------------------------------------------------------------------
 
 
@@ -238,9 +248,11 @@ TEX = next((path for name in ("pdflatex", "tectonic", "lualatex", "xelatex") if 
 @pytest.mark.skipif(TEX is None, reason="no LaTeX on this machine (pdflatex, tectonic, lualatex or xelatex)")
 def test_latex_compiles(make_record, tmp_path):
     assert TEX is not None
-    body = write(latex_tables(make_record), "tex")
+    letters = "".join(map(chr, [*range(0x250), 0x1EA1]))
+    odd = Table("letters", (Column("[*]"),), ((Entry(letters),),), (letters,))
+    body = write([*latex_tables(make_record), odd], "tex")
     source = tmp_path / "page.tex"
-    packages = "\\usepackage[T1]{fontenc}\n\\usepackage{booktabs}\n\\usepackage{graphicx}\n"
+    packages = "\\usepackage{booktabs}\n\\usepackage{graphicx}\n"
     source.write_text(f"\\documentclass{{article}}\n{packages}\\begin{{document}}\n{body}\\end{{document}}\n")
     options = [] if Path(TEX).name == "tectonic" else ["-interaction=nonstopmode", "-halt-on-error"]
     done = subprocess.run([TEX, *options, source.name], cwd=tmp_path, capture_output=True, text=True, errors="replace")

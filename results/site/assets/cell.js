@@ -69,7 +69,12 @@
     if (!used.length) return null;
     const names = used[0].names;
     const counts = names.map(() => new Map());
-    for (const one of used) for (const [i, j, n] of one.cells) counts[i].set(j, (counts[i].get(j) || 0) + n);
+    for (const { cells } of used) {
+      for (let k = 0; k < cells.length; k += 3) {
+        const [i, j, n] = cells.slice(k, k + 3); // true class, predicted class, clips
+        counts[i].set(j, (counts[i].get(j) || 0) + n);
+      }
+    }
     const totals = counts.map((row) => [...row.values()].reduce((a, b) => a + b, 0));
     const wrong = counts.flatMap((row, i) => [...row].filter(([j]) => j !== i).map(([j, n]) => ({ i, j, n, share: (100 * n) / totals[i] })));
     wrong.sort((a, b) => b.share - a.share || b.n - a.n);

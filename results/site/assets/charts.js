@@ -151,7 +151,9 @@ const skelbench = (() => {
     new ResizeObserver(redraw).observe(box);
     return box;
   }
-  function axes({ width, height, x, y, left = 46, right = 14, top = 10, bottom = 40, square = false }) {
+  function axes({ width, height, x, y, right = 14, top = 10, bottom = 40, square = false }) {
+    const levels = ticks(y.low, y.high, Math.max(2, (height - top - bottom) / 52));
+    const left = 30 + 8 * Math.max(2, ...levels.map((tick) => String(tick).length)); // the axis' name, then its numbers
     const plot = { left, top, width: width - left - right, height: height - top - bottom };
     if (square) plot.width = plot.height = Math.min(plot.width, plot.height);
     const at = {
@@ -159,7 +161,7 @@ const skelbench = (() => {
       y: (value) => plot.top + plot.height - ((value - y.low) / (y.high - y.low || 1)) * plot.height,
     };
     const g = s("g", { class: "axes" });
-    for (const tick of ticks(y.low, y.high, Math.max(2, plot.height / 52))) {
+    for (const tick of levels) {
       g.append(s("line", { class: "grid", x1: plot.left, x2: plot.left + plot.width, y1: at.y(tick), y2: at.y(tick) }));
       g.append(s("text", { x: plot.left - 8, y: at.y(tick) + 4, "text-anchor": "end" }, String(tick)));
     }

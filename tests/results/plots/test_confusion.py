@@ -1,28 +1,9 @@
 import numpy as np
 import pytest
 
-from skelbench.errors import SkelbenchError
-from skelbench.results.files import write_confusion
-from skelbench.results.plots.confusion import draw_confusion, read_confusion, shares
+from skelbench.results.plots.confusion import draw_confusion, shares
 
 COUNTS = np.array([[3, 1, 0], [0, 0, 0], [2, 2, 4]])
-
-
-def test_counts_are_read_back_as_they_were_written(tmp_path):
-    names = ["walk, fast", '"run"', "<b>"]
-    write_confusion(tmp_path, COUNTS, names)
-    found, counts = read_confusion(tmp_path / "confusion.csv")
-    assert found == names
-    assert (counts == COUNTS).all()
-
-
-@pytest.mark.parametrize(
-    "text", ["", "true,a,b\na,1,2\n", "true,a\na,one\n", "true,a\na,-1\n", "true,a,b\na,1,2\nb,1\n"]
-)
-def test_a_damaged_matrix_is_told_as_such(text, tmp_path):
-    (tmp_path / "confusion.csv").write_text(text)
-    with pytest.raises(SkelbenchError, match=r"confusion\.csv .*evaluate that cell again"):
-        read_confusion(tmp_path / "confusion.csv")
 
 
 def test_rows_sum_to_one_and_a_class_without_clips_has_none():

@@ -2,7 +2,7 @@ import pytest
 
 from skelbench.errors import SkelbenchError
 from skelbench.results.files import write_curve
-from skelbench.results.plots.curves import column, draw_curves, read_curves
+from skelbench.results.plots.curves import draw_curves, read_curves
 from skelbench.results.store import RunStore
 
 ROWS = [{"epoch": 1, "loss": 3.5, "lr": 0.1}, {"epoch": 2, "loss": 2.25, "lr": 0.1}]
@@ -65,13 +65,16 @@ def test_an_evaluation_is_no_learning_curve(runs):
         read_curves([evaluation])
 
 
-def test_rows_without_a_value_are_left_out(tmp_path):
-    write_curve(tmp_path, [{"epoch": 1, "loss": 2.0}, {"epoch": 2, "test_top1": 30.0}])
-    assert column(tmp_path / "curve.csv", "loss") == ([1], [2.0])
-    assert column(tmp_path / "curve.csv", "test_top1") == ([2], [30.0])
-
-
-def test_a_damaged_curve_is_told_as_such(tmp_path):
-    (tmp_path / "curve.csv").write_text("epoch,loss\none,two\n")
-    with pytest.raises(SkelbenchError, match="missing or damaged"):
-        column(tmp_path / "curve.csv", "loss")
+def test_evaluations_of_other_settings_are_drawn_apart_and_named(runs, make_record):
+    store = RunStore(runs[0].parent)
+    for label, finished, top1 in (("linear.lr=1", "2024-05-02", 60.0), ("linear.lr=1", "2024-05-03", 70.0)):
+        record = make_record(
+            track="custom", label=label, identity=finished[-2:] * 16, pretrain="0a" * 16,
+            files={"curve": "curve.csv"}, finished=f"{finished}T12:00:00Z",
+        )  # fmt: skip
+        write_curve(store.folder(record.cell, record.identity), [{"epoch": 2, "test_top1": top1}])
+        store.write(record)
+    first, second = read_curves(runs)
+    assert first.probes["linear"] == ([2], [55.5])
+    assert first.probes["linear (linear.lr=1)"] == ([2], [70.0])  # the newest
+    assert set(second.probes) == {"knn", "linear"}

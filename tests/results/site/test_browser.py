@@ -266,6 +266,27 @@ def test_learning_curves_of_a_table_are_drawn_when_asked_for(open_page):
     )
 
 
+OVERLAPS = """() => [...document.querySelectorAll('svg .axes')].flatMap(axes => {
+  const texts = [...axes.querySelectorAll('text')].map(text => [text.textContent, text.getBoundingClientRect()]);
+  const meet = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+  return texts.flatMap(([a, one], i) => texts.slice(i + 1).filter(([, two]) => meet(one, two)).map(([b]) => [a, b]));
+})"""
+
+
+DRAW = """([low, high]) => {
+  const series = [{ name: 'a', points: [[1, low], [10, high]] }];
+  document.getElementById('main').replaceChildren(skelbench.lines({ title: 't', x: 'epoch', y: 'top-1, %', series }));
+}"""
+
+
+@pytest.mark.parametrize("span", [(36, 42), (0.001, 0.002), (1200, 1201), (-3, 90)])
+def test_what_is_written_at_an_axis_does_not_overlap(open_page, span):
+    page = open_page()
+    page.evaluate(DRAW, span)
+    page.wait_for_selector("svg .axes")
+    assert page.evaluate(OVERLAPS) == []
+
+
 def test_the_theme_follows_the_system_until_it_is_chosen(open_page, site):
     page = open_page(color_scheme="dark")
     ground = "getComputedStyle(document.body).backgroundColor"

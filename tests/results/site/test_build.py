@@ -89,9 +89,9 @@ def test_cells_that_look_alike_as_files_have_pages_of_their_own():
 
 
 def site_cells_of(cells):
-    from skelbench.results.site.cells import key_of
+    from skelbench.results.means import configuration_of
 
-    return [key_of(cell) for cell in cells]
+    return [configuration_of(cell) for cell in cells]
 
 
 # --- The folder ---------------------------------------------------------------------------------------------------
