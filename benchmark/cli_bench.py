@@ -27,6 +27,7 @@ def bench() -> None:
 @click.option("--batch", type=click.IntRange(min=4), default=64, show_default=True)
 @click.option("--frames", type=click.IntRange(min=4), default=50, show_default=True)
 @click.option("--persons", type=click.IntRange(1, 2), default=2, show_default=True)
+@click.option("--clips", type=click.IntRange(min=4), help="Held and drawn from (default: four batches).")
 @click.option("--width", type=click.IntRange(min=1), help="Of an ST-GCN (default: as published).")
 @click.option("--steps", type=click.IntRange(min=1), default=50, show_default=True, help="Steps that count.")
 @click.option(

@@ -41,6 +41,7 @@ def bench_step(
     batch: int = 64,
     frames: int = 50,
     persons: int = 2,
+    clips: int | None = None,
     steps: int = 50,
     plain_steps: int = 10,
     stage: int = 0,
@@ -54,6 +55,7 @@ def bench_step(
         name: a method.
         backbone, backbone_args: the encoder.
         batch, frames, persons: N, T, M.
+        clips: how many are held and drawn from (default: four batches).
         steps: steps of ours that count, at least 50 for a number to be reported.
         plain_steps: steps of the plain reference that count; it exists for some methods with an ST-GCN.
         stage: of the method (1: with mining).
@@ -67,7 +69,8 @@ def bench_step(
     mode = {"precision": "fp32", "compiled": False, "recorded": False} | (mode or {})
     args = dict(backbone_args or {})
     sizes = {"backbone": backbone, "backbone_args": args, "num_frames": frames, "num_persons": persons}
-    x = torch.randn(4 * batch, 3, frames, get_layout(LAYOUT).num_joints, persons, generator=_generator())
+    held = clips or 4 * batch
+    x = torch.randn(held, 3, frames, get_layout(LAYOUT).num_joints, persons, generator=_generator())
     plain = None
     if plain_steps and name in PLAIN and backbone == "stgcn" and stage == 0:
         plain = PlainProcess(name, sizes, x.numpy(), batch, device)
@@ -111,6 +114,7 @@ def bench_step(
             "batch": batch,
             "frames": frames,
             "persons": persons,
+            "clips": held,
             "stage": stage,
             "threads": torch.get_num_threads(),
             **mode,

@@ -74,3 +74,10 @@ def test_evaluation_passes_everything_through_and_draws_nothing(p):
     x, state = torch.randn(100), torch.get_rng_state()
     assert torch.equal(Dropout(p).eval()(x), x)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_compiled_code_draws_its_own():
+    compiled = torch.compile(Dropout(0.5), backend="aot_eager", fullgraph=True)
+    out = compiled(torch.ones(4000))
+    assert set(out.tolist()) == {0.0, 2.0}
+    assert abs(out.mean().item() - 1) < 5 / 4000**0.5

@@ -9,6 +9,7 @@ import torch
 
 from skelbench.backbones import create_backbone
 from skelbench.backbones.graph import adjacency
+from skelbench.backbones.stgcn import Pointwise, distinct
 from skelbench.datasets.layout import LAYOUTS
 
 RTOL = 1e-5
@@ -304,3 +305,33 @@ def test_weights_learn_through_changed_graphs():
         grad = block.importance.grad
         assert grad is not None and (grad != 0).any()
         assert (grad[graph == 0] == 0).all(), "a dropped edge passes no gradient"
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_pointwise_convolution_is_torchs(stride):
+    torch.manual_seed(0)
+    ours = Pointwise(3, 5, 1, (stride, 1)).double()
+    x = torch.randn(2, 3, 7, 25, dtype=torch.float64)
+    close(ours(x), torch.nn.functional.conv2d(x, ours.weight, ours.bias, (stride, 1)), rtol=1e-12, atol=1e-12)
+
+
+def test_of_all_absent_persons_only_the_first_is_encoded():
+    persons = torch.zeros(6, 2, 3)
+    persons[[1, 4]] = torch.randn(2, 2, 3)
+    kept, place = distinct(persons)
+    assert kept.tolist() == [0, 1, 4]
+    assert torch.equal(persons[kept][place], persons)
+    assert place.tolist() == [0, 1, 0, 0, 2, 0]
+
+
+@pytest.mark.parametrize("absent", [[], [0], [0, 2, 3], [0, 1, 2, 3]])
+def test_features_without_gradients_are_those_with_every_person_encoded(absent):
+    torch.manual_seed(0)
+    encoder: Any = create_backbone("stgcn", layout="ntu25", num_frames=8, width=4, dim=8).double().eval()
+    x = torch.randn(4, 3, 8, 25, 2, dtype=torch.float64)
+    x[absent, ..., 1] = 0
+    whole, seen = encoder(x).detach(), []
+    encoder.blocks[0].register_forward_pre_hook(lambda block, args: seen.append(len(args[0])))
+    with torch.no_grad():
+        close(encoder(x), whole, rtol=1e-12, atol=1e-12)
+    assert seen == [8 - max(0, len(absent) - 1)]

@@ -60,3 +60,36 @@ def test_a_step_through_the_encoder_encodes_the_whole_batch_each_time():
     seconds = steps_through_the_encoder(encode, torch.randn(6, 3, 2, 2, 1), torch.arange(6) % 3, 3, steps=2)
     assert seen == [1, 6, 6, 6]
     assert math.isfinite(seconds) and seconds > 0
+
+
+def test_bench_step_is_measured_beside_the_plain_reference_and_compared_by_check(skelbench, tmp_path):
+    sizes = ["--width", 4, "--batch", 4, "--frames", 8, "--steps", 5, "--plain-steps", 5]
+    stored = json.loads(skelbench("bench", "step", *sizes, "--json").stdout)
+    ours, plain = stored["rows"]
+    assert (ours["name"], plain["name"], ours["steps"], plain["steps"]) == ("skeletonclr", "plain reference", 5, 5)
+    assert ours["times_faster"] == pytest.approx(plain["median_ms"] / ours["median_ms"], rel=1e-2)
+    assert ours["recompilations"] == 0
+    assert all(value > 0 for key, value in ours.items() if key not in ("name", "recompilations"))
+    assert all(value > 0 for value in stored["ceilings"].values())
+    (tmp_path / "stored.json").write_text(json.dumps(stored))
+    skelbench("check", tmp_path / "stored.json", "--against", tmp_path / "stored.json")
+    ours["median_ms"] *= 1.06
+    (tmp_path / "fresh.json").write_text(json.dumps(stored))
+    shown = skelbench("check", tmp_path / "fresh.json", "--against", tmp_path / "stored.json", code=1).stdout
+    assert "skeletonclr" in shown and "fail" in shown
+
+
+def test_bench_step_prints_a_table(skelbench):
+    shown = skelbench(
+        "bench", "step", "--width", 4, "--batch", 4, "--frames", 8, "--steps", 1, "--plain-steps", 0
+    ).stdout
+    for wanted in (
+        "skeletonclr:",
+        "median_ms",
+        "gflop",
+        "share_of_copy",
+        "recompilations",
+        "ceiling: copy_gb_per_second",
+    ):
+        assert wanted in shown, wanted
+    assert "plain reference" not in shown
