@@ -6,7 +6,7 @@ WORKERS ?= auto
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup browser test lint format docs demo clean FORCE
+.PHONY: help setup browser test faults lint format docs demo clean FORCE
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,6 +15,12 @@ setup: $(STAMP)  ## make .venv with skelbench and everything to work on it
 
 test: $(STAMP)  ## run the tests (WORKERS=2 sets the number of processes)
 	$(BIN)/pytest --numprocesses $(WORKERS) --maxprocesses 4 --dist worksteal
+
+FAULTS ?= 120
+SEED ?= 0
+
+faults: $(STAMP)  ## let seeded faults befall small runs (FAULTS=120 SEED=0); fails if a record is lost or silently wrong
+	$(BIN)/python tests/faults/matrix.py --faults $(FAULTS) --seed $(SEED)
 
 # Debian's Chromium where apt-get may install it, else Playwright's own; without either the tests of the page are skipped.
 browser: $(STAMP)  ## install a browser for the tests of the web page, if one can be had

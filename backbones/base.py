@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor, nn
@@ -28,6 +29,9 @@ class Backbone(nn.Module):
         pretrained: whether its weights come from elsewhere, so that a method must not redraw them.
         takes_graphs: whether `forward` takes other graphs than its own as a second argument, and `draw_graphs` and
             `changed_graphs` make them.
+        takes_frest: whether its argument `frest` puts frequency blocks (`frest.FreST`) into it.
+        unwritten: arguments that came later, at the values that leave it as it was; at these they are no setting of a
+            cell, so that cells keep their identities.
         deviations: where papers and released code differ on it.
         official_ignored: names in the released code's state dict, as patterns, of what is no weight.
     """
@@ -38,6 +42,8 @@ class Backbone(nn.Module):
     time_stride: int | None = None
     pretrained: bool = False
     takes_graphs: bool = False
+    takes_frest: bool = False
+    unwritten: Mapping[str, Any] = MappingProxyType({})
     deviations: tuple[Deviation, ...] = ()
     official_ignored: tuple[str, ...] = ()
 

@@ -6,6 +6,7 @@ Sources: CrosSCLR@792b70c and SkeAttnCLR@e3f05c6, `net/st_gcn.py`; they differ i
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import torch
 from torch import Generator, Tensor, nn
@@ -13,13 +14,16 @@ from torch.nn import functional
 
 from ..datasets.layout import Layout
 from ..deviation import Deviation
+from ..errors import SkelbenchError
 from .base import BACKBONES, Backbone
 from .dropout import Dropout
+from .frest import FreST
 from .graph import adjacency, change_edges, draw_edges
 from .norm import BatchNorm2d
 
 KERNEL = 9
 CHANNELS = 3
+FREST_AT = {"none": (), "stages": (3, 6, 9), "all": tuple(range(10))}  # blocks, from 0
 
 
 @BACKBONES.register("stgcn")
@@ -34,10 +38,17 @@ class STGCN(Backbone):
         dim: D, channels of the last block.
         dropout: after each temporal convolution but the first.
         graph: "hop" (distance to the centre) or "inout" (inward and outward edges).
+        frest: blocks with a `FreST` between their convolutions: "none", "all", or the last of each of the three
+            "stages", between which time is halved.
+        frest_axis, frest_transform, frest_sparsity: see `FreST`.
     """
 
     adjacency: Tensor
     takes_graphs = True
+    takes_frest = True
+    unwritten = MappingProxyType(
+        {"frest": "none", "frest_axis": "time", "frest_transform": "dct", "frest_sparsity": "sparsemax"}
+    )
     time_stride = 4
     deviations = (
         Deviation(
@@ -71,9 +82,15 @@ class STGCN(Backbone):
         dim: int = 256,
         dropout: float = 0.5,
         graph: str = "hop",
+        frest: str = "none",
+        frest_axis: str = "time",
+        frest_transform: str = "dct",
+        frest_sparsity: str = "sparsemax",
     ):
         super().__init__()
         self.dim = dim
+        if frest not in FREST_AT:
+            raise SkelbenchError(f"The setting 'frest' cannot be {frest!r}; it is one of {', '.join(FREST_AT)}.")
         self.register_buffer("adjacency", adjacency(layout, graph), persistent=False)
         joints = layout.num_joints
         self.input_norm = nn.BatchNorm1d(CHANNELS * joints)
@@ -88,6 +105,11 @@ class STGCN(Backbone):
                 Block(4 * width, dim, joints, dropout=dropout),
             ]
         )
+        how = {"axis": frest_axis, "transform": frest_transform, "sparsity": frest_sparsity}
+        self.has_frest = frest != "none"
+        for i in FREST_AT[frest]:  # after the blocks, whose weights are drawn as they are without
+            block = self.blocks[i]
+            block.frest = FreST(block.temporal.in_channels, joints, **how)  # type: ignore[union-attr, arg-type]
 
     def forward(self, x: Tensor, graphs: Tensor | None = None) -> Tensor:
         """Encode clips x (N, 3, T, V, M) into features (N, M, ceil(T/4), V, D).
@@ -108,8 +130,9 @@ class STGCN(Backbone):
         b, v, c, t = persons.shape
         x = self.input_norm(persons.reshape(b, v * c, t))  # joint-major features, as released
         x = x.view(b, v, c, t).permute(0, 2, 3, 1).contiguous(memory_format=torch.channels_last)  # (B, C, T, V)
+        present = (persons != 0).flatten(1).any(dim=1) if self.has_frest else None
         for i, block in enumerate(self.blocks):
-            x = block(x, self.adjacency if graphs is None else graphs[i])
+            x = block(x, self.adjacency if graphs is None else graphs[i], present)
         return x
 
     def draw_graphs(self, drop: float, add: float, generator: Generator) -> dict[str, Tensor]:
@@ -172,6 +195,7 @@ class Block(nn.Module):
         self.temporal = nn.Conv2d(outputs, outputs, (KERNEL, 1), (stride, 1), (KERNEL // 2, 0))
         self.temporal_norm = BatchNorm2d(outputs)
         self.dropout = Dropout(dropout)
+        self.frest: FreST | None = None
         self.residual = residual
         self.shortcut = (
             nn.Sequential(Pointwise(inputs, outputs, 1, (stride, 1)), BatchNorm2d(outputs))
@@ -179,9 +203,14 @@ class Block(nn.Module):
             else nn.Identity()
         )
 
-    def forward(self, x: Tensor, graph: Tensor) -> Tensor:
-        """Apply the block to x (B, C, T, V), in memory (B, T, V, C), over graph (3, V, V)."""
+    def forward(self, x: Tensor, graph: Tensor, present: Tensor | None = None) -> Tensor:
+        """Apply the block to x (B, C, T, V), in memory (B, T, V, C), over graph (3, V, V).
+
+        FreST adds nothing to persons who are not `present` (B,).
+        """
         y = torch.relu(self.spatial_norm(self._aggregate(x, graph * self.importance)))
+        if self.frest is not None:
+            y = self.frest(y, present)
         y = self.dropout(self.temporal_norm(self.temporal(y)))
         return torch.relu(y + self.shortcut(x) if self.residual else y)
 
@@ -207,6 +236,8 @@ def _official_name(name: str) -> str:
     _, block, part, *rest = name.split(".")
     if part == "importance":
         return f"edge_importance.{block}"
+    if part == "frest":  # in no released code
+        return ".".join(["st_gcn_networks", block, part, *rest])
     official = {
         "spatial": "gcn.conv",
         "spatial_norm": "tcn.0",

@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import SkelbenchError
 from ..methods.base import METHODS
 from ..methods.recipe import Recipe
 from ..results.record import Cell
@@ -28,6 +29,7 @@ class Pretraining:
         split, stream: what is evaluated; the pre-training's own stream may be "all", its split another one.
         evaluations: (cell, identity) of each protocol.
         exact: whether the settings were released for this data set (track published).
+        ranks: processes that train it together, each on its share of every batch.
     """
 
     cell: Cell
@@ -38,6 +40,7 @@ class Pretraining:
     evaluations: tuple[tuple[Cell, str], ...]
     precision: str
     exact: bool
+    ranks: int = 1
 
 
 def plan(
@@ -53,6 +56,7 @@ def plan(
     fingerprint: str,
     precision: str,
     pretrained_on: str | None = None,
+    ranks: int = 1,
 ) -> Pretraining:
     """Give a pre-training and its evaluations their cells and identities.
 
@@ -83,10 +87,21 @@ def plan(
         "data": fingerprint,
         "precision": precision,
     }
+    if ranks > 1:  # a share's clips are mixed among themselves
+        facts["ranks"] = ranks
+        check_shares(resolved.recipe.batch, ranks)
     identity = identify(facts)
     cells = [cell(protocol, place | {"pretrained_on": pretrained_on}) for protocol in protocols]
     evaluations = tuple((one, identify_evaluation(one, resolved.recipe, identity)) for one in cells)
-    return Pretraining(trained, identity, resolved.recipe, split, stream, evaluations, precision, resolved.exact)
+    return Pretraining(trained, identity, resolved.recipe, split, stream, evaluations, precision, resolved.exact, ranks)
+
+
+def check_shares(batch: int, ranks: int) -> None:
+    """Raise a `SkelbenchError` if a batch cannot be shared out equally."""
+    if batch % ranks:
+        raise SkelbenchError(
+            f"A batch of {batch} cannot be shared by {ranks} processes; set batch to a multiple of {ranks}."
+        )
 
 
 def identify_evaluation(cell: Cell, recipe: Recipe, pretrain: str, data: str | None = None) -> str:

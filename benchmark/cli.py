@@ -14,11 +14,15 @@ from .. import __version__
 from ..errors import SkelbenchError
 from .cli_bench import bench
 from .cli_data import inspect, prepare
-from .cli_parts import COMPILE, DEVICE, GRAPH, OUT, PRECISION, check_graph, load_plugins, names, numbers, watcher
+from .cli_launch import launch, launch_options
+from .cli_parts import COMPILE, DETERMINISTIC, DEVICE, GRAPH, OUT, PRECISION, load_plugins, names, numbers
 from .cli_plot import plot
+from .cli_reproduce import reproduce
 from .cli_results import check, results
 from .cli_site import site
+from .cli_status import status
 from .cli_tables import leaderboard_, show_results, table
+from .cli_text import text_bank
 from .cli_weights import evaluate, export_weights, import_weights
 
 
@@ -115,6 +119,7 @@ def _common(command: Any) -> Any:
         PRECISION,
         COMPILE,
         GRAPH,
+        DETERMINISTIC,
         click.option(
             "--set",
             "pairs",
@@ -152,20 +157,32 @@ PRETRAINED_ON = click.option(
 
 
 @main.command()
-@click.option("--method", required=True)
+@click.option("--method")
 @click.option("--backbone", default="stgcn", show_default=True)
-@click.option("--dataset", required=True)
+@click.option("--dataset")
 @click.option("--split", default="xsub", show_default=True)
 @click.option("--stream", default="joint", show_default=True, help="joint, bone, motion, or 3s: all and their fusion.")
 @click.option("--protocol", default="knn,linear", show_default=True, help="Comma list.")
 @PRETRAINED_ON
 @click.option("--track", default="equal", show_default=True, help="equal or published.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--reproduce",
+    type=click.Path(path_type=Path, exists=True),
+    metavar="RECORD",
+    help="Run the configuration of this record.json again and compare; exit code 1 if anything differs.",
+)
 @_common
 @click.pass_context
 def run(ctx: click.Context, **options: Any) -> None:
-    """Pre-train one method and evaluate it."""
+    """Pre-train one method and evaluate it; or run a record again and compare."""
     load_plugins(ctx)
+    if options["reproduce"]:
+        reproduce(ctx, options["reproduce"], options["device"])
+        return
+    for name in ("method", "dataset"):
+        if options[name] is None:
+            raise click.MissingParameter(ctx=ctx, param_hint=f"'--{name}'", param_type="option")
     from .grid import Grid
     from .overrides import parse_overrides
 
@@ -198,7 +215,8 @@ def run(ctx: click.Context, **options: Any) -> None:
 @PRETRAINED_ON
 @click.option("--track", help="equal or published.")
 @click.option("--no-floor", is_flag=True, help="Leave the untrained encoder out, if it is not named.")
-@click.option("--dry-run", is_flag=True, help="Print the plan, run nothing.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and the device hours it may take, run nothing.")
+@launch_options
 @_common
 @click.pass_context
 def grid(ctx: click.Context, **options: Any) -> None:
@@ -235,22 +253,34 @@ def grid(ctx: click.Context, **options: Any) -> None:
 
 
 def _run(ctx: click.Context, grids: Sequence[Any], options: dict[str, Any]) -> None:
-    from ..results.store import RunStore
     from .devices import choose_device
-    from .planning import plan_grids
+    from .together import joined, own_device
     from .trackers import check_trackers
 
     check_trackers(options["trackers"])
-    device = choose_device(options["device"])
-    plan = plan_grids(grids, precision=options["precision"])
+    device = own_device(choose_device(options["device"]))
+    with joined(device):
+        _plan_and_run(ctx, grids, device, options)
+
+
+def _plan_and_run(ctx: click.Context, grids: Sequence[Any], device: str, options: dict[str, Any]) -> None:
+    from ..backbones import ranks
+    from ..results.store import RunStore
+    from .forecast import forecast
+    from .planning import plan_grids
+
+    plan = plan_grids(grids, precision=options["precision"], ranks=ranks.count())
     for (method, backbone), reason in plan.refused.items():
         click.echo(f"n/a: {method} on {backbone}: {reason}", err=True)
     runs = RunStore(options["out"])
     if options.get("dry_run"):
         _tell_plan(plan, runs)
+        _print(forecast(plan, runs, device))
         return
     runs.check_writable()
-    failures = _launch(ctx, plan, runs, device, options)
+    failures = launch(ctx, plan, runs, device, options)
+    if ranks.own() > 0:  # the first tells
+        return
     found = [runs.find(*cell) for cell in plan.results()]
     show_results(ctx, [record for record in found if record], failures, plan.refused)
 
@@ -268,33 +298,6 @@ def _tell_plan(plan: Any, runs: Any) -> None:
             tell(*evaluation, indent="")
     for fusion, _ in plan.fusions:
         tell(fusion.cell, fusion.identity, indent="")
-
-
-def _launch(ctx: click.Context, plan: Any, runs: Any, device: str, options: dict[str, Any]) -> list[Any]:
-    """Run the plan; a stop that a signal asked for ends the program with that signal's exit code."""
-    from .launchers.local import launch, stop_on_signal
-    from .runner import Options
-    from .trainer import StoppedError
-
-    with stop_on_signal() as stop:
-        settings = Options(
-            device=device,
-            checkpoint_seconds=options["checkpoint_every"],
-            force=options["force"],
-            watcher=watcher(ctx),
-            stop=stop.event,
-            trackers=options["trackers"],
-            compiled=options["compiled"],
-            recorded=check_graph(options["recorded"], device),
-        )
-        try:
-            return launch(plan, runs, settings)
-        except StoppedError:
-            same = "the same command without --force" if options["force"] else "the same command"
-            click.echo(f"Stopped; the checkpoint is written, {same} goes on from it.", err=True)
-        except KeyboardInterrupt:
-            click.echo("Stopped at once.", err=True)
-    ctx.exit(stop.code)
 
 
 @main.command()
@@ -341,7 +344,9 @@ for command in (
     results,
     plot,
     table,
+    text_bank,
     leaderboard_,
     site,
+    status,
 ):
     main.add_command(command)

@@ -112,6 +112,18 @@ def bench_eval(train: int, test: int, dim: int, classes: int, clips: int, as_jso
         _show(figures, as_json)
 
 
+@bench.command("grid")
+@click.option("--cells", type=click.IntRange(min=2), default=100, show_default=True, help="Tiny ones.")
+@click.option("--workers", type=click.IntRange(min=2), default=2, show_default=True)
+@click.option("--folder", type=click.Path(path_type=Path, exists=True, file_okay=False), help="For the temporary runs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def bench_grid(cells: int, workers: int, folder: Path | None, as_json: bool) -> None:
+    """What the machinery of a grid costs beside the cells, on the CPU: by one process and by several."""
+    from .bench.grid import bench_grid as measure
+
+    _show(measure(cells=cells, workers=workers, folder=folder, say=_say), as_json)
+
+
 def _say(text: str) -> None:
     click.echo(f"  {text}", err=True)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +33,10 @@ GRAPH = click.option(
     "--graph", "recorded", is_flag=True, help="Record the steps of the pre-training as a CUDA graph and replay it."
 )
 
+DETERMINISTIC = click.option(
+    "--deterministic", is_flag=True, help="Use only algorithms that give the same bits each time; CUDA is slower so."
+)
+
 
 def check_graph(wanted: bool, device: str) -> bool:
     """Whether to record steps. Raises ``SkelbenchError`` if a device cannot."""
@@ -45,6 +52,18 @@ def folder_of_runs(out: Path) -> RunStore:
     if not out.exists():
         raise SkelbenchError(f"There is no folder of runs {out}; name the one that --out wrote.")
     return RunStore(out)
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Let nothing be searched for garbage meanwhile: among ten thousand records that takes a third of the time."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 def load_plugins(ctx: click.Context) -> None:

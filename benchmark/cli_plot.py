@@ -150,6 +150,36 @@ def attention(
     _save(target, content)
 
 
+@plot.command(short_help="Key joints and frequency bands, a clip of each class.")
+@_RUN
+@_STORED
+@_FILE
+@_width("double")
+@DEVICE
+@click.pass_context
+def frest(ctx: click.Context, run: Path, stored: bool, to: Path | None, width: Any, device: str) -> None:
+    """Where FreST looks: joint scores of RUN's first frequency block on the skeleton and the energy of its bands.
+
+    One test clip of each class. The arrays are kept as RUN/frest.npz.
+    """
+    from ..results.plots.frest import draw_frest, read_frest, write_frest
+    from ..results.store import read_record
+
+    target = _target(to, run / "frest.png")
+    record = read_record(run)
+    if stored:
+        look = read_frest(run)
+    else:
+        load_plugins(ctx)
+        from .devices import choose_device
+        from .plotting.encoder import open_encoder
+        from .plotting.frest import frest_of
+
+        look = frest_of(open_encoder(run, choose_device(device)))
+        click.echo(write_frest(run, look))
+    _save(target, draw_frest(look, method=record.cell.method, suffix=target.suffix, width=width))
+
+
 @plot.command(short_help="A clip, or the augmented views of it, as poses or moving.")
 @click.argument("dataset")
 @click.option("--clip", metavar="NAME", help="Default: the first one.")

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import click
 
-from .cli_parts import OUT
+from .cli_parts import OUT, uncollected
 
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @OUT
 @click.pass_context
+@uncollected()
 def site(ctx: click.Context, folder: Path, out: Path) -> None:
     """Write the records of --out as a web page into FOLDER: open its index.html, no server is needed.
 

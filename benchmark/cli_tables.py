@@ -11,7 +11,7 @@ from click.core import ParameterSource
 from rich.console import Console
 
 from ..errors import SkelbenchError
-from .cli_parts import OUT, folder_of_runs
+from .cli_parts import OUT, folder_of_runs, uncollected
 
 FORMATS = ("rich", "md", "tex", "csv", "html", "json")
 _FORMAT = click.option("--format", "style", type=click.Choice(FORMATS), default="rich", show_default=True)
@@ -36,6 +36,7 @@ def _where(command: Any) -> Any:
 @click.option("--paper", metavar="table1..table7", help="A table of the SkeAttnCLR paper, with our numbers in it.")
 @_where
 @click.pass_context
+@uncollected()
 def table(ctx: click.Context, out: Path, style: str, paper: str | None, **where: str | None) -> None:
     """Print the tables of a folder of runs; tracks and labels never share one.
 
@@ -58,6 +59,7 @@ def table(ctx: click.Context, out: Path, style: str, paper: str | None, **where:
 @OUT
 @_FORMAT
 @_where
+@uncollected()
 def leaderboard_(out: Path, style: str, **where: str | None) -> None:
     """Rank the methods in a folder of runs; a difference within the noise of the test clips is a tie.
 

@@ -91,7 +91,7 @@ def evaluate(
     failures = [failure for task in tasks for failure in runner.evaluate(task, store, run)]
     failures += [failure for floor in floors for failure in runner.run(floor, store)]
     for fusion in fusions:
-        failures += run_fusion(fusion, store, runs, options, failures)
+        failures += run_fusion(fusion, store, runs, options, failures, runner.claims) or []
     cells = [cell for task, _ in planned for cell in task.evaluations]
     cells += [(fusion.cell, fusion.identity) for fusion in fusions]
     show_results(ctx, [record for record in (runs.find(*cell) for cell in cells) if record], failures)

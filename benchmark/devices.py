@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 import re
 import sys
@@ -73,6 +74,16 @@ def _allows_tf32(backend: Any) -> bool | None:
         return None
 
 
+def be_deterministic() -> None:
+    """Have this process use only algorithms that give the same bits each time, and fail where torch has none.
+
+    cuBLAS reads its setting when a process first multiplies on CUDA: call it before.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as torch.use_deterministic_algorithms asks for
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+
+
 def sum_dtype(device: torch.device) -> torch.dtype:
     """The widest floating-point type of a device: MPS has no float64."""
     return torch.float32 if device.type == "mps" else torch.float64
@@ -95,6 +106,14 @@ def keep_freed_memory() -> None:
     libc = ctypes.CDLL(None)
     libc.mallopt(_MMAP_MAX, 0)
     libc.mallopt(_TRIM_THRESHOLD, -1)  # never
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out; on the CPU and on MPS torch tells it in words only."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
 
 
 def reset_peak_memory(device: str) -> None:

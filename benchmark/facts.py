@@ -20,9 +20,11 @@ from .. import __version__
 from ..datasets.clips import Clips
 from ..errors import SkelbenchError
 from ..methods import METHODS, Method
+from ..methods.base import parse_config
 from ..results.files import atomic_write, write_confusion, write_curve, write_per_class, write_scores
 from ..results.record import Cell, Failure
 from .cells import PRETRAIN_VERSION, Pretraining
+from .devices import out_of_memory
 from .overrides import PRETRAIN
 from .protocols import PROTOCOLS, Outcome
 from .protocols.base import TuningProtocol
@@ -37,7 +39,12 @@ def other_stream(task: Pretraining, method: Method) -> tuple[str, ...]:
 def settings(task: Pretraining, cell: Cell) -> dict[str, Any]:
     """Every setting that bears on a cell."""
     values = pretrain_settings(task.recipe) | {"precision": task.precision, "source": task.recipe.source}
+    if task.ranks > 1:
+        values["ranks"] = task.ranks
     values["released_for_this_data"] = task.exact and _released(task, cell)
+    kind = METHODS[cell.method]
+    supervision = kind.supervision(parse_config(kind.Config, task.recipe.method, cell.method))
+    values |= {"supervision": supervision} if supervision else {}
     return values if cell.protocol == PRETRAIN else values | evaluation_settings(task.recipe, cell.protocol)
 
 
@@ -48,13 +55,14 @@ def _released(task: Pretraining, cell: Cell) -> bool:
 
 
 def versions(cell: Cell) -> dict[str, Any]:
-    """Of the package, the checkout, the method and the protocol."""
+    """Of the package, the checkout, the method and the protocol; how near a method is to its authors' code."""
+    fidelity = METHODS[cell.method].paper.fidelity
     return {
         "skelbench": __version__,
         "git": git_revision(),
         "method": METHODS[cell.method].version,
         "protocol": PRETRAIN_VERSION if cell.protocol == PRETRAIN else PROTOCOLS[cell.protocol].version,
-    }
+    } | ({"fidelity": fidelity} if fidelity else {})
 
 
 def data(clips: tuple[Clips, Clips]) -> dict[str, Any]:
@@ -110,7 +118,13 @@ def score_files(
 def failure(cell: Cell, identity: str, error: Exception) -> Failure:
     """What stands in the place of a cell's record: a sentence, which names the kind of an unforeseen error."""
     reason = " ".join(str(error).split()) or type(error).__name__
-    if not isinstance(error, SkelbenchError):
+    if out_of_memory(error):
+        where = "batch, frames or backbone.width" if cell.protocol == PRETRAIN else f"{cell.protocol}.batch or frames"
+        reason = (
+            f"The device ran out of memory ({reason[:160]}): set a smaller batch, fewer cells at a time on one device, "
+            f"or take a device with more (settings: {where})."
+        )
+    elif not isinstance(error, SkelbenchError):
         reason = f"{type(error).__name__}: {reason}"
     trace = "".join(traceback.format_exception(error))
     return Failure(cell=cell, identity=identity, reason=reason, traceback=trace, finished=now())

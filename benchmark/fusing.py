@@ -10,6 +10,7 @@ import torch
 
 from ..datasets.store import Store
 from ..errors import SkelbenchError
+from ..results.claims import Claims
 from ..results.files import read_scores
 from ..results.fusion import Scores, fuse
 from ..results.record import Best, Failure, Record, Score
@@ -23,9 +24,14 @@ from .trainer import StoppedError
 
 
 def run_fusion(
-    fusion: Fusion, store: Store, runs: RunStore, options: Options, failures: Sequence[Failure] = ()
-) -> list[Failure]:
-    """Fuse what is not fused yet; return what failed, after writing it down.
+    fusion: Fusion,
+    store: Store,
+    runs: RunStore,
+    options: Options,
+    failures: Sequence[Failure] = (),
+    claims: Claims | None = None,
+) -> list[Failure] | None:
+    """Fuse what is not fused yet; return what failed, after writing it down, or None while another process is at it.
 
     Args:
         store: the data the parts were evaluated on.
@@ -38,6 +44,17 @@ def run_fusion(
         raise StoppedError
     if not options.force and runs.find(fusion.cell, fusion.identity):
         options.watcher.say("  done before")
+        return []
+    claim = (claims or Claims(runs.root)).take(fusion.identity, fusion.cell)
+    if claim is None:
+        options.watcher.say(f"  {fusion.cell.protocol}: another process is at it")
+        return None
+    with claim:
+        return _fuse(fusion, store, runs, options, failures)
+
+
+def _fuse(fusion: Fusion, store: Store, runs: RunStore, options: Options, failures: Sequence[Failure]) -> list[Failure]:
+    if not options.force and runs.find(fusion.cell, fusion.identity):
         return []
     try:
         record = _fused(fusion, store, runs, failures)

@@ -54,7 +54,7 @@ class Plan:
         return transfers + [(fusion.cell, fusion.identity) for fusion in fusions]
 
 
-def plan_grid(grid: Grid, *, precision: str = "fp32") -> Plan:
+def plan_grid(grid: Grid, *, precision: str = "fp32", ranks: int = 1) -> Plan:
     """Resolve every cell of a grid, floors first; nothing is run or written but the synthetic data.
 
     Raises:
@@ -62,7 +62,7 @@ def plan_grid(grid: Grid, *, precision: str = "fp32") -> Plan:
             and backbone that refuse each other only if nothing else is left.
     """
     _check_names(grid)
-    planner = _Planner(grid, precision)
+    planner = _Planner(grid, precision, ranks)
     streams = once([*(s for s in grid.streams if s != FUSED), *(PARTS if FUSED in grid.streams else ())])
     for place in itertools.product(grid.datasets, grid.splits, streams, grid.backbones):
         planner.add(*place)
@@ -75,11 +75,11 @@ def plan_grid(grid: Grid, *, precision: str = "fp32") -> Plan:
     return plan
 
 
-def plan_grids(grids: Sequence[Grid], *, precision: str = "fp32") -> Plan:
+def plan_grids(grids: Sequence[Grid], *, precision: str = "fp32", ranks: int = 1) -> Plan:
     """Resolve several grids as one; what two of them share is done once. Raises as `plan_grid`."""
     whole, seen = Plan(), set()
     for grid in grids:
-        plan = plan_grid(grid, precision=precision)
+        plan = plan_grid(grid, precision=precision, ranks=ranks)
         for ours, theirs in ((whole.tasks, plan.tasks), (whole.transfers, plan.transfers)):
             for task, store in theirs:
                 key = (task.identity, task.evaluations)
@@ -111,8 +111,8 @@ def _check_names(grid: Grid) -> None:
 class _Planner:
     """Adds the cells of one place after the other to a plan."""
 
-    def __init__(self, grid: Grid, precision: str):
-        self.grid, self.precision = grid, precision
+    def __init__(self, grid: Grid, precision: str, ranks: int):
+        self.grid, self.precision, self.ranks = grid, precision, ranks
         self.changes = Changes(grid.name, grid.set, grid.also)
         self.stores = {dataset: open_dataset(dataset) for dataset in grid.datasets}
         for store, split in itertools.product(self.stores.values(), grid.splits):
@@ -178,7 +178,8 @@ class _Planner:
 
     def _tasks(self, resolved: Resolved, method: str, store: Store, place: Mapping[str, str], **more: Any) -> Any:
         seeds = self.grid.seeds if METHODS[method].trainable else self.grid.floor_seeds
-        common = {"dataset": store.name, "fingerprint": store.fingerprint, "precision": self.precision, **place, **more}
+        how = {"precision": self.precision, "ranks": self.ranks if METHODS[method].trainable else 1}
+        common = {"dataset": store.name, "fingerprint": store.fingerprint, **how, **place, **more}
         return [plan(resolved, method=method, seed=seed, **common) for seed in seeds]
 
     def _add_trained(

@@ -12,6 +12,8 @@ from ..backbones.weights import SUFFIX, to_safetensors
 from ..datasets.layout import LAYOUTS
 from ..datasets.store import Store
 from ..errors import SkelbenchError
+from ..methods import METHODS
+from ..methods.base import parse_config
 from ..methods.recipe import Recipe
 from ..results.files import atomic_write
 from ..results.leaderboard import FLOOR, FLOOR_SEEDS
@@ -150,9 +152,12 @@ def export_weights(folder: Path, to: Path, stream: str | None = None) -> str:
     weights = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
     if not weights:
         raise SkelbenchError(f"{folder} has no encoder of the stream '{stream}'; leave --stream out.")
+    kind = METHODS[cell.method]
+    config = parse_config(kind.Config, settings["method"], f"the record in {folder}")
+    args = kind.backbone_args(config, settings["backbone"])
     facts = {
         "backbone": cell.backbone,
-        "args": settings["backbone"],
+        "args": args,
         "layout": layout.to_json(),
         "num_frames": settings["frames"],
         "num_persons": record.model["persons"],
@@ -164,7 +169,7 @@ def export_weights(folder: Path, to: Path, stream: str | None = None) -> str:
         layout=layout,
         num_frames=settings["frames"],
         num_persons=record.model["persons"],
-        **settings["backbone"],  # type: ignore[call-arg]
+        **args,
     )
     backbone.load_state_dict(weights)
     atomic_write(to, to_safetensors(weights, backbone.official_constants(), facts))

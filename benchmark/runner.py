@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,15 @@ from ..datasets.clips import Clips, load_dataset
 from ..datasets.store import Store
 from ..errors import SkelbenchError
 from ..methods import Method, create_method
+from ..results.claims import Claim, ClaimLostError, Claims
 from ..results.files import write_curve
 from ..results.record import Best, Cell, Failure, Record, Score
 from ..results.store import RunStore
 from . import facts
+from .announce import announce
 from .cells import Pretraining
 from .checkpoint import read_tensors
-from .devices import keep_freed_memory, peak_memory, reset_peak_memory
+from .devices import be_deterministic, keep_freed_memory, peak_memory, reset_peak_memory
 from .features import extract
 from .progress import Silent, Watcher
 from .protocols import PROTOCOLS, Features, Outcome, run_protocol
@@ -43,6 +46,7 @@ class Options:
         stop: set it to have a training write its checkpoint and stop.
         trackers: names of those that keep the learning curve beside the JSON lines.
         compiled, recorded: how steps are taken, see `Trainer`.
+        deterministic: use only algorithms that give the same bits each time.
     """
 
     device: str = "cpu"
@@ -53,17 +57,28 @@ class Options:
     trackers: tuple[str, ...] = ()
     compiled: bool = False
     recorded: bool = False
+    deterministic: bool = False
 
 
 class Runner:
-    """Runs pre-trainings and their evaluations into one folder of runs."""
+    """Runs pre-trainings and their evaluations into one folder of runs, which other processes may share.
 
-    def __init__(self, runs: RunStore, options: Options):
+    After a call `left` names the cells that another process is at; they are neither run nor failed.
+    """
+
+    def __init__(self, runs: RunStore, options: Options, claims: Claims | None = None):
         self.runs = runs
         self.options = options
+        self.claims = claims or Claims(runs.root)
+        self.left: list[tuple[Cell, str]] = []
         keep_freed_memory()
+        if options.deterministic:
+            be_deterministic()
+        self._verified: set[Path] = set()
         self._kept: tuple[tuple[Any, ...], tuple[Clips, Clips]] | None = None
-        self._trained: set[str] = set()  # what `force` has trained again: another label may build on it too
+        self.passing: set[str] = set()  # identities of failures that another try may mend
+        self._told: set[str] = set()
+        self.trained: set[str] = set()  # what `force` has trained again: another label may build on it too
 
     def run(self, task: Pretraining, store: Store) -> list[Failure]:
         """Do what is not done yet of a task; return what failed, after writing it down.
@@ -71,6 +86,7 @@ class Runner:
         Raises:
             StoppedError: if asked to stop; a training has then written its checkpoint.
         """
+        self.left = []
         waiting, trained = self._open(task)
         if trained and not waiting:
             self.options.watcher.say("  done before")
@@ -78,12 +94,9 @@ class Runner:
         self._check_stop()
         blamed = waiting if trained else [(task.cell, task.identity)]
         try:
-            if not trained:
-                store.verify()  # before its clips are read: a damaged store is told as such
-            clips = self._load(task, store)
-            if not trained:
-                self._pretrain(task, clips)
-                self._trained.add(task.identity)
+            clips = self.load(task, store)
+            if not trained and not self._pretrain_once(task, clips):
+                return []
             blamed = waiting
             return self._evaluate_all(task, waiting, clips, self.runs.folder(task.cell, task.identity))
         except StoppedError:
@@ -93,9 +106,10 @@ class Runner:
 
     def evaluate(self, task: Pretraining, store: Store, folder: Path) -> list[Failure]:
         """Evaluate the encoders kept in a folder; nothing is trained. Return what failed, after writing it down."""
+        self.left = []
         waiting = [cell for cell in task.evaluations if self.runs.find(*cell) is None]
         try:
-            return self._evaluate_all(task, waiting, self._load(task, store), folder) if waiting else []
+            return self._evaluate_all(task, waiting, self.load(task, store), folder) if waiting else []
         except StoppedError:
             raise
         except Exception as error:
@@ -110,20 +124,53 @@ class Runner:
         for cell, identity in waiting:
             self._check_stop()
             try:
-                kind = _kind(task, cell.protocol)
-                if kind is not None and kind not in features:
-                    features[kind] = self._features(task, method, clips, folder, kind)
-                self._evaluate(task, cell, identity, clips, method, features.get(kind or "", {}), folder)
+                with self._claimed(cell, identity) as claim:
+                    if claim is None:
+                        continue
+                    kind = _kind(task, cell.protocol)
+                    if kind is not None and kind not in features:
+                        features[kind] = self._features(task, method, clips, folder, kind)
+                    self._evaluate(task, cell, identity, clips, method, features.get(kind or "", {}), folder, claim)
             except StoppedError:
                 raise
             except Exception as error:
                 failures.append(self._failed(cell, identity, error))
         return failures
 
+    def _pretrain_once(self, task: Pretraining, clips: tuple[Clips, Clips]) -> bool:
+        """Train unless another process has; whether it is done."""
+        cell = task.cell, task.identity
+        with self._claimed(*cell) as claim:
+            if claim is not None:
+                self._pretrain(task, clips, claim)
+                self.trained.add(task.identity)
+        return cell not in self.left
+
+    @contextmanager
+    def _claimed(self, cell: Cell, identity: str) -> Iterator[Claim | None]:
+        """A claim on a cell for as long as it is worked on; None if another process is at it, or has just done it."""
+        claim = self.claims.take(identity, cell)
+        if claim is None:
+            self._leave(cell, identity)
+            yield None
+            return
+        with claim:
+            try:
+                done = not self.options.force and self.runs.find(cell, identity) is not None
+                yield None if done else claim
+            except ClaimLostError:
+                self._leave(cell, identity)
+
+    def _leave(self, cell: Cell, identity: str) -> None:
+        self.left.append((cell, identity))
+        if identity not in self._told:  # launchers ask again and again
+            self.options.watcher.say(f"  {cell.protocol}: another process is at it")
+            self._told.add(identity)
+
     def _open(self, task: Pretraining) -> tuple[list[tuple[Cell, str]], bool]:
         """What is to be evaluated, and whether the pre-training is done."""
         if self.options.force:
-            return list(task.evaluations), task.identity in self._trained
+            return list(task.evaluations), task.identity in self.trained
         waiting = [cell for cell in task.evaluations if self.runs.find(*cell) is None]
         return waiting, self.runs.find(task.cell, task.identity) is not None
 
@@ -131,8 +178,11 @@ class Runner:
         if self.options.stop is not None and self.options.stop.is_set():
             raise StoppedError
 
-    def _load(self, task: Pretraining, store: Store) -> tuple[Clips, Clips]:
+    def load(self, task: Pretraining, store: Store) -> tuple[Clips, Clips]:
         """Both sides of the task's split; kept for the next task, which mostly wants the same."""
+        if store.path not in self._verified:  # once a process, before clips are read, of whatever will come of them
+            store.verify()
+            self._verified.add(store.path)
         recipe = task.recipe
         wanted = (store.path, task.split, recipe.frames, recipe.clips, recipe.valid)
         if self._kept is None or self._kept[0] != wanted:
@@ -148,10 +198,15 @@ class Runner:
             self._kept = (wanted, clips)
         return self._kept[1]
 
-    def _how(self) -> dict[str, Any]:
+    def _how(self, task: Pretraining) -> dict[str, Any]:
         """The ways of taking steps that were asked for."""
-        asked = {"compile": self.options.compiled, "graph": self.options.recorded}
-        return {name: True for name, wanted in asked.items() if wanted}
+        asked = {
+            "compile": self.options.compiled,
+            "graph": self.options.recorded,
+            "deterministic": self.options.deterministic,
+        }
+        shared = {"ranks": task.ranks, "effective_batch": task.recipe.batch} if task.ranks > 1 else {}
+        return {name: True for name, wanted in asked.items() if wanted} | shared
 
     def _method(self, task: Pretraining, clips: Clips) -> Method:
         torch.manual_seed(task.cell.seed)
@@ -164,35 +219,50 @@ class Runner:
             num_frames=recipe.frames,
             num_persons=clips.x.shape[-1],
             stream=task.cell.stream,
+            class_names=clips.class_names,
             **recipe.method,
         )
         return method.to(self.options.device)
 
-    def _pretrain(self, task: Pretraining, clips: tuple[Clips, Clips]) -> None:
-        options, folder = self.options, self.runs.folder(task.cell, task.identity)
-        folder.mkdir(parents=True, exist_ok=True)
-        reset_peak_memory(options.device)
-        method = self._method(task, clips[0])
-        trainer = Trainer(
-            method,
-            clips[0],
+    def trainer(
+        self,
+        task: Pretraining,
+        clips: Clips,
+        method: Method | None = None,
+        watcher: Watcher | None = None,
+        lost: threading.Event | None = None,
+    ) -> Trainer:
+        """What trains a task on one side's clips, from its checkpoint if there is one; `lost` stops it too."""
+        options = self.options
+        return Trainer(
+            method or self._method(task, clips),
+            clips,
             task.recipe,
-            folder,
+            self.runs.folder(task.cell, task.identity),
             identity=task.identity,
             seed=task.cell.seed,
             checkpoint_seconds=options.checkpoint_seconds,
             precision=task.precision,
             compiled=options.compiled,
             recorded=options.recorded,
-            watcher=tracked(options.watcher, folder, options.trackers),
-            stop=options.stop,
+            watcher=watcher,
+            stop=_Either(options.stop, lost),
         )
+
+    def _pretrain(self, task: Pretraining, clips: tuple[Clips, Clips], claim: Claim) -> None:
+        options, folder = self.options, self.runs.folder(task.cell, task.identity)
+        folder.mkdir(parents=True, exist_ok=True)
+        reset_peak_memory(options.device)
+        method = self._method(task, clips[0])
+        trainer = self.trainer(task, clips[0], method, tracked(options.watcher, folder, options.trackers), claim.lost)
         if options.force:
             for cell in ((task.cell, task.identity), *task.evaluations):  # stopped, it goes on without --force
                 self.runs.forget(*cell)
             trainer.checkpoint.unlink(missing_ok=True)
+            trainer.forget_previous()
         if task.recipe.epochs:
-            curve = trainer.train()
+            announce(task.identity)
+            curve = _held(trainer.train, claim)
         else:
             save_snapshot(method, folder, 0)
             curve = []
@@ -205,7 +275,9 @@ class Runner:
             "peak_memory_mb": peak_memory(options.device),
         }
         files = {"curve": write_curve(folder, curve)} if curve else {}
+        claim.check()
         self.runs.write(self._record(task, task.cell, task.identity, clips, method, cost=cost, files=files))
+        trainer.forget_previous()
 
     def _features(
         self, task: Pretraining, method: Method, clips: tuple[Clips, Clips], folder: Path, kind: str
@@ -262,6 +334,7 @@ class Runner:
         method: Method,
         features: Mapping[int, tuple[Features, Features]],
         kept: Path,
+        claim: Claim,
     ) -> None:
         started = time.monotonic()
         reset_peak_memory(self.options.device)
@@ -285,7 +358,9 @@ class Runner:
             "eval_seconds": round(time.monotonic() - started, 2),
             "peak_memory_mb": peak_memory(self.options.device),
         }
-        self.runs.forget(cell, identity)
+        claim.check()
+        if self.options.force:
+            self.runs.forget(cell, identity)
         folder = self.runs.folder(cell, identity)
         record = self._record(
             task,
@@ -297,6 +372,7 @@ class Runner:
             files=facts.side_files(folder, outcome, clips[1]),
             outcome=outcome,
         )
+        claim.check()
         self.runs.write(record)
         self.options.watcher.say(
             f"  {cell.protocol}: top-1 {outcome.last['top1']:.1f}{_interval(outcome)} % "
@@ -323,7 +399,7 @@ class Runner:
             pretrain=None if outcome is None else task.identity,
             settings=facts.settings(task, cell),
             versions=facts.versions(cell),
-            environment=facts.environment(self.options.device) | {"precision": task.precision} | self._how(),
+            environment=facts.environment(self.options.device) | {"precision": task.precision} | self._how(task),
             data=facts.data(clips) | ({} if outcome is None else dict(outcome.data)),
             model=facts.model(task, method, clips),
             last=None if outcome is None else Score(**outcome.last),
@@ -337,8 +413,40 @@ class Runner:
     def _failed(self, cell: Cell, identity: str, error: Exception) -> Failure:
         failure = facts.failure(cell, identity, error)
         self.runs.write_failure(failure)
+        if may_pass(error):
+            self.passing.add(identity)
         self.options.watcher.say(f"  {cell.protocol}: FAILED: {failure.reason}")
         return failure
+
+
+@dataclass(frozen=True)
+class _Either:
+    """A reason to stop a training: somebody asks for it, or the cell belongs to another process by now."""
+
+    asked: threading.Event | None
+    lost: threading.Event | None
+
+    def is_set(self) -> bool:
+        return any(event is not None and event.is_set() for event in (self.asked, self.lost))
+
+
+def _held(train: Callable[[], list[dict[str, Any]]], claim: Claim) -> list[dict[str, Any]]:
+    """Train; a stop because the cell was lost is told as that."""
+    try:
+        return train()
+    except StoppedError:
+        if claim.lost.is_set():
+            claim.check()
+        raise
+
+
+def may_pass(error: BaseException | None) -> bool:
+    """Whether another try may end otherwise: the disk or the memory was short, or a device failed.
+
+    All else is decided by settings and seed, and would fail again in the same way.
+    """
+    short = OSError, MemoryError, torch.OutOfMemoryError, torch.AcceleratorError
+    return error is not None and (isinstance(error, short) or may_pass(error.__cause__))
 
 
 def _interval(outcome: Outcome) -> str:

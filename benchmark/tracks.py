@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..backbones import BACKBONES
 from ..errors import SkelbenchError
 from ..methods.base import METHODS, parse_config
 from ..methods.recipe import Recipe
@@ -175,9 +176,9 @@ def _without_training(recipe: Recipe) -> Recipe:
 def _filled(recipe: Recipe, method: str, backbone: str) -> Recipe:
     """The recipe with every setting of method and backbone spelt out, defaults included."""
     config = parse_config(METHODS[method].Config, recipe.method, f"the method '{method}'")
-    return recipe.model_copy(
-        update={"method": config.model_dump(), "backbone": {**backbone_defaults(backbone), **recipe.backbone}}
-    )
+    arguments, unwritten = {**backbone_defaults(backbone), **recipe.backbone}, BACKBONES[backbone].unwritten
+    written = {key: value for key, value in arguments.items() if key not in unwritten or value != unwritten[key]}
+    return recipe.model_copy(update={"method": config.model_dump(), "backbone": written})
 
 
 def protocol_settings(recipe: Recipe, protocol: str) -> Any:

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Generator, Tensor
 
+from ..backbones import ranks
 from ..datasets.clips import Clips
 from ..errors import SkelbenchError
 from ..methods import Method, Progress
 from ..methods.recipe import Recipe
-from .checkpoint import load_checkpoint, save_checkpoint, write_tensors
+from .checkpoint import load_checkpoint, previous, save_checkpoint, write_tensors
 from .devices import precision, sum_dtype
 from .progress import Silent, Watcher
 from .step import RecordedStep, Step, cuda_graph
+
+AGREE = 16  # steps between two questions of ranks to one another, which wait for the slowest
+
+
+class Stop(Protocol):
+    """Whether a run is asked to stop: a `threading.Event`, or anything that can be asked like one."""
+
+    def is_set(self) -> bool:
+        """Whether it is."""
+        ...
 
 
 class StoppedError(Exception):
@@ -73,7 +83,7 @@ class Trainer:
         compiled: bool = False,
         recorded: bool = False,
         watcher: Watcher | None = None,
-        stop: threading.Event | None = None,
+        stop: Stop | None = None,
     ):
         self.method, self.clips, self.recipe, self.folder = method, clips, recipe, folder
         self.identity = identity
@@ -83,7 +93,8 @@ class Trainer:
         self.stop = stop or threading.Event()
         self.iterations = len(clips) // recipe.batch
         self.seed = seed
-        self.run = Run(Generator(device=clips.x.device).manual_seed(seed))
+        self.run = Run(Generator(device=clips.x.device).manual_seed(ranks.own_seed(seed)))
+        self._losses = torch.zeros(self.iterations, device=clips.x.device)  # of the epoch's steps in this process
         step = Step(method, clips, recipe, self.run.generator, precision=precision, compiled=compiled)
         self.optimiser = step.optimiser
         self.step = RecordedStep(step, recipe.batch, cuda_graph) if recorded else step
@@ -101,7 +112,7 @@ class Trainer:
             SkelbenchError: if the loss is no number.
         """
         if not load_checkpoint(self):
-            torch.manual_seed(self.seed)
+            torch.manual_seed(ranks.own_seed(self.seed))
         self.method.train()
         run, recipe = self.run, self.recipe
         saved = time.monotonic()
@@ -109,15 +120,17 @@ class Trainer:
         with precision(self.precision), watching as watch:
             while run.epoch <= recipe.epochs:
                 if run.order is None:
-                    run.order = torch.randperm(len(self.clips), generator=run.generator, device=self.clips.x.device)
+                    order = torch.randperm(len(self.clips), generator=run.generator, device=self.clips.x.device)
+                    run.order = ranks.from_first(order)
                 started = time.monotonic()
                 while run.iteration < self.iterations:
                     self.take_step()
                     run.iteration += 1
                     watch(run.epoch, run.iteration)
-                    stopped = self.stop.is_set()
-                    if stopped or time.monotonic() - saved >= self.checkpoint_seconds:
+                    stopped = self._agreed(self.stop.is_set())
+                    if stopped or self._agreed(time.monotonic() - saved >= self.checkpoint_seconds):
                         run.seconds, started = run.seconds + time.monotonic() - started, time.monotonic()
+                        self._check_numbers()
                         save_checkpoint(self)
                         saved = time.monotonic()
                     if stopped:
@@ -144,19 +157,41 @@ class Trainer:
         assert run.order is not None
         index = run.order[run.iteration * batch : (run.iteration + 1) * batch]
         rate = self.learning_rate(run.epoch, run.iteration)
-        losses = self.step(index, rate, self.progress(), self.method.stage(run.epoch))
+        losses = self.step(ranks.share(index), rate, self.progress(), self.method.stage(run.epoch))
         for name, value in losses.items():  # on the device: read once an epoch
             total = run.sums.setdefault(name, torch.zeros((), dtype=sum_dtype(value.device), device=value.device))
             total += value
+        self._losses[run.iteration] = losses["loss"]
+
+    def _agreed(self, wanted: bool) -> bool:
+        """Whether a rank wants it; several ranks ask one another in every `AGREE`th step and an epoch's last."""
+        if ranks.count() > 1 and self.run.iteration % AGREE and self.run.iteration < self.iterations:
+            return False
+        return ranks.any_of(wanted)
+
+    def _check_numbers(self) -> None:
+        """Raise `SkelbenchError` rather than keep a state that is no number; the checkpoint of a good one stays."""
+        step = self.run.iteration
+        broken = (~ranks.mean(self._losses)[:step].isfinite()).nonzero()
+        if len(broken):
+            step = int(broken[0]) + 1
+        state = (value for value in self.method.state_dict().values() if value.is_floating_point())
+        if not len(broken) and bool(torch.stack([value.isfinite().all() for value in state]).all()):
+            return
+        kept = "the last good checkpoint is kept" if self.checkpoint.exists() else "no checkpoint was written yet"
+        raise SkelbenchError(
+            f"The loss is no number in epoch {self.run.epoch}, step {step} of {self.iterations}; {kept}: set a smaller "
+            "lr or look for extreme coordinates in the data."
+        )
+
+    def forget_previous(self) -> None:
+        """Remove the checkpoint before the last: the run is done."""
+        previous(self.checkpoint).unlink(missing_ok=True)
 
     def _end_epoch(self) -> None:
         run, recipe = self.run, self.recipe
-        losses = {name: (total / self.iterations).item() for name, total in run.sums.items()}
-        if not all(math.isfinite(value) for value in losses.values()):
-            raise SkelbenchError(
-                f"The loss is no number in epoch {run.epoch}; set a smaller lr or look for extreme "
-                "coordinates in the data."
-            )
+        self._check_numbers()
+        losses = {name: (ranks.mean(total) / self.iterations).item() for name, total in run.sums.items()}
         clips_per_second = self.iterations * recipe.batch / max(run.seconds, 1e-9)
         row = {
             "epoch": run.epoch,
@@ -178,5 +213,6 @@ def snapshot_path(folder: Path, epoch: int) -> Path:
 
 
 def save_snapshot(method: Method, folder: Path, epoch: int) -> None:
-    """Keep what evaluation needs of a method after an epoch."""
-    write_tensors(snapshot_path(folder, epoch), method.evaluation_state())
+    """Keep what evaluation needs of a method after an epoch; of several ranks the first does."""
+    if ranks.own() == 0:
+        write_tensors(snapshot_path(folder, epoch), method.evaluation_state())

@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from typing import IO, TypeVar
 
 from ..errors import SkelbenchError
 from .recording import Rejected, UnusableError
 
 Key = TypeVar("Key")
+
+# Numbers as text shrink to a third, repeated ones to a thirtieth; a bomb to a thousandth.
+GROWTH, SMALL = 200, 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class RawFile:
     def read(self, size: int = -1) -> bytes:
         """Its content, or the first `size` bytes of it. Raises `UnusableError` if it cannot be read."""
         try:
-            with self.path.open("rb") if self.member is None else _open(self.path).open(self.member) as stream:
+            with self.path.open("rb") if self.member is None else _unpacked(self.path, self.member) as stream:
                 return stream.read(size)
         except Exception as error:  # a damaged member raises whatever its decompressor does
             reason = getattr(error, "strerror", None) or error
@@ -143,6 +146,15 @@ def _members(path: Path) -> list[RawFile]:
 def _open(path: Path) -> zipfile.ZipFile:
     facts = path.stat()
     return _archive(path, facts.st_size, facts.st_mtime_ns)
+
+
+def _unpacked(path: Path, member: str) -> IO[bytes]:
+    """A member as a stream, which ends at the size its head declares; what grows beyond all data is not unpacked."""
+    archive = _open(path)
+    entry = archive.getinfo(member)
+    if entry.file_size > SMALL and entry.file_size > GROWTH * max(1, entry.compress_size):
+        raise ValueError(f"it would grow from {entry.compress_size:,} to {entry.file_size:,} bytes")
+    return archive.open(entry)
 
 
 @lru_cache(maxsize=4)

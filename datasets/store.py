@@ -96,6 +96,10 @@ class Store:
 
     def verify(self) -> None:
         """Recompute the hashes. Raises `SkelbenchError` naming the file that changed."""
+        if self.manifest.get("checksum", checksum(self.manifest)) != checksum(self.manifest):
+            raise SkelbenchError(
+                f"{self.path / 'manifest.json'} does not match its checksum; the store is damaged: prepare it again."
+            )
         for name in ("keypoints.npy", "clips.json"):
             try:
                 fits = sha256(self.path / name) == self.manifest["sha256"].get(name)
@@ -152,6 +156,12 @@ class Store:
                 f"manifest says float32 {expected} and {clips}; prepare it again."
             )
         return keypoints
+
+
+def checksum(manifest: Mapping[str, Any]) -> str:
+    """Hash of a manifest itself, which stands in it; stores of older versions have none."""
+    rest = {key: value for key, value in manifest.items() if key != "checksum"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _rule(value: Mapping[str, Any]) -> SplitRule:

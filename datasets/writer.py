@@ -23,7 +23,7 @@ from .complaint import complaint
 from .journal import digest
 from .place import Place
 from .recording import Clip, Items, Recording, Rejected
-from .store import FORMAT, Store, check_sides, sha256, split_sides
+from .store import FORMAT, Store, check_sides, checksum, sha256, split_sides
 
 REJECTED = "rejected.csv"
 HEADER = 128  # bytes before the numbers: NumPy leaves room in it for any count of frames
@@ -199,7 +199,9 @@ class StoreWriter:
             self._finish_keypoints()
             (self._folder / "clips.json").write_text(_lines(self._clips))
             self._write_rejected()
-            (self._folder / "manifest.json").write_text(json.dumps(self._manifest(twins), indent=1) + "\n")
+            manifest = self._manifest(twins)
+            manifest["checksum"] = checksum(json.loads(json.dumps(manifest)))  # as it is read: tuples are lists
+            (self._folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
             Store(self._folder)  # which checks that its files fit together; their hashes have just been read off them
             self._place.take()
         return Store(self.path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import Any, ClassVar, Literal
@@ -24,13 +24,18 @@ from .recipe import Recipe, Settings
 
 @dataclass(frozen=True)
 class Paper:
-    """Where a method comes from."""
+    """Where a method comes from.
+
+    `fidelity` says in a few words how near it is to its authors' code, where that must be said: tables show it under a
+    dagger.
+    """
 
     title: str
     venue: str
     year: int
     code: str
     deviations: tuple[Deviation, ...] = ()
+    fidelity: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,7 @@ class Build:
     num_frames: int
     num_persons: int
     stream: str
+    class_names: tuple[str, ...] = ()
 
     def make(self) -> Backbone:
         """Make one backbone; a method calls it once for every encoder it needs."""
@@ -93,7 +99,7 @@ class Method(nn.Module):
     paper: ClassVar[Paper]
     version: ClassVar[int] = 1
     trainable: ClassVar[bool] = True
-    uses_labels: ClassVar[bool] = False
+    uses_labels: bool = False
     # whether one training serves the evaluations of all streams; its own stream is "all"
     streams_together: ClassVar[bool] = False
     view_names: ClassVar[tuple[str, ...]] = ("query", "key")
@@ -127,6 +133,19 @@ class Method(nn.Module):
         """
         recipe, exact = cls.published(dataset, split, stream)
         return (recipe, exact) if backbone == "stgcn" else (recipe.model_copy(update={"backbone": {}}), False)
+
+    @classmethod
+    def backbone_args(cls, config: MethodConfig, args: Mapping[str, Any]) -> dict[str, Any]:
+        """What its backbones are built with: `args`, and what the method's own settings add to them."""
+        return dict(args)
+
+    @classmethod
+    def supervision(cls, config: MethodConfig) -> str:
+        """What these settings learn from beside the clips ("language-supervised"); "" for self-supervised.
+
+        Whatever is named here has tables of its own.
+        """
+        return ""
 
     def draw(self, x: Tensor, generator: Generator) -> dict[str, Any]:
         """Draw every random number of a step but dropout's, as a nested dict of tensors."""
@@ -291,6 +310,7 @@ def create_method(
     num_frames: int | None = None,
     num_persons: int = 2,
     stream: str = "joint",
+    class_names: Sequence[str] = (),
     **config: Any,
 ) -> Method:
     """Make a method by name; what is not given is its published NTU-60 joint setting.
@@ -303,6 +323,7 @@ def create_method(
         num_frames: T of the clips.
         num_persons: M of the clips.
         stream: "joint", "bone", "motion", or "all" for a method that trains them together.
+        class_names: of the data, for a method that is told labels in words.
         config: the method's own settings (temperature, queue_size, ...).
 
     Raises:
@@ -317,6 +338,7 @@ def create_method(
         num_frames=recipe.frames if num_frames is None else num_frames,
         num_persons=num_persons,
         stream=stream if stream == "all" and kind.streams_together else check_stream(stream),
+        class_names=tuple(class_names),
     )
     method = kind(build, parse_config(kind.Config, config, f"the method '{name}'"))
     if method.config.init == "released" and any(isinstance(m, Backbone) and m.pretrained for m in method.modules()):

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import SkelbenchError
+from .seal import fits
 
 _TORN = (zipfile.BadZipFile, zlib.error)
 
@@ -158,7 +159,10 @@ def read_scores(path: Path) -> tuple[NDArray[np.str_], NDArray[np.int64], NDArra
     Raises ``SkelbenchError`` if the file is missing, damaged or something else.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        content = path.read_bytes()
+        if not fits(path, content):
+            raise ValueError("its checksum differs")
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return arrays["names"], arrays["labels"], arrays["scores"]
     except FileNotFoundError as error:
         raise SkelbenchError(f"{path} is not there: evaluate that cell with its scores kept.") from error
@@ -188,8 +192,10 @@ def _write_csv(folder: Path, name: str, columns: Sequence[str], rows: Iterable[I
 def _read_csv(path: Path) -> list[list[str]]:
     """The lines of a csv that are not empty."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return [line for line in csv.reader(file) if line]
+        content = path.read_bytes()
+        if not fits(path, content):
+            raise _damaged(path)
+        return [line for line in csv.reader(io.StringIO(content.decode(), newline="")) if line]
     except FileNotFoundError as error:
         raise SkelbenchError(f"{path} is not there: run that cell again with --force.") from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:

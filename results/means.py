@@ -106,6 +106,12 @@ def place_of(cell: Cell) -> Place:
     return Place(cell.track, cell.label, cell.dataset, cell.split, cell.stream, cell.pretrained_on)
 
 
+def _place_of_record(record: Record) -> Place:
+    """The place of its cell; what is not self-supervised stands apart, its label says so."""
+    place, supervision = place_of(record.cell), record.settings.get("supervision")
+    return place._replace(label=", ".join(filter(None, (place.label, str(supervision))))) if supervision else place
+
+
 def configuration_of(cell: Cell) -> Configuration:
     """The cell without its seed."""
     return Configuration(*(getattr(cell, name) for name in Configuration._fields))
@@ -114,7 +120,7 @@ def configuration_of(cell: Cell) -> Configuration:
 def places(records: Iterable[Record]) -> dict[Place, list[Record]]:
     """Evaluations by place, in the order that tables stand in; pre-trainings have no number and no place."""
     scored = [record for record in records if record.last is not None and record.cell.protocol != PRETRAIN]
-    found = grouped(scored, lambda record: place_of(record.cell))
+    found = grouped(scored, _place_of_record)
     return {place: found[place] for place in sorted(found, key=_reading_order)}
 
 

@@ -14,6 +14,7 @@ from ..errors import SkelbenchError
 from .archive import Archive, safe
 from .faults import first_fault
 from .record import Failure, Record
+from .seal import fits
 from .store import FAILURE, RECORD, RunStore, read_record
 
 RECORDS, CONFLICTS, FAILURES = "records", "conflicts", "failures"
@@ -74,7 +75,11 @@ def _held(folder: Path, record: Record, aside: bool) -> Held:
                 f"{folder} lacks {name}, which its record names: put it back, or delete the folder and run the cell "
                 "again."
             )
-    hashes = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
+    contents = {name: path.read_bytes() for name, path in files.items()}
+    for name, content in contents.items():
+        if not fits(files[name], content):
+            raise SkelbenchError(f"{files[name]} is damaged (its checksum differs): run that cell again with --force.")
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     return Held(folder, record, files, _content(record, hashes), aside)
 
 

@@ -144,7 +144,8 @@ class Record(_Frozen):
     Keys that readers rely on: ``data`` fingerprint, train, test, classes, layout; ``model`` parameters,
     width, frames, epochs, flops_per_clip, persons; ``cost`` train_seconds, eval_seconds,
     clips_per_second, peak_memory_mb; ``versions`` method, protocol, and fidelity where a method is not
-    its authors' code: one sentence, which tables show under a dagger; ``files`` curve, confusion,
+    its authors' code: one sentence, which tables show under a dagger; ``settings`` supervision where a
+    method is not self-supervised: a word, which keeps it in tables of its own; ``files`` curve, confusion,
     per_class, scores, each relative to the record's folder. ``finished`` is ISO 8601 in UTC.
     """
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from ..errors import SkelbenchError
 from .files import atomic_write
 from .record import Cell, Failure, Record
+from .seal import seal, unseal
 
 RECORD = "record.json"
 FAILURE = "failure.json"
@@ -58,7 +59,7 @@ class RunStore:
         absent = [name for name in record.files.values() if not (folder / name).is_file()]
         if absent:
             raise SkelbenchError(f"{folder} lacks {', '.join(absent)}: write the files before their record.")
-        atomic_write(folder / RECORD, text)
+        atomic_write(folder / RECORD, seal(text, folder, record.files.values()))
         (folder / FAILURE).unlink(missing_ok=True)
 
     def forget(self, cell: Cell, identity: str) -> None:
@@ -67,7 +68,8 @@ class RunStore:
 
     def write_failure(self, failure: Failure) -> None:
         """Leave word of a cell that did not finish; a later success removes it."""
-        atomic_write(self.folder(failure.cell, failure.identity) / FAILURE, failure.to_json())
+        folder = self.folder(failure.cell, failure.identity)
+        atomic_write(folder / FAILURE, seal(failure.to_json(), folder, ()))
 
     def records(self) -> list[Record]:
         """Every finished cell, by folder name; none where ``root`` does not exist.
@@ -99,7 +101,7 @@ class RunStore:
     def _paths(self, name: str) -> list[Path]:
         if self.root.exists() and not self.root.is_dir():
             raise SkelbenchError(f"{self.root} is not a folder of runs: name the folder that --out wrote.")
-        return sorted(self.root.glob(f"*/{name}"))
+        return sorted(self.root.glob(f"*/{name}"), key=str)
 
 
 def read_record(folder: Path) -> Record:
@@ -111,12 +113,12 @@ def read_record(folder: Path) -> Record:
 
 def _read(path: Path, kind: type[Kept]) -> Kept:
     try:
-        return kind.model_validate_json(path.read_bytes())
+        return kind.model_validate_json(unseal(path.read_bytes()))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         reason = f"{'.'.join(map(str, first['loc'])) or 'JSON'}: {first['msg']}"
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
     raise SkelbenchError(
         f"{path} cannot be read ({reason}): delete its folder and run the cell again, "
         "or read it with the version of skelbench that wrote it."

@@ -1,20 +1,20 @@
-"""The local launcher: one task after the other in this process."""
+"""The local launcher: one task after the other in this process, or several processes of their own."""
 
 from __future__ import annotations
 
-import itertools
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
 from ...results.record import Failure
 from ...results.store import RunStore
-from ..fusing import run_fusion
 from ..planning import Plan
-from ..runner import Options, Runner
+from ..runner import Options
+from ..tasks import Ended, Performer, Task
+from .drive import Drive
 
 
 @dataclass
@@ -48,36 +48,45 @@ def stop_on_signal() -> Iterator[Stop]:
             signal.signal(number, handler or signal.SIG_DFL)
 
 
-def launch(plan: Plan, runs: RunStore, options: Options) -> list[Failure]:
-    """Run a plan in order, go on after a failure, and return what failed.
+class Alone:
+    """A team of this process alone: a task ends as it is begun."""
+
+    def __init__(self, here: Performer):
+        self.here = here
+        self._ended: list[tuple[Task, Ended]] = []
+
+    def __enter__(self) -> Alone:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing was started."""
+
+    def free(self) -> bool:
+        """Whether the last one's end was asked for."""
+        return not self._ended
+
+    def start(self, task: Task, options: Options) -> None:
+        """Do it. Raises `StoppedError` if asked to stop."""
+        self._ended.append((task, self.here.perform(task)))
+
+    def ended(self, seconds: float) -> Sequence[tuple[Task, Ended]]:
+        """The one that was done, if any."""
+        ended, self._ended = self._ended, []
+        stop = self.here.options.stop
+        if not ended and stop is not None:
+            stop.wait(seconds)
+        return ended
+
+    def stop(self) -> None:
+        """Nothing runs."""
+
+
+def launch(plan: Plan, runs: RunStore, options: Options, retries: int = 0) -> list[Failure]:
+    """Run a plan in order in this process, go on after a failure, and return what failed.
 
     Raises:
         SkelbenchError: if a record of one of its cells is damaged; nothing has run then.
         StoppedError: if asked to stop.
     """
-    if not options.force:
-        trained = [(task.cell, task.identity) for task, _ in plan.tasks]
-        for cell, identity in (*trained, *plan.results()):
-            runs.find(cell, identity)
-    runner = Runner(runs, options)
-    failures: list[Failure] = []
-    total = len(plan.tasks) + len(plan.transfers) + len(plan.fusions)
-    number = itertools.count(1)
-
-    def say(what: object) -> None:
-        options.watcher.say(f"[{next(number)}/{total}] {what}")
-
-    for task, store in plan.tasks:
-        say(task.cell)
-        if options.force:
-            for cell, identity in plan.built_on(task.identity):  # stopped, they are made from the new encoder
-                runs.forget(cell, identity)
-        failures += runner.run(task, store)
-    for task, store in plan.transfers:
-        say(f"{task.cell}, on {store.name} {task.split}")
-        if runs.find(task.cell, task.identity):  # else its pre-training failed and has said so
-            failures += runner.evaluate(task, store, runs.folder(task.cell, task.identity))
-    for fusion, store in plan.fusions:
-        say(fusion.cell)
-        failures += run_fusion(fusion, store, runs, options, failures)
-    return failures
+    drive = Drive(plan, runs, options, retries)
+    return drive.run(Alone(drive.here))

@@ -1,9 +1,13 @@
 """A mistake of the user's is one sentence, exit code 2, and nothing half-written."""
 
 import errno
+import re
 
+import click
 import numpy as np
 import pytest
+
+from skelbench.benchmark.cli import main
 
 TINY = ("--set", "batch=4", "--set", "frames=16", "--set", "epochs=1")
 
@@ -140,6 +144,40 @@ def test_a_command_like_none_gets_a_list_of_all(skelbench):
     known = refused(skelbench, "xyz").partition("; known: ")[2].removesuffix(".").split(", ")
     listed = skelbench("--help").stdout.partition("Commands:\n")[2].splitlines()
     assert known == [line.split()[0] for line in listed if line[2:3].strip()]
+
+
+def needing(command, path=()):
+    """The commands that need arguments or options: their words, with "nowhere" for each that is required."""
+    if isinstance(command, click.Group):
+        return [words for name, inner in command.commands.items() for words in needing(inner, (*path, name))]
+    required = [parameter for parameter in command.params if parameter.required]
+    given = [word for one in required for word in (*one.opts[:1] * isinstance(one, click.Option), "nowhere")]
+    return [(*path, *given)] if given else []
+
+
+@pytest.mark.parametrize("words", needing(main), ids=" ".join)
+def test_every_command_refuses_what_is_not_there_and_leaves_nothing_behind(skelbench, tmp_path, tree, words):
+    before = tree(tmp_path)
+    refused(skelbench, *words)
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("table", "--out", "nowhere"),
+        ("leaderboard", "--out", "nowhere"),
+        ("check", "--out", "nowhere"),
+        ("site", "page", "--out", "nowhere"),
+        ("results", "export", "a.zip", "--out", "nowhere"),
+        ("plot", "transfer", "nowhere"),
+    ],
+    ids=" ".join,
+)
+def test_every_command_that_reads_runs_names_a_folder_that_is_not_there(skelbench, tmp_path, tree, words):
+    before = tree(tmp_path)
+    assert re.search(r"There is no (folder of runs|finished evaluation in) nowhere", refused(skelbench, *words))
+    assert tree(tmp_path) == before
 
 
 # --- Data -------------------------------------------------------------------------------------------------------

@@ -210,6 +210,9 @@ def test_conflicts_travel_and_three_versions_of_a_cell_are_all_kept(machine, tmp
 def test_the_same_record_with_another_file_beside_it_is_a_conflict(machine):
     one, two = machine("one", a={}), machine("two", a={})
     write_confusion(next(two.root.iterdir()), [[0, 4], [2, 0]], ["sit <down>", "stand, up"])
+    with pytest.raises(SkelbenchError, match=r"confusion\.csv is damaged"):  # it is not what the record was sealed with
+        exported(two)
+    two.write(two.records()[0])
     assert len(import_results(exported(two), one).conflicts) == 1
     assert contents(one) > contents(two)
 

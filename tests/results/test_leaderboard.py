@@ -463,3 +463,13 @@ def test_a_method_that_is_not_its_authors_code_has_a_dagger(make_record):
     (table,) = leaderboard([*records, make_record(method="aimclr")])
     assert {row[0].value: row[0].marks for row in table.rows} == {"mine": ("†",), "yours": ("‡",), "aimclr": ()}
     assert [(note.mark, note.text) for note in table.notes] == [("†", "rebuilt"), ("‡", "by hand")]
+
+
+def test_what_learnt_from_class_names_is_in_no_self_supervised_table(make_record):
+    told = make_record(method="mine", settings={"supervision": "language-supervised"})
+    for others in ([make_record(method="aimclr")], [make_record(method="untrained"), make_record(method="aimclr")]):
+        apart = {table.title: [row[0].value for row in table.rows] for table in leaderboard([*others, told])}
+        assert len(apart) == 2
+        (title,) = (title for title, methods in apart.items() if "mine" in methods)
+        assert "language-supervised" in title
+        assert apart[title] == ["mine"]

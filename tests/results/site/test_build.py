@@ -149,8 +149,9 @@ def test_a_damaged_file_is_named_and_the_old_site_stays(few, tmp_path):
 
 
 def test_a_protocol_without_a_curve_has_a_page_without_one(few, tmp_path):
-    (path,) = few.root.glob("*linear*/curve.csv")
-    write_curve(path.parent, [])
+    (record,) = (record for record in few.records() if record.cell.protocol == "linear")
+    write_curve(few.folder(record.cell, record.identity), [])
+    few.write(record)
     build_site(few, tmp_path / "site")
     (page,) = (tmp_path / "site" / "cells").glob("*linear*")
     data = json.loads(page.read_text().partition('id="data">')[2].partition("</script>")[0])

@@ -1,0 +1,64 @@
+"""What the machinery of a grid costs: a grid of tiny cells, its wall time without what the cells themselves took."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from ...datasets.catalogue import open_dataset
+from ...errors import SkelbenchError
+from ...results.store import RunStore
+from ..grid import Grid
+from ..launchers.local import launch
+from ..launchers.processes import launch_processes
+from ..planning import plan_grid
+from ..runner import Options
+from .prepare import Figure
+
+TINY = {"backbone.width": 4, "backbone.dim": 16, "frames": 16, "epochs": 1, "batch": 16, "clips": 96}
+
+
+def bench_grid(*, cells: int, workers: int, folder: Path | None, say: Callable[[str], None]) -> Iterator[Figure]:
+    """Run a grid of tiny pre-trainings and their evaluations on generated motion, by this process and by workers.
+
+    What counts as the cells' own is what their records say that training and evaluation took; the rest, starting
+    processes and loading clips included, is overhead. A cell is a record.
+
+    Args:
+        cells: about how many records.
+        workers: processes of the second launch.
+        folder: for the temporary runs.
+
+    Raises:
+        SkelbenchError: if a cell fails.
+    """
+    seeds = tuple(range(max(1, cells // 2)))
+    grid = Grid(name="bench", methods=("skeletonclr",), protocols=("knn",), seeds=seeds, set=TINY)
+    open_dataset("synthetic")  # generates it, once
+    began = time.monotonic()
+    plan = plan_grid(grid)
+    count = len(seeds) * 2
+    yield Figure("planning, a cell", 1000 * (time.monotonic() - began) / count, "ms")
+    for name, processes in (("this process", 1), (f"{workers} workers", workers)):
+        say(f"{count} cells by {name}")
+        with tempfile.TemporaryDirectory(dir=folder) as place:
+            runs, options = RunStore(Path(place)), Options()
+            began = time.monotonic()
+            if processes == 1:
+                failures = launch(plan, runs, options)
+            else:
+                failures = launch_processes(plan, runs, options, 0, devices=["cpu"], workers=processes)
+            wall = time.monotonic() - began
+            if failures:
+                raise SkelbenchError(f"A cell of the measured grid failed: {failures[0].reason}")
+            own = sum(
+                record.cost.get(key) or 0.0 for record in runs.records() for key in ("train_seconds", "eval_seconds")
+            )
+            began = time.monotonic()
+            launch(plan, runs, options)
+            again = time.monotonic() - began
+        yield Figure(f"{name}: wall time, a cell", 1000 * wall / count, "ms")
+        yield Figure(f"{name}: overhead, a cell", 1000 * (wall * processes - own) / count, "ms")
+        yield Figure(f"{name}: the same command again, a cell", 1000 * again / count, "ms")

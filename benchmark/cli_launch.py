@@ -1,0 +1,140 @@
+"""How a grid is launched: the options of `skelbench grid` and what they start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+
+from ..errors import SkelbenchError
+from .cli_parts import check_graph, names, watcher
+
+LAUNCHERS = ("local", "ray", "slurm")
+
+LAUNCH = (
+    click.option("--launcher", type=click.Choice(LAUNCHERS), default="local", show_default=True),
+    click.option("--workers", default="1", show_default=True, metavar="N|auto", help="Cells at once; auto: what fits."),
+    click.option("--devices", help="local: comma list such as cuda:0,cuda:1, in place of --device."),
+    click.option(
+        "--retries",
+        type=click.IntRange(min=0),
+        default=1,
+        show_default=True,
+        help="How often a cell is tried again whose process was lost, or that lacked memory or disk.",
+    ),
+    click.option("--address", default="auto", show_default=True, help="ray: of a cluster that runs."),
+    click.option(
+        "--gpus",
+        type=click.FloatRange(min=0),
+        help="ray, slurm: of one cell, such as 0.25 (default: 1 with CUDA).",
+    ),
+    click.option("--cpus", type=click.IntRange(min=1), default=1, show_default=True, help="ray, slurm: of one cell."),
+    click.option("--carry", is_flag=True, help="ray: the nodes do not see --out; results are carried back."),
+    click.option(
+        "--slurm",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="slurm: of the jobs, such as partition=gpu, time=720 (minutes), array_parallelism=32.",
+    ),
+)
+
+
+def launch_options(command: Any) -> Any:
+    """Give a command the options above."""
+    for option in reversed(LAUNCH):
+        command = option(command)
+    return command
+
+
+def launch(ctx: click.Context, plan: Any, runs: Any, device: str, options: Mapping[str, Any]) -> list[Any]:
+    """Run the plan; a stop that a signal asked for ends the program with that signal's exit code."""
+    from .launchers.local import stop_on_signal
+    from .runner import Options
+    from .trainer import StoppedError
+
+    with stop_on_signal() as stop:
+        settings = Options(
+            device=device,
+            checkpoint_seconds=options["checkpoint_every"],
+            force=options["force"],
+            watcher=watcher(ctx),
+            stop=stop.event,
+            trackers=options["trackers"],
+            compiled=options["compiled"],
+            recorded=check_graph(options["recorded"], device),
+            deterministic=options.get("deterministic", False),
+        )
+        try:
+            return _launcher(ctx, options)(plan, runs, settings)
+        except StoppedError:
+            same = "the same command without --force" if options["force"] else "the same command"
+            click.echo(f"Stopped; the checkpoint is written, {same} goes on from it.", err=True)
+        except KeyboardInterrupt:
+            click.echo("Stopped at once.", err=True)
+    ctx.exit(stop.code)
+
+
+def _launcher(ctx: click.Context, options: Mapping[str, Any]) -> Callable[[Any, Any, Any], list[Any]]:
+    from ..backbones import ranks
+    from .together import check_together, follow
+
+    kind, retries = options.get("launcher", "local"), options.get("retries", 0)
+    check_together(kind, options)
+    if ranks.own() > 0:
+        return follow
+    if kind == "ray":
+        from .launchers.ray import launch_ray
+
+        return lambda plan, runs, settings: launch_ray(
+            plan,
+            runs,
+            settings,
+            retries,
+            address=options["address"],
+            cpus=options["cpus"],
+            gpus=options["gpus"],
+            carry=options["carry"],
+        )
+    if kind == "slurm":
+        from .launchers.slurm import launch_slurm
+
+        return lambda plan, runs, settings: launch_slurm(
+            plan, runs, settings, retries, cpus=options["cpus"], gpus=options["gpus"], parameters=options["slurm"]
+        )
+    return _local(ctx, options, retries)
+
+
+def _local(ctx: click.Context, options: Mapping[str, Any], retries: int) -> Callable[[Any, Any, Any], list[Any]]:
+    from .devices import choose_device
+    from .launchers.local import launch as launch_here
+    from .launchers.processes import launch_processes
+
+    workers = _workers(options.get("workers", "1"))
+    devices = [choose_device(name) for name in names(options["devices"])] if options.get("devices") else None
+    if workers == 1 and (devices is None or len(devices) == 1):
+        return lambda plan, runs, settings: launch_here(plan, runs, _on(settings, devices), retries)
+    return lambda plan, runs, settings: launch_processes(
+        plan,
+        runs,
+        settings,
+        retries,
+        devices=devices or [settings.device],
+        workers=None if workers is None else max(workers, len(devices or ())),
+        verbose=ctx.obj["verbose"],
+    )
+
+
+def _on(settings: Any, devices: list[str] | None) -> Any:
+    from dataclasses import replace
+
+    return replace(settings, device=devices[0]) if devices else settings
+
+
+def _workers(text: str) -> int | None:
+    """How many; None for as many as fit."""
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise SkelbenchError(f"'{text}' is no number of workers; write 1 or more, or auto.")
+    return int(text)

@@ -1,0 +1,70 @@
+"""What a plan comes to in cells and work, for those who look on and for an estimate of its device hours."""
+
+from __future__ import annotations
+
+import platform
+from functools import cache
+
+import torch
+
+from ..datasets.recording import TEST, TRAIN
+from ..datasets.store import Store
+from ..results.estimate import Estimate, spelt
+from ..results.plans import Launched, Planned
+from ..results.record import Cell
+from ..results.store import RunStore
+from . import facts
+from .cells import Pretraining
+from .planning import Plan
+
+
+def launched(plan: Plan, device: str) -> Launched:
+    """A plan as those see it who look on."""
+    found = [one for task, store in plan.tasks for one in _cells(task, store, trained=True)]
+    found += [one for task, store in plan.transfers for one in _cells(task, store, trained=False)]
+    found += [Planned(cell=fusion.cell, identity=fusion.identity, clips=0) for fusion, _ in plan.fusions]
+    cells = {one.identity: one for one in found}  # a pre-training that several tasks share is one cell
+    return Launched(started=facts.now(), device_name=device_name(device), cells=tuple(cells.values()))
+
+
+def device_name(device: str) -> str:
+    """What a record calls the kind of a device."""
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine()
+
+
+def forecast(plan: Plan, runs: RunStore, device: str) -> str:
+    """One line: how many cells are to be made and how many device hours that may take."""
+    whole = launched(plan, device)
+    open_ = [planned for planned in whole.cells if runs.find(planned.cell, planned.identity) is None]
+    estimate = Estimate(runs.records(), whole.device_name)
+    seconds, unknown = estimate.total(open_)
+    told = f"{len(open_)} of {len(whole.cells)} cells left"
+    if not open_:
+        return told
+    if unknown and not seconds:
+        return f"{told}; device hours unknown: no cell like these is finished here on {whole.device_name}"
+    rest = f", without {unknown} cells like which none is finished" if unknown else ""
+    return (
+        f"{told}; about {seconds / 3600:.2f} device hours ({spelt(seconds)}) on {whole.device_name}{rest}, "
+        f"from {estimate.records} finished cells"
+    )
+
+
+def _cells(task: Pretraining, store: Store, *, trained: bool) -> list[Planned]:
+    recipe = task.recipe
+    train, test = _sides(store, task.split)
+    share = min(1.0, recipe.clips / (train + test)) if recipe.clips else 1.0
+
+    def planned(cell: Cell, identity: str, clips: int, epochs: int) -> Planned:
+        size = {"frames": recipe.frames, "width": recipe.backbone.get("width")}
+        return Planned(cell=cell, identity=identity, clips=round(clips * share), epochs=epochs, **size)
+
+    own = [planned(task.cell, task.identity, train, recipe.epochs)] if trained else []
+    return [*own, *(planned(cell, identity, train + test, 1) for cell, identity in task.evaluations)]
+
+
+@cache
+def _sides(store: Store, split: str) -> tuple[int, int]:
+    """Clips on either side of a split."""
+    sides = store.sides(split)
+    return int((sides == TRAIN).sum()), int((sides == TEST).sum())

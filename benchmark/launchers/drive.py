@@ -1,0 +1,125 @@
+"""What all launchers do: hand out the tasks of a plan as they come due, and take note of how they end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+from ...datasets.store import Store
+from ...errors import SkelbenchError
+from ...results.plans import write_plan
+from ...results.record import Failure
+from ...results.store import RunStore
+from ..forecast import launched
+from ..planning import Plan
+from ..runner import Options
+from ..schedule import Schedule
+from ..tasks import Ended, Performer, Task, blame, tasks_of
+from ..trainer import StoppedError
+
+TICK = 0.25  # seconds between two looks at whether a stop was asked for
+ELSEWHERE = 1.0  # seconds between two looks at what another launch is at
+
+
+class Team(AbstractContextManager["Team"], Protocol):
+    """Does tasks somewhere, some at a time. Leaving it ends what it has started."""
+
+    def free(self) -> bool:
+        """Whether it can take one more task."""
+        ...
+
+    def start(self, task: Task, options: Options) -> None:
+        """Begin a task."""
+        ...
+
+    def ended(self, seconds: float) -> Sequence[tuple[Task, Ended]]:
+        """The tasks that have ended since it was asked last; waits up to so many seconds for the first."""
+        ...
+
+    def stop(self) -> None:
+        """Ask all that runs to write its checkpoint and end."""
+        ...
+
+
+class Drive:
+    """One launch of a plan by a team."""
+
+    def __init__(self, plan: Plan, runs: RunStore, options: Options, retries: int):
+        self.plan, self.runs, self.options = plan, runs, options
+        self.tasks = tasks_of(plan)
+        self.schedule = Schedule(self.tasks, retries)
+        self.here = Performer(runs, options, open_stores(plan))
+        self._looked = time.monotonic()
+
+    def run(self, team: Team) -> list[Failure]:
+        """Do every task; return what failed.
+
+        Raises:
+            SkelbenchError: if a record of one of its cells is damaged; nothing has run then.
+            StoppedError: if asked to stop.
+        """
+        done = [task.done(self.runs) for task in self.tasks]  # a damaged record is told before anything runs
+        if not all(done) or self.options.force:
+            write_plan(self.runs.root, launched(self.plan, self.options.device))
+        with team:
+            while not self.schedule.finished:
+                self._check_stop(team)
+                self._look_elsewhere()
+                while team.free() and (task := self.schedule.take()) is not None:
+                    self._start(team, task)
+                    self._check_stop(team)
+                for task, how in team.ended(TICK if self.schedule.running or self.schedule.elsewhere else 0.0):
+                    self._end(task, how)
+        return self.schedule.failures()
+
+    def _start(self, team: Team, task: Task) -> None:
+        """Begin a task, or end it here where that is quicker than telling anyone: if it is done, or adds up scores."""
+        tries = self.schedule.tries.get(task.number, 0)
+        if not tries:
+            self._say(f"[{task.number}/{len(self.tasks)}] {task}")
+        if self.options.force and task.kind == "train" and task.first and not tries:
+            for cell, identity in self.plan.built_on(task.work.identity):  # stopped, they are made from the new encoder
+                self.runs.forget(cell, identity)
+        if not self.options.force and task.done(self.runs):
+            self._say("  done before")
+            self._end(task, Ended())
+        elif task.kind == "fuse":
+            self._end(task, self.here.perform(task, self.schedule.failures()))
+        else:
+            team.start(task, self.options)
+
+    def _end(self, task: Task, how: Ended) -> None:
+        if how.lost is not None:
+            failures = blame(task, self.runs, SkelbenchError(how.lost))
+            how = Ended(failures, again=bool(failures))
+            self._say(f"[{task.number}/{len(self.tasks)}] {task}: {'; '.join(f.reason for f in failures) or 'done'}")
+        if self.schedule.end(task, how):
+            tries, retries = self.schedule.tries[task.number], self.schedule.retries
+            self._say(f"[{task.number}/{len(self.tasks)}] {task}: tried again ({tries} of {retries})")
+
+    def _look_elsewhere(self) -> None:
+        """What another launch is at is looked at now and then: it may have finished it, or died."""
+        if time.monotonic() - self._looked >= ELSEWHERE:
+            self._looked = time.monotonic()
+            self.schedule.look_again()
+
+    def _check_stop(self, team: Team) -> None:
+        if self.options.stop is None or not self.options.stop.is_set():
+            return
+        team.stop()
+        while self.schedule.running:
+            for task, how in team.ended(TICK):
+                self._end(task, how)
+                self.schedule.waiting.pop(task.number, None)
+        raise StoppedError
+
+    def _say(self, text: str) -> None:
+        self.options.watcher.say(text)
+
+
+def open_stores(plan: Plan) -> dict[Path, Store]:
+    """The stores of a plan by their folders."""
+    return {store.path.absolute(): store for _, store in (*plan.tasks, *plan.transfers, *plan.fusions)}

@@ -1,0 +1,142 @@
+"""The Ray launcher: the same tasks on the machines of a cluster that runs, also several to a GPU."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from ...errors import SkelbenchError
+from ...results.claims import Claims
+from ...results.record import Failure
+from ...results.store import RunStore
+from ..planning import Plan
+from ..runner import Options
+from ..tasks import Ended, Task
+from .carried import Parcel, pack, unpack
+from .drive import Drive
+from .remote import do_job, gpus_of, job, lost, trained_for
+
+
+class Cluster:
+    """A team of the machines of a Ray cluster; how many tasks run at once is decided by what they ask for.
+
+    Args:
+        ray: the module, connected.
+        runs: the folder of runs.
+        carry: whether the machines do not see it, so that results are carried back.
+    """
+
+    def __init__(self, ray: Any, runs: RunStore, options: Options, *, cpus: int, gpus: float | None, carry: bool):
+        self.ray, self.runs, self.options, self.carry = ray, runs, options, carry
+        wanted, self.device = gpus_of(gpus, options.device)
+        needs = {"num_cpus": cpus, "num_gpus": wanted, "scheduling_strategy": "SPREAD"}
+        self.do = ray.remote(max_retries=0, **needs)(do_job)  # what is lost is tried again by the schedule
+        self.claims = Claims(runs.root)
+        self.running: dict[Any, tuple[Task, ExitStack]] = {}
+        self.refused: list[tuple[Task, Ended]] = []
+
+    def __enter__(self) -> Cluster:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ask what still runs to end, and leave the cluster."""
+        self.stop()
+        for _task, claims in self.running.values():
+            claims.close()
+        self.ray.shutdown()
+
+    def free(self) -> bool:
+        """Ray keeps what it has no room for."""
+        return True
+
+    def start(self, task: Task, options: Options) -> None:
+        """Hand a task to the cluster; without a shared folder it is claimed from here."""
+        with ExitStack() as claims:
+            if not self.carry:
+                content = job(task, options, self.runs.root.absolute(), self.device)
+            elif not self._claim(task, claims):
+                self.refused.append((task, Ended(left=True)))
+                return
+            else:
+                content = job(task, options, None, self.device, self._given(task, options))
+            self.running[self.do.remote(content)] = task, claims.pop_all()
+
+    def ended(self, seconds: float) -> Sequence[tuple[Task, Ended]]:
+        """The tasks that have ended since it was asked last; waits up to so many seconds for the first."""
+        found, self.refused = self.refused, []
+        if not self.running:
+            time.sleep(0 if found else seconds)
+            return found
+        ready, _ = self.ray.wait(list(self.running), timeout=0 if found else seconds)
+        for reference in ready:
+            task, claims = self.running.pop(reference)
+            with claims:
+                found.append((task, self._take(reference, task)))
+        return found
+
+    def stop(self) -> None:
+        """Ask what runs to end: it is interrupted as by Ctrl-C."""
+        for reference in self.running:
+            self.ray.cancel(reference)
+
+    def _claim(self, task: Task, claims: ExitStack) -> bool:
+        for cell, identity in task.cells():
+            claim = self.claims.take(identity, cell)
+            if claim is None:
+                return False
+            claims.enter_context(claim)
+        return True
+
+    def _given(self, task: Task, options: Options) -> Parcel:
+        again = options.force and task.kind == "train" and task.first
+        return Parcel() if again else pack(self.runs, trained_for(task), task.cells())
+
+    def _take(self, reference: Any, task: Task) -> Ended:
+        try:
+            ended, parcel = self.ray.get(reference)
+        except self.ray.exceptions.RayError as error:
+            return lost("The Ray cluster", error)
+        if parcel is not None:
+            if self.options.force and parcel.records is not None:
+                for cell in task.cells():
+                    self.runs.forget(*cell)
+            unpack(parcel, self.runs, trained_for(task))
+            for failure in ended.failures:
+                self.runs.write_failure(failure)
+        return ended
+
+
+def launch_ray(
+    plan: Plan,
+    runs: RunStore,
+    options: Options,
+    retries: int,
+    *,
+    address: str,
+    cpus: int,
+    gpus: float | None,
+    carry: bool,
+) -> list[Failure]:
+    """Run a plan on a Ray cluster; return what failed.
+
+    Raises:
+        SkelbenchError: if Ray is not installed or there is no cluster; and as `local.launch`.
+    """
+    try:
+        ray: Any = importlib.import_module("ray")
+    except ImportError as error:
+        raise SkelbenchError(
+            'The launcher ray needs the package ray; install it with: pip install "skelbench[ray]"'
+        ) from error
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="error")
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise SkelbenchError(
+            f"There is no Ray cluster at '{address}' ({' '.join(str(error).split())[:120]}); start one with "
+            "`ray start --head` or name it with --address."
+        ) from error
+    team = Cluster(ray, runs, options, cpus=cpus, gpus=gpus, carry=carry)
+    return Drive(plan, runs, options, retries).run(team)

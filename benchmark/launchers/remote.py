@@ -1,0 +1,56 @@
+"""What Ray and Slurm run on their machines: one task, in a process that it need not have to itself."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from ...results.record import Cell
+from ...results.store import RunStore
+from ..cells import Pretraining
+from ..progress import Silent
+from ..runner import Options
+from ..tasks import Ended, Performer, Task
+from .carried import Parcel, pack, unpack
+from .local import stop_on_signal
+from .worker import do, packed, unpacked
+
+
+def job(task: Task, options: Options, root: Path | None, device: str, given: Parcel | None = None) -> bytes:
+    """A task to be done elsewhere. `root` is the folder of runs as seen there, None for one of its own."""
+    how = replace(options, device=device, watcher=Silent(), stop=None)
+    return packed((task, how, root, given))
+
+
+def do_job(content: bytes) -> tuple[Ended, Parcel | None]:
+    """Do a task and tell how it ended; without a shared folder of runs also what came of it. A signal stops it."""
+    task, options, root, given = unpacked(io.BytesIO(content))
+    with stop_on_signal() as stop:
+        options = replace(options, stop=stop.event)
+        if root is not None:
+            return do(Performer(RunStore(root), options), task), None
+        with tempfile.TemporaryDirectory(prefix="skelbench-runs-") as folder:
+            runs, trained = RunStore(Path(folder)), trained_for(task)
+            unpack(given or Parcel(), runs, trained)
+            ended = do(Performer(runs, options), task)
+            return ended, pack(runs, trained, task.cells())
+
+
+def trained_for(task: Task) -> tuple[Cell, str]:
+    """Cell and identity of the pre-training that a task makes or builds on."""
+    assert isinstance(task.work, Pretraining)
+    return task.work.cell, task.work.identity
+
+
+def gpus_of(gpus: float | None, device: str) -> tuple[float, str]:
+    """GPUs of one cell, and the device it then has: what is asked for, else one where the launching machine has one."""
+    wanted = float(device.startswith("cuda")) if gpus is None else gpus
+    return wanted, "cuda" if wanted else "cpu"
+
+
+def lost(where: str, error: BaseException) -> Ended:
+    """How a task ended whose machine did not answer."""
+    reason = " ".join(str(error).split())[:200]
+    return Ended(lost=f"{where} lost it ({type(error).__name__}: {reason}).")

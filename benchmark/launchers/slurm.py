@@ -1,0 +1,136 @@
+"""The Slurm launcher: the same tasks as arrays of jobs, queued again when they are pre-empted."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from ...errors import SkelbenchError
+from ...results.record import Failure
+from ...results.store import RunStore
+from ..overrides import parse_overrides
+from ..planning import Plan
+from ..runner import Options
+from ..tasks import Ended, Task
+from .drive import Drive
+from .remote import do_job, gpus_of, job, lost
+
+AT_ONCE = 1000  # jobs that are queued or run: below MaxArraySize, which is 1001 by default
+FOLDER = ".slurm"
+SHARED = {"timeout_min", "mem_gb", "nodes", "name", "stderr_to_stdout"}  # submitit's words for any cluster
+
+
+class Job:
+    """What a job calls. Pre-empted, or out of time, it is queued again and goes on from its last checkpoint."""
+
+    def __call__(self, content: bytes) -> Ended:
+        """Do a task."""
+        return do_job(content)[0]
+
+    def checkpoint(self, content: bytes) -> Any:
+        """Called by submitit on a warning: what to queue again."""
+        return importlib.import_module("submitit").helpers.DelayedSubmission(self, content)
+
+
+class Queue:
+    """A team of the machines that a queue gives.
+
+    Args:
+        executor: of submitit.
+        runs: the folder of runs, which all machines see.
+        device: of one cell.
+    """
+
+    def __init__(self, executor: Any, runs: RunStore, device: str):
+        self.executor, self.runs, self.device = executor, runs, device
+        self.waiting: list[tuple[Task, bytes]] = []
+        self.running: list[tuple[Task, Any]] = []
+
+    def __enter__(self) -> Queue:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Cancel what is queued or runs."""
+        self.stop()
+
+    def free(self) -> bool:
+        """Whether the queue takes one more."""
+        return len(self.waiting) + len(self.running) < AT_ONCE
+
+    def start(self, task: Task, options: Options) -> None:
+        """Keep a task for the next array."""
+        self.waiting.append((task, job(task, options, self.runs.root.absolute(), self.device)))
+
+    def ended(self, seconds: float) -> Sequence[tuple[Task, Ended]]:
+        """Submit what waits as one array; the jobs that have ended, after so many seconds if there are none yet."""
+        if self.waiting:
+            with self.executor.batch():
+                jobs = [(task, self.executor.submit(Job(), content)) for task, content in self.waiting]
+            self.running += jobs
+            self.waiting = []
+        done = [(task, one) for task, one in self.running if one.done()]
+        self.running = [pair for pair in self.running if pair not in done]
+        if not done:
+            time.sleep(seconds)
+        return [(task, _result(one)) for task, one in done]
+
+    def stop(self) -> None:
+        """Cancel every job: Slurm sends SIGTERM, upon which they write their checkpoints, and ends them later."""
+        self.waiting = []
+        for _, one in self.running:
+            one.cancel()
+
+
+def launch_slurm(
+    plan: Plan,
+    runs: RunStore,
+    options: Options,
+    retries: int,
+    *,
+    cpus: int,
+    gpus: float | None,
+    parameters: Sequence[str],
+) -> list[Failure]:
+    """Run a plan as arrays of Slurm jobs; return what failed.
+
+    Args:
+        parameters: "KEY=VALUE" of the jobs; "cluster=local" runs them on this machine, for a test.
+
+    Raises:
+        SkelbenchError: if submitit or Slurm is missing, or a parameter is unknown; and as `local.launch`.
+    """
+    wanted, device = gpus_of(gpus, options.device)
+    if wanted != int(wanted):
+        raise SkelbenchError(
+            f"Slurm gives whole GPUs, not {wanted}; ask for --gpus 1, or run --launcher local in a job."
+        )
+    executor = _executor(runs, dict(parse_overrides(parameters)), cpus, int(wanted))
+    return Drive(plan, runs, options, retries).run(Queue(executor, runs, device))
+
+
+def _executor(runs: RunStore, values: dict[str, Any], cpus: int, gpus: int) -> Any:
+    try:
+        submitit: Any = importlib.import_module("submitit")
+    except ImportError as error:
+        raise SkelbenchError(
+            'The launcher slurm needs the package submitit; install it with: pip install "skelbench[slurm]"'
+        ) from error
+    logging.getLogger("submitit").setLevel(logging.ERROR)  # it warns at every look where Slurm keeps no accounts
+    cluster = values.pop("cluster", "slurm")
+    named = {key if key in SHARED else f"slurm_{key}": value for key, value in values.items()}
+    try:
+        executor = submitit.AutoExecutor(folder=runs.root.absolute() / FOLDER / "%j", cluster=cluster)
+        executor.update_parameters(**{"timeout_min": 720, "cpus_per_task": cpus, "gpus_per_node": gpus, **named})
+    except (RuntimeError, ValueError, NameError, TypeError, AssertionError) as error:
+        raise SkelbenchError(f"Slurm jobs cannot be made so: {' '.join(str(error).split())[:300]}") from error
+    return executor
+
+
+def _result(one: Any) -> Ended:
+    try:
+        return one.result()
+    except Exception as error:  # submitit raises what the job raised, or that it came to no end
+        return lost("The queue", error)

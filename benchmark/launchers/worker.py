@@ -1,0 +1,111 @@
+"""A worker: a program of its own that does the tasks that come in through its standard input, one after the other.
+
+It can be started from anything (a script without a guard, a notebook, standard input), and knows what the launching
+program has loaded as plugins. When its input ends (the launcher has no more, was asked to stop, or is gone) or SIGTERM
+comes, it writes the checkpoint of what it is at and ends.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, Any
+
+from ...registry import load_plugin, loaded_plugins
+from ...results.store import RunStore
+from ..tasks import Ended, Performer, Task
+from ..trainer import StoppedError
+
+STOPPED = "The process that ran it was asked to stop; the same command goes on from its checkpoint."
+
+
+class Telling:
+    """A watcher that passes every line on, and each epoch's where that is wanted."""
+
+    def __init__(self, say: Any, epochs: bool):
+        self.say = say
+        self.epochs = epochs
+
+    @contextmanager
+    def training(self, epochs: int, iterations: int, batch: int) -> Any:
+        """Watch nothing: `skelbench status` shows how far a training is."""
+        yield lambda epoch, iteration: None
+
+    def epoch(self, row: Any) -> None:
+        """Pass on the epoch's line."""
+        if self.epochs:
+            self.say(f"  epoch {row['epoch']}: loss {row['loss']:.4f}, {row['clips_per_second']:.0f} clips/s")
+
+
+def packed(content: object) -> bytes:
+    """Content for another process, behind the plugins that have to be loaded before it can be read."""
+    return pickle.dumps([str(path) for path in loaded_plugins()]) + pickle.dumps(content)
+
+
+def unpacked(stream: IO[bytes]) -> Any:
+    """Load the plugins and read the content that `packed` wrote."""
+    for path in pickle.load(stream):
+        load_plugin(Path(path))
+    return pickle.load(stream)
+
+
+def do(performer: Performer, task: Task) -> Ended:
+    """Do a task; a stop is told as one, and what nobody foresaw does not end the worker."""
+    try:
+        return performer.perform(task)
+    except StoppedError:
+        return Ended(lost=STOPPED)
+    except Exception as error:
+        return Ended(lost=f"{type(error).__name__}: {error}")
+
+
+def serve() -> None:
+    """What a worker does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the launcher's to handle
+    stop, tasks = threading.Event(), queue.SimpleQueue[tuple[Task, bool] | None]()
+
+    def end(*_: object) -> None:
+        stop.set()
+        tasks.put(None)
+
+    signal.signal(signal.SIGTERM, end)
+    asked = os.fdopen(os.dup(0), "rb")  # the standard input itself is locked while a thread waits for it
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a method prints is no answer
+
+    def answer(*message: object) -> None:
+        pickle.dump(message, answers)
+        answers.flush()
+
+    root, options, epochs = unpacked(asked)
+    options = replace(options, stop=stop, watcher=Telling(lambda text: answer("say", text), epochs))
+    performers: dict[bool, Performer] = {}
+    threading.Thread(target=_read, args=(asked, tasks, end), daemon=True).start()
+    while (asked_for := tasks.get()) is not None and not stop.is_set():
+        task, force = asked_for
+        if force not in performers:
+            performers[force] = Performer(RunStore(root), replace(options, force=force))
+        answer("ended", do(performers[force], task))
+
+
+def _read(stream: IO[bytes], tasks: queue.SimpleQueue[tuple[Task, bool] | None], end: Callable[[], None]) -> None:
+    """Hear what is to be done, until the input ends."""
+    with suppress(EOFError, pickle.UnpicklingError):
+        while True:
+            tasks.put(pickle.load(stream))
+    end()
+
+
+def command() -> tuple[list[str], dict[str, str]]:
+    """What starts a worker: the command, and an environment in which it imports what this process does."""
+    paths: Sequence[str] = [path or "." for path in sys.path]
+    code = f"from {__name__} import serve; serve()"
+    return [sys.executable, "-c", code], os.environ | {"PYTHONPATH": os.pathsep.join(paths)}

@@ -1,0 +1,176 @@
+"""Running a record's configuration again and comparing what comes of it, number by number and bit by bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..datasets.catalogue import open_dataset
+from ..datasets.store import Store
+from ..errors import SkelbenchError
+from ..methods import METHODS
+from ..methods.recipe import Recipe
+from ..results.files import read_curve, read_scores
+from ..results.record import Record
+from ..results.store import RECORD, RunStore, read_record
+from .cells import Pretraining, plan
+from .checkpoint import read_tensors
+from .devices import choose_device
+from .overrides import PRETRAIN
+from .progress import Watcher
+from .protocols import PROTOCOLS
+from .runner import Options, Runner
+from .tracks import Resolved
+from .trainer import snapshot_path
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One thing that two runs have: what it was, what it is, and whether that is equal to the last bit."""
+
+    what: str
+    before: str
+    now: str
+    equal: bool
+
+
+def reproduce(path: Path, runs: RunStore, device: str, watcher: Watcher) -> list[Compared]:
+    """Run a record's configuration again, in a folder of runs of its own, and compare.
+
+    Args:
+        path: a `record.json`, or the folder that holds it.
+        runs: where the new run goes; empty.
+        device: "auto" for the type of device that the record names.
+
+    Raises:
+        SkelbenchError: if it cannot be run again as it was: other data, other versions, a part of something larger.
+    """
+    folder = path.parent if path.name == RECORD else path
+    record = read_record(folder)
+    if Path(record.cell.dataset).name != record.cell.dataset or record.cell.dataset.startswith("."):
+        raise SkelbenchError(f"{path} names the data set {record.cell.dataset!r}, which is no name; nothing was run.")
+    store = open_dataset(record.cell.dataset)
+    task = plan_again(record, store)
+    told = record.environment
+    device = choose_device(str(told.get("device", "cpu")).partition(":")[0] if device == "auto" else device)
+    if device == "cpu" and "threads" in told:
+        torch.set_num_threads(int(str(told["threads"])))  # sums are cut into as many pieces
+    options = Options(
+        device=device,
+        watcher=watcher,
+        compiled=bool(told.get("compile")),
+        recorded=bool(told.get("graph")),
+        deterministic=bool(told.get("deterministic")),
+    )
+    runner = Runner(runs, options)
+    for failure in runner.run(task, store):
+        raise SkelbenchError(f"{failure.cell} failed when it was run again: {failure.reason}")
+    again = runs.find(record.cell, record.identity)
+    assert again is not None
+    return [*differing(record, again), *compare(record, folder, again, runs)]
+
+
+def plan_again(record: Record, store: Store) -> Pretraining:
+    """The task that makes a record's cell.
+
+    Raises:
+        SkelbenchError: if what would be run has another identity than the record.
+    """
+    cell, settings = record.cell, record.settings
+    protocol = () if cell.protocol == PRETRAIN else (cell.protocol,)
+    fused = "fusion" in settings or cell.stream == "3s"
+    elsewhere = cell.pretrained_on is not None and METHODS[cell.method].trainable
+    if fused or elsewhere or record.environment.get("imported") or settings.get("ranks", 1) != 1:
+        raise SkelbenchError(
+            f"{cell} is made of other runs (a fusion, a transfer, an import, several ranks) and cannot be run again on "
+            "its own; reproduce the records that it builds on."
+        )
+    fields = {name: value for name, value in settings.items() if name in Recipe.model_fields}
+    recipe = Recipe.model_validate(fields | {"protocols": {name: settings[name] for name in protocol}})
+    labels = dict.fromkeys((PRETRAIN, *protocol), cell.label)
+    resolved = Resolved(recipe, cell.track, labels, bool(settings.get("released_for_this_data")))
+    task = plan(
+        resolved,
+        method=cell.method,
+        backbone=cell.backbone,
+        dataset=cell.dataset,
+        split=cell.split,
+        stream=cell.stream,
+        seed=cell.seed,
+        protocols=protocol,
+        fingerprint=store.fingerprint,
+        precision=str(settings.get("precision", "fp32")),
+        pretrained_on=cell.pretrained_on,
+    )
+    identity = task.evaluations[0][1] if protocol else task.identity
+    if identity != record.identity:
+        raise SkelbenchError(f"{cell} cannot be run again as it was: {_why(record, store)}.")
+    return task
+
+
+def _why(record: Record, store: Store) -> str:
+    """What differs from when a record was made."""
+    data = record.data.get("fingerprint")
+    if data != store.fingerprint:
+        return f"its data had the fingerprint {data}, '{store.name}' has {store.fingerprint}; prepare the same data"
+    kinds = {"method": METHODS[record.cell.method].version}
+    if record.cell.protocol != PRETRAIN:
+        kinds["protocol"] = PROTOCOLS[record.cell.protocol].version
+    other = [f"{name} {record.versions.get(name)}, now {v}" for name, v in kinds.items() if record.versions[name] != v]
+    return f"versions differ ({'; '.join(other) or 'of its settings'}); take skelbench {record.versions['skelbench']}"
+
+
+def differing(record: Record, again: Record) -> Iterator[Compared]:
+    """What may explain a difference: the machine and the software; only what is not the same."""
+    for name, value in {**record.environment, **record.versions}.items():
+        now = again.environment.get(name, again.versions.get(name))
+        if now != value:
+            yield Compared(f"({name})", str(value), str(now), True)
+
+
+def compare(record: Record, folder: Path, again: Record, runs: RunStore) -> Iterator[Compared]:
+    """Numbers, scores, learning curve and weights of a record and of its second run."""
+    place = runs.folder(again.cell, again.identity)
+    now = _numbers(again)
+    for what, before in _numbers(record).items():
+        yield Compared(what, repr(before), repr(now.get(what)), before == now.get(what))
+    if "scores" in record.files:
+        (_, _, mine), (_, _, theirs) = (read_scores(at / record.files["scores"]) for at in (folder, place))
+        yield _arrays("scores of the test clips", [mine], [theirs])
+    if record.cell.protocol == PRETRAIN and "curve" in record.files:
+        mine, theirs = (read_curve(at / record.files["curve"], "loss")[0] for at in (folder, place))
+        yield Compared("loss of the last epoch", repr(mine[-1][1]), repr(theirs[-1][1]), mine == theirs)
+    yield from _weights(record, folder, again, runs)
+
+
+def _numbers(record: Record) -> dict[str, Any]:
+    scores = {"last": record.last, "best": record.best}
+    found = {f"{which} {n}": getattr(s, n) for which, s in scores.items() if s for n in ("top1", "top5")}
+    return found | dict(record.extra)
+
+
+def _weights(record: Record, folder: Path, again: Record, runs: RunStore) -> Iterator[Compared]:
+    """The encoder after the last epoch, where the first run's is still there."""
+    identity = record.pretrain or record.identity
+    trained = next((one for one in runs.records() if one.identity == identity), None)
+    kept = [folder] if record.pretrain is None else sorted(folder.parent.glob(f"*-{identity[:10]}"))
+    paths = [snapshot_path(at, int(again.settings["epochs"])) for at in kept]  # type: ignore[arg-type]
+    paths = [path for path in paths if path.exists()]
+    if trained is None or not paths:
+        return
+    own = snapshot_path(runs.folder(trained.cell, identity), int(again.settings["epochs"]))  # type: ignore[arg-type]
+    mine, theirs = read_tensors(paths[0]), read_tensors(own)
+    yield _arrays("weights of the encoder", *([value.numpy() for value in state.values()] for state in (mine, theirs)))
+
+
+def _arrays(what: str, before: list[np.ndarray], now: list[np.ndarray]) -> Compared:
+    equal = len(before) == len(now) and all(map(np.array_equal, before, now))
+    if equal:
+        return Compared(what, "the same", "the same", True)
+    far = max(float(np.abs(a.astype(float) - b).max(initial=0)) for a, b in zip(before, now, strict=True))
+    return Compared(what, "", f"differ by up to {far:.3g}", False)

@@ -1,0 +1,73 @@
+"""Training by several processes that torchrun has started: rank 0 runs the plan, the others train along with it.
+
+Rank 0 tells the others which pre-training comes next. It alone evaluates, writes records and checkpoints, and talks.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from torch import distributed
+
+from ..backbones import ranks
+from ..errors import SkelbenchError
+from ..results.record import Failure
+from ..results.store import RunStore
+from .announce import announce, announced
+from .planning import Plan
+from .progress import Silent
+from .runner import Options, Runner
+from .trainer import StoppedError
+
+PATIENCE = timedelta(days=7)  # the others wait while rank 0 evaluates
+
+
+@contextmanager
+def joined(device: str) -> Iterator[None]:
+    """Join the processes that torchrun has started, if it has; leave them at the end.
+
+    A rank that fails leaves at once, upon which torchrun ends the others.
+    """
+    if "TORCHELASTIC_RUN_ID" not in os.environ or int(os.environ["WORLD_SIZE"]) == 1:
+        yield
+        return
+    backend = "cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo"
+    distributed.init_process_group(backend, timeout=PATIENCE)
+    try:
+        yield
+        if ranks.own() == 0:
+            announce(None)
+    finally:
+        distributed.destroy_process_group()
+
+
+def own_device(device: str) -> str:
+    """The device of this process: of several on a machine each has a CUDA device of its own."""
+    return f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" and "TORCHELASTIC_RUN_ID" in os.environ else device
+
+
+def check_together(launcher: str, options: Mapping[str, Any]) -> None:
+    """Raise `SkelbenchError` for what several ranks cannot do."""
+    several = launcher != "local" or options.get("workers", "1") != "1" or options.get("devices")
+    if ranks.count() > 1 and (several or options["recorded"] or options["compiled"]):
+        raise SkelbenchError(
+            "Under torchrun one training uses all processes: leave out --launcher, --workers, --devices, --graph and "
+            "--compile."
+        )
+
+
+def follow(plan: Plan, runs: RunStore, options: Options) -> list[Failure]:
+    """Train along with rank 0 until it has no more; what stops both or breaks the loss of both, rank 0 tells."""
+    runner = Runner(runs, replace(options, watcher=Silent(), trackers=()))
+    tasks = {task.identity: (task, store) for task, store in plan.tasks}
+    while (identity := announced()) is not None:
+        task, store = tasks[identity]
+        trainer = runner.trainer(task, runner.load(task, store)[0])
+        with suppress(StoppedError, SkelbenchError):
+            trainer.train()
+    return []

@@ -1,0 +1,388 @@
+"""Launchers: what comes next, several processes, what a lost one leaves, Ray and Slurm."""
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from skelbench.benchmark.grid import Grid
+from skelbench.benchmark.launchers.carried import pack, unpack
+from skelbench.benchmark.launchers.drive import Drive
+from skelbench.benchmark.launchers.local import Alone
+from skelbench.benchmark.launchers.remote import do_job, job
+from skelbench.benchmark.planning import plan_grid
+from skelbench.benchmark.progress import Silent
+from skelbench.benchmark.runner import Options
+from skelbench.benchmark.schedule import Schedule
+from skelbench.benchmark.slots import slots_that_fit
+from skelbench.benchmark.tasks import Ended, Performer, tasks_of
+from skelbench.errors import SkelbenchError
+from skelbench.results.claims import Claims
+from skelbench.results.record import Failure
+from skelbench.results.store import RunStore
+
+TINY = {"epochs": 2, "batch": 4, "frames": 16, "backbone.width": 4, "backbone.dim": 16}
+
+
+def planned(**changes):
+    values = {"datasets": ("tiny",), "methods": ("skeletonclr",), "protocols": ("knn",), "set": TINY} | changes
+    return plan_grid(Grid(**values))
+
+
+@pytest.fixture
+def three(store):
+    """The tasks of a grid of three streams and their fusion: three trainings, one fusion."""
+    return tasks_of(planned(streams=("3s",)))
+
+
+# --- What comes next --------------------------------------------------------------------------------------------
+
+
+def test_a_fusion_comes_after_all_of_its_parts_whatever_order_they_end_in(three):
+    schedule = Schedule(three, retries=0)
+    *parts, fusion = three
+    assert [schedule.take() for _ in range(4)] == [*parts, None]
+    for part in (parts[2], parts[0]):
+        schedule.end(part, Ended())
+        assert schedule.take() is None
+    schedule.end(parts[1], Ended())
+    assert schedule.take() == fusion
+    schedule.end(fusion, Ended())
+    assert schedule.finished
+
+
+def failure_of(task):
+    cell, identity = task.cells()[0]
+    return Failure(cell=cell, identity=identity, reason="no", finished="2026-01-01T00:00:00+00:00")
+
+
+def test_only_a_failure_that_may_pass_is_tried_again_and_only_so_often(three):
+    schedule = Schedule(three, retries=2)
+    first, second, *_ = three
+    passing = Ended((failure_of(first),), again=True)
+    lasting = Ended((failure_of(second),))
+    assert schedule.take() == first
+    assert [schedule.end(first, passing)] == [True]
+    assert schedule.take() == second, "the rest goes on first"
+    assert not schedule.end(second, lasting)
+    tries = 1
+    while (task := schedule.take()) is not None:
+        if task is first:
+            tries += 1
+            assert schedule.end(first, passing) == (tries < 3)
+        else:
+            schedule.end(task, Ended())
+    assert tries == 3
+    assert [one.identity for one in schedule.failures()] == [first.work.identity, second.work.identity]
+
+
+def test_what_another_launch_is_at_is_no_failure_and_comes_up_again(three):
+    schedule = Schedule(three[:1], retries=0)
+    (task,) = three[:1]
+    assert schedule.take() == task
+    schedule.end(task, Ended(left=True))
+    assert schedule.take() is None and not schedule.finished
+    schedule.look_again()
+    assert schedule.take() == task
+
+
+def test_tasks_that_share_a_pre_training_wait_for_the_first_of_them(store):
+    tasks = tasks_of(planned(methods=("crosclr",), streams=("joint", "bone")))
+    assert [task.work.identity for task in tasks] == [tasks[0].work.identity] * 2
+    assert [(task.needs, task.first) for task in tasks] == [((), True), ((1,), False)]
+
+
+# --- How many fit -----------------------------------------------------------------------------------------------
+
+
+def test_cells_fit_that_the_free_memory_takes_with_a_margin():
+    assert slots_that_fit(10_000, 1000, on_gpu=False) == 7  # 0.9 * 10,000 / 1,250
+    assert slots_that_fit(10_000, 1000, on_gpu=True) == 4  # 600 more each
+    assert slots_that_fit(100, 1000, on_gpu=False) == 0
+
+
+# --- Elsewhere, in this process ---------------------------------------------------------------------------------
+
+
+def test_a_task_done_elsewhere_brings_back_what_it_leaves_here(store, tmp_path):
+    """Records, scores and encoders; a transfer then builds on an encoder that was carried to it."""
+    plan = planned(datasets=("tiny",), splits=("xview",), pretrained_on="tiny:xsub")
+    train, transfer = tasks_of(plan)
+    here = RunStore(tmp_path / "here")
+    for task in (train, transfer):
+        given = pack(here, (task.work.cell, task.work.identity), task.cells())
+        ended, parcel = do_job(job(task, Options(), None, "cpu", given))
+        assert not ended.failures and parcel is not None
+        unpack(parcel, here, (task.work.cell, task.work.identity))
+    alone = RunStore(tmp_path / "alone")
+    assert not Drive(plan, alone, Options(), 0).run(Alone(Performer(alone, Options())))
+    for cell, identity in [*train.cells(), *transfer.cells()]:
+        mine, theirs = here.find(cell, identity), alone.find(cell, identity)
+        assert mine is not None and theirs is not None
+        assert (mine.last, mine.best) == (theirs.last, theirs.best)
+        for name in theirs.files.values():
+            if not name.startswith("curve"):  # which has seconds
+                assert (here.folder(cell, identity) / name).read_bytes() == (
+                    alone.folder(cell, identity) / name
+                ).read_bytes()
+
+
+def test_a_parcel_with_a_file_that_is_no_encoder_is_refused(store, tmp_path):
+    plan = planned(methods=("untrained",))
+    task = tasks_of(plan)[0]
+    runs = RunStore(tmp_path / "runs")
+    Performer(runs, Options()).perform(task)
+    parcel = pack(runs, (task.work.cell, task.work.identity), task.cells())
+    bad = type(parcel)(parcel.records, {"../encoder-0000.pt": b""})
+    with pytest.raises(SkelbenchError, match="is no file of an encoder"):
+        unpack(bad, RunStore(tmp_path / "other"), (task.work.cell, task.work.identity))
+    assert not (tmp_path / "other").exists()
+
+
+def test_data_that_differ_on_the_other_machine_are_a_failure_of_the_cell(store, tmp_path):
+    task = tasks_of(planned())[0]
+    changed = replace(task, fingerprint="0" * 16)
+    ended = Performer(RunStore(tmp_path / "runs"), Options()).perform(changed)
+    assert "is not the data set 'tiny' that the grid was planned with" in ended.failures[0].reason
+    (failure,) = RunStore(tmp_path / "runs").failures()
+    assert failure.identity == task.work.identity
+
+
+def test_a_claimed_cell_is_left_and_done_when_it_is_released(store, tmp_path):
+    plan = planned(methods=("untrained",), floor_seeds=(0,))
+    runs = RunStore(tmp_path / "runs")
+    task = tasks_of(plan)[0]
+    claim = Claims(runs.root).take(task.work.identity, task.work.cell)
+    assert claim is not None
+    said = []
+
+    class Watch(Silent):
+        def say(self, text):
+            said.append(text)
+            if "another process" in text:
+                claim.release()
+
+    drive = Drive(plan, runs, Options(watcher=Watch()), 0)
+    assert not drive.run(Alone(drive.here))
+    assert len(runs.records()) == 2
+    assert sum("another process" in line for line in said) == 1
+
+
+# --- Several processes ------------------------------------------------------------------------------------------
+
+# A protocol whose processes die: of seed 0 once, of seed 1 always. It leaves a line for every record that is written,
+# so that a cell which is done twice to its end is seen.
+PLUGIN = """
+import os, signal
+from pathlib import Path
+
+import torch
+from skelbench.benchmark.protocols import PROTOCOLS, Fit
+from skelbench.methods.recipe import Settings as Base
+from skelbench.results.store import RunStore
+
+MARKS = Path(os.environ["MARKS"])
+write = RunStore.write
+
+
+def telling(self, record):
+    write(self, record)
+    with (MARKS / "written").open("a") as file:
+        file.write(record.identity + "\\n")
+
+
+RunStore.write = telling
+
+
+class Settings(Base):
+    deaths: int = 0
+
+
+class Centroid:
+    name, version, Settings = "centroid", 1, Settings
+
+    def fit(self, train, sets, *, classes, settings, seed):
+        mark = MARKS / f"died-{seed}"
+        if seed < settings.deaths and (seed == 1 or not mark.exists()):
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        means = torch.stack([train.x[train.label == c].mean(0) for c in range(classes)])
+        return [Fit(None, {name: -torch.cdist(x, means) for name, x in sets.items()})]
+
+    def extra(self, fit, label):
+        return {}
+
+
+PROTOCOLS.add("centroid", Centroid())
+"""
+SMALL = [word for pair in ("frames=16", "backbone.width=4", "backbone.dim=16") for word in ("--set", pair)]
+
+
+@pytest.fixture
+def grid(tmp_path, store):
+    """Words that start a grid of untrained encoders, evaluated by the plugin's protocol in two processes."""
+    (tmp_path / "plugin.py").write_text(PLUGIN)
+    start = [sys.executable, "-m", "skelbench", "--plugin", str(tmp_path / "plugin.py"), "grid", "--device", "cpu"]
+    axes = ["--methods", "untrained", "--datasets", "tiny", "--protocols", "centroid", *SMALL]
+    return [*start, *axes, "--workers", "2", "--out", str(tmp_path / "runs")]
+
+
+def started(words, tmp_path):
+    environment = os.environ | {"MARKS": str(tmp_path)}
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def written(tmp_path):
+    path = tmp_path / "written"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def test_a_process_that_is_killed_costs_its_cell_a_try_and_no_other_cell_anything(grid, tmp_path):
+    run = started([*grid, "--seeds", "0,1,2", "--set", "centroid.deaths=2", "--retries", "1"], tmp_path)
+    out, err = run.communicate(timeout=300)
+    assert run.returncode == 1, err
+    assert err.count("tried again (1 of 1)") == 2
+    runs = RunStore(tmp_path / "runs")
+    done = [record.cell.seed for record in runs.records() if record.cell.protocol == "centroid"]
+    assert sorted(done) == [0, 2]
+    (failure,) = runs.failures()
+    assert (failure.cell.seed, failure.cell.protocol) == (1, "centroid")
+    assert "ended by SIGKILL" in failure.reason
+    assert "SIGKILL" in out + err, "the summary has the reason"
+
+
+SLOW = "SKELBENCH_SLOW_TESTS" in os.environ
+CELLS, KILLS = (200, 5) if SLOW else (16, 2)
+
+
+def test_a_grid_that_is_killed_and_started_again_ends_with_every_record_once(grid, tmp_path):
+    """SKELBENCH_SLOW_TESTS=1 does it with 200 records and five kills."""
+    seeds = ",".join(map(str, range(CELLS // 2)))
+    words = [*grid, "--seeds", seeds]
+    for kill in range(KILLS):
+        run = started(words, tmp_path)
+        wanted = (kill + 1) * CELLS // (KILLS + 2)
+        while len(written(tmp_path)) < wanted and run.poll() is None:
+            time.sleep(0.02)
+        assert run.poll() is None, run.communicate()
+        run.send_signal(signal.SIGKILL if kill % 2 else signal.SIGTERM)
+        assert run.wait(timeout=300) == (-signal.SIGKILL if kill % 2 else 128 + signal.SIGTERM)
+        assert len(written(tmp_path)) < CELLS, "it was killed on the way"
+    run = started(words, tmp_path)
+    _, err = run.communicate(timeout=600)
+    assert run.returncode == 0, err
+    assert len(RunStore(tmp_path / "runs").records()) == CELLS
+    lines = written(tmp_path)
+    assert len(lines) == len(set(lines)), "no cell was done twice to its end"
+    assert not RunStore(tmp_path / "runs").failures()
+    assert not list(Claims(tmp_path / "runs").held())
+
+
+# --- Slurm and Ray ----------------------------------------------------------------------------------------------
+
+submitit = pytest.mark.skipif(importlib.util.find_spec("submitit") is None, reason="submitit is not installed")
+ray = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None or "SKELBENCH_RAY_TESTS" not in os.environ,
+    reason="needs the package ray and SKELBENCH_RAY_TESTS=1: starting a cluster takes half a minute",
+)
+
+
+CLUSTERS = [
+    "local",
+    pytest.param(
+        "slurm",
+        marks=pytest.mark.skipif(
+            "SKELBENCH_SLURM_TESTS" not in os.environ,
+            reason="needs a Slurm (see slurm_node.sh) and SKELBENCH_SLURM_TESTS=1",
+        ),
+    ),
+]
+
+
+@submitit
+@pytest.mark.parametrize("cluster", CLUSTERS)
+def test_slurm_jobs_leave_what_a_launch_in_this_process_leaves(skelbench, store, tmp_path, cluster):
+    axes = ["grid", "--methods", "untrained", "--datasets", "tiny", "--protocols", "knn", "--seeds", "0", *SMALL]
+    skelbench(*axes, "--out", tmp_path / "alone")
+    skelbench(*axes, "--out", tmp_path / "slurm", "--launcher", "slurm", "--slurm", f"cluster={cluster}")
+    alone, slurm = (
+        {record.identity: (record.last, record.best) for record in RunStore(tmp_path / name).records()}
+        for name in ("alone", "slurm")
+    )
+    assert slurm == alone and len(alone) == 6
+
+
+@submitit
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the job's process is found in /proc")
+@pytest.mark.parametrize("cluster", CLUSTERS)
+def test_a_pre_empted_job_is_queued_again_and_goes_on(store, tmp_path, cluster):
+    """The warning comes in the middle of a training; the job ends as if nothing had been."""
+    from skelbench.benchmark.launchers.slurm import Queue, _executor
+
+    plan = planned(set=TINY | {"epochs": 60}, protocols=())
+    runs = RunStore(tmp_path / "runs")
+    (task,) = tasks_of(plan)
+    curve = runs.folder(*task.cells()[0]) / "curve.jsonl"
+    queue = Queue(_executor(runs, {"cluster": cluster}, 1, 0), runs, "cpu")
+    queue.start(task, Options(checkpoint_seconds=0.2))
+    assert not queue.ended(0.0)
+    ((_, submitted),) = queue.running
+    while not curve.exists() or curve.read_text().count("\n") < 3:
+        time.sleep(0.05)
+    if cluster == "slurm":
+        submitted._interrupt()
+    else:  # submitit's own signal to a local job ends what watches over it
+        children = Path(f"/proc/{submitted.job_id}/task/{submitted.job_id}/children").read_text().split()
+        os.kill(int(children[0]), signal.SIGUSR2)
+    ended = []
+    while not ended:
+        ended = queue.ended(0.1)
+    ((_, how),) = ended
+    assert (how.failures, how.lost, how.left) == ((), None, False)
+    assert runs.find(*task.cells()[0]) is not None
+    epochs = [json.loads(line)["epoch"] for line in curve.read_text().splitlines()]
+    assert epochs == list(range(1, 61))
+    assert "Requeued" in "".join(path.read_text() for path in (runs.root / ".slurm").rglob("*.out"))
+
+
+@submitit
+def test_a_part_of_a_gpu_is_refused_where_whole_ones_are_given(skelbench, store, tmp_path):
+    words = ["grid", "--methods", "untrained", "--datasets", "tiny", "--launcher", "slurm", "--gpus", "0.5"]
+    result = skelbench(*words, "--out", tmp_path / "runs", code=2)
+    assert "Slurm gives whole GPUs" in result.stderr
+
+
+@ray
+@pytest.mark.parametrize("carry", [False, True])
+def test_a_node_that_dies_in_the_middle_of_a_cell_costs_a_try(store, tmp_path, carry):
+    """A cluster of two nodes beside its head; the second dies while it trains."""
+    cluster_utils = pytest.importorskip("ray.cluster_utils")
+    from skelbench.benchmark.launchers.ray import launch_ray
+
+    small = {"object_store_memory": 80_000_000}
+    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **small})
+    nodes = [cluster.add_node(num_cpus=1, **small) for _ in range(2)]
+    said = []
+
+    class Watch(Silent):
+        def say(self, text):
+            said.append(text)
+
+    plan, runs = planned(seeds=(0, 1, 2), set=TINY | {"epochs": 200}), RunStore(tmp_path / "runs")
+    threading.Timer(10.0, lambda: cluster.remove_node(nodes[1], allow_graceful=False)).start()
+    try:
+        options = Options(watcher=Watch())
+        failures = launch_ray(plan, runs, options, 1, address=cluster.address, cpus=1, gpus=None, carry=carry)
+    finally:
+        cluster.shutdown()
+    assert not failures
+    assert any("tried again" in line for line in said), "a cell was running on the node that died"
+    assert len(runs.records()) == 6

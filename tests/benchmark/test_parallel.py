@@ -1,0 +1,126 @@
+"""Two processes that train one encoder do what one does on the joined batch."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from skelbench.methods import Progress, create_method
+
+ROOT = Path(__file__).resolve().parents[2]
+STEPS, BATCH = 3, 8
+
+# What each process does: a few steps of SkeletonCLR on its share of views that a file holds, and its state at the end.
+RANK = """
+import sys
+import torch
+from torch import distributed
+from skelbench.backbones import ranks
+from skelbench.benchmark.trainer import Trainer
+from skelbench.methods import Progress, create_method
+
+folder, number = sys.argv[1], int(sys.argv[2])
+distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=number, world_size=2)
+torch.manual_seed(0)
+given = torch.load(folder + "/given.pt", weights_only=True)
+method = create_method("skeletonclr", **given["build"])
+method.load_state_dict(given["state"])
+ranks.synchronise(method)
+optimiser = torch.optim.SGD(method.parameters(), lr=0.1, momentum=0.9)
+losses = []
+for step, views in enumerate(given["views"]):
+    loss = method.loss({name: ranks.share(x) for name, x in views.items()})["loss"]
+    optimiser.zero_grad()
+    loss.backward()
+    ranks.average_gradients(method.parameters())
+    optimiser.step()
+    method.after_step(Progress(1, step, len(given["views"]), 1))
+    losses.append(ranks.mean(loss).item())
+torch.save({"state": method.state_dict(), "losses": losses}, f"{folder}/rank{number}.pt")
+distributed.destroy_process_group()
+"""
+
+BUILD = {
+    "backbone_args": {"width": 4, "dim": 16, "dropout": 0.0},
+    "num_frames": 16,
+    "num_persons": 1,
+    "queue_size": 32,
+    "feature_dim": 8,
+}
+
+
+def alone(method, batches):
+    optimiser = torch.optim.SGD(method.parameters(), lr=0.1, momentum=0.9)
+    losses = []
+    for step, views in enumerate(batches):
+        loss = method.loss(views)["loss"]
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        method.after_step(Progress(1, step, len(batches), 1))
+        losses.append(loss.item())
+    return losses
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The state and losses of one process on the joined batch, and of two on their shares, from the same start."""
+    folder = tmp_path_factory.mktemp("ranks")
+    torch.manual_seed(1)
+    method = create_method("skeletonclr", **BUILD).double().train()
+    batches = [
+        {name: torch.randn(BATCH, 3, 16, 25, 1, dtype=torch.float64) for name in ("query", "key")} for _ in range(STEPS)
+    ]
+    given = {"build": BUILD, "state": method.state_dict(), "views": batches}
+    torch.save(given, folder / "given.pt")
+    code = RANK.replace("method.load_state_dict", "method.double().train()\nmethod.load_state_dict")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code, str(folder), str(number)], env=environment) for number in (0, 1)
+    ]
+    losses = alone(method, batches)
+    assert [process.wait(timeout=300) for process in processes] == [0, 0]
+    return (method.state_dict(), losses), *(torch.load(folder / f"rank{n}.pt", weights_only=True) for n in (0, 1))
+
+
+def test_two_ranks_learn_what_one_process_learns_on_the_joined_batch(trained):
+    (state, losses), first, _ = trained
+    assert first["losses"] == pytest.approx(losses, rel=1e-9)
+    for name, value in state.items():
+        torch.testing.assert_close(first["state"][name], value, rtol=1e-7, atol=1e-9, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_every_rank_holds_the_same_encoder_and_the_same_queue(trained):
+    _, first, second = trained
+    assert int(first["state"]["queue_ptr"]) == STEPS * BATCH
+    for name, value in first["state"].items():
+        assert torch.equal(value, second["state"][name]), name
+
+
+def torchrun(arguments, environment=None, processes=2):
+    words = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--master-port", "0"]
+    words += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "-m", "skelbench", *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True, timeout=300, env=os.environ | (environment or {}))
+
+
+def test_torchrun_leaves_one_record_a_cell_that_tells_the_ranks(store, tiny_run, tmp_path):
+    done = torchrun([*tiny_run, "--method", "skeletonclr", "--protocol", "knn"])
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(path.read_text()) for path in (tmp_path / "runs").glob("*/record.json")]
+    assert sorted(record["cell"]["protocol"] for record in records) == ["knn", "pretrain"]
+    for record in records:
+        assert (record["environment"]["ranks"], record["environment"]["effective_batch"]) == (2, 4)
+        assert (record["settings"]["ranks"], record["settings"]["batch"]) == (2, 4)
+    assert done.stdout.count("skeletonclr") == 1, "one rank tells"
+
+
+def test_a_batch_that_cannot_be_shared_out_is_told_before_anything_runs():
+    from skelbench.benchmark.cells import check_shares
+    from skelbench.errors import SkelbenchError
+
+    with pytest.raises(SkelbenchError, match="A batch of 5 cannot be shared by 2 processes"):
+        check_shares(5, 2)

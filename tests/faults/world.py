@@ -1,0 +1,188 @@
+"""The smallest data set and runs there can be, and lives: commands that run each in a forked process of their own.
+
+torch is imported once. A life knows nothing but what the lives before it left on disk.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from skelbench.benchmark.checkpoint import read_tensors
+from skelbench.benchmark.cli import main
+from skelbench.datasets.store import Store
+from skelbench.errors import SkelbenchError
+from skelbench.results import files
+from skelbench.results.store import read_record
+
+SETTINGS = {
+    "frames": 8, "epochs": 3, "batch": 4, "snapshots": [1], "backbone.width": 2, "backbone.dim": 4,
+    "method.feature_dim": 4, "method.queue_size": 4, "linear.epochs": 3,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class End:
+    """How a life ended: its exit code (negative: the signal) and all that it printed."""
+
+    code: int
+    said: str
+
+
+class World:
+    """A folder with raw data, prepared data and runs."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self.runs = root / "runs"
+        self.store = root / "data" / "tiny"
+
+    @property
+    def run(self) -> list[str]:
+        """The command that pre-trains and evaluates."""
+        pairs = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={json.dumps(value)}")]
+        place = ["--dataset", "tiny", "--out", str(self.runs), "--device", "cpu", "--checkpoint-every", "0"]
+        return ["run", "--method", "skeletonclr", *place, *pairs]
+
+    @property
+    def prepare(self) -> list[str]:
+        """The command that prepares the data."""
+        return ["prepare", "arrays", "--from", str(self.root / "tiny.npz"), "--name", "tiny", "--force"]
+
+    @property
+    def table(self) -> list[str]:
+        """The command that shows what there is."""
+        return ["leaderboard", "--out", str(self.runs), "--format", "json"]
+
+    def live(self, command: list[str], arm: Callable[[], Any] = lambda: None) -> End:
+        """Run a command in a process of its own, in which ``arm`` is called first."""
+        return self.end(self.begin(command, arm))
+
+    def begin(self, command: list[str], arm: Callable[[], Any] = lambda: None) -> int:
+        """Start a life; return its process."""
+        child = os.fork()
+        if not child:
+            _be(command, arm, self.root)
+        return child
+
+    def end(self, child: int) -> End:
+        """Wait for a life's end."""
+        _, status = os.waitpid(child, 0)
+        return End(os.waitstatus_to_exitcode(status), (self.root / f"said-{child}.txt").read_text(errors="replace"))
+
+    def copy(self, to: Path) -> "World":
+        """The same world elsewhere."""
+        shutil.rmtree(to, ignore_errors=True)
+        shutil.copytree(self.root, to)
+        return World(to)
+
+
+def _be(command: list[str], arm: Callable[[], Any], root: Path) -> None:
+    """Be a life: what the command prints goes to a file, and so does what ``arm`` returned, if it has counted."""
+    code, armed, count = 70, None, -1
+    try:
+        for stream in (1, 2):
+            os.dup2(os.open(root / f"said-{os.getpid()}.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
+        count = os.open(root / "counted", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.environ["SKELBENCH_DATA"] = str(root / "data")
+        armed = arm()
+        main.main(args=command, prog_name="skelbench", standalone_mode=True)
+    except SystemExit as end:
+        sys.setprofile(None)
+        os.write(count, str(getattr(armed, "count", 0)).encode())
+        code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    except BaseException:
+        traceback.print_exc()
+    os._exit(code)
+
+
+def warm(world: World) -> None:
+    """Run each command once in this process: what is loaded on first use is loaded once, and not in every life."""
+    os.environ["SKELBENCH_DATA"] = str(world.root / "data")
+    export = ["results", "export", str(world.root / "out.zip"), "--out", str(world.runs)]
+    for command in (world.prepare, world.run, world.table, export):
+        with (world.root / "warm.txt").open("w") as log, redirect_stdout(log), redirect_stderr(log):
+            main.main(args=command, prog_name="skelbench", standalone_mode=False)
+
+
+def make_raw(path: Path) -> None:
+    """Sixteen clips of two classes and four subjects."""
+    rng = np.random.default_rng(0)
+    clips, length = 16, 8
+    np.savez(
+        path,
+        keypoints=rng.normal(size=(clips * length, 1, 25, 3)).astype("float32"),
+        lengths=np.full(clips, length),
+        label=np.arange(clips) // 2 % 2,
+        name=np.array([f"clip{i}" for i in range(clips)]),
+        subject=1 + np.arange(clips) % 4,
+        layout="ntu25",
+    )
+
+
+def results(runs: Path) -> dict[str, str]:
+    """What each record that can be read says, with the files beside it, by cell: whatever does not depend on time."""
+    found = {}
+    for path in sorted(runs.glob("*/record.json")):
+        try:
+            found |= _result(path.parent)
+        except SkelbenchError:
+            continue
+    return found
+
+
+def _result(folder: Path) -> dict[str, str]:
+    record = read_record(folder)
+    told = record.model_dump(mode="json", exclude={"cost", "finished", "environment", "versions"})
+    for name, file in record.files.items():
+        told[f"file {name}"] = _content(name, folder / file)
+    for path in sorted(folder.glob("encoder-*.pt")):
+        told[path.name] = _digest({name: value.numpy().tobytes().hex() for name, value in read_tensors(path).items()})
+    return {f"{record.cell} {record.identity}": _digest(told)}
+
+
+def _content(name: str, path: Path) -> Any:
+    if name == "scores":
+        return [part.tobytes().hex() for part in files.read_scores(path)]
+    if name == "confusion":
+        names, counts = files.read_confusion(path)
+        return names, counts.tolist()
+    if name == "per_class":
+        return files.read_per_class(path)
+    return files.read_curve(path, "loss", "top1")
+
+
+def whole_store(path: Path) -> str | None:
+    """What a store holds, if it is there and passes for whole."""
+    try:
+        store = Store(path)
+        store.verify()
+    except SkelbenchError:
+        return None
+    return _digest([store.fingerprint, hashlib.sha256(store.keypoints.tobytes()).hexdigest(), store.clips])
+
+
+def whole_checkpoints(runs: Path) -> bool:
+    """Whether every checkpoint that can be read holds numbers only."""
+    for path in runs.glob("*/checkpoint*.pt"):
+        try:
+            state = read_tensors(path)["method"]
+        except SkelbenchError:
+            continue
+        if not all(torch.isfinite(value).all() for value in state.values() if value.is_floating_point()):
+            return False
+    return True
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
