@@ -144,10 +144,10 @@ def export_weights(folder: Path, to: Path, stream: str | None = None) -> str:
     if to.suffix != SUFFIX:
         raise SkelbenchError(f"{to} must end in {SUFFIX}.")
     record = open_run(folder)
-    cell, settings = record.cell, record.settings
+    cell, settings = record.cell, dict[str, Any](record.settings)
     _check_stream(record, stream)
     layout = _layout(record)
-    state = read_tensors(snapshot_path(folder, int(settings["epochs"])))  # type: ignore[arg-type]
+    state = read_tensors(snapshot_path(folder, int(settings["epochs"])))
     prefix = f"encoder_q{'' if stream in (None, 'joint') or cell.stream != 'all' else '_' + stream}.backbone."
     weights = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
     if not weights:
