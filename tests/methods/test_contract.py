@@ -512,7 +512,7 @@ def shorten(method):
     for module in list(method.modules()):
         if isinstance(module, STGCN):
             blocks: Any = module.blocks
-            module.blocks = nn.ModuleList([blocks[i] for i in (0, 3, 4, 7, 9)])
+            module.blocks = nn.ModuleList([blocks[i] for i in (0, 4, 7, 9)])
 
 
 @each_stage
@@ -523,7 +523,8 @@ def test_a_compiled_loss_is_one_graph_and_equals_the_eager_one(name, stage):
     views, draws = prepare(eager)
     expected = eager.loss(views, stage=stage, draws=draws)
     torch._dynamo.reset()
-    actual = torch.compile(compiled.loss, fullgraph=True, backend="aot_eager")(views, stage=stage, draws=draws)
+    backend = "eager" if stage else "aot_eager"  # tracing the gradient takes most of the time; mining adds none
+    actual = torch.compile(compiled.loss, fullgraph=True, backend=backend)(views, stage=stage, draws=draws)
     for key in expected:
         torch.testing.assert_close(actual[key], expected[key], rtol=1e-5, atol=1e-6)
     for method in (eager, compiled):
