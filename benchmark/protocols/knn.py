@@ -17,6 +17,7 @@ from ...deviation import Deviation
 from ...errors import SkelbenchError
 from ...methods.recipe import Settings
 from .base import PROTOCOLS, Features, Fit, top
+from .collapse import effective_rank, mean_cosine
 from .retrieval import mean_average_precision, nearest_csv
 
 _CHUNK = 1024  # queries at once: 164 MB of similarities to a bank of 40,091 clips
@@ -47,9 +48,11 @@ class KnnFit(Fit):
     Attributes:
         nearest: by set, (N', 5) positions in the bank, the nearest first.
         retrieval: mean average precision in percent of the test set with these labels (N',); None: not wanted.
+        collapse: mean cosine between different clips of the bank and its effective rank.
     """
 
     nearest: Mapping[str, Tensor]
+    collapse: Mapping[str, float]
     retrieval: Callable[[Tensor], float | None] | None = None
 
 
@@ -164,15 +167,17 @@ class Knn:
         retrieval = None
         if settings.map and "test" in sets:
             retrieval = partial(mean_average_precision, train.x, train.label, sets["test"])
-        return [KnnFit(None, scores, nearest, retrieval)]
+        collapse = {"mean_cosine": mean_cosine(train.x), "effective_rank": effective_rank(train.x)}
+        return [KnnFit(None, scores, nearest, collapse, retrieval)]
 
     def extra(self, fit: Fit, label: Tensor) -> dict[str, float]:
-        """top-1 for the other k, as top1_k<k>; "map", the mean average precision of retrieval, where wanted."""
+        """top-1 for the other k, as top1_k<k>; how far the bank has collapsed; "map" of retrieval, where wanted."""
         numbers = {
             f"top1_k{name.split('@')[1]}": top(scores, label, 1) for name, scores in fit.scores.items() if "@" in name
         }
-        if isinstance(fit, KnnFit) and fit.retrieval is not None:
-            value = fit.retrieval(label)
+        if isinstance(fit, KnnFit):
+            numbers |= fit.collapse
+            value = fit.retrieval(label) if fit.retrieval is not None else None
             numbers |= {} if value is None else {"map": value}
         return numbers
 

@@ -13,6 +13,7 @@ from torch.nn import functional
 from skelbench.benchmark.evaluate import evaluate
 from skelbench.benchmark.features import extract
 from skelbench.benchmark.protocols import PROTOCOLS, Features, Fit, held_out, run_protocol, top
+from skelbench.benchmark.protocols.collapse import effective_rank, mean_cosine
 from skelbench.benchmark.protocols.knn import KnnSettings, vote
 from skelbench.benchmark.protocols.linear import LinearSettings, standardiser
 from skelbench.errors import SkelbenchError
@@ -98,7 +99,8 @@ def test_knn_keeps_the_main_k_as_its_score_and_the_others_beside_it():
         for k in (1, 3, 7)
     }
     assert outcome.last["top1"] == pytest.approx(expected[3])
-    assert outcome.extra == pytest.approx({"top1_k1": expected[1], "top1_k7": expected[7]})
+    collapse = {"mean_cosine": mean_cosine(train.x), "effective_rank": effective_rank(train.x)}
+    assert outcome.extra == pytest.approx({"top1_k1": expected[1], "top1_k7": expected[7]} | collapse)
     assert outcome.best["step"] is None, "voting has no training"
 
 
