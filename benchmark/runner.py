@@ -140,15 +140,18 @@ class Runner:
     def _pretrain_once(self, task: Pretraining, clips: tuple[Clips, Clips]) -> bool:
         """Train unless another process has; whether it is done."""
         cell = task.cell, task.identity
-        with self._claimed(*cell) as claim:
+        with self._claimed(*cell, lambda: self._kept_encoder(task)) as claim:
             if claim is not None:
                 self._pretrain(task, clips, claim)
                 self.trained.add(task.identity)
         return cell not in self.left
 
     @contextmanager
-    def _claimed(self, cell: Cell, identity: str) -> Iterator[Claim | None]:
-        """A claim on a cell for as long as it is worked on; None if another process is at it, or has just done it."""
+    def _claimed(self, cell: Cell, identity: str, whole: Callable[[], bool] = lambda: True) -> Iterator[Claim | None]:
+        """A claim on a cell for as long as it is worked on; None if another process is at it, or has just done it.
+
+        `whole` says of a cell that has its record whether what belongs to it is there as well.
+        """
         claim = self.claims.take(identity, cell)
         if claim is None:
             self._leave(cell, identity)
@@ -156,7 +159,7 @@ class Runner:
             return
         with claim:
             try:
-                done = not self.options.force and self.runs.find(cell, identity) is not None
+                done = not self.options.force and self.runs.find(cell, identity) is not None and whole()
                 yield None if done else claim
             except ClaimLostError:
                 self._leave(cell, identity)
@@ -172,7 +175,15 @@ class Runner:
         if self.options.force:
             return list(task.evaluations), task.identity in self.trained
         waiting = [cell for cell in task.evaluations if self.runs.find(*cell) is None]
-        return waiting, self.runs.find(task.cell, task.identity) is not None
+        trained = self.runs.find(task.cell, task.identity) is not None
+        if trained and waiting and not self._kept_encoder(task):
+            self.options.watcher.say("  its record is here but not its encoder, so it is made again")
+            trained = False
+        return waiting, trained
+
+    def _kept_encoder(self, task: Pretraining) -> bool:
+        """Whether the encoder of the last epoch is there; records are carried to other folders without it."""
+        return snapshot_path(self.runs.folder(task.cell, task.identity), task.recipe.epochs).exists()
 
     def _check_stop(self) -> None:
         if self.options.stop is not None and self.options.stop.is_set():
@@ -263,6 +274,8 @@ class Runner:
         if task.recipe.epochs:
             announce(task.identity)
             curve = _held(trainer.train, claim)
+            if not self._kept_encoder(task):  # the checkpoint is of the end of the training, the encoder was lost
+                save_snapshot(method, folder, task.recipe.epochs)
         else:
             save_snapshot(method, folder, 0)
             curve = []

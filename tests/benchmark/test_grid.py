@@ -515,15 +515,44 @@ def test_a_store_that_is_damaged_is_told_as_such_before_its_clips_are_read(store
     assert "keypoints.npy does not match its checksum" in result.stderr
 
 
-def test_a_lost_encoder_fails_the_evaluations_that_need_it(finished, grid_file, skelbench):
+def test_what_was_carried_without_its_encoder_is_trained_again_where_an_evaluation_needs_it(
+    finished, grid_file, skelbench, tmp_path
+):
+    skelbench("results", "export", tmp_path / "some.zip", "--out", finished)
+    skelbench("results", "import", tmp_path / "some.zip", "--out", tmp_path / "there")
+    result = skelbench("grid", grid_file(), "--out", tmp_path / "there")
+    assert "made again" not in result.stderr, "nothing is missing"
+    record, linear = record_of(tmp_path / "there", "skeletonclr", "linear")
+    (linear / "record.json").unlink()
+    result = skelbench("grid", grid_file(), "--out", tmp_path / "there")
+    assert result.stderr.count("its record is here but not its encoder, so it is made again") == 1
+    again, _ = record_of(tmp_path / "there", "skeletonclr", "linear")
+    assert again.last == record.last
+    _, ours = record_of(tmp_path / "there", "skeletonclr", "pretrain")
+    _, theirs = record_of(finished, "skeletonclr", "pretrain")
+    assert (ours / "encoder-0002.pt").read_bytes() == (theirs / "encoder-0002.pt").read_bytes()
+
+
+def test_a_lost_encoder_is_taken_from_the_checkpoint(finished, grid_file, skelbench, monkeypatch):
     _, trained = record_of(finished, "skeletonclr", "pretrain")
     _, linear = record_of(finished, "skeletonclr", "linear")
+    before = (trained / "encoder-0002.pt").read_bytes()
     (trained / "encoder-0002.pt").unlink()
+    (linear / "record.json").unlink()
+    monkeypatch.setattr(Trainer, "take_step", lambda self: pytest.fail("nothing has to be trained"))
+    skelbench("grid", grid_file(), "--out", finished)
+    assert (trained / "encoder-0002.pt").read_bytes() == before
+
+
+def test_an_encoder_lost_on_the_way_fails_the_evaluations_that_need_it(finished, grid_file, skelbench):
+    _, trained = record_of(finished, "skeletonclr", "pretrain")
+    _, linear = record_of(finished, "skeletonclr", "linear")
+    (trained / "encoder-0001.pt").unlink()
     (linear / "record.json").unlink()
     skelbench("grid", grid_file(), "--out", finished, code=1)
     (failure,) = RunStore(finished).failures()
     assert (failure.cell.method, failure.cell.protocol) == ("skeletonclr", "linear")
-    assert "encoder-0002.pt is missing" in failure.reason
+    assert "encoder-0001.pt is missing" in failure.reason
 
 
 def test_features_that_are_no_numbers_fail_the_evaluations_and_not_the_pre_training(
