@@ -6,7 +6,7 @@ WORKERS ?= auto
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup browser test faults lint format docs demo clean FORCE
+.PHONY: help setup browser test faults lint format docs demo check clean FORCE
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,11 +40,15 @@ format: $(STAMP)  ## format the code and fix what ruff can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(STAMP)  ## write the page that is made from the code
+docs: $(STAMP)  ## write the pages that are made from the code and from the committed records
 	$(BIN)/python -m skelbench.benchmark.deviations > docs/deviations.md
+	$(BIN)/python -m skelbench.results.open_page results/reference docs/leaderboard.md
 
 demo: $(STAMP)  ## pre-train and compare three methods on generated motion, in minutes
 	$(BIN)/skelbench grid --preset demo --out runs/demo
+
+check: demo  ## the demo again, beside the committed records of it; fails if a method became worse
+	$(BIN)/skelbench check --out runs/demo --against results/reference --tolerances results/reference/tolerances.yaml
 
 clean:  ## remove .venv, builds and caches; runs/ stays
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .import_linter_cache

@@ -12,6 +12,7 @@ import click
 
 from .. import __version__
 from ..errors import SkelbenchError
+from .cli_baselines import baselines
 from .cli_bench import bench
 from .cli_data import inspect, prepare
 from .cli_launch import launch, launch_options
@@ -336,6 +337,7 @@ def _show_matrix(what: str | None, pairs: list[dict[str, str]], as_json: bool) -
 for command in (
     prepare,
     inspect,
+    baselines,
     bench,
     import_weights,
     export_weights,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,9 @@ from ..results.store import RunStore
 from . import facts
 from .cells import identify
 from .fusion import FUSION_VERSION, PARTS, Fusion, Part, Weights
+from .making import make
 from .protocols.base import score
 from .runner import Options
-from .trainer import StoppedError
 
 
 def run_fusion(
@@ -40,32 +41,8 @@ def run_fusion(
     Raises:
         StoppedError: if asked to stop.
     """
-    if options.stop is not None and options.stop.is_set():
-        raise StoppedError
-    if not options.force and runs.find(fusion.cell, fusion.identity):
-        options.watcher.say("  done before")
-        return []
-    claim = (claims or Claims(runs.root)).take(fusion.identity, fusion.cell)
-    if claim is None:
-        options.watcher.say(f"  {fusion.cell.protocol}: another process is at it")
-        return None
-    with claim:
-        return _fuse(fusion, store, runs, options, failures)
-
-
-def _fuse(fusion: Fusion, store: Store, runs: RunStore, options: Options, failures: Sequence[Failure]) -> list[Failure]:
-    if not options.force and runs.find(fusion.cell, fusion.identity):
-        return []
-    try:
-        record = _fused(fusion, store, runs, failures)
-        runs.write(record)
-    except Exception as error:
-        failure = facts.failure(fusion.cell, fusion.identity, error)
-        runs.write_failure(failure)
-        options.watcher.say(f"  {fusion.cell.protocol}: FAILED: {failure.reason}")
-        return [failure]
-    options.watcher.say(f"  {fusion.cell.protocol}: top-1 {record.last.top1:.1f} %" if record.last else "")
-    return []
+    record = partial(_fused, fusion, store, runs, failures)
+    return make(fusion.cell, fusion.identity, record, runs, options, claims)
 
 
 def _fused(fusion: Fusion, store: Store, runs: RunStore, failures: Sequence[Failure]) -> Record:

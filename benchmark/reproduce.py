@@ -16,6 +16,7 @@ from ..errors import SkelbenchError
 from ..methods import METHODS
 from ..methods.recipe import Recipe
 from ..results.files import read_curve, read_scores
+from ..results.means import RAW
 from ..results.record import Record
 from ..results.store import RECORD, RunStore, read_record
 from .cells import Pretraining, plan
@@ -83,6 +84,8 @@ def plan_again(record: Record, store: Store) -> Pretraining:
     """
     cell, settings = record.cell, record.settings
     protocol = () if cell.protocol == PRETRAIN else (cell.protocol,)
+    if cell.method == RAW:
+        raise SkelbenchError(f"{cell} trains nothing; `skelbench baselines` makes it again, in another --out.")
     fused = "fusion" in settings or cell.stream == "3s"
     elsewhere = cell.pretrained_on is not None and METHODS[cell.method].trainable
     if fused or elsewhere or record.environment.get("imported") or settings.get("ranks", 1) != 1:

@@ -3,12 +3,16 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from .means import FLOOR, FLOOR_SEEDS, FROZEN, PRETRAIN, Place, Row
+from .means import FLOOR, FLOOR_SEEDS, FROZEN, PRETRAIN, RAW, Place, Row
 from .published import FILE, PAPER, RERUN, Published
 from .record import Failure, Record
 from .tables import Note, spans
 
 MEANS = "Top-1 in percent on the test split at the end of training: mean ± sample deviation over seeds."
+_RAW = (
+    "raw: no encoder; the joints as encoders get them, by the nearest training clip (nearest) and by ridge regression "
+    "(ridge), on the test clips of this split's other tables."
+)
 _DAGGERS = ("†", "‡", "§", "††", "‡‡", "§§")
 
 
@@ -16,7 +20,9 @@ def footnotes(place: Place, rows: Sequence[Row], left_out: int, failures: Sequen
     """All that is said below a leaderboard but its ranks."""
     shown = [record for row in rows for record in row.records]
     yield MEANS
-    if place.track == "custom":
+    if rows and all(row.method == RAW for row in rows):
+        yield _RAW
+    elif place.track == "custom":
         yield f"custom ({place.label}): other settings than a track's, not comparable with its tables."
     if place.track == "published":
         yield from borrowed_note(shown)

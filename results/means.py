@@ -14,6 +14,7 @@ from .tables import Entry
 
 FLOOR = "untrained"
 FLOOR_SEEDS = 3
+RAW, RAW_LABEL = "raw", "raw data"  # joints as they are, without an encoder
 FROZEN = ("knn", "linear", "fewshot")  # protocols in which an untrained encoder is a floor
 PRETRAIN = "pretrain"
 TRACKS = ("published", "equal", "custom")

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from ..means import PRETRAIN
+from ..means import PRETRAIN, RAW
 from .cells import SiteCell
 
 _SETTING = re.compile(r"[a-z]\w*(\.\w+)?=.*", re.DOTALL)
@@ -37,6 +37,8 @@ def reproduction(cell: SiteCell, presets: Collection[str], runs: str) -> Reprodu
         presets: names of the grid files that come with the package and are one product each.
         runs: what the folder of runs is called.
     """
+    if cell.key.method == RAW:
+        return _raw(cell)
     label = cell.key.label or ""
     if _IMPORTED.fullmatch(label) and cell.key.protocol == PRETRAIN:
         return _imported(cell)
@@ -77,6 +79,12 @@ def _grid(cell: SiteCell, presets: Collection[str]) -> Reproduction:
     values = _all_settings(settings) if name else {s: _value(s, text, settings) for s, text in single.items()}
     file = yaml.safe_dump({"name": label if name else None, "set": values}, sort_keys=False, default_flow_style=None)
     return Reproduction(_spelt("grid", GRID_FILE, *options, "--no-floor"), file, note)
+
+
+def _raw(cell: SiteCell) -> Reproduction:
+    key, frames = cell.key, cell.shown[0].record.settings.get("frames")
+    counted = [] if frames is None else ["--frames", str(frames)]
+    return Reproduction(_spelt("baselines", "--datasets", key.dataset, "--splits", key.split, *counted))
 
 
 def _imported(cell: SiteCell) -> Reproduction:

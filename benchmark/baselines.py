@@ -1,0 +1,121 @@
+"""Accuracies without a learnt representation: a clip's joints themselves, by nearest neighbour and by ridge regression.
+
+The features are a clip as encoders get it, flattened: every coordinate of every joint, frame and person, centred and
+turned as the loader does for all, and nothing more. Both are computed in float64 and have nothing random in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..datasets.clips import Clips
+from ..errors import SkelbenchError
+from .protocols import Features
+from .protocols.base import held_out, top
+from .protocols.linear import standardiser
+
+VERSION = 1
+PENALTIES = tuple(10.0**power for power in range(-2, 8))
+_CHUNK = 512  # queries at once: 164 MB of float64 distances to 40,091 clips
+_DOUBT = 1e-9  # of the squared length of the longest clip: far above what a product in float64 rounds away
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores (N_test, classes) float32, the highest being the prediction, and what else there is to record."""
+
+    scores: Tensor
+    extra: Mapping[str, float]
+
+
+def joints(clips: Clips) -> Features:
+    """The clips of one side as features: x (N, 3·T·V·M) float32."""
+    return Features(clips.x.flatten(1), clips.label, clips.subject)
+
+
+def nearest(train: Features, test: Tensor, classes: int) -> Scored:
+    """Give each of the test clips (N', D) the label of the nearest training clip, the first of equally near ones.
+
+    A class's score is minus the Euclidean distance to its nearest clip, minus infinity for a class without any.
+    """
+    bank = train.x.double()
+    length = bank.square().sum(dim=1)
+    rows = []
+    for queries in test.split(_CHUNK):
+        squared = _squared_distances(bank, length, queries.double())
+        rows.append(_class_scores(squared, train.label, classes))
+    return Scored(torch.cat(rows), {})
+
+
+def _squared_distances(bank: Tensor, length: Tensor, queries: Tensor) -> Tensor:
+    """Squared distances (n, N) of queries (n, D) to a bank (N, D), whose own squared lengths are `length` (N,).
+
+    A product of matrices may round equal distances apart, so those next to the least are taken from differences.
+    """
+    own = queries.square().sum(dim=1, keepdim=True)
+    squared = (own + length - 2 * queries @ bank.T).clamp_(min=0)
+    doubtful = squared <= squared.amin(dim=1, keepdim=True) + _DOUBT * torch.maximum(own, length.max())
+    for row in (doubtful.sum(dim=1) > 1).nonzero()[:, 0].tolist():
+        places = doubtful[row].nonzero()[:, 0]
+        squared[row, places] = (bank[places] - queries[row]).square().sum(dim=1)
+    return squared
+
+
+def _class_scores(squared: Tensor, label: Tensor, classes: int) -> Tensor:
+    """Minus the distance (n, classes) to each class's nearest, from squared ones (n, N) to clips with `label` (N,)."""
+    n = len(squared)
+    least = squared.new_full((n, classes), torch.inf).scatter_reduce(1, label.expand(n, -1), squared, "amin")
+    scores = -least.sqrt().float()
+    won = label[squared.argmin(dim=1)][:, None]  # argmin takes the first of equal ones
+    highest = scores.gather(1, won)
+    below = torch.nextafter(highest, highest.new_tensor(-torch.inf))
+    # Another class's clip may be as near, or become so in float32: it must not take the prediction over.
+    return torch.minimum(scores, below).scatter(1, won, highest)
+
+
+def ridge(train: Features, test: Tensor, classes: int) -> Scored:
+    """Score the test clips (N', D) by ridge regression on standardised features, to one-hot targets.
+
+    The penalty is the one of `PENALTIES` with the highest accuracy on training subjects held out of a first fit, the
+    largest of equally good ones; the second fit has all training clips.
+
+    Raises:
+        SkelbenchError: if there are too few training clips to hold some out.
+    """
+    out = held_out(train.subject)
+    rest, unseen = train[~out], train[out]
+    if not len(rest.label):
+        raise SkelbenchError(
+            f"The penalty of ridge is chosen on training clips held out of a first fit, and {len(train.label)} are too "
+            "few for that; take a split with more training clips."
+        )
+    told = [top(scores, unseen.label, 1) for scores in regressions(rest, unseen.x, classes, PENALTIES)]
+    penalty = max(one for one, value in zip(PENALTIES, told, strict=True) if value == max(told))
+    (scores,) = regressions(train, test, classes, (penalty,))
+    return Scored(scores.float(), {"penalty": penalty, "held_out_top1": max(told)})
+
+
+def regressions(train: Features, x: Tensor, classes: int, penalties: Sequence[float]) -> Iterator[Tensor]:
+    """Scores (N', classes) float64 of x (N', D) for each penalty: argmin over W, b of |Y - XW - b|² + penalty·|W|².
+
+    X is standardised, so that b is each class's share of the training clips. Where D > N the dual form is solved.
+    """
+    mean, scale = standardiser(train.x)
+    known, queries = ((rows.double() - mean) / scale for rows in (train.x, x))
+    target = functional.one_hot(train.label, classes).double()
+    share = target.mean(dim=0)
+    dual = known.shape[1] > known.shape[0]
+    gram = known @ known.T if dual else known.T @ known
+    right = target - share if dual else known.T @ (target - share)
+    unit = torch.eye(len(gram), dtype=gram.dtype)
+    for penalty in penalties:
+        solved = torch.cholesky_solve(right, torch.linalg.cholesky(gram + penalty * unit))
+        yield queries @ (known.T @ solved if dual else solved) + share
+
+
+BASELINES: Mapping[str, Callable[[Features, Tensor, int], Scored]] = {"nearest": nearest, "ridge": ridge}

@@ -1,0 +1,37 @@
+"""The command that evaluates data without any encoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .cli_parts import OUT, load_plugins, names, watcher
+from .cli_tables import show_results
+
+
+@click.command()
+@click.option("--datasets", required=True, help="Comma list.")
+@click.option("--splits", help="Comma list (default: all that a data set has).")
+@click.option("--frames", type=click.IntRange(min=1), default=32, show_default=True, help="Clips are resampled to.")
+@click.option("--force", is_flag=True, help="Run again what is done.")
+@OUT
+@click.pass_context
+def baselines(ctx: click.Context, datasets: str, splits: str | None, frames: int, force: bool, out: Path) -> None:
+    """Classify raw joints by nearest neighbour and by ridge regression: what there is before anything is learnt.
+
+    The records are cells of method "raw", in tables of their own; on the CPU, without any random number.
+    """
+    load_plugins(ctx)
+    from ..datasets.catalogue import open_dataset
+    from ..results.store import RunStore
+    from .baseline_cells import plan_baselines, run_baselines
+    from .runner import Options
+
+    chosen = names(splits) if splits else ()
+    places = plan_baselines([open_dataset(name) for name in names(datasets)], chosen, frames)
+    runs = RunStore(out)
+    runs.check_writable()
+    failures = run_baselines(places, runs, Options(force=force, watcher=watcher(ctx)))
+    found = (runs.find(*cell) for place in places for cell in place.cells())
+    show_results(ctx, [record for record in found if record], failures)

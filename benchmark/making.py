@@ -1,0 +1,56 @@
+"""A cell that is made in one go, without a checkpoint: claimed, made and written, or its failure is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..results.claims import Claims
+from ..results.record import Cell, Failure, Record
+from ..results.store import RunStore
+from . import facts
+from .runner import Options
+from .trainer import StoppedError
+
+
+def make(
+    cell: Cell,
+    identity: str,
+    record: Callable[[], Record],
+    runs: RunStore,
+    options: Options,
+    claims: Claims | None = None,
+) -> list[Failure] | None:
+    """Make a cell unless it is done; return what failed, after writing it down, or None while another is at it.
+
+    Args:
+        record: writes the files that lie beside the record and returns it.
+
+    Raises:
+        StoppedError: if asked to stop.
+    """
+    if options.stop is not None and options.stop.is_set():
+        raise StoppedError
+    if not options.force and runs.find(cell, identity):
+        options.watcher.say("  done before")
+        return []
+    claim = (claims or Claims(runs.root)).take(identity, cell)
+    if claim is None:
+        options.watcher.say(f"  {cell.protocol}: another process is at it")
+        return None
+    with claim:
+        return _made(cell, identity, record, runs, options)
+
+
+def _made(cell: Cell, identity: str, record: Callable[[], Record], runs: RunStore, options: Options) -> list[Failure]:
+    if not options.force and runs.find(cell, identity):
+        return []
+    try:
+        made = record()
+        runs.write(made)
+    except Exception as error:
+        failure = facts.failure(cell, identity, error)
+        runs.write_failure(failure)
+        options.watcher.say(f"  {cell.protocol}: FAILED: {failure.reason}")
+        return [failure]
+    options.watcher.say(f"  {cell.protocol}: top-1 {made.last.top1:.1f} %" if made.last else "")
+    return []
