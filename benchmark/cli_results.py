@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ..errors import SkelbenchError
-from .cli_parts import OUT, folder_of_runs
+from .cli_parts import OUT, folder_of_runs, names
 
 
 @click.group()
@@ -23,7 +23,10 @@ def results() -> None:
 @click.option("--track", help="Only this track (equal, published, custom).")
 @click.option("--dataset", help="Only this data set.")
 @click.option("--label", help="Only custom cells of this label, such as demo.")
-def export_(to: Path, out: Path, track: str | None, dataset: str | None, label: str | None) -> None:
+@click.option("--without", help="Leave out these files beside the records: nearest, scores, ..., with commas between.")
+def export_(
+    to: Path, out: Path, track: str | None, dataset: str | None, label: str | None, without: str | None
+) -> None:
     """Write the records of a folder of runs, and the files beside them, to FILE.zip; weights stay at home.
 
     The same records make the same file. With --dataset, the pre-trainings that its cells build on go along.
@@ -36,7 +39,7 @@ def export_(to: Path, out: Path, track: str | None, dataset: str | None, label: 
         asked = ((track, cell.track), (dataset, cell.dataset), (label, cell.label))
         return all(value in (None, given) for value, given in asked)
 
-    done = export_results(runs, to, wanted)
+    done = export_results(runs, to, wanted, names(without) if without else ())
     disputed = f" ({done.conflicts} in conflict)" if done.conflicts else ""
     click.echo(f"{to}: {_count(done.records, 'record')}{disputed}, {_count(done.failures, 'failure')}")
 

@@ -7,7 +7,7 @@ folder of runs of its own (``conflicts/<content>/<cell>``), where no table and n
 
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -52,15 +52,18 @@ class Imported:
     conflicts: list[Conflict] = field(default_factory=list)
 
 
-def export_results(runs: RunStore, to: Path, wanted: Callable[[Cell], bool] = lambda cell: True) -> Exported:
+def export_results(
+    runs: RunStore, to: Path, wanted: Callable[[Cell], bool] = lambda cell: True, without: Collection[str] = ()
+) -> Exported:
     """Write the wanted cells' records, the pre-trainings that they build on and the files beside them to a zip.
 
-    Records of cells in conflict are exported too, and the wanted cells that failed. Raises ``SkelbenchError``
-    if there are none, a file that a record names is gone, or the disk refuses.
+    Records of cells in conflict are exported too, and the wanted cells that failed. What records call ``without``
+    ("nearest", "scores") is left out of them and of the zip. Raises ``SkelbenchError`` if there are none, a file that
+    a record names is gone, or the disk refuses.
     """
     if to.suffix != ".zip":
         raise SkelbenchError(f"{to} must end in .zip.")
-    chosen = _chosen(runs, wanted)
+    chosen = [_less(held, without) for held in _chosen(runs, wanted)]
     failures = [failure for failure in _latest(runs.failures()).values() if wanted(failure.cell)]
     if not chosen and not failures:
         raise SkelbenchError(
@@ -72,6 +75,13 @@ def export_results(runs: RunStore, to: Path, wanted: Callable[[Cell], bool] = la
         members[f"{held.place}/{RECORD}"] = held.record.to_json().encode()
     write_archive(to, KIND, members)
     return Exported(len(chosen), len(failures), sum(held.aside for held in chosen))
+
+
+def _less(held: Held, without: Collection[str]) -> Held:
+    """A record that does not name these files, and the files that it does name."""
+    named = {kind: name for kind, name in held.record.files.items() if kind not in without}
+    files = {name: path for name, path in held.files.items() if name in named.values()}
+    return replace(held, record=held.record.model_copy(update={"files": named}), files=files)
 
 
 def import_results(path: Path, runs: RunStore) -> Imported:

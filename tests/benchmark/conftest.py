@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
+from filelock import FileLock
 
 SUBJECTS, CLASSES = 4, 3
 
@@ -132,24 +133,52 @@ def tiny_run(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def finished_once(tmp_path_factory):
-    """Run the grid `tiny` once; its folder of data and its folder of runs."""
-    folder = tmp_path_factory.mktemp("finished")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SKELBENCH_DATA", str(folder / "data"))
-        np.savez(folder / "tiny.npz", **motions())
-        command("prepare", "arrays", "--from", folder / "tiny.npz", "--name", "tiny")
-        file = write_grid(folder / "tiny.yaml")
-        result = command("grid", file, "--out", folder / "runs", "--device", "cpu")
-    return folder / "data", folder / "runs", result
+def run_once(tmp_path_factory):
+    """Run a grid over the data set `tiny` in a folder of its own; its folders of data and of runs, and its output."""
+
+    def run(folder: Path | None = None, **changes: object) -> tuple[Path, Path, str]:
+        folder = folder or tmp_path_factory.mktemp("finished")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("SKELBENCH_DATA", str(folder / "data"))
+            np.savez(folder / "tiny.npz", **motions())
+            command("prepare", "arrays", "--from", folder / "tiny.npz", "--name", "tiny")
+            file = write_grid(folder / "tiny.yaml", **changes)
+            result = command("grid", file, "--out", folder / "runs", "--device", "cpu")
+        (folder / "output.txt").write_text(result.stdout)
+        return folder / "data", folder / "runs", result.stdout
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished_once(run_once, tmp_path_factory):
+    """Run the grid `tiny` once, whichever process of the tests needs it first; its folders, and its output."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return run_once()
+    folder = tmp_path_factory.getbasetemp().parent / "finished"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "output.txt").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            run_once(folder)
+    return folder / "data", folder / "runs", (folder / "output.txt").read_text()
 
 
 @pytest.fixture
-def finished(finished_once, tmp_path):
+def own(tmp_path):
+    """Copy a finished grid and its data, so that a test may change them; the folder of runs."""
+
+    def copied(data: Path, runs: Path) -> Path:
+        shutil.copytree(data, tmp_path / "data", dirs_exist_ok=True)
+        return shutil.copytree(runs, tmp_path / "runs")
+
+    return copied
+
+
+@pytest.fixture
+def finished(finished_once, own):
     """A copy of a finished grid and its data, which a test may change; the folder of runs."""
-    data, runs, _ = finished_once
-    shutil.copytree(data, tmp_path / "data", dirs_exist_ok=True)
-    return shutil.copytree(runs, tmp_path / "runs")
+    return own(*finished_once[:2])
 
 
 @pytest.fixture

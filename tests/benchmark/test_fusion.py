@@ -1,6 +1,7 @@
 """The stream 3s: planned after its parts, made from their scores, and a cell like any other."""
 
 import csv
+import shutil
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from skelbench.benchmark import fusing, fusion
 from skelbench.benchmark.fusing import run_fusion
 from skelbench.benchmark.fusion import PARTS, Fusion, Weighting, plan_fusions, weighting_of
-from skelbench.benchmark.grid import Grid
+from skelbench.benchmark.grid import Grid, read_grid
 from skelbench.benchmark.planning import plan_grid
 from skelbench.benchmark.runner import Options, Runner
 from skelbench.benchmark.trainer import StoppedError, Trainer
@@ -27,6 +28,21 @@ TINY = {"frames": 16, "epochs": 1, "batch": 4, "backbone.width": 4, "backbone.di
 def file(store, grid_file):
     """A grid of the fused stream alone: one method that is trained a stream at a time, one that is trained once."""
     return grid_file(methods=METHODS_HERE, streams=["3s"])
+
+
+@pytest.fixture(scope="module")
+def fused_once(run_once):
+    """That grid, run once with its floor; its folder of data, its folder of runs, its output, the streams trained."""
+    trained, train = [], Trainer.train
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "train", lambda self: (trained.append(self.method.stream), train(self))[1])
+        return *run_once(methods=METHODS_HERE, streams=["3s"]), trained
+
+
+@pytest.fixture
+def fused(fused_once, own):
+    """A copy of that grid's runs and data, which a test may change; the folder of runs."""
+    return own(*fused_once[:2])
 
 
 def by_stream(runs, method, protocol, seed=0) -> dict[str, Any]:
@@ -55,10 +71,9 @@ def planned(**changes) -> list[Fusion]:
 
 
 def test_a_grid_with_3s_trains_its_parts_fuses_them_by_name_and_does_nothing_again(
-    file, skelbench, tmp_path, monkeypatch, tree
+    fused, fused_once, grid_file, skelbench, monkeypatch, tree
 ):
-    runs = tmp_path / "runs"
-    result = skelbench("grid", file, "--out", runs)
+    runs, output = fused, fused_once[2]
     for method in (*METHODS_HERE, "untrained"):
         for protocol in ("knn", "linear"):
             found = by_stream(runs, method, protocol)
@@ -84,10 +99,8 @@ def test_a_grid_with_3s_trains_its_parts_fuses_them_by_name_and_does_nothing_aga
                 counts = np.array([[int(n) for n in list(row.values())[1:]] for row in csv.DictReader(opened)])
             assert (counts.sum(), counts.trace()) == (len(labels), right.sum())
             assert (folder / record.files["per_class"]).is_file()
-    assert [title in result.stdout for title in (f"tiny xsub, {s} (custom: tiny)" for s in (*PARTS, "3s"))] == [
-        True
-    ] * 4
-    before = tree(runs)
+    assert [title in output for title in (f"tiny xsub, {s} (custom: tiny)" for s in (*PARTS, "3s"))] == [True] * 4
+    before, file = tree(runs), grid_file(methods=METHODS_HERE, streams=["3s"])
     monkeypatch.setattr(Trainer, "train", lambda self: pytest.fail("it trained again"))
     monkeypatch.setattr(fusing, "fuse", lambda *_: pytest.fail("it fused again"))
     skelbench("grid", file, "--out", runs)
@@ -96,22 +109,19 @@ def test_a_grid_with_3s_trains_its_parts_fuses_them_by_name_and_does_nothing_aga
     assert "to do" not in plan and " 3s linear seed 0 (custom: tiny): done" in plan
 
 
-def test_one_training_of_crosclr_is_enough_for_3s(file, skelbench, tmp_path, monkeypatch):
-    trained, train = [], Trainer.train
-    monkeypatch.setattr(Trainer, "train", lambda self: (trained.append(self.method.stream), train(self))[1])
-    skelbench("grid", file, "--out", tmp_path / "runs", "--methods", "crosclr", "--no-floor")
-    assert trained == ["all"]
-    (record, *_) = by_stream(tmp_path / "runs", "crosclr", "linear")["3s"]
-    assert record.cell.stream == "3s"
+def test_one_training_of_crosclr_is_enough_for_3s(fused_once):
+    *_, trained = fused_once
+    assert sorted(trained) == ["all", "bone", "joint", "motion"], "the other method is trained a stream at a time"
 
 
-def test_3s_of_several_seeds_is_one_row_with_its_floor(store, grid_file, skelbench, tmp_path):
-    file = grid_file(methods=["skeletonclr"], streams=["3s"], protocols=["knn"], seeds=[0, 1])
-    skelbench("grid", file, "--out", tmp_path / "runs")
-    rows = csv.DictReader(skelbench("table", "--out", tmp_path / "runs", "--format", "csv").stdout.splitlines())
-    fused = {row["method"]: row for row in rows if row["stream"] == "3s"}
-    assert {method: row["seeds"] for method, row in fused.items()} == {"untrained (floor)": "3", "skeletonclr": "2"}
-    assert fused["skeletonclr"]["knn Δ floor"]
+def test_3s_of_several_seeds_is_one_row_with_its_floor(fused, grid_file, skelbench):
+    file = grid_file(methods=["skeletonclr"], streams=["3s"], seeds=[0, 1])
+    skelbench("grid", file, "--out", fused)
+    rows = csv.DictReader(skelbench("table", "--out", fused, "--format", "csv").stdout.splitlines())
+    found = {row["method"]: row for row in rows if row["stream"] == "3s"}
+    seeds = {method: row["seeds"] for method, row in found.items()}
+    assert seeds == {"untrained (floor)": "3", "skeletonclr": "2", "crosclr": "1"}
+    assert found["skeletonclr"]["knn Δ floor"]
 
 
 def test_a_single_run_takes_3s_too(tiny_run, store, skelbench, tmp_path):
@@ -141,9 +151,8 @@ def test_an_unknown_stream_is_told_with_all_there_are(store, skelbench):
 # --- Stopped, failed, forced ------------------------------------------------------------------------------------
 
 
-def test_stopped_between_the_parts_it_goes_on_to_the_same_numbers(file, skelbench, tmp_path, monkeypatch):
-    skelbench("grid", file, "--out", tmp_path / "whole", "--no-floor")
-    evaluate = Runner._evaluate
+def test_stopped_between_the_parts_it_goes_on_to_the_same_numbers(fused, grid_file, skelbench, tmp_path, monkeypatch):
+    file, again, evaluate = grid_file(methods=METHODS_HERE, streams=["3s"]), tmp_path / "again", Runner._evaluate
 
     def stopped_at_motion(self, task, *rest):
         if task.stream == "motion":
@@ -152,12 +161,12 @@ def test_stopped_between_the_parts_it_goes_on_to_the_same_numbers(file, skelbenc
 
     with monkeypatch.context() as patch:
         patch.setattr(Runner, "_evaluate", stopped_at_motion)
-        skelbench("grid", file, "--out", tmp_path / "runs", "--no-floor", code=None)
-    assert "3s" not in by_stream(tmp_path / "runs", "skeletonclr", "knn")
-    skelbench("grid", file, "--out", tmp_path / "runs", "--no-floor")
+        skelbench("grid", file, "--out", again, "--no-floor", code=None)
+    assert "3s" not in by_stream(again, "skeletonclr", "knn")
+    skelbench("grid", file, "--out", again, "--no-floor")
     for method in METHODS_HERE:
         for protocol in ("knn", "linear"):
-            whole, resumed = (by_stream(tmp_path / runs, method, protocol)["3s"] for runs in ("whole", "runs"))
+            whole, resumed = (by_stream(runs, method, protocol)["3s"] for runs in (fused, again))
             assert (whole[0].last, whole[0].identity) == (resumed[0].last, resumed[0].identity)
             assert np.array_equal(whole[3], resumed[3])
 
@@ -172,36 +181,40 @@ def test_a_failed_part_fails_its_fusion_with_the_reason_and_a_later_success_clea
 
     with monkeypatch.context() as patch:
         patch.setattr(METHODS["skeletonclr"], "loss", broken)
-        result = skelbench("grid", file, "--out", tmp_path / "runs", code=1)
+        result = skelbench("grid", file, "--out", tmp_path / "runs", "--no-floor", code=1)
     failed = {(f.cell.method, f.cell.stream, f.cell.protocol): f.reason for f in RunStore(tmp_path / "runs").failures()}
     assert set(failed) == {("skeletonclr", "bone", "pretrain"), *(("skeletonclr", "3s", p) for p in ("knn", "linear"))}
     reason = "The stream 'bone' cannot be fused, for it did not finish: ZeroDivisionError: division by zero"
     assert failed["skeletonclr", "3s", "knn"] == reason
     assert reason in result.stderr
     assert "3s" in by_stream(tmp_path / "runs", "crosclr", "knn"), "the rest goes on"
-    skelbench("grid", file, "--out", tmp_path / "runs")
+    skelbench("grid", file, "--out", tmp_path / "runs", "--no-floor")
     assert RunStore(tmp_path / "runs").failures() == []
     assert "3s" in by_stream(tmp_path / "runs", "skeletonclr", "knn")
 
 
-def test_forced_the_fusion_is_made_again(file, skelbench, tmp_path, monkeypatch):
-    grid = ("grid", file, "--out", tmp_path / "runs", "--methods", "skeletonclr", "--protocols", "knn", "--no-floor")
-    skelbench(*grid)
-    fused, fuse = [], fusing.fuse
-    monkeypatch.setattr(fusing, "fuse", lambda *arguments: (fused.append(1), fuse(*arguments))[1])
-    before = by_stream(tmp_path / "runs", "skeletonclr", "knn")["3s"]
-    skelbench(*grid, "--force")
-    assert fused == [1]
-    assert np.array_equal(by_stream(tmp_path / "runs", "skeletonclr", "knn")["3s"][3], before[3])
+@pytest.fixture
+def again(fused, grid_file):
+    """The finished grid in its smallest part, forced."""
+    file = grid_file(methods=["skeletonclr"], streams=["3s"], protocols=["knn"])
+    return "grid", file, "--out", fused, "--no-floor", "--force"
 
 
-def test_forced_and_stopped_no_fusion_of_older_parts_is_left(file, skelbench, tmp_path, monkeypatch):
-    grid = ("grid", file, "--out", tmp_path / "runs", "--methods", "skeletonclr", "--protocols", "knn", "--no-floor")
-    skelbench(*grid)
+def test_forced_the_fusion_is_made_again(again, fused, skelbench, monkeypatch):
+    made, fuse = [], fusing.fuse
+    monkeypatch.setattr(fusing, "fuse", lambda *arguments: (made.append(1), fuse(*arguments))[1])
+    before = by_stream(fused, "skeletonclr", "knn")["3s"]
+    skelbench(*again)
+    assert made == [1]
+    assert np.array_equal(by_stream(fused, "skeletonclr", "knn")["3s"][3], before[3])
+
+
+def test_forced_and_stopped_no_fusion_of_older_parts_is_left(again, fused, skelbench, monkeypatch):
+    assert "3s" in by_stream(fused, "skeletonclr", "knn")
     with monkeypatch.context() as patch:
         patch.setattr(Runner, "run", lambda *_: (_ for _ in ()).throw(StoppedError))
-        skelbench(*grid, "--force", code=None)
-    assert set(by_stream(tmp_path / "runs", "skeletonclr", "knn")) == set(PARTS)
+        skelbench(*again, code=None)
+    assert set(by_stream(fused, "skeletonclr", "knn")) == set(PARTS)
 
 
 # --- Scores -----------------------------------------------------------------------------------------------------
@@ -217,20 +230,16 @@ CHOOSING = Weighting("somewhere", (1.0, 1.0, 1.0), ((1.0, 1.0, 0.1),))
 
 
 @pytest.fixture
-def parts(file, skelbench, tmp_path):
+def parts(fused, grid_file):
     """Records of three finished streams, their scores replaced by `SCORES`; the store, the fused cell and its data."""
-    runs = tmp_path / "runs"
-    grid = Grid(methods=("skeletonclr",), datasets=("tiny",), streams=("3s",), protocols=("knn",), set=TINY)
-    plan = plan_grid(grid)
-    runner = Runner(RunStore(runs), Options())
-    for task, store in plan.tasks:
-        assert runner.run(task, store) == []
-    ((fused, store),) = plan.fusions
-    for part in fused.parts:
-        folder = RunStore(runs).folder(part.cell, part.identity)
-        write_scores(folder, list("abcd"), LABELS, SCORES[part.cell.stream])
-        seal_anew(RunStore(runs), part)
-    return RunStore(runs), fused, store
+    plan = plan_grid(read_grid(grid_file(methods=["skeletonclr"], streams=["3s"], protocols=["knn"])))
+    runs = RunStore(fused)
+    ((cell, store),) = plan.fusions
+    shutil.rmtree(runs.folder(cell.cell, cell.identity))
+    for part in cell.parts:
+        write_scores(runs.folder(part.cell, part.identity), list("abcd"), LABELS, SCORES[part.cell.stream])
+        seal_anew(runs, part)
+    return runs, cell, store
 
 
 def seal_anew(runs, part):

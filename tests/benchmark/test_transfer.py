@@ -100,18 +100,18 @@ def sets():
 
 
 def test_a_transfer_is_skipped_when_done_and_made_again_when_forced(file, skelbench, tmp_path, monkeypatch, tree):
-    runs = tmp_path / "runs"
-    skelbench("grid", file, "--out", runs)
+    runs, one = tmp_path / "runs", ("--methods", "skeletonclr")
+    skelbench("grid", file, "--out", runs, *one)
     before = tree(runs)
     with monkeypatch.context() as patch:
         patch.setattr("skelbench.benchmark.runner.load_dataset", lambda *a, **k: pytest.fail("it ran again"))
-        skelbench("grid", file, "--out", runs)
+        skelbench("grid", file, "--out", runs, *one)
     assert tree(runs) == before
-    assert "to do" not in skelbench("grid", file, "--out", runs, "--dry-run").stdout
+    assert "to do" not in skelbench("grid", file, "--out", runs, *one, "--dry-run").stdout
     (path,) = [p for p in runs.rglob("record.json") if "skeletonclr" in str(p) and "-knn-" in str(p)]
     assert "from_tiny_xsub" in path.parent.name
     first = path.stat().st_mtime_ns
-    skelbench("grid", file, "--out", runs, "--force")
+    skelbench("grid", file, "--out", runs, *one, "--force")
     assert path.stat().st_mtime_ns > first
 
 

@@ -26,7 +26,7 @@ from skelbench.results import files
 from skelbench.results.store import read_record
 
 SETTINGS = {
-    "frames": 8, "epochs": 3, "batch": 4, "snapshots": [1], "backbone.width": 2, "backbone.dim": 4,
+    "frames": 8, "epochs": 3, "batch": 4, "snapshots": [1], "backbone.hidden": 2,
     "method.feature_dim": 4, "method.queue_size": 4, "linear.epochs": 3,
 }  # fmt: skip
 
@@ -52,7 +52,7 @@ class World:
         """The command that pre-trains and evaluates."""
         pairs = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={json.dumps(value)}")]
         place = ["--dataset", "tiny", "--out", str(self.runs), "--device", "cpu", "--checkpoint-every", "0"]
-        return ["run", "--method", "skeletonclr", *place, *pairs]
+        return ["run", "--method", "skeletonclr", "--backbone", "bigru", *place, *pairs]
 
     @property
     def prepare(self) -> list[str]:

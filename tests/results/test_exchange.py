@@ -85,6 +85,17 @@ def test_what_is_exported_and_imported_is_what_was_there_but_for_the_weights(mac
     assert not list(there.root.rglob("*.pt"))
 
 
+def test_what_is_left_out_is_neither_carried_nor_named(machine, tmp_path):
+    here, there = machine("here", a={}), RunStore(tmp_path / "there")
+    export_results(here, tmp_path / "some.zip", without=("scores", "nearest"))
+    import_results(tmp_path / "some.zip", there)
+    (record,), (ours,) = there.records(), here.records()
+    assert record.files == {"curve": "curve.csv", "confusion": "confusion.csv"}
+    assert record.model_copy(update={"files": ours.files}) == ours
+    (folder,) = there.root.iterdir()
+    assert {path.name for path in folder.iterdir()} == {"record.json", "curve.csv", "confusion.csv"}
+
+
 def test_a_second_import_writes_nothing(machine, tmp_path, monkeypatch):
     file, there = exported(machine("here", a={}, b={})), RunStore(tmp_path / "there")
     import_results(file, there)
