@@ -12,6 +12,7 @@ from PIL import Image
 from torch.nn import functional
 
 from skelbench import create_method, load_dataset
+from skelbench.backbones.frest import FreST
 from skelbench.benchmark.checkpoint import read_tensors
 from skelbench.benchmark.plotting.attention import attention_of
 from skelbench.benchmark.plotting.clip import as_keypoints, find_clip, read_clips
@@ -23,6 +24,7 @@ from skelbench.errors import SkelbenchError
 from skelbench.methods import METHODS
 from skelbench.results.files import read_scores
 from skelbench.results.plots.attention import read_attention
+from skelbench.results.plots.frest import read_frest
 from skelbench.results.plots.tsne import read_tsne
 from skelbench.results.store import RunStore
 
@@ -287,6 +289,38 @@ def test_what_is_stored_is_drawn_without_the_encoder(finished, skelbench):
     for name in ("tsne", "attention"):
         skelbench("plot", name, folder, "--stored")
     assert [(folder / f"{name}.png").read_bytes() for name in ("tsne", "attention")] == images
+
+
+def test_frest_is_what_the_first_frequency_block_sees_of_a_clip_of_each_class(store, tiny_run, skelbench, tmp_path):
+    words = ["--method", "mica", "--set", "method.frest=stages"]
+    skelbench(*tiny_run, *words, "--protocol", "knn")
+    folder = folder_of(tmp_path / "runs", "mica", "pretrain")
+    assert "draw once without --stored" in skelbench("plot", "frest", folder, "--stored", code=2).stderr
+    skelbench("plot", "frest", folder, "--device", "cpu")
+    kept, image = read_frest(folder), (folder / "frest.png").read_bytes()
+
+    method, seen = remade(folder), []
+    block = next(module for module in method.encoder_q.backbone.modules() if isinstance(module, FreST))
+    block.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    _, test = load_dataset("tiny", "xsub", frames=16)
+    chosen = [test.name.index(name) for name in kept.clips]
+    assert [test.class_names[test.label[i]] for i in chosen] == list(kept.labels) == list(test.class_names)
+    with torch.no_grad():
+        method.features(test.x[chosen][..., :1])
+        look = block.look(seen[0])
+    np.testing.assert_allclose(kept.joints, look.joints, atol=1e-6)
+    np.testing.assert_allclose(kept.bands, look.bands.mean(dim=2), atol=1e-5)
+    np.testing.assert_allclose(kept.joints.sum(axis=1), 1, atol=1e-5)
+
+    for path in folder.glob("encoder-*"):
+        path.unlink()
+    skelbench("plot", "frest", folder, "--stored")
+    assert (folder / "frest.png").read_bytes() == image
+
+
+def test_frest_of_an_encoder_without_frequency_blocks_is_refused(finished, skelbench):
+    folder = folder_of(finished, "skeattnclr", "pretrain")
+    assert "has no frequency blocks" in skelbench("plot", "frest", folder, "--device", "cpu", code=2).stderr
 
 
 def test_transfer_is_drawn_with_its_floor(store, skelbench, tiny_run, tmp_path):
