@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import shutil
+from typing import Any
 
 import numpy as np
 import pytest
@@ -300,7 +301,8 @@ def test_frest_is_what_the_first_frequency_block_sees_of_a_clip_of_each_class(st
     kept, image = read_frest(folder), (folder / "frest.png").read_bytes()
 
     method, seen = remade(folder), []
-    block = next(module for module in method.encoder_q.backbone.modules() if isinstance(module, FreST))
+    encoder: Any = method.encoder_q
+    block = next(module for module in encoder.backbone.modules() if isinstance(module, FreST))
     block.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     _, test = load_dataset("tiny", "xsub", frames=16)
     chosen = [test.name.index(name) for name in kept.clips]
