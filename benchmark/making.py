@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..results.claims import Claims
+from ..results.claims import Claim, Claims
 from ..results.record import Cell, Failure, Record
 from ..results.store import RunStore
 from . import facts
@@ -38,19 +38,23 @@ def make(
         options.watcher.say(f"  {cell.protocol}: another process is at it")
         return None
     with claim:
-        return _made(cell, identity, record, runs, options)
+        return _made(cell, identity, record, runs, options, claim)
 
 
-def _made(cell: Cell, identity: str, record: Callable[[], Record], runs: RunStore, options: Options) -> list[Failure]:
+def _made(
+    cell: Cell, identity: str, record: Callable[[], Record], runs: RunStore, options: Options, claim: Claim
+) -> list[Failure]:
     if not options.force and runs.find(cell, identity):
         return []
     try:
         made = record()
+        claim.check()
         runs.write(made)
     except Exception as error:
         failure = facts.failure(cell, identity, error)
         runs.write_failure(failure)
         options.watcher.say(f"  {cell.protocol}: FAILED: {failure.reason}")
         return [failure]
-    options.watcher.say(f"  {cell.protocol}: top-1 {made.last.top1:.1f} %" if made.last else "")
+    if made.last:
+        options.watcher.say(f"  {cell.protocol}: top-1 {made.last.top1:.1f} %")
     return []

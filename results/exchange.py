@@ -58,12 +58,17 @@ def export_results(
     """Write the wanted cells' records, the pre-trainings that they build on and the files beside them to a zip.
 
     Records of cells in conflict are exported too, and the wanted cells that failed. What records call ``without``
-    ("nearest", "scores") is left out of them and of the zip. Raises ``SkelbenchError`` if there are none, a file that
-    a record names is gone, or the disk refuses.
+    ("nearest", "scores") is left out of them and of the zip. Raises ``SkelbenchError`` if there are none, no record names
+    what is to be left out, a file that a record names is gone, or the disk refuses.
     """
     if to.suffix != ".zip":
         raise SkelbenchError(f"{to} must end in .zip.")
-    chosen = [_less(held, without) for held in _chosen(runs, wanted)]
+    chosen = _chosen(runs, wanted)
+    kinds = sorted({kind for held in chosen for kind in held.record.files})
+    unknown = [kind for kind in without if kind not in kinds]
+    if unknown:
+        raise SkelbenchError(f"No record here names {', '.join(unknown)}; leave out some of {', '.join(kinds)}.")
+    chosen = [_less(held, without) for held in chosen]
     failures = [failure for failure in _latest(runs.failures()).values() if wanted(failure.cell)]
     if not chosen and not failures:
         raise SkelbenchError(

@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import fmean
 
 from .files import read_curve
-from .means import FLOOR, PRETRAIN, Place, Row, difference, mean_entry, places, rows_of, setup_entries
+from .means import FLOOR, PRETRAIN, RAW_LABEL, Place, Row, difference, mean_entry, places, rows_of, setup_entries
 from .record import Record
 from .store import RunStore
 from .tables import Column, Entry, Table
@@ -13,49 +13,83 @@ from .tables import Column, Entry, Table
 JUDGE = "linear"  # the protocol that these tables are about
 SWEEP = "sweep: "  # labels of the sweep begin so
 WIDE = "open-width"
+BASELINES = ("nearest", "ridge")
+NAMES = (Column("method"), Column("backbone"))
 OPEN = "open-"  # labels of the boards: "open-nwucla"
 
 
 def selection(place: Place, records: Sequence[Record], runs: RunStore) -> Table:
-    """What the same runs would have shown, had their epoch been chosen on the test clips, as released code does."""
+    """What the same runs would have shown, had their epoch been chosen otherwise than by being the last.
+
+    Of each seed's learning curve: the last epoch's test accuracy, that of the epoch which is best on held-out training
+    subjects, and the highest of all.
+    """
     lines = []
     for row in _by_score(place, records):
-        last, chosen = mean_entry(row.last(JUDGE)), mean_entry(row.best(JUDGE))
-        on_test = mean_entry([max(value for _, value in _line(r, runs, "test_top1")) for r in row.cells[JUDGE]])
-        lines.append((Entry(row.name), last, chosen, on_test, difference(on_test, last)))
+        tests, held = ([_line(r, runs, name) for r in row.cells[JUDGE]] for name in ("test_top1", "held_out_top1"))
+        if row.method == FLOOR or not all(tests):
+            continue
+        last, highest = mean_entry([line[-1][1] for line in tests]), mean_entry([max(v for _, v in t) for t in tests])
+        chosen = mean_entry([_at_best(*both) for both in zip(tests, held, strict=True)] if all(held) else [])
+        lines.append((*_named(row), Entry(len(tests)), last, chosen, highest, difference(highest, last)))
     numbers = ("last epoch", "epoch chosen on held-out training subjects", "epoch chosen on the test clips")
     columns = (
-        Column("method"),
+        *NAMES,
+        Column("seeds", "count"),
         *(Column(name, "percent") for name in numbers),
         Column("gained by choosing on test", "difference"),
     )
-    return Table(f"{place.dataset} {place.split}: what choosing the epoch gives", columns, tuple(lines))
+    return Table(f"{_title(place)}: what choosing the epoch gives", columns, tuple(lines))
 
 
-def collapse(place: Place, records: Sequence[Record], behind: Iterable[Record], runs: RunStore) -> Table:
-    """Features beside the floor's: the loss's way down, how alike clips are, in how many directions they lie."""
+def _at_best(test: Sequence[tuple[int, float]], held: Sequence[tuple[int, float]]) -> float:
+    """The test accuracy of the epoch, the first of equal ones, that is highest on the held-out subjects."""
+    chosen = max(held, key=lambda point: point[1])[0]
+    return dict(test)[chosen]
+
+
+def features(place: Place, records: Sequence[Record], behind: Iterable[Record], runs: RunStore) -> Table:
+    """Features beside the floor's: the loss they come from, how alike clips are, in how many directions they lie."""
     trained = {record.identity: record for record in behind if record.cell.protocol == PRETRAIN}
     rows = _by_score(place, records)
-    floor = next((mean_entry(row.last(JUDGE)) for row in rows if row.method == FLOOR), Entry())
+    floors = {row.backbone: mean_entry(row.last(JUDGE)) for row in rows if row.method == FLOOR}
     lines = []
     for row in rows:
         curves = [_line(trained[r.pretrain], runs, "loss") for r in row.cells[JUDGE] if r.pretrain in trained]
         first, last = ([curve[at][1] for curve in curves if curve] for at in (0, -1))
+        gain = difference(mean_entry(row.last(JUDGE)), floors.get(row.backbone, Entry()))
         near = row.cells.get("knn", [])
         lines.append(
             (
-                Entry(row.name),
-                Entry("") if row.method == FLOOR else difference(mean_entry(row.last(JUDGE)), floor),
+                *_named(row),
+                Entry("") if row.method == FLOOR else gain,
                 *(Entry(f"{fmean(values):.2f}") if values else Entry("") for values in (first, last)),
-                *(_mean_of(near, name) for name in ("mean_cosine", "effective_rank")),
+                _mean_of(near, "mean_cosine", ".3f"),
+                _mean_of(near, "effective_rank", ".0f"),
             )
         )
+    numbers = ("loss, first epoch", "loss, last epoch", "mean cosine", "effective rank")
+    columns = (*NAMES, Column(f"{JUDGE} Δ floor", "difference"), *map(Column, numbers))
+    return Table(f"{_title(place)}: features", columns, tuple(lines))
+
+
+def raw(records: Sequence[Record]) -> list[Table]:
+    """The baselines on raw joints, a row for each split; empty where there are none."""
+    mine = {place: found for place, found in places(records).items() if place.label == RAW_LABEL}
+    lines = []
+    for place, found in mine.items():
+        for row in rows_of(place, found)[0]:
+            scores = (mean_entry(row.last(protocol)) for protocol in BASELINES)
+            frames, clips = row.records[0].model.get("frames"), row.records[0].data.get("test")
+            lines.append(
+                (Entry(f"{place.dataset} {place.split}"), Entry(_number(frames)), Entry(_number(clips)), *scores)
+            )
     columns = (
-        Column("method"),
-        Column(f"{JUDGE} Δ floor", "difference"),
-        *map(Column, ("loss, first epoch", "loss, last epoch", "mean cosine", "effective rank")),
+        Column("data"),
+        *(Column(name, "count") for name in ("frames", "test clips")),
+        *(Column(name, "percent") for name in BASELINES),
     )
-    return Table(f"{place.dataset} {place.split}: features", columns, tuple(lines))
+    return [Table("Raw joints", columns, tuple(lines))] if lines else []
 
 
 def widths(records: Sequence[Record]) -> list[Table]:
@@ -91,17 +125,28 @@ def _width_line(place: Place, row: Row) -> tuple[Entry, ...]:
 
 def sweep(records: Sequence[Record], runs: RunStore) -> list[Table]:
     """The sweep by what it was read at: a training subject held out of the linear fit; empty without one."""
-    tried = [r for r in records if (r.cell.label or "").startswith(SWEEP) and r.cell.protocol == JUDGE]
+    boards = {place: mine for place, mine in places(records).items() if (place.label or "").startswith(SWEEP)}
     lines = []
-    for label in dict.fromkeys(sorted((record.cell.label or "") for record in tried)):
-        mine = [record for record in tried if record.cell.label == label]
-        ours, floor = (
-            mean_entry([_line(r, runs, "held_out_top1")[-1][1] for r in mine if (r.cell.method == FLOOR) is untrained])
-            for untrained in (False, True)
-        )
-        lines.append((Entry(label.removeprefix(SWEEP)), ours, floor))
-    columns = (Column("setting"), Column("skeletonclr", "percent"), Column("untrained", "percent"))
-    return [Table("The sweep, on a training subject that was held out", columns, tuple(lines))] if lines else []
+    for place, mine in boards.items():
+        for row in _by_score(place, mine):
+            held = [line[-1][1] for r in row.cells[JUDGE] if (line := _line(r, runs, "held_out_top1"))]
+            lines.append((Entry((place.label or "").removeprefix(SWEEP)), *_named(row), mean_entry(held)))
+    columns = (Column("setting"), *NAMES, Column("held-out subject", "percent"))
+    return (
+        [Table("The sweep, on a training subject that was held out of the fit", columns, tuple(lines))] if lines else []
+    )
+
+
+def _title(place: Place) -> str:
+    return f"{place.dataset} {place.split}, {place.stream}"
+
+
+def _named(row: Row) -> tuple[Entry, Entry]:
+    return Entry(row.name), Entry(row.backbone)
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _by_score(place: Place, records: Sequence[Record]) -> list[Row]:
@@ -118,6 +163,6 @@ def _line(record: Record, runs: RunStore, column: str) -> list[tuple[int, float]
     return read_curve(path, column)[0]
 
 
-def _mean_of(records: Sequence[Record], name: str) -> Entry:
+def _mean_of(records: Sequence[Record], name: str, digits: str) -> Entry:
     values = [record.extra[name] for record in records if name in record.extra]
-    return Entry(f"{fmean(values):.2f}") if values else Entry()
+    return Entry(format(fmean(values), digits)) if values else Entry()

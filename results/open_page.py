@@ -1,34 +1,35 @@
 """The open leaderboard as a page: fills the tables of docs/leaderboard.md from records, so that each number has one.
 
-`python -m skelbench.results.open_page FOLDER PAGE` writes the page anew from a folder of runs. A table stands between
-`<!-- NAME: begin -->` and `<!-- NAME: end -->`; what stands outside is written by hand.
+`python -m skelbench.results.open_page FOLDER PAGE` writes the page anew from FOLDER/open and FOLDER/sweep, two folders
+of runs. A table stands between `<!-- NAME: begin -->` and `<!-- NAME: end -->`; what stands outside is written by hand.
 """
 
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import SkelbenchError
 from .files import atomic_write
 from .leaderboard import leaderboard
-from .means import RAW_LABEL, Place, places
-from .open_facts import OPEN, WIDE, collapse, selection, sweep, widths
-from .record import Record
+from .means import Place, places
+from .open_facts import OPEN, WIDE, features, raw, selection, sweep, widths
 from .store import RunStore
 from .tables import Table
 from .writers.markdown import to_markdown
 
+TIMES = ("train time", "clips/s")
 _BLOCK = re.compile(r"(<!-- (\w+): begin -->\n).*?(<!-- \2: end -->)", re.DOTALL)
 
 
-def filled(page: str, runs: RunStore) -> str:
-    """The page with its tables made from these records.
+def filled(page: str, folder: Path) -> str:
+    """The page with its tables made from the records in two folders of runs, `open` and `sweep`.
 
     Raises:
         SkelbenchError: for a block of an unknown name, a damaged record, or a file that a record names and is gone.
     """
-    blocks = _blocks(runs)
+    blocks = _blocks(RunStore(folder / "open"), RunStore(folder / "sweep"))
 
     def block(match: re.Match[str]) -> str:
         begin, name, end = match.groups()
@@ -39,32 +40,38 @@ def filled(page: str, runs: RunStore) -> str:
     return _BLOCK.sub(block, page)
 
 
-def _blocks(runs: RunStore) -> dict[str, Sequence[Table]]:
+def _blocks(runs: RunStore, swept: RunStore) -> dict[str, Sequence[Table]]:
     records = runs.records()
     boards = {place: mine for place, mine in places(records).items() if _is_board(place)}
     return {
         "boards": [
-            table
-            for place, mine in boards.items()
-            for table in leaderboard([*mine, *_raw(records, place)], runs=runs, behind=records)
+            _without_times(table) for mine in boards.values() for table in leaderboard(mine, runs=runs, behind=records)
         ],
-        "selection": [selection(place, mine, runs) for place, mine in boards.items()],
+        "raw": raw(records),
+        "selection": [table for place, mine in boards.items() if (table := selection(place, mine, runs)).rows],
         "widths": widths(records),
-        "features": [collapse(place, mine, records, runs) for place, mine in boards.items()],
-        "sweep": sweep(records, runs),
+        "features": [features(place, mine, records, runs) for place, mine in boards.items()],
+        "sweep": sweep(swept.records(), swept),
     }
+
+
+def _without_times(table: Table) -> Table:
+    """What a pre-training took is the machine's load where several run at once; the records have it."""
+    kept = [i for i, column in enumerate(table.columns) if column.name not in TIMES]
+    return replace(
+        table,
+        columns=tuple(table.columns[i] for i in kept),
+        rows=tuple(tuple(row[i] for i in kept) for row in table.rows),
+        footnotes=tuple(note for note in table.footnotes if not note.startswith(TIMES[0])),
+    )
 
 
 def _is_board(place: Place) -> bool:
     return place.track == "custom" and (place.label or "").startswith(OPEN) and place.label != WIDE
 
 
-def _raw(records: Sequence[Record], place: Place) -> list[Record]:
-    """The raw-data baselines of a board's data."""
-    data = (place.dataset, place.split)
-    return [r for r in records if r.cell.label == RAW_LABEL and (r.cell.dataset, r.cell.split) == data]
-
-
 if __name__ == "__main__":
-    folder, page = map(Path, sys.argv[1:])
-    atomic_write(page, filled(page.read_text(encoding="utf-8"), RunStore(folder)))
+    if len(sys.argv) != 3:
+        sys.exit("Name a folder with `open` and `sweep` in it, and the page.")
+    page = Path(sys.argv[2])
+    atomic_write(page, filled(page.read_text(encoding="utf-8"), Path(sys.argv[1])))

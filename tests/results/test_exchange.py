@@ -87,7 +87,9 @@ def test_what_is_exported_and_imported_is_what_was_there_but_for_the_weights(mac
 
 def test_what_is_left_out_is_neither_carried_nor_named(machine, tmp_path):
     here, there = machine("here", a={}), RunStore(tmp_path / "there")
-    export_results(here, tmp_path / "some.zip", without=("scores", "nearest"))
+    with pytest.raises(SkelbenchError, match="names score; leave out some of confusion, curve, scores"):
+        export_results(here, tmp_path / "some.zip", without=("score",))
+    export_results(here, tmp_path / "some.zip", without=("scores",))
     import_results(tmp_path / "some.zip", there)
     (record,), (ours,) = there.records(), here.records()
     assert record.files == {"curve": "curve.csv", "confusion": "confusion.csv"}
