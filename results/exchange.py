@@ -58,8 +58,8 @@ def export_results(
     """Write the wanted cells' records, the pre-trainings that they build on and the files beside them to a zip.
 
     Records of cells in conflict are exported too, and the wanted cells that failed. What records call ``without``
-    ("nearest", "scores") is left out of them and of the zip. Raises ``SkelbenchError`` if there are none, no record names
-    what is to be left out, a file that a record names is gone, or the disk refuses.
+    ("nearest", "scores") is left out of them and of the zip. Raises ``SkelbenchError`` if there are none, no record
+    names what is to be left out, a file that a record names is gone, or the disk refuses.
     """
     if to.suffix != ".zip":
         raise SkelbenchError(f"{to} must end in .zip.")

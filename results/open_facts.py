@@ -49,7 +49,10 @@ def _at_best(test: Sequence[tuple[int, float]], held: Sequence[tuple[int, float]
 
 
 def features(place: Place, records: Sequence[Record], behind: Iterable[Record], runs: RunStore) -> Table:
-    """Features beside the floor's: the loss they come from, how alike clips are, in how many directions they lie."""
+    """Features beside the floor's: the loss they come from, how alike clips are, in how many directions they lie.
+
+    Without rows where nothing but the floor was run.
+    """
     trained = {record.identity: record for record in behind if record.cell.protocol == PRETRAIN}
     rows = _by_score(place, records)
     floors = {row.backbone: mean_entry(row.last(JUDGE)) for row in rows if row.method == FLOOR}
@@ -70,7 +73,8 @@ def features(place: Place, records: Sequence[Record], behind: Iterable[Record], 
         )
     numbers = ("loss, first epoch", "loss, last epoch", "mean cosine", "effective rank")
     columns = (*NAMES, Column(f"{JUDGE} Δ floor", "difference"), *map(Column, numbers))
-    return Table(f"{_title(place)}: features", columns, tuple(lines))
+    trained_rows = any(row.method != FLOOR for row in rows)
+    return Table(f"{_title(place)}: features", columns, tuple(lines) if trained_rows else ())
 
 
 def raw(records: Sequence[Record]) -> list[Table]:

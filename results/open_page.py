@@ -50,7 +50,7 @@ def _blocks(runs: RunStore, swept: RunStore) -> dict[str, Sequence[Table]]:
         "raw": raw(records),
         "selection": [table for place, mine in boards.items() if (table := selection(place, mine, runs)).rows],
         "widths": widths(records),
-        "features": [features(place, mine, records, runs) for place, mine in boards.items()],
+        "features": [table for place, mine in boards.items() if (table := features(place, mine, records, runs)).rows],
         "sweep": sweep(swept.records(), swept),
     }
 

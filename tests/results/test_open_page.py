@@ -10,16 +10,16 @@ from skelbench.results.open_page import filled
 from skelbench.results.store import RunStore
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = ("boards", "selection", "widths", "features", "sweep")
+NAMES = ("boards", "raw", "selection", "widths", "features", "sweep")
 PAGE = "# A page\n\n" + "".join(f"<!-- {name}: begin -->\nSTALE\n<!-- {name}: end -->\nby hand\n" for name in NAMES)
 
 
 @pytest.fixture
 def runs(tmp_path, make_record):
-    """A board of two methods and the floor with two seeds each, a wide encoder, and a sweep of one setting."""
-    store, count = RunStore(tmp_path), 0
+    """A board of two methods and floors on two encoders, a wide encoder, raw joints, and a sweep of one setting."""
+    stores, count = {name: RunStore(tmp_path / name) for name in ("open", "sweep")}, 0
 
-    def add(method, seed, top1, curve, *, label="open-sbu", split="fold1", protocol="linear", width=16, **fields):
+    def add(method, seed, top1, curve, *, label="open-sbu", protocol="linear", width=16, into="open", **fields):
         nonlocal count
         count += 1
         record = make_record(
@@ -27,7 +27,7 @@ def runs(tmp_path, make_record):
             label=label,
             method=method,
             dataset="sbu",
-            split=split,
+            split="fold1",
             protocol=protocol,
             seed=seed,
             top1=top1,
@@ -35,25 +35,32 @@ def runs(tmp_path, make_record):
             model={"width": width},
             **fields,
         )
-        folder = store.folder(record.cell, record.identity)
+        folder = stores[into].folder(record.cell, record.identity)
         record = record.model_copy(update={"files": {"curve": write_curve(folder, curve)}})
-        store.write(record)
+        stores[into].write(record)
         return record.identity
 
-    def test_curve(*values):
-        return [{"epoch": epoch, "test_top1": value} for epoch, value in enumerate(values, start=1)]
+    def both(test, held):
+        values = enumerate(zip(test, held, strict=True), start=1)
+        return [{"epoch": epoch, "test_top1": one, "held_out_top1": two} for epoch, (one, two) in values]
 
     for seed in (0, 1):
-        add("untrained", seed, 30.0, [{"epoch": 0, "test_top1": 30.0}])
-        trained = add("skeletonclr", seed, None, [{"epoch": 1, "loss": 5.0 + seed}, {"epoch": 2, "loss": 3.0}],
-                      protocol="pretrain")  # fmt: skip
-        add("skeletonclr", seed, 40.0 + seed, test_curve(50.0 + seed, 45.0, 40.0 + seed), pretrain=trained, best=44.0)
-        add("skeletonclr", seed, 35.0, [], protocol="knn", extra={"mean_cosine": 0.5 + seed / 10, "effective_rank": 7})
-    add("aimclr", 0, 25.0, test_curve(25.0))
-    add("skeletonclr", 0, 48.0, test_curve(48.0), label="open-width", width=64)
-    add("skeletonclr", 0, 99.0, [{"epoch": 1, "test_top1": 99.0, "held_out_top1": 61.5}], label="sweep: lr 1")
-    add("untrained", 0, 99.0, [{"epoch": 0, "test_top1": 99.0, "held_out_top1": 51.5}], label="sweep: lr 1")
-    return store
+        add("untrained", seed, 30.0, both([30.0], [9.0]))
+        loss = [{"epoch": 1, "loss": 5.0 + seed}, {"epoch": 2, "loss": 3.0}]
+        trained = add("skeletonclr", seed, None, loss, protocol="pretrain")
+        curve = both([50.0 + seed, 45.0, 40.0 + seed], [10.0, 30.0, 20.0])
+        add("skeletonclr", seed, 40.0 + seed, curve, pretrain=trained, best=99.0)
+        collapse = {"mean_cosine": 0.5 + seed / 10, "effective_rank": 7}
+        add("skeletonclr", seed, 35.0, [], protocol="knn", extra=collapse)
+    add("aimclr", 0, 25.0, both([25.0], [1.0]))
+    add("untrained", 0, 60.0, [], backbone="bigru")
+    add("aimclr", 0, 65.0, [], backbone="bigru")
+    add("skeletonclr", 0, 48.0, both([48.0], [1.0]), label="open-width", width=64)
+    for protocol, top1 in (("nearest", 61.5), ("ridge", 62.5)):
+        add("raw", 0, top1, [], label="raw data", protocol=protocol, backbone="none")
+    add("skeletonclr", 0, 99.0, both([99.0], [61.5]), label="sweep: lr 1", into="sweep")
+    add("untrained", 0, 99.0, both([99.0], [51.5]), label="sweep: lr 1", into="sweep")
+    return tmp_path
 
 
 def block(page, name):
@@ -62,23 +69,36 @@ def block(page, name):
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in inside.splitlines() if "|" in line]
 
 
-def test_what_choosing_on_test_gains_is_the_best_of_the_curve_less_the_last(runs):
-    header, _, floor, first, second = block(filled(PAGE, runs), "selection")
-    assert header[1:] == [
+def test_epochs_are_chosen_on_held_out_subjects_and_on_test_from_the_same_curve(runs):
+    header, _, *rows = block(filled(PAGE, runs), "selection")
+    assert header[3:] == [
         "last epoch",
         "epoch chosen on held-out training subjects",
         "epoch chosen on the test clips",
         "gained by choosing on test",
     ]
-    assert floor == ["untrained (floor)", "30.0 ± 0.0", "–", "30.0 ± 0.0", "+0.0"]
-    assert first == ["skeletonclr", "40.5 ± 0.7", "44.0 ± 0.0", "50.5 ± 0.7", "+10.0"]
-    assert second == ["aimclr", "25.0", "–", "25.0", "+0.0"]
+    assert rows == [
+        ["skeletonclr", "stgcn", "2", "40.5 ± 0.7", "45.0 ± 0.0", "50.5 ± 0.7", "+10.0"],
+        ["aimclr", "stgcn", "1", "25.0", "25.0", "25.0", "+0.0"],
+    ]
 
 
-def test_the_features_stand_beside_the_loss_of_the_pre_training(runs):
-    _, _, floor, first, _ = block(filled(PAGE, runs), "features")
-    assert floor[0] == "untrained (floor)"
-    assert first == ["skeletonclr", "+10.5", "5.50", "3.00", "0.55", "7.00"]
+def test_the_features_stand_beside_the_loss_and_the_floor_of_their_own_encoder(runs):
+    _, _, *rows = block(filled(PAGE, runs), "features")
+    assert rows[:2] == [
+        ["untrained (floor)", "bigru", "", "", "", "–", "–"],
+        ["untrained (floor)", "stgcn", "", "", "", "–", "–"],
+    ]
+    assert ["skeletonclr", "stgcn", "+10.5", "5.50", "3.00", "0.550", "7"] in rows
+    assert ["aimclr", "bigru", "+5.0", "", "", "–", "–"] in rows
+
+
+def test_raw_joints_have_a_row_for_each_split(runs):
+    header, _, row = block(filled(PAGE, runs), "raw")
+    assert (header, row) == (
+        ["data", "frames", "test clips", "nearest", "ridge"],
+        ["sbu fold1", "48", "5", "61.5", "62.5"],
+    )
 
 
 def test_a_wide_encoder_stands_below_the_one_of_the_board(runs):
@@ -89,13 +109,17 @@ def test_a_wide_encoder_stands_below_the_one_of_the_board(runs):
 
 def test_the_sweep_shows_held_out_subjects_and_never_the_test_set(runs):
     page = filled(PAGE, runs)
-    assert block(page, "sweep")[2:] == [["lr 1", "61.5", "51.5"]]
-    assert "99.0" not in page
+    assert block(page, "sweep")[2:] == [
+        ["lr 1", "untrained (floor)", "stgcn", "51.5"],
+        ["lr 1", "skeletonclr", "stgcn", "61.5"],
+    ]
+    assert "99.0" not in page.split("<!-- selection")[1]
 
 
-def test_boards_have_a_row_a_method_and_neither_widths_nor_the_sweep(runs):
-    _, _, *rows = block(filled(PAGE, runs), "boards")
-    assert [row[1] for row in rows] == ["untrained (floor)", "skeletonclr", "aimclr"]
+def test_boards_have_a_row_a_method_and_tell_no_times(runs):
+    header, _, *rows = block(filled(PAGE, runs), "boards")
+    assert [row[1] for row in rows] == ["untrained (floor)"] * 2 + ["aimclr", "skeletonclr", "aimclr"]
+    assert "linear" in header and not {"train time", "clips/s"} & set(header)
 
 
 def test_what_is_written_by_hand_stays_and_filling_again_changes_nothing(runs):
@@ -106,15 +130,15 @@ def test_what_is_written_by_hand_stays_and_filling_again_changes_nothing(runs):
 
 
 def test_without_records_every_block_is_empty(tmp_path):
-    page = filled(PAGE, RunStore(tmp_path / "none"))
+    page = filled(PAGE, tmp_path / "none")
     assert all(block(page, name) == [] for name in NAMES)
 
 
 def test_a_block_of_another_name_is_refused(tmp_path):
-    with pytest.raises(SkelbenchError, match="block 'ranks'; there are boards, selection"):
-        filled("<!-- ranks: begin -->\n<!-- ranks: end -->\n", RunStore(tmp_path))
+    with pytest.raises(SkelbenchError, match="block 'ranks'; there are boards, raw"):
+        filled("<!-- ranks: begin -->\n<!-- ranks: end -->\n", tmp_path)
 
 
 def test_the_page_is_what_the_committed_records_say():
     page = (ROOT / "docs/leaderboard.md").read_text(encoding="utf-8")
-    assert filled(page, RunStore(ROOT / "results/reference")) == page, "run `make docs`"
+    assert filled(page, ROOT / "results/reference") == page, "run `make docs`"
