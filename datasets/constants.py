@@ -8,13 +8,17 @@ import torch
 from torch import Tensor
 
 
-@torch.compiler.assume_constant_result  # compiling looks through lru_cache, and would make the tensor anew in each step
 def on_device(values: tuple, device: torch.device) -> Tensor:
     """A tensor of (nested) tuples on a device, made once; do not write to it."""
     first = values
     while isinstance(first, tuple):
         first = first[0]
     return _made(values, device, type(first))
+
+
+# Compiling looks through lru_cache, and would make the tensor anew in each step. This is all that
+# `torch.compiler.assume_constant_result` does, but for loading the compiler, a second at every start.
+on_device.__dict__["_dynamo_marked_constant"] = True
 
 
 @lru_cache
