@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,17 @@ class Commands(click.Group):
             place = f"{error.filename}: " if error.filename else ""
             click.echo(f"Error: {place}{error.strerror or error}; mend that and run the command again.", err=True)
         ctx.exit(2)
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run a command to its exit code."""
+        try:
+            return super().main(*args, **extra)
+        except SystemExit as end:
+            if "TORCHELASTIC_RUN_ID" in os.environ:
+                from .together import leave
+
+                leave(end.code)
+            raise
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

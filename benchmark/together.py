@@ -6,6 +6,7 @@ Rank 0 tells the others which pre-training comes next. It alone evaluates, write
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -33,7 +34,7 @@ def joined(device: str) -> Iterator[None]:
 
     A rank that fails leaves at once, upon which torchrun ends the others.
     """
-    if "TORCHELASTIC_RUN_ID" not in os.environ or int(os.environ["WORLD_SIZE"]) == 1:
+    if not _ranked():
         yield
         return
     backend = "cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo"
@@ -44,6 +45,23 @@ def joined(device: str) -> Iterator[None]:
             announce(None)
     finally:
         distributed.destroy_process_group()
+
+
+def leave(code: object) -> None:
+    """End this process at once with an exit code, as `sys.exit` understands it, if it is one of several ranks.
+
+    Gloo's threads may still hold tensors whose Python side they let go of while the interpreter shuts down, which now
+    and then aborts a rank that has done all its work (pytorch/pytorch#179291), and torchrun calls the run failed.
+    """
+    if not _ranked():
+        return
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
+
+
+def _ranked() -> bool:
+    return "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ["WORLD_SIZE"]) > 1
 
 
 def own_device(device: str) -> str:
