@@ -5,7 +5,19 @@ from pathlib import Path
 from statistics import fmean
 
 from .files import read_curve
-from .means import FLOOR, PRETRAIN, RAW_LABEL, Place, Row, difference, mean_entry, places, rows_of, setup_entries
+from .means import (
+    FLOOR,
+    PRETRAIN,
+    RAW_LABEL,
+    Place,
+    Row,
+    difference,
+    distinct,
+    mean_entry,
+    places,
+    rows_of,
+    setup_entries,
+)
 from .record import Record
 from .store import RunStore
 from .tables import Column, Entry, Table
@@ -84,9 +96,9 @@ def raw(records: Sequence[Record]) -> list[Table]:
     for place, found in mine.items():
         for row in rows_of(place, found)[0]:
             scores = (mean_entry(row.last(protocol)) for protocol in BASELINES)
-            frames, clips = row.records[0].model.get("frames"), row.records[0].data.get("test")
+            clips = distinct([clips for record in row.records if isinstance(clips := record.data.get("test"), int)])
             lines.append(
-                (Entry(f"{place.dataset} {place.split}"), Entry(_number(frames)), Entry(_number(clips)), *scores)
+                (Entry(f"{place.dataset} {place.split}"), setup_entries(row.records)["frames"], clips, *scores)
             )
     columns = (
         Column("data"),
@@ -98,11 +110,11 @@ def raw(records: Sequence[Record]) -> list[Table]:
 
 def widths(records: Sequence[Record]) -> list[Table]:
     """One method at two widths, all else alike; empty where no wide one is there."""
-    boards = {place: mine for place, mine in places(records).items() if place.label == WIDE}
+    found = places(records)
     lines = []
-    for place, mine in boards.items():
-        narrow = places(records).get(place._replace(label=OPEN + place.dataset), [])
-        for wide in _by_score(place, mine):
+    for place in (place for place in found if place.label == WIDE):
+        narrow = found.get(place._replace(label=OPEN + place.dataset), [])
+        for wide in _by_score(place, found[place]):
             same = [r for r in _by_score(place, narrow) if (r.method, r.backbone) == (wide.method, wide.backbone)]
             lines += [_width_line(place, row) for row in (*same, wide)]
     columns = (
@@ -147,10 +159,6 @@ def _title(place: Place) -> str:
 
 def _named(row: Row) -> tuple[Entry, Entry]:
     return Entry(row.name), Entry(row.backbone)
-
-
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
 
 
 def _by_score(place: Place, records: Sequence[Record]) -> list[Row]:

@@ -385,9 +385,10 @@ def test_a_finished_run_is_not_trained_again(make_trainer, monkeypatch):
     assert differences(again, make_trainer("fresh")), "the finished weights are loaded"
 
 
-def test_asked_to_stop_it_writes_a_checkpoint_after_the_step_at_hand_and_goes_on_from_it(make_trainer):
+def stopped_in_step_five(make_trainer, folder, **how):
+    """A trainer that was asked to stop during its fifth step, the second of epoch 2, and did."""
     stop = threading.Event()
-    stopped = make_trainer("run", stop=stop)
+    stopped = make_trainer(folder, stop=stop, **how)
     after_step = stopped.method.after_step
 
     def stop_in_step_five(progress):
@@ -398,6 +399,11 @@ def test_asked_to_stop_it_writes_a_checkpoint_after_the_step_at_hand_and_goes_on
     stopped.method.after_step = stop_in_step_five
     with pytest.raises(StoppedError):
         stopped.train()
+    return stopped
+
+
+def test_asked_to_stop_it_writes_a_checkpoint_after_the_step_at_hand_and_goes_on_from_it(make_trainer):
+    stopped = stopped_in_step_five(make_trainer, "run")
     state = read_tensors(stopped.checkpoint)
     assert (state["epoch"], state["iteration"]) == (2, 2)
 
@@ -534,18 +540,7 @@ def test_a_flipped_bit_of_a_checkpoint_is_told_and_the_one_before_goes_on_to_the
     rng = random.Random(0)
     for number in range(5):
         folder = f"run{number}"
-        stop = threading.Event()
-        stopped = make_trainer(folder, checkpoint_seconds=0, stop=stop)
-        after_step = stopped.method.after_step
-
-        def stop_in_step_five(progress, after_step=after_step, stop=stop):
-            after_step(progress)
-            if (progress.epoch, progress.iteration) == (2, 1):
-                stop.set()
-
-        stopped.method.after_step = stop_in_step_five
-        with pytest.raises(StoppedError):
-            stopped.train()
+        stopped = stopped_in_step_five(make_trainer, folder, checkpoint_seconds=0)
         content = bytearray(stopped.checkpoint.read_bytes())
         content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
         stopped.checkpoint.write_bytes(content)
