@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -17,6 +16,7 @@ from ..runner import Options
 from ..tasks import Ended, Task
 from .carried import Parcel, pack, unpack
 from .drive import Drive
+from .needed import needed
 from .remote import do_job, gpus_of, job, lost, trained_for
 
 
@@ -125,12 +125,7 @@ def launch_ray(
     Raises:
         SkelbenchError: if Ray is not installed or there is no cluster; and as `local.launch`.
     """
-    try:
-        ray: Any = importlib.import_module("ray")
-    except ImportError as error:
-        raise SkelbenchError(
-            'The launcher ray needs the package ray; install it with: pip install "skelbench[ray]"'
-        ) from error
+    ray = needed("ray", "ray")
     try:
         ray.init(address=address, log_to_driver=False, logging_level="error")
     except (ConnectionError, RuntimeError, ValueError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import time
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from ..planning import Plan
 from ..runner import Options
 from ..tasks import Ended, Task
 from .drive import Drive
+from .needed import needed
 from .remote import do_job, gpus_of, job, lost
 
 AT_ONCE = 1000  # jobs that are queued or run: below MaxArraySize, which is 1001 by default
@@ -32,7 +32,7 @@ class Job:
 
     def checkpoint(self, content: bytes) -> Any:
         """Called by submitit on a warning: what to queue again."""
-        return importlib.import_module("submitit").helpers.DelayedSubmission(self, content)
+        return needed("submitit", "slurm").helpers.DelayedSubmission(self, content)
 
 
 class Queue:
@@ -112,12 +112,7 @@ def launch_slurm(
 
 
 def _executor(runs: RunStore, values: dict[str, Any], cpus: int, gpus: int) -> Any:
-    try:
-        submitit: Any = importlib.import_module("submitit")
-    except ImportError as error:
-        raise SkelbenchError(
-            'The launcher slurm needs the package submitit; install it with: pip install "skelbench[slurm]"'
-        ) from error
+    submitit = needed("submitit", "slurm")
     logging.getLogger("submitit").setLevel(logging.ERROR)  # it warns at every look where Slurm keeps no accounts
     cluster = values.pop("cluster", "slurm")
     named = {key if key in SHARED else f"slurm_{key}": value for key, value in values.items()}
