@@ -64,8 +64,10 @@ def leaderboard_(out: Path, style: str, **where: str | None) -> None:
     """Rank the methods in a folder of runs; a difference within the noise of the test clips is a tie.
 
     Each row has width, parameters, frames, epochs, seeds, and what its pre-training cost; the untrained encoder is
-    the floor. Ranks are tested on the class scores kept beside the records.
+    the floor. Ranks are tested on the class scores kept beside the records. Where splits are folds, a table of means
+    over folds follows.
     """
+    from ..results.folds import folded
     from ..results.leaderboard import leaderboard
 
     runs = folder_of_runs(out)
@@ -73,7 +75,8 @@ def leaderboard_(out: Path, style: str, **where: str | None) -> None:
     records = runs.records()
     shown = [record for record in records if wanted(record.cell)]
     failures = [failure for failure in runs.failures() if wanted(failure.cell)]
-    show_tables(_some(leaderboard(shown, failures, runs=runs, behind=records), out), style)
+    tables = leaderboard(shown, failures, runs=runs, behind=records)
+    show_tables([*_some(tables, out), *folded(shown)], style)
 
 
 def show_tables(tables: Sequence[Any], style: str) -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from ..errors import SkelbenchError
 from .files import atomic_write
+from .folds import FOLD, folded
 from .leaderboard import leaderboard
-from .means import Place, places
+from .means import RAW_LABEL, Place, places
 from .open_facts import OPEN, WIDE, features, raw, selection, sweep, widths
 from .store import RunStore
 from .tables import Table
@@ -43,11 +44,13 @@ def filled(page: str, folder: Path) -> str:
 def _blocks(runs: RunStore, swept: RunStore) -> dict[str, Sequence[Table]]:
     records = runs.records()
     boards = {place: mine for place, mine in places(records).items() if _is_board(place)}
+    whole = [mine for place, mine in boards.items() if not FOLD.fullmatch(place.split)]
     return {
         "boards": [
-            _without_times(table) for mine in boards.values() for table in leaderboard(mine, runs=runs, behind=records)
+            *(_without_times(table) for mine in whole for table in leaderboard(mine, runs=runs, behind=records)),
+            *folded(record for mine in boards.values() for record in mine),
         ],
-        "raw": raw(records),
+        "raw": [*raw(records), *folded(record for record in records if record.cell.label == RAW_LABEL)],
         "selection": [table for place, mine in boards.items() if (table := selection(place, mine, runs)).rows],
         "widths": widths(records),
         "features": [table for place, mine in boards.items() if (table := features(place, mine, records, runs)).rows],

@@ -19,15 +19,27 @@ def runs(tmp_path, make_record):
     """A board of two methods and floors on two encoders, a wide encoder, raw joints, and a sweep of one setting."""
     stores, count = {name: RunStore(tmp_path / name) for name in ("open", "sweep")}, 0
 
-    def add(method, seed, top1, curve, *, label="open-sbu", protocol="linear", width=16, into="open", **fields):
+    def add(
+        method,
+        seed,
+        top1,
+        curve,
+        *,
+        label="open-nwucla",
+        protocol="linear",
+        width=16,
+        into="open",
+        split="xview",
+        **fields,
+    ):
         nonlocal count
         count += 1
         record = make_record(
             track="custom",
             label=label,
             method=method,
-            dataset="sbu",
-            split="fold1",
+            dataset="nwucla",
+            split=split,
             protocol=protocol,
             seed=seed,
             top1=top1,
@@ -97,7 +109,7 @@ def test_raw_joints_have_a_row_for_each_split(runs):
     header, _, row = block(filled(PAGE, runs), "raw")
     assert (header, row) == (
         ["data", "frames", "test clips", "nearest", "ridge"],
-        ["sbu fold1", "48", "5", "61.5", "62.5"],
+        ["nwucla xview", "48", "5", "61.5", "62.5"],
     )
 
 
@@ -120,6 +132,19 @@ def test_boards_have_a_row_a_method_and_tell_no_times(runs):
     header, _, *rows = block(filled(PAGE, runs), "boards")
     assert [row[1] for row in rows] == ["untrained (floor)"] * 2 + ["aimclr", "skeletonclr", "aimclr"]
     assert "linear" in header and not {"train time", "clips/s"} & set(header)
+
+
+def test_folds_stand_as_their_mean(tmp_path, make_record):
+    for fold, top1 in ((1, 40.0), (2, 50.0)):
+        fields = {"dataset": "sbu", "split": f"fold{fold}", "track": "custom", "method": "untrained"}
+        for label, shift in (("open-sbu", 0.0), ("raw data", 5.0)):
+            record = make_record(**fields, label=label, top1=top1 + shift, identity=f"{fold * 10 + int(shift):010x}")
+            RunStore(tmp_path / "open").write(record)
+    page = filled(PAGE, tmp_path)
+    assert "### sbu mean of 2 folds, joint (custom: open-sbu)" in page
+    assert "### sbu fold1" not in page
+    assert [row[-1] for row in block(page, "boards")[2:]] == ["45.0"]
+    assert [row[-1] for row in block(page, "raw")][-1] == "50.0"
 
 
 def test_what_is_written_by_hand_stays_and_filling_again_changes_nothing(runs):

@@ -1,0 +1,81 @@
+"""Means over folds, for data whose splits are folds (fold1, fold2, …): the number that papers give for such data."""
+
+import re
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from statistics import fmean
+
+from .means import FLOOR, FROZEN, Place, Row, difference, distinct, grouped, mean_entry, places, rows_of, setup_entries
+from .record import Record
+from .tables import Column, Entry, Table
+
+FOLD = re.compile(r"fold\d+")
+
+
+def folded(records: Iterable[Record]) -> list[Table]:
+    """A table for each track, label, data set and stream with several folds: the mean over folds, ± over seeds.
+
+    A seed counts for a protocol where it was run in every fold of the table; a row that lacks a fold has no mean. The
+    width, frames and epochs of a row's folds are shown; what else a track sets by the size of the training set, such
+    as the queue, may differ between them.
+    """
+    found = {place: mine for place, mine in places(records).items() if FOLD.fullmatch(place.split)}
+    boards = grouped(found, lambda place: place._replace(split=""))
+    tables = []
+    for board, folds in boards.items():
+        if len(folds) > 1:
+            tables.append(_table(board, [rows_of(place, found[place])[0] for place in folds]))
+    return tables
+
+
+def _table(board: Place, folds: Sequence[Sequence[Row]]) -> Table:
+    rows = grouped(chain.from_iterable(folds), lambda row: (row.method, row.backbone))
+    protocols = sorted({protocol for row in chain.from_iterable(folds) for protocol in row.cells})
+    means = {
+        name: {p: _means([row.cells.get(p, []) for row in mine], len(folds)) for p in protocols}
+        for name, mine in rows.items()
+    }
+    leading = "linear" if "linear" in protocols else protocols[0]
+
+    def standing(name: tuple[str, str]) -> tuple[bool, float, tuple[str, str]]:
+        values = means[name][leading]
+        return name[0] != FLOOR, -fmean(values) if values else 1.0, name
+
+    order = sorted(rows, key=standing)
+    setups = {name: setup_entries([record for row in rows[name] for record in row.records]) for name in order}
+    columns: list[tuple[Column, list[Entry]]] = [
+        (Column("method"), [Entry(rows[name][0].name) for name in order]),
+        (Column("backbone"), [Entry(name[1]) for name in order]),
+        *((Column(key, "count"), [setups[name][key] for name in order]) for key in ("width", "frames", "epochs")),
+        (Column("folds", "count"), [Entry(len(rows[name])) for name in order]),
+        (Column("seeds", "count"), [_seeds(means[name].values()) for name in order]),
+    ]
+    for protocol in protocols:
+        ours = {name: mean_entry(means[name][protocol]) for name in order}
+        columns.append((Column(protocol, "percent", group=protocol), list(ours.values())))
+        floors = {name[1]: ours[name] for name in order if name[0] == FLOOR}
+        if protocol in FROZEN and floors and len(floors) < len(order):
+            gains = [
+                Entry("") if name[0] == FLOOR else difference(ours[name], floors.get(name[1], Entry()))
+                for name in order
+            ]
+            columns.append((Column(f"{protocol} Δ floor", "difference", minor=True, group=protocol), gains))
+    title = str(board._replace(split=f"mean of {len(folds)} folds"))
+    return Table(
+        title,
+        tuple(column for column, _ in columns),
+        tuple(zip(*(entries for _, entries in columns), strict=True)),
+        ("Top-1 in percent at the end of training, mean over folds of one seed: mean ± sample deviation over seeds.",),
+    )
+
+
+def _means(folds: Sequence[Sequence[Record]], wanted: int) -> list[float]:
+    """Of each seed that has every fold, the mean of its top-1 over folds."""
+    scores = grouped((record for fold in folds for record in fold if record.last), lambda record: record.cell.seed)
+    return [
+        fmean(r.last.top1 for r in scores[seed] if r.last) for seed in sorted(scores) if len(scores[seed]) == wanted
+    ]
+
+
+def _seeds(means: Iterable[Sequence[float]]) -> Entry:
+    return distinct([len(values) for values in means if values])

@@ -1,0 +1,68 @@
+"""Means over folds, beside sums by hand."""
+
+import pytest
+
+from skelbench.results.folds import folded
+from skelbench.results.tables import text_of
+
+
+@pytest.fixture
+def records(make_record):
+    """A floor and a method in three folds with two seeds, a method that lacks a fold, and a split that is no fold."""
+    count = 0
+
+    def add(method, split, seed, top1, protocol="linear"):
+        nonlocal count
+        count += 1
+        return make_record(
+            method=method, dataset="sbu", split=split, seed=seed, top1=top1, protocol=protocol, identity=f"{count:064x}"
+        )
+
+    scores = {
+        "untrained": [(40.0, 50.0), (60.0, 70.0), (50.0, 60.0)],
+        "aimclr": [(60.0, 60.0), (70.0, 80.0), (80.0, 70.0)],
+    }
+    made = [
+        add(method, f"fold{fold}", seed, top1)
+        for method, folds in scores.items()
+        for fold, seeds in enumerate(folds, start=1)
+        for seed, top1 in enumerate(seeds)
+    ]
+    made += [add("hiclr", f"fold{fold}", 0, 99.0) for fold in (1, 2)]
+    return [*made, add("aimclr", "fold1", 0, 10.0, "knn"), add("aimclr", "whole", 0, 1.0)]
+
+
+def cells(table):
+    """Rows as text, by method, without the columns of the setup."""
+    names = [column.name for column in table.columns]
+    shown = [
+        [text_of(entry, column.kind) for column, entry in zip(table.columns, row, strict=True)] for row in table.rows
+    ]
+    return {row[0]: dict(zip(names, row, strict=True)) for row in shown}
+
+
+def test_folds_are_averaged_seed_by_seed(records):
+    (table,) = folded(records)
+    rows = cells(table)
+    assert list(rows) == ["untrained (floor)", "aimclr", "hiclr"]
+    # Seeds: (40 + 60 + 50) / 3 and (50 + 70 + 60) / 3; (60 + 70 + 80) / 3 and (60 + 80 + 70) / 3.
+    assert rows["untrained (floor)"]["linear"] == "55.0 ± 7.1"
+    assert (rows["aimclr"]["linear"], rows["aimclr"]["linear Δ floor"]) == ("70.0 ± 0.0", "+15.0")
+    assert (rows["aimclr"]["seeds"], rows["aimclr"]["folds"]) == ("2", "3")
+    assert "mean of 3 folds" in table.title
+
+
+def test_a_row_or_a_protocol_that_lacks_a_fold_has_no_mean(records):
+    rows = cells(folded(records)[0])
+    assert (rows["hiclr"]["folds"], rows["hiclr"]["linear"], rows["hiclr"]["seeds"]) == ("2", "–", "–")
+    assert rows["aimclr"]["knn"] == "–"
+
+
+def test_a_seed_that_lacks_a_fold_does_not_count(records):
+    kept = [r for r in records if (r.cell.method, r.cell.split, r.cell.seed) != ("aimclr", "fold3", 1)]
+    row = cells(folded(kept)[0])["aimclr"]
+    assert (row["linear"], row["seeds"]) == ("70.0", "1")
+
+
+def test_one_fold_and_other_splits_have_no_table(records):
+    assert folded(r for r in records if r.cell.split in ("fold1", "whole")) == []
