@@ -20,8 +20,8 @@ from .baselines import BASELINES, PENALTIES, VERSION, joints
 from .cells import cell_facts, identify
 from .devices import peak_memory
 from .making import make
+from .options import Options
 from .protocols.base import score
-from .runner import Options
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "nearest": {"distance": "euclidean", "k": 1},

@@ -26,7 +26,7 @@ def baselines(ctx: click.Context, datasets: str, splits: str | None, frames: int
     from ..datasets.catalogue import open_dataset
     from ..results.store import RunStore
     from .baseline_cells import plan_baselines, run_baselines
-    from .runner import Options
+    from .options import Options
 
     chosen = names(splits) if splits else ()
     places = plan_baselines([open_dataset(name) for name in names(datasets)], chosen, frames)

@@ -50,7 +50,7 @@ def launch_options(command: Any) -> Any:
 def launch(ctx: click.Context, plan: Any, runs: Any, device: str, options: Mapping[str, Any]) -> list[Any]:
     """Run the plan; a stop that a signal asked for ends the program with that signal's exit code."""
     from .launchers.local import stop_on_signal
-    from .runner import Options
+    from .options import Options
     from .trainer import StoppedError
 
     with stop_on_signal() as stop:

@@ -69,9 +69,10 @@ def evaluate(
     from .devices import choose_device
     from .fusing import run_fusion
     from .fusion import FUSED, PARTS, plan_fusions
+    from .options import Options
     from .protocols import PROTOCOLS
     from .reuse import open_run, plan_evaluation, plan_floors
-    from .runner import Options, Runner
+    from .runner import Runner
 
     protocols = names(protocol)
     for name in protocols:

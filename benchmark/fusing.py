@@ -20,8 +20,8 @@ from . import facts
 from .cells import identify
 from .fusion import FUSION_VERSION, PARTS, Fusion, Part, Weights
 from .making import make
+from .options import Options
 from .protocols.base import score
-from .runner import Options
 
 
 def run_fusion(

@@ -8,7 +8,7 @@ from ..results.claims import Claim, Claims
 from ..results.record import Cell, Failure, Record
 from ..results.store import RunStore
 from . import facts
-from .runner import Options
+from .options import Options
 from .trainer import StoppedError
 
 

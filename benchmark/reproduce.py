@@ -22,10 +22,11 @@ from ..results.store import RECORD, RunStore, read_record
 from .cells import Pretraining, plan
 from .checkpoint import read_tensors
 from .devices import choose_device
+from .options import Options
 from .overrides import PRETRAIN
 from .progress import Watcher
 from .protocols import PROTOCOLS
-from .runner import Options, Runner
+from .runner import Runner
 from .tracks import Resolved
 from .trainer import snapshot_path
 

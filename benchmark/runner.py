@@ -6,17 +6,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ..datasets.clips import Clips, load_dataset
 from ..datasets.store import Store
-from ..errors import SkelbenchError
-from ..methods import Method, create_method
+from ..methods import Method
 from ..results.claims import Claim, ClaimLostError, Claims
 from ..results.files import write_curve
 from ..results.record import Best, Cell, Failure, Record, Score
@@ -24,40 +22,15 @@ from ..results.store import RunStore
 from . import facts
 from .announce import announce
 from .cells import Pretraining
-from .checkpoint import read_tensors
 from .devices import be_deterministic, keep_freed_memory, peak_memory, reset_peak_memory
-from .features import extract
-from .progress import Silent, Watcher
+from .kept import feature_kind, is_kept, kept_features, new_method, tune
+from .options import Options
+from .progress import Watcher
 from .protocols import PROTOCOLS, Features, Outcome, run_protocol
-from .protocols.base import TuningProtocol, run_tuning
+from .protocols.base import TuningProtocol
 from .trackers import tracked
 from .tracks import protocol_settings
-from .trainer import StoppedError, Trainer, save_snapshot, snapshot_path
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to run, which changes no number.
-
-    Attributes:
-        device: where tensors live.
-        checkpoint_seconds: least time between checkpoints.
-        force: run again what is done.
-        stop: set it to have a training write its checkpoint and stop.
-        trackers: names of those that keep the learning curve beside the JSON lines.
-        compiled, recorded: how steps are taken, see `Trainer`.
-        deterministic: use only algorithms that give the same bits each time.
-    """
-
-    device: str = "cpu"
-    checkpoint_seconds: float = 60.0
-    force: bool = False
-    watcher: Watcher = field(default_factory=Silent)
-    stop: threading.Event | None = None
-    trackers: tuple[str, ...] = ()
-    compiled: bool = False
-    recorded: bool = False
-    deterministic: bool = False
+from .trainer import StoppedError, Trainer, save_snapshot
 
 
 class Runner:
@@ -118,7 +91,7 @@ class Runner:
     def _evaluate_all(
         self, task: Pretraining, waiting: list[tuple[Cell, str]], clips: tuple[Clips, Clips], folder: Path
     ) -> list[Failure]:
-        method = self._method(task, clips[0]).eval()
+        method = new_method(task, clips[0], self.options.device).eval()
         features: dict[str, dict[int, tuple[Features, Features]]] = {}  # by kind, each computed once
         failures = []
         for cell, identity in waiting:
@@ -127,9 +100,9 @@ class Runner:
                 with self._claimed(cell, identity) as claim:
                     if claim is None:
                         continue
-                    kind = _kind(task, cell.protocol)
+                    kind = feature_kind(task, cell.protocol)
                     if kind is not None and kind not in features:
-                        features[kind] = self._features(task, method, clips, folder, kind)
+                        features[kind] = kept_features(task, method, clips, folder, kind, self.options.device)
                     self._evaluate(task, cell, identity, clips, method, features.get(kind or "", {}), folder, claim)
             except StoppedError:
                 raise
@@ -140,7 +113,7 @@ class Runner:
     def _pretrain_once(self, task: Pretraining, clips: tuple[Clips, Clips]) -> bool:
         """Train unless another process has; whether it is done."""
         cell = task.cell, task.identity
-        with self._claimed(*cell, lambda: self._kept_encoder(task)) as claim:
+        with self._claimed(*cell, lambda: is_kept(task, self.runs)) as claim:
             if claim is not None:
                 self._pretrain(task, clips, claim)
                 self.trained.add(task.identity)
@@ -176,14 +149,10 @@ class Runner:
             return list(task.evaluations), task.identity in self.trained
         waiting = [cell for cell in task.evaluations if self.runs.find(*cell) is None]
         trained = self.runs.find(task.cell, task.identity) is not None
-        if trained and waiting and not self._kept_encoder(task):
+        if trained and waiting and not is_kept(task, self.runs):
             self.options.watcher.say("  its record is here but not its encoder, so it is made again")
             trained = False
         return waiting, trained
-
-    def _kept_encoder(self, task: Pretraining) -> bool:
-        """Whether the encoder of the last epoch is there; records are carried to other folders without it."""
-        return snapshot_path(self.runs.folder(task.cell, task.identity), task.recipe.epochs).exists()
 
     def _check_stop(self) -> None:
         if self.options.stop is not None and self.options.stop.is_set():
@@ -219,22 +188,6 @@ class Runner:
         shared = {"ranks": task.ranks, "effective_batch": task.recipe.batch} if task.ranks > 1 else {}
         return {name: True for name, wanted in asked.items() if wanted} | shared
 
-    def _method(self, task: Pretraining, clips: Clips) -> Method:
-        torch.manual_seed(task.cell.seed)
-        recipe = task.recipe
-        method = create_method(
-            task.cell.method,
-            backbone=task.cell.backbone,
-            backbone_args=recipe.backbone,
-            layout=clips.layout,
-            num_frames=recipe.frames,
-            num_persons=clips.x.shape[-1],
-            stream=task.cell.stream,
-            class_names=clips.class_names,
-            **recipe.method,
-        )
-        return method.to(self.options.device)
-
     def trainer(
         self,
         task: Pretraining,
@@ -246,7 +199,7 @@ class Runner:
         """What trains a task on one side's clips, from its checkpoint if there is one; `lost` stops it too."""
         options = self.options
         return Trainer(
-            method or self._method(task, clips),
+            method or new_method(task, clips, options.device),
             clips,
             task.recipe,
             self.runs.folder(task.cell, task.identity),
@@ -264,7 +217,7 @@ class Runner:
         options, folder = self.options, self.runs.folder(task.cell, task.identity)
         folder.mkdir(parents=True, exist_ok=True)
         reset_peak_memory(options.device)
-        method = self._method(task, clips[0])
+        method = new_method(task, clips[0], options.device)
         trainer = self.trainer(task, clips[0], method, tracked(options.watcher, folder, options.trackers), claim.lost)
         if options.force:
             for cell in ((task.cell, task.identity), *task.evaluations):  # stopped, it goes on without --force
@@ -274,7 +227,7 @@ class Runner:
         if task.recipe.epochs:
             announce(task.identity)
             curve = _held(trainer.train, claim)
-            if not self._kept_encoder(task):  # the checkpoint is of the end of the training, the encoder was lost
+            if not is_kept(task, self.runs):  # the checkpoint is of the end of the training, the encoder was lost
                 save_snapshot(method, folder, task.recipe.epochs)
         else:
             save_snapshot(method, folder, 0)
@@ -292,52 +245,6 @@ class Runner:
         self.runs.write(self._record(task, task.cell, task.identity, clips, method, cost=cost, files=files))
         trainer.forget_previous()
 
-    def _features(
-        self, task: Pretraining, method: Method, clips: tuple[Clips, Clips], folder: Path, kind: str
-    ) -> dict[int, tuple[Features, Features]]:
-        """Features of both sides at every epoch kept in a folder, in eval mode and fp32: "pooled" or "embedding"."""
-        kept = {}
-        last = task.recipe.epochs
-        start = _copy(method.evaluation_state())
-
-        def encode(x: Tensor) -> Tensor:
-            return method.embedding(x) if kind == "embedding" else method.features(x, *facts.other_stream(task, method))
-
-        if kind == "embedding" and facts.other_stream(task, method):
-            raise SkelbenchError(
-                f"{task.cell.method} has no embedding of a single stream to evaluate; set knn.feature=pooled."
-            )
-        for epoch in sorted({epoch for epoch in task.recipe.snapshots if epoch < last} | {last}):
-            self._load_kept(task, method, start, folder, epoch)
-            kept[epoch] = (extract(encode, clips[0]), extract(encode, clips[1]))
-        return kept
-
-    def _load_kept(
-        self, task: Pretraining, method: Method, start: Mapping[str, Tensor], folder: Path, epoch: int
-    ) -> None:
-        """Load the encoder kept after an epoch; `start` is what it was before its training."""
-        state = read_tensors(snapshot_path(folder, epoch), self.options.device)
-        if method.trainable:
-            _check_learnt(method, start, state, task)
-        method.load_evaluation_state(state)
-
-    def _tune(self, task: Pretraining, protocol: TuningProtocol, clips: tuple[Clips, Clips], folder: Path) -> Outcome:
-        """Hand a protocol a method of its own with the last epoch's encoder; the frozen features never see it."""
-        method = self._method(task, clips[0])
-        self._load_kept(task, method, _copy(method.evaluation_state()), folder, task.recipe.epochs)
-        outcome = run_tuning(
-            protocol,
-            method,
-            *clips,
-            stream=next(iter(facts.other_stream(task, method)), None),
-            settings=protocol_settings(task.recipe, protocol.name),
-            selection=task.recipe.selection,
-            seed=task.cell.seed,
-            watcher=self.options.watcher,
-            check=self._check_stop,
-        )
-        return replace(outcome, best={"epoch": task.recipe.epochs} | outcome.best)
-
     def _evaluate(
         self,
         task: Pretraining,
@@ -353,7 +260,7 @@ class Runner:
         reset_peak_memory(self.options.device)
         protocol = PROTOCOLS[cell.protocol]
         if isinstance(protocol, TuningProtocol):
-            outcome = self._tune(task, protocol, clips, kept)
+            outcome = tune(task, protocol, clips, kept, self.options, self._check_stop)
         else:
             outcome = run_protocol(
                 protocol,
@@ -464,28 +371,3 @@ def may_pass(error: BaseException | None) -> bool:
 
 def _interval(outcome: Outcome) -> str:
     return f" ± {outcome.extra['interval']:.1f}" if "interval" in outcome.extra else ""
-
-
-def _copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in state.items()}
-
-
-def _kind(task: Pretraining, protocol: str) -> str | None:
-    """What a protocol wants to see of the encoder; None if it trains one of its own."""
-    if isinstance(PROTOCOLS[protocol], TuningProtocol):
-        return None
-    return getattr(protocol_settings(task.recipe, protocol), "feature", "pooled")
-
-
-def _check_learnt(method: Method, start: Mapping[str, Tensor], state: Mapping[str, Tensor], task: Pretraining) -> None:
-    """Refuse an encoder that still is what it was before its training: its numbers would be a floor's."""
-    weights: dict[str, list[str]] = {}
-    for name, _ in method.named_parameters():
-        encoder, _, part = name.partition(".")
-        if part.startswith("backbone.") and name in state:
-            weights.setdefault(encoder, []).append(name)
-    if any(all(torch.equal(start[name], state[name]) for name in names) for names in weights.values()):
-        raise SkelbenchError(
-            f"The encoder of {task.cell} equals its own initialisation: nothing was trained or loaded; train it with "
-            "at least one epoch, or take the method 'untrained' for a floor."
-        )

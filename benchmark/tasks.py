@@ -16,8 +16,9 @@ from . import facts
 from .cells import Pretraining
 from .fusing import run_fusion
 from .fusion import Fusion
+from .options import Options
 from .planning import Plan
-from .runner import Options, Runner
+from .runner import Runner
 
 
 @dataclass(frozen=True)

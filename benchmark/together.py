@@ -20,9 +20,10 @@ from ..errors import SkelbenchError
 from ..results.record import Failure
 from ..results.store import RunStore
 from .announce import announce, announced
+from .options import Options
 from .planning import Plan
 from .progress import Silent
-from .runner import Options, Runner
+from .runner import Runner
 from .trainer import StoppedError
 
 PATIENCE = timedelta(days=7)  # the others wait while rank 0 evaluates

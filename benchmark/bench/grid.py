@@ -13,8 +13,8 @@ from ...results.store import RunStore
 from ..grid import Grid
 from ..launchers.local import launch
 from ..launchers.processes import launch_processes
+from ..options import Options
 from ..planning import plan_grid
-from ..runner import Options
 from .prepare import Figure
 
 TINY = {"backbone.width": 4, "backbone.dim": 16, "frames": 16, "epochs": 1, "batch": 16, "clips": 96}

@@ -14,8 +14,8 @@ from ...results.plans import write_plan
 from ...results.record import Failure
 from ...results.store import RunStore
 from ..forecast import launched
+from ..options import Options
 from ..planning import Plan
-from ..runner import Options
 from ..schedule import Schedule
 from ..tasks import Ended, Performer, Task, blame, tasks_of
 from ..trainer import StoppedError

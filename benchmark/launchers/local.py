@@ -11,8 +11,8 @@ from types import FrameType
 
 from ...results.record import Failure
 from ...results.store import RunStore
+from ..options import Options
 from ..planning import Plan
-from ..runner import Options
 from ..tasks import Ended, Performer, Task
 from .drive import Drive
 

@@ -19,9 +19,9 @@ from ...datasets.items import available_cores
 from ...errors import SkelbenchError
 from ...results.record import Failure
 from ...results.store import RunStore
+from ..options import Options
 from ..planning import Plan
 from ..progress import Silent
-from ..runner import Options
 from ..slots import more_slots
 from ..tasks import Ended, Task
 from .drive import Drive

@@ -11,8 +11,8 @@ from ...errors import SkelbenchError
 from ...results.claims import Claims
 from ...results.record import Failure
 from ...results.store import RunStore
+from ..options import Options
 from ..planning import Plan
-from ..runner import Options
 from ..tasks import Ended, Task
 from .carried import Parcel, pack, unpack
 from .drive import Drive

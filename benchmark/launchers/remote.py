@@ -10,8 +10,8 @@ from pathlib import Path
 from ...results.record import Cell
 from ...results.store import RunStore
 from ..cells import Pretraining
+from ..options import Options
 from ..progress import Silent
-from ..runner import Options
 from ..tasks import Ended, Performer, Task
 from .carried import Parcel, pack, unpack
 from .local import stop_on_signal

@@ -10,9 +10,9 @@ from typing import Any
 from ...errors import SkelbenchError
 from ...results.record import Failure
 from ...results.store import RunStore
+from ..options import Options
 from ..overrides import parse_overrides
 from ..planning import Plan
-from ..runner import Options
 from ..tasks import Ended, Task
 from .drive import Drive
 from .needed import needed

@@ -11,8 +11,9 @@ from skelbench.benchmark import fusing, fusion
 from skelbench.benchmark.fusing import run_fusion
 from skelbench.benchmark.fusion import PARTS, Fusion, Weighting, plan_fusions, weighting_of
 from skelbench.benchmark.grid import Grid, read_grid
+from skelbench.benchmark.options import Options
 from skelbench.benchmark.planning import plan_grid
-from skelbench.benchmark.runner import Options, Runner
+from skelbench.benchmark.runner import Runner
 from skelbench.benchmark.trainer import StoppedError, Trainer
 from skelbench.errors import SkelbenchError
 from skelbench.methods import METHODS

@@ -17,11 +17,12 @@ from skelbench.benchmark.checkpoint import write_tensors
 from skelbench.benchmark.facts import flops_per_clip
 from skelbench.benchmark.features import extract
 from skelbench.benchmark.grid import Grid, presets, read_grid, read_preset
+from skelbench.benchmark.options import Options
 from skelbench.benchmark.overrides import check_owners, parse_overrides
 from skelbench.benchmark.planning import plan_grid
 from skelbench.benchmark.protocols import PROTOCOLS
 from skelbench.benchmark.protocols.knn import vote
-from skelbench.benchmark.runner import Options, Runner
+from skelbench.benchmark.runner import Runner
 from skelbench.benchmark.trainer import StoppedError, Trainer, snapshot_path
 from skelbench.datasets import prepare
 from skelbench.datasets.clips import load_dataset

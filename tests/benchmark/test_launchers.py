@@ -18,9 +18,9 @@ from skelbench.benchmark.launchers.carried import pack, unpack
 from skelbench.benchmark.launchers.drive import Drive
 from skelbench.benchmark.launchers.local import Alone
 from skelbench.benchmark.launchers.remote import do_job, job
+from skelbench.benchmark.options import Options
 from skelbench.benchmark.planning import plan_grid
 from skelbench.benchmark.progress import Silent
-from skelbench.benchmark.runner import Options
 from skelbench.benchmark.schedule import Schedule
 from skelbench.benchmark.slots import slots_that_fit
 from skelbench.benchmark.tasks import Ended, Performer, tasks_of

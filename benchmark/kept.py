@@ -1,0 +1,136 @@
+"""The encoders that a pre-training keeps in its folder: looked for, loaded with care, made into features or tuned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..datasets.clips import Clips
+from ..errors import SkelbenchError
+from ..methods import Method, create_method
+from ..results.store import RunStore
+from . import facts
+from .cells import Pretraining
+from .checkpoint import read_tensors
+from .features import extract
+from .options import Options
+from .protocols import PROTOCOLS, Features, Outcome
+from .protocols.base import TuningProtocol, run_tuning
+from .tracks import protocol_settings
+from .trainer import snapshot_path
+
+
+def is_kept(task: Pretraining, runs: RunStore) -> bool:
+    """Whether the encoder of the last epoch is there; records are carried to other folders without it."""
+    return snapshot_path(runs.folder(task.cell, task.identity), task.recipe.epochs).exists()
+
+
+def new_method(task: Pretraining, clips: Clips, device: str) -> Method:
+    """The method as it is before its training, by the seed of the task."""
+    torch.manual_seed(task.cell.seed)
+    recipe = task.recipe
+    method = create_method(
+        task.cell.method,
+        backbone=task.cell.backbone,
+        backbone_args=recipe.backbone,
+        layout=clips.layout,
+        num_frames=recipe.frames,
+        num_persons=clips.x.shape[-1],
+        stream=task.cell.stream,
+        class_names=clips.class_names,
+        **recipe.method,
+    )
+    return method.to(device)
+
+
+def feature_kind(task: Pretraining, protocol: str) -> str | None:
+    """What a protocol wants to see of the encoder, "pooled" or "embedding"; None if it trains one of its own."""
+    if isinstance(PROTOCOLS[protocol], TuningProtocol):
+        return None
+    return getattr(protocol_settings(task.recipe, protocol), "feature", "pooled")
+
+
+def kept_features(
+    task: Pretraining, method: Method, clips: tuple[Clips, Clips], folder: Path, kind: str, device: str
+) -> dict[int, tuple[Features, Features]]:
+    """Features of both sides at every epoch kept in a folder, in eval mode and fp32.
+
+    Raises:
+        SkelbenchError: if an encoder learnt nothing, or the method has no such features.
+    """
+    kept = {}
+    last = task.recipe.epochs
+    start = _copy(method.evaluation_state())
+
+    def encode(x: Tensor) -> Tensor:
+        return method.embedding(x) if kind == "embedding" else method.features(x, *facts.other_stream(task, method))
+
+    if kind == "embedding" and facts.other_stream(task, method):
+        raise SkelbenchError(
+            f"{task.cell.method} has no embedding of a single stream to evaluate; set knn.feature=pooled."
+        )
+    for epoch in sorted({epoch for epoch in task.recipe.snapshots if epoch < last} | {last}):
+        _load(task, method, start, folder, epoch, device)
+        kept[epoch] = (extract(encode, clips[0]), extract(encode, clips[1]))
+    return kept
+
+
+def tune(
+    task: Pretraining,
+    protocol: TuningProtocol,
+    clips: tuple[Clips, Clips],
+    folder: Path,
+    options: Options,
+    check: Callable[[], None],
+) -> Outcome:
+    """Hand a protocol a method of its own with the last epoch's encoder; the frozen features never see it.
+
+    Args:
+        check: is called between epochs and raises what is to end the training.
+    """
+    method = new_method(task, clips[0], options.device)
+    _load(task, method, _copy(method.evaluation_state()), folder, task.recipe.epochs, options.device)
+    outcome = run_tuning(
+        protocol,
+        method,
+        *clips,
+        stream=next(iter(facts.other_stream(task, method)), None),
+        settings=protocol_settings(task.recipe, protocol.name),
+        selection=task.recipe.selection,
+        seed=task.cell.seed,
+        watcher=options.watcher,
+        check=check,
+    )
+    return replace(outcome, best={"epoch": task.recipe.epochs} | outcome.best)
+
+
+def _load(
+    task: Pretraining, method: Method, start: Mapping[str, Tensor], folder: Path, epoch: int, device: str
+) -> None:
+    """Load the encoder kept after an epoch; `start` is what it was before its training."""
+    state = read_tensors(snapshot_path(folder, epoch), device)
+    if method.trainable:
+        _check_learnt(method, start, state, task)
+    method.load_evaluation_state(state)
+
+
+def _copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in state.items()}
+
+
+def _check_learnt(method: Method, start: Mapping[str, Tensor], state: Mapping[str, Tensor], task: Pretraining) -> None:
+    """Refuse an encoder that still is what it was before its training: its numbers would be a floor's."""
+    weights: dict[str, list[str]] = {}
+    for name, _ in method.named_parameters():
+        encoder, _, part = name.partition(".")
+        if part.startswith("backbone.") and name in state:
+            weights.setdefault(encoder, []).append(name)
+    if any(all(torch.equal(start[name], state[name]) for name in names) for names in weights.values()):
+        raise SkelbenchError(
+            f"The encoder of {task.cell} equals its own initialisation: nothing was trained or loaded; train it with "
+            "at least one epoch, or take the method 'untrained' for a floor."
+        )
