@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +14,13 @@ from ..errors import SkelbenchError
 from .cli_baselines import baselines
 from .cli_bench import bench
 from .cli_data import inspect, prepare
-from .cli_launch import launch, launch_options
-from .cli_parts import COMPILE, DETERMINISTIC, DEVICE, GRAPH, OUT, PRECISION, load_plugins, names, numbers
+from .cli_lists import doctor, list_
 from .cli_plot import plot
-from .cli_reproduce import reproduce
 from .cli_results import check, results
+from .cli_run import grid, run
 from .cli_site import site
 from .cli_status import status
-from .cli_tables import leaderboard_, show_results, table
+from .cli_tables import leaderboard_, table
 from .cli_text import text_bank
 from .cli_weights import evaluate, export_weights, import_weights
 
@@ -82,271 +79,11 @@ def main(ctx: click.Context, verbose: bool, quiet: bool, plugin: tuple[Path, ...
     ctx.obj = {"verbose": verbose, "quiet": quiet, "plugins": plugin}
 
 
-def _print(text: str) -> None:
-    click.echo(text)
-
-
-LISTS = ("methods", "backbones", "datasets", "readers", "layouts", "protocols", "tracks", "presets", "cells")
-
-
-@main.command("ls")
-@click.argument("what", type=click.Choice(LISTS), required=False)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("runs"),
-    show_default=True,
-    help="Folder of runs, for `ls cells`.",
-)
-@click.option("--matrix", is_flag=True, help="For `ls methods`: which method trains with which backbone.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.pass_context
-def list_(ctx: click.Context, what: str | None, out: Path, matrix: bool, as_json: bool) -> None:
-    """List what there is: methods, backbones, datasets, ... (default: all but cells)."""
-    from . import listing as lists_of
-    from .listing import listing
-
-    load_plugins(ctx)
-    if matrix:
-        _show_matrix(what, lists_of.matrix(), as_json)
-        return
-    chosen = [what] if what else [name for name in LISTS if name != "cells"]
-    lists = {name: listing(name, out, settings=bool(what)) for name in chosen}
-    if as_json:
-        _print(json.dumps(lists, indent=1))
-        return
-    for name, rows in lists.items():
-        if len(lists) > 1:
-            _print(f"{name}:")
-        width = max((len(row["name"]) for row in rows), default=0)
-        for row in rows:
-            _print(f"  {row['name']:<{width}}  {row['about']}".rstrip())
-        if not rows:
-            _print("  none")
-
-
-def _common(command: Any) -> Any:
-    options = (
-        OUT,
-        DEVICE,
-        PRECISION,
-        COMPILE,
-        GRAPH,
-        DETERMINISTIC,
-        click.option(
-            "--set",
-            "pairs",
-            multiple=True,
-            metavar="KEY=VALUE",
-            help="Override a setting, e.g. epochs=20, backbone.width=32, linear.lr=1.",
-        ),
-        click.option(
-            "--checkpoint-every",
-            type=click.FloatRange(min=0),
-            default=60.0,
-            show_default=True,
-            metavar="SECONDS",
-            help="Least time between checkpoints.",
-        ),
-        click.option("--force", is_flag=True, help="Run again what is done."),
-        click.option(
-            "--tracker",
-            "trackers",
-            multiple=True,
-            metavar="NAME",
-            help="Also keep learning curves for: tensorboard. curve.jsonl is always written.",
-        ),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-PRETRAINED_ON = click.option(
-    "--pretrained-on",
-    metavar="DATASET[:SPLIT]",
-    help="Pre-train there instead, and evaluate the encoders here (default split: the same).",
-)
-
-
-@main.command()
-@click.option("--method")
-@click.option("--backbone", default="stgcn", show_default=True)
-@click.option("--dataset")
-@click.option("--split", default="xsub", show_default=True)
-@click.option("--stream", default="joint", show_default=True, help="joint, bone, motion, or 3s: all and their fusion.")
-@click.option("--protocol", default="knn,linear", show_default=True, help="Comma list.")
-@PRETRAINED_ON
-@click.option("--track", default="equal", show_default=True, help="equal or published.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option(
-    "--reproduce",
-    type=click.Path(path_type=Path, exists=True),
-    metavar="RECORD",
-    help="Run the configuration of this record.json again and compare; exit code 1 if anything differs.",
-)
-@_common
-@click.pass_context
-def run(ctx: click.Context, **options: Any) -> None:
-    """Pre-train one method and evaluate it; or run a record again and compare."""
-    load_plugins(ctx)
-    if options["reproduce"]:
-        reproduce(ctx, options["reproduce"], options["device"])
-        return
-    for name in ("method", "dataset"):
-        if options[name] is None:
-            raise click.MissingParameter(ctx=ctx, param_hint=f"'--{name}'", param_type="option")
-    from .grid import Grid
-    from .overrides import parse_overrides
-
-    grid = Grid(
-        track=options["track"],
-        methods=(options["method"],),
-        backbones=(options["backbone"],),
-        datasets=(options["dataset"],),
-        splits=(options["split"],),
-        streams=(options["stream"],),
-        protocols=names(options["protocol"]),
-        seeds=(options["seed"],),
-        floor_seeds=(options["seed"],),
-        pretrained_on=options["pretrained_on"],
-        also=dict(parse_overrides(options["pairs"])),
-    )
-    _run(ctx, [grid], options)
-
-
-@main.command()
-@click.argument("file", required=False, type=click.Path(path_type=Path))
-@click.option("--preset", help="A grid file that comes with skelbench, such as demo.")
-@click.option("--methods", help="Comma list; so for the next five.")
-@click.option("--backbones")
-@click.option("--datasets")
-@click.option("--splits")
-@click.option("--streams", help="joint, bone, motion, and 3s for their fusion.")
-@click.option("--protocols")
-@click.option("--seeds", help="Comma list of numbers; the floor always has at least seeds 0, 1, 2.")
-@PRETRAINED_ON
-@click.option("--track", help="equal or published.")
-@click.option("--no-floor", is_flag=True, help="Leave the untrained encoder out, if it is not named.")
-@click.option("--dry-run", is_flag=True, help="Print the plan and the device hours it may take, run nothing.")
-@launch_options
-@_common
-@click.pass_context
-def grid(ctx: click.Context, **options: Any) -> None:
-    """Run a grid of methods × backbones × datasets, from FILE, a preset or comma lists; then print its table.
-
-    What is done is skipped, what failed is told at the end (exit code 1), and the rest goes on. The untrained
-    encoder is always among the methods, as the floor of the table.
-    """
-    load_plugins(ctx)
-    from ..results.leaderboard import FLOOR
-    from .grid import Grid, read_grid, read_preset
-    from .overrides import parse_overrides
-
-    if options["file"] and options["preset"]:
-        raise SkelbenchError("A grid comes from FILE or from --preset, not from both.")
-    base = Grid()
-    if options["preset"]:
-        base = read_preset(options["preset"])
-    elif options["file"]:
-        base = read_grid(options["file"])
-    axes = ("methods", "backbones", "datasets", "splits", "streams", "protocols")
-    changes: dict[str, Any] = {axis: names(options[axis]) for axis in axes if options[axis]}
-    if options["seeds"]:
-        changes["seeds"] = numbers(options["seeds"])
-    changes |= {key: options[key] for key in ("track", "pretrained_on") if options[key]}
-    changes["also"] = dict(parse_overrides(options["pairs"]))
-    grids = []
-    for part in base.split():
-        changed = part.model_copy(update=changes)
-        floor = () if FLOOR in changed.methods or options["no_floor"] else (FLOOR,)
-        seeds = tuple(sorted({*changed.floor_seeds, *changed.seeds}))
-        grids.append(changed.model_copy(update={"methods": (*floor, *changed.methods), "floor_seeds": seeds}))
-    _run(ctx, grids, options)
-
-
-def _run(ctx: click.Context, grids: Sequence[Any], options: dict[str, Any]) -> None:
-    from .devices import choose_device
-    from .together import joined, own_device
-    from .trackers import check_trackers
-
-    check_trackers(options["trackers"])
-    device = own_device(choose_device(options["device"]))
-    with joined(device):
-        _plan_and_run(ctx, grids, device, options)
-
-
-def _plan_and_run(ctx: click.Context, grids: Sequence[Any], device: str, options: dict[str, Any]) -> None:
-    from ..backbones import ranks
-    from ..results.store import RunStore
-    from .forecast import forecast
-    from .planning import plan_grids
-
-    plan = plan_grids(grids, precision=options["precision"], ranks=ranks.count())
-    for (method, backbone), reason in plan.refused.items():
-        click.echo(f"n/a: {method} on {backbone}: {reason}", err=True)
-    runs = RunStore(options["out"])
-    if options.get("dry_run"):
-        _tell_plan(plan, runs)
-        _print(forecast(plan, runs, device))
-        return
-    runs.check_writable()
-    failures = launch(ctx, plan, runs, device, options)
-    if ranks.own() > 0:  # the first tells
-        return
-    found = [runs.find(*cell) for cell in plan.results()]
-    show_results(ctx, [record for record in found if record], failures, plan.refused)
-
-
-def _tell_plan(plan: Any, runs: Any) -> None:
-    def tell(cell: Any, identity: str, indent: str = "  ") -> None:
-        _print(f"{indent}{cell}: {'done' if runs.find(cell, identity) else 'to do'}")
-
-    for task, _ in plan.tasks:
-        tell(task.cell, task.identity, indent="")
-        for evaluation in task.evaluations:
-            tell(*evaluation)
-    for task, _ in plan.transfers:
-        for evaluation in task.evaluations:
-            tell(*evaluation, indent="")
-    for fusion, _ in plan.fusions:
-        tell(fusion.cell, fusion.identity, indent="")
-
-
-@main.command()
-@OUT
-def doctor(out: Path) -> None:
-    """Check the environment: versions, device, data folder, runs folder, free disk."""
-    from .doctor import examine
-
-    problems = 0
-    for name, good, text in examine(out):
-        problems += not good
-        _print(f"{'ok  ' if good else 'BAD '} {name}: {text}")
-    if problems:
-        raise SkelbenchError(f"{problems} of the checks above failed; mend them before a long run.")
-
-
-def _show_matrix(what: str | None, pairs: list[dict[str, str]], as_json: bool) -> None:
-    if what not in (None, "methods"):
-        raise SkelbenchError(f"`ls {what}` has no matrix; write `ls methods --matrix`.")
-    if as_json:
-        _print(json.dumps(pairs, indent=1))
-        return
-    backbones = list(dict.fromkeys(pair["backbone"] for pair in pairs))
-    answers = {(pair["method"], pair["backbone"]): pair["about"] for pair in pairs}
-    reasons = list(dict.fromkeys(text for text in answers.values() if text != "yes"))
-    width = max(len(pair["method"]) for pair in pairs)
-    _print(" " * (width + 2) + "  ".join(f"{name:>8}" for name in backbones))
-    for method in dict.fromkeys(pair["method"] for pair in pairs):
-        row = (answers[method, backbone] for backbone in backbones)
-        marks = ("yes" if text == "yes" else f"no ({reasons.index(text) + 1})" for text in row)
-        _print(f"  {method:<{width}}" + "  ".join(f"{mark:>8}" for mark in marks))
-    for number, text in enumerate(reasons, start=1):
-        _print(f"  ({number}) {text}")
-
-
 for command in (
+    list_,
+    run,
+    grid,
+    doctor,
     prepare,
     inspect,
     baselines,

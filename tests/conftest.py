@@ -1,5 +1,6 @@
 """What holds for every test: one thread a process, no network, no data but its own."""
 
+import functools
 import os
 from pathlib import Path
 
@@ -34,3 +35,32 @@ def golden():
             return {key: file[key] for key in file.files}
 
     return load
+
+
+@pytest.fixture
+def short_backbone(monkeypatch):
+    """Leave ST-GCN two blocks: for tests in which its depth changes only the time."""
+    from skelbench.backbones.stgcn import STGCN
+
+    monkeypatch.setattr(STGCN, "__init__", short_stgcn())
+
+
+def short_stgcn():
+    """An `STGCN.__init__` that leaves a block without a residual and one with."""
+    from torch import nn
+
+    from skelbench.backbones.frest import FreST
+    from skelbench.backbones.stgcn import STGCN, Block
+
+    make = STGCN.__init__
+
+    @functools.wraps(make)
+    def shortened(self, **how):
+        make(self, **how)
+        blocks = self.blocks
+        width, joints = blocks[0].temporal.out_channels, len(self.adjacency[0])
+        last = Block(width, self.dim, joints, stride=4)
+        last.frest = FreST(self.dim, joints) if self.has_frest else None
+        self.blocks = nn.ModuleList([blocks[0], last])
+
+    return shortened

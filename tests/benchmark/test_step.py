@@ -100,7 +100,7 @@ def test_eight_steps_have_the_losses_and_the_weights_of_the_plain_reference(name
 
 
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
-def test_compiled_steps_have_the_losses_of_eager_ones(backend, monkeypatch):
+def test_compiled_steps_have_the_losses_of_eager_ones(backend, monkeypatch, short_backbone):
     if backend == "inductor" and not (os.environ.get("SKELBENCH_SLOW_TESTS") and shutil.which("g++")):
         pytest.skip("takes minutes: set SKELBENCH_SLOW_TESTS=1 where there is a C++ compiler")
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
@@ -108,7 +108,7 @@ def test_compiled_steps_have_the_losses_of_eager_ones(backend, monkeypatch):
 
 
 @pytest.mark.parametrize("name", TRAINABLE)
-def test_a_recorded_step_is_the_plain_one_bit_for_bit_and_its_warm_up_leaves_no_trace(name):
+def test_a_recorded_step_is_the_plain_one_bit_for_bit_and_its_warm_up_leaves_no_trace(name, short_backbone):
     played = []
 
     def record(work, generator):
@@ -128,7 +128,7 @@ def test_a_recorded_step_is_the_plain_one_bit_for_bit_and_its_warm_up_leaves_no_
 
 
 @pytest.mark.parametrize("name", TRAINABLE)
-def test_bfloat16_keeps_parameters_queue_and_losses_in_float32_and_stays_near(name):
+def test_bfloat16_keeps_parameters_queue_and_losses_in_float32_and_stays_near(name, short_backbone):
     losses, method = take(name, precision="bf16")
     assert {value.dtype for value in method.state_dict().values() if value.is_floating_point()} == {torch.float32}
     expected = take(name)[0]

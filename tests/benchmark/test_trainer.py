@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -89,13 +90,19 @@ LIVES = """
 import importlib.util, json, math, os, signal, sys
 from pathlib import Path
 
+from skelbench.backbones.stgcn import STGCN
 from skelbench.datasets.clips import load_dataset
 from skelbench.results import files
 
-spec = importlib.util.spec_from_file_location("tiny", sys.argv[1])
-tiny = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tiny)
-clips, _ = load_dataset(Path(sys.argv[2]), "xsub", frames=16)
+def loaded(path):
+    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+tiny, plan, store = loaded(sys.argv[1]), json.loads(sys.argv[3]), Path(sys.argv[2])
+STGCN.__init__ = loaded(sys.argv[4]).short_stgcn()
+clips, _ = load_dataset(store, "xsub", frames=16)
 
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -123,7 +130,6 @@ def life(name, folder, moment, step, every):
     method.after_step = counted
     trainer.train()
 
-plan = json.loads(sys.argv[3])
 for name in {life[0] for life in plan}:  # warm up: what is loaded on first use is loaded once
     warm = Path(plan[0][1] + "-warm")
     tiny.Trainer(tiny.tiny_method(name), clips, tiny.tiny_recipe(epochs=1), warm, identity=name, seed=0).train()
@@ -160,7 +166,8 @@ def lives(tmp_path_factory):
         motions(path)
         store = prepare("arrays", path, "tiny")
     (folder / "lives.py").write_text(LIVES)
-    command = [sys.executable, str(folder / "lives.py"), __file__, str(store.path), json.dumps(plan)]
+    shared = Path(__file__).parents[1] / "conftest.py"
+    command = [sys.executable, str(folder / "lives.py"), __file__, str(store.path), json.dumps(plan), str(shared)]
     no_gpu = os.environ | {"CUDA_VISIBLE_DEVICES": ""}  # autograd with a GPU starts threads, which a fork loses
     done = subprocess.run(command, capture_output=True, text=True, env=no_gpu)
     codes = [int(line) for line in done.stdout.split()]

@@ -2,9 +2,9 @@
 
 import copy
 import dataclasses
-import functools
 import itertools
 import math
+import os
 import re
 from typing import Any
 
@@ -13,8 +13,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from skelbench.backbones.frest import FreST
-from skelbench.backbones.stgcn import STGCN, Block
+from skelbench.backbones.stgcn import STGCN
 from skelbench.datasets.augment import basic, mix
 from skelbench.datasets.extreme import extreme
 from skelbench.datasets.layout import LAYOUTS
@@ -508,21 +507,8 @@ def test_progress_may_stand_in_tensors(name, stage):
         torch.testing.assert_close(a, b, msg=key)
 
 
-@pytest.fixture
-def short_backbone(monkeypatch):
-    """Leave a block without a residual and one with, as tracing blocks takes most of a test's time."""
-    make = STGCN.__init__
-
-    @functools.wraps(make)
-    def shortened(self, **how):
-        make(self, **how)
-        blocks: Any = self.blocks
-        width, joints = blocks[0].temporal.out_channels, len(self.adjacency[0])
-        last = Block(width, self.dim, joints, stride=4)
-        last.frest = FreST(self.dim, joints) if self.has_frest else None
-        self.blocks = nn.ModuleList([blocks[0], last])
-
-    monkeypatch.setattr(STGCN, "__init__", shortened)
+# Tracing the gradient takes half of the time; a step of one method is traced whole in the tests of steps.
+TRACE_GRADIENTS = "SKELBENCH_SLOW_TESTS" in os.environ
 
 
 @each_stage
@@ -531,7 +517,7 @@ def test_a_compiled_loss_is_one_graph_and_equals_the_eager_one(name, stage, shor
     views, draws = prepare(eager)
     expected = eager.loss(views, stage=stage, draws=draws)
     torch._dynamo.reset()
-    backend = "eager" if stage else "aot_eager"  # tracing the gradient takes most of the time; mining adds none
+    backend = "aot_eager" if TRACE_GRADIENTS else "eager"
     actual = torch.compile(compiled.loss, fullgraph=True, backend=backend)(views, stage=stage, draws=draws)
     for key in expected:
         torch.testing.assert_close(actual[key], expected[key], rtol=1e-5, atol=1e-6)
