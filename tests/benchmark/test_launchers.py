@@ -311,7 +311,7 @@ CLUSTERS = [
 @pytest.mark.parametrize("cluster", CLUSTERS)
 def test_slurm_jobs_leave_what_a_launch_in_this_process_leaves(skelbench, store, tmp_path, cluster):
     axes = ["grid", "--methods", "skeletonclr", "--no-floor", "--datasets", "tiny", "--protocols", "knn"]
-    axes += ["--seeds", "0,1", *SMALL]
+    axes += ["--seeds", "0,1", *SMALL, "--set", "epochs=1", "--set", "batch=4"]
     skelbench(*axes, "--out", tmp_path / "alone")
     skelbench(*axes, "--out", tmp_path / "slurm", "--launcher", "slurm", "--slurm", f"cluster={cluster}")
     alone, slurm = (
