@@ -89,6 +89,25 @@ def features(place: Place, records: Sequence[Record], behind: Iterable[Record], 
     return Table(f"{_title(place)}: features", columns, tuple(lines) if trained_rows else ())
 
 
+def seeds(place: Place, records: Sequence[Record]) -> Table:
+    """Each seed's accuracy and the directions its features lie in; without rows where nothing but the floor was run."""
+    rows = _by_score(place, records)
+    found = sorted({record.cell.seed for row in rows for record in row.cells[JUDGE]})
+    lines = []
+    for row in rows:
+        scores = {record.cell.seed: record.last.top1 for record in row.cells[JUDGE] if record.last}
+        near = {record.cell.seed: record for record in row.cells.get("knn", [])}
+        ranks = [_mean_of([near[seed]] if seed in near else [], "effective_rank", ".0f") for seed in found]
+        lines.append((*_named(row), *(Entry(scores.get(seed)) for seed in found), *ranks))
+    columns = (
+        *NAMES,
+        *(Column(f"seed {seed}", "percent") for seed in found),
+        *(Column(f"effective rank, seed {seed}") for seed in found),
+    )
+    trained = any(row.method != FLOOR for row in rows)
+    return Table(f"{_title(place)}: {JUDGE}, seed by seed", columns, tuple(lines) if trained else ())
+
+
 def raw(records: Sequence[Record]) -> list[Table]:
     """The baselines on raw joints, a row for each split; empty where there are none."""
     mine = {place: found for place, found in places(records).items() if place.label == RAW_LABEL}

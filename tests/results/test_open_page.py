@@ -10,7 +10,7 @@ from skelbench.results.open_page import filled
 from skelbench.results.store import RunStore
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = ("boards", "raw", "selection", "widths", "features", "sweep")
+NAMES = ("boards", "raw", "selection", "seeds", "widths", "features", "sweep")
 PAGE = "# A page\n\n" + "".join(f"<!-- {name}: begin -->\nSTALE\n<!-- {name}: end -->\nby hand\n" for name in NAMES)
 
 
@@ -103,6 +103,13 @@ def test_the_features_stand_beside_the_loss_and_the_floor_of_their_own_encoder(r
     ]
     assert ["skeletonclr", "stgcn", "+10.5", "5.50", "3.00", "0.550", "7"] in rows
     assert ["aimclr", "bigru", "+5.0", "", "", "–", "–"] in rows
+
+
+def test_every_seed_stands_by_itself_with_the_directions_of_its_features(runs):
+    header, _, *rows = block(filled(PAGE, runs), "seeds")
+    assert header[2:] == ["seed 0", "seed 1", "effective rank, seed 0", "effective rank, seed 1"]
+    assert ["skeletonclr", "stgcn", "40.0", "41.0", "7", "7"] in rows
+    assert ["aimclr", "stgcn", "25.0", "–", "–", "–"] in rows
 
 
 def test_raw_joints_have_a_row_for_each_split(runs):
