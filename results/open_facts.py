@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from .files import read_curve
+from .files import read_confusion, read_curve
 from .means import (
     FLOOR,
     PRETRAIN,
@@ -27,6 +27,7 @@ SWEEP = "sweep: "  # labels of the sweep begin so
 WIDE = "open-width"
 BASELINES = ("nearest", "ridge")
 NAMES = (Column("method"), Column("backbone"))
+INCORRECT = " (incorrect)"  # how a class of UI-PRMD ends that is another one done wrongly
 OPEN = "open-"  # labels of the boards: "open-nwucla"
 
 
@@ -106,6 +107,40 @@ def seeds(place: Place, records: Sequence[Record]) -> Table:
     )
     trained = any(row.method != FLOOR for row in rows)
     return Table(f"{_title(place)}: {JUDGE}, seed by seed", columns, tuple(lines) if trained else ())
+
+
+def mistakes(place: Place, records: Sequence[Record], runs: RunStore) -> Table:
+    """Where classes are exercises done in two ways: how often the exercise is right, and then the way of doing it.
+
+    The product of both is the accuracy. Without rows for other data, and where nothing but the floor was run.
+    """
+    rows = _by_score(place, records)
+    lines = []
+    for row in rows:
+        counts = [_halves(record, runs) for record in row.cells[JUDGE]]
+        told = [(right, exercise, clips) for right, exercise, clips in counts if clips]
+        whole = mean_entry([100 * exercise / clips for _, exercise, clips in told])
+        rest = mean_entry([100 * right / exercise for right, exercise, _ in told if exercise])
+        lines += [(*_named(row), Entry(len(told)), mean_entry(row.last(JUDGE)), whole, rest)] if told else []
+    columns = (
+        *NAMES,
+        Column("seeds", "count"),
+        *(Column(name, "percent") for name in (JUDGE, "exercise right", "of these, way right")),
+    )
+    trained = any(row.method != FLOOR for row in rows)
+    return Table(f"{_title(place)}: {JUDGE} in two parts", columns, tuple(lines) if trained else ())
+
+
+def _halves(record: Record, runs: RunStore) -> tuple[int, int, int]:
+    """Clips with the right class, with the right exercise, and all; nothing where no class is an incorrect one."""
+    if "confusion" not in record.files:
+        return 0, 0, 0
+    names, matrix = read_confusion(runs.folder(record.cell, record.identity) / record.files["confusion"])
+    exercises = [name.removesuffix(INCORRECT) for name in names]
+    if len(set(exercises)) == len(names):
+        return 0, 0, 0
+    alike = [[one == other for other in exercises] for one in exercises]
+    return int(matrix.trace()), int(matrix[alike].sum()), int(matrix.sum())
 
 
 def raw(records: Sequence[Record]) -> list[Table]:

@@ -15,7 +15,7 @@ from .files import atomic_write
 from .folds import FOLD, folded
 from .leaderboard import leaderboard
 from .means import RAW_LABEL, Place, places
-from .open_facts import OPEN, WIDE, features, raw, seeds, selection, sweep, widths
+from .open_facts import OPEN, WIDE, features, mistakes, raw, seeds, selection, sweep, widths
 from .store import RunStore
 from .tables import Table
 from .writers.markdown import to_markdown
@@ -53,6 +53,7 @@ def _blocks(runs: RunStore, swept: RunStore) -> dict[str, Sequence[Table]]:
         "raw": [*raw(records), *folded(record for record in records if record.cell.label == RAW_LABEL)],
         "selection": [table for place, mine in boards.items() if (table := selection(place, mine, runs)).rows],
         "seeds": [table for place, mine in boards.items() if (table := seeds(place, mine)).rows],
+        "mistakes": [table for place, mine in boards.items() if (table := mistakes(place, mine, runs)).rows],
         "widths": widths(records),
         "features": [table for place, mine in boards.items() if (table := features(place, mine, records, runs)).rows],
         "sweep": sweep(swept.records(), swept),

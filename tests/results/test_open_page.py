@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from skelbench.errors import SkelbenchError
-from skelbench.results.files import write_curve
+from skelbench.results.files import write_confusion, write_curve
 from skelbench.results.open_page import filled
 from skelbench.results.store import RunStore
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = ("boards", "raw", "selection", "seeds", "widths", "features", "sweep")
+NAMES = ("boards", "raw", "selection", "seeds", "mistakes", "widths", "features", "sweep")
 PAGE = "# A page\n\n" + "".join(f"<!-- {name}: begin -->\nSTALE\n<!-- {name}: end -->\nby hand\n" for name in NAMES)
 
 
@@ -110,6 +110,25 @@ def test_every_seed_stands_by_itself_with_the_directions_of_its_features(runs):
     assert header[2:] == ["seed 0", "seed 1", "effective rank, seed 0", "effective rank, seed 1"]
     assert ["skeletonclr", "stgcn", "40.0", "41.0", "7", "7"] in rows
     assert ["aimclr", "stgcn", "25.0", "–", "–", "–"] in rows
+
+
+def test_mistakes_are_told_apart_into_exercise_and_way(tmp_path, make_record):
+    """Of ten squats: five right, three taken for the other way, two for a lunge; the four lunges are all right."""
+    names = ["squat", "lunge", "squat (incorrect)", "lunge (incorrect)"]
+    counts = [[5, 2, 3, 0], [0, 4, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+    store = RunStore(tmp_path / "open")
+    for number, method in enumerate(("untrained", "aimclr")):
+        fields = {"dataset": "uiprmd", "track": "custom", "label": "open-uiprmd", "method": method, "top1": 900 / 14}
+        record = make_record(**fields, identity=f"{number:010x}")
+        folder = store.folder(record.cell, record.identity)
+        store.write(record.model_copy(update={"files": {"confusion": write_confusion(folder, counts, names)}}))
+    row = block(filled(PAGE, tmp_path), "mistakes")[2:][1]
+    assert row[:3] == ["aimclr", "stgcn", "1"]
+    assert row[3:] == ["64.3", "85.7", "75.0"]  # 9 of 14, 12 of 14, 9 of 12
+
+
+def test_data_of_one_way_have_no_such_table(runs):
+    assert block(filled(PAGE, runs), "mistakes") == []
 
 
 def test_raw_joints_have_a_row_for_each_split(runs):
