@@ -1,4 +1,4 @@
-"""How to run, which changes no number."""
+"""What every launcher and runner is told about how to run."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Runner:
         if options.deterministic:
             be_deterministic()
         self._verified: set[Path] = set()
-        self._kept: tuple[tuple[Any, ...], tuple[Clips, Clips]] | None = None
+        self._clips: tuple[tuple[Any, ...], tuple[Clips, Clips]] | None = None
         self.passing: set[str] = set()  # identities of failures that another try may mend
         self._told: set[str] = set()
         self.trained: set[str] = set()  # what `force` has trained again: another label may build on it too
@@ -165,8 +165,8 @@ class Runner:
             self._verified.add(store.path)
         recipe = task.recipe
         wanted = (store.path, task.split, recipe.frames, recipe.clips, recipe.valid)
-        if self._kept is None or self._kept[0] != wanted:
-            self._kept = None  # let go of the old clips before the new ones come
+        if self._clips is None or self._clips[0] != wanted:
+            self._clips = None  # let go of the old clips before the new ones come
             clips = load_dataset(
                 store,
                 task.split,
@@ -175,8 +175,8 @@ class Runner:
                 limit=recipe.clips,
                 valid=recipe.valid,
             )
-            self._kept = (wanted, clips)
-        return self._kept[1]
+            self._clips = (wanted, clips)
+        return self._clips[1]
 
     def _how(self, task: Pretraining) -> dict[str, Any]:
         """The ways of taking steps that were asked for."""

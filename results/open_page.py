@@ -1,7 +1,8 @@
 """The open leaderboard as a page: fills the tables of docs/leaderboard.md from records, so that each number has one.
 
-`python -m skelbench.results.open_page FOLDER PAGE` writes the page anew from FOLDER/open and FOLDER/sweep, two folders
-of runs. A table stands between `<!-- NAME: begin -->` and `<!-- NAME: end -->`; what stands outside is written by hand.
+`python -m skelbench.results.open_page FOLDER PAGE` writes the page anew from three folders of runs in FOLDER: `open`,
+`again` and `sweep`. A table stands between `<!-- NAME: begin -->` and `<!-- NAME: end -->`; what stands outside is
+written by hand.
 """
 
 import re
@@ -15,22 +16,24 @@ from .files import atomic_write
 from .folds import FOLD, folded
 from .leaderboard import leaderboard
 from .means import RAW_LABEL, Place, places
-from .open_facts import OPEN, WIDE, features, mistakes, raw, seeds, selection, sweep, widths
+from .open_facts import OPEN, WIDE, raw, repeats, sweep, widths
+from .open_look import features, mistakes, seeds, selection
 from .store import RunStore
 from .tables import Table
 from .writers.markdown import to_markdown
 
+FOLDERS = ("open", "again", "sweep")
 TIMES = ("train time", "clips/s")
 _BLOCK = re.compile(r"(<!-- (\w+): begin -->\n).*?(<!-- \2: end -->)", re.DOTALL)
 
 
 def filled(page: str, folder: Path) -> str:
-    """The page with its tables made from the records in two folders of runs, `open` and `sweep`.
+    """The page with its tables made from the records in three folders of runs, `open`, `again` and `sweep`.
 
     Raises:
         SkelbenchError: for a block of an unknown name, a damaged record, or a file that a record names and is gone.
     """
-    blocks = _blocks(RunStore(folder / "open"), RunStore(folder / "sweep"))
+    blocks = _blocks(*(RunStore(folder / name) for name in FOLDERS))
 
     def block(match: re.Match[str]) -> str:
         begin, name, end = match.groups()
@@ -41,7 +44,7 @@ def filled(page: str, folder: Path) -> str:
     return _BLOCK.sub(block, page)
 
 
-def _blocks(runs: RunStore, swept: RunStore) -> dict[str, Sequence[Table]]:
+def _blocks(runs: RunStore, again: RunStore, swept: RunStore) -> dict[str, Sequence[Table]]:
     records = runs.records()
     boards = {place: mine for place, mine in places(records).items() if _is_board(place)}
     whole = [mine for place, mine in boards.items() if not FOLD.fullmatch(place.split)]
@@ -56,6 +59,7 @@ def _blocks(runs: RunStore, swept: RunStore) -> dict[str, Sequence[Table]]:
         "mistakes": [table for place, mine in boards.items() if (table := mistakes(place, mine, runs)).rows],
         "widths": widths(records),
         "features": [table for place, mine in boards.items() if (table := features(place, mine, records, runs)).rows],
+        "again": repeats(records, again.records()),
         "sweep": sweep(swept.records(), swept),
     }
 
@@ -77,6 +81,6 @@ def _is_board(place: Place) -> bool:
 
 if __name__ == "__main__":
     if len(sys.argv) != 3:
-        sys.exit("Name a folder with `open` and `sweep` in it, and the page.")
+        sys.exit(f"Name a folder with {', '.join(FOLDERS)} in it, and the page.")
     page = Path(sys.argv[2])
     atomic_write(page, filled(page.read_text(encoding="utf-8"), Path(sys.argv[1])))

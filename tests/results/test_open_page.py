@@ -10,14 +10,14 @@ from skelbench.results.open_page import filled
 from skelbench.results.store import RunStore
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = ("boards", "raw", "selection", "seeds", "mistakes", "widths", "features", "sweep")
+NAMES = ("boards", "raw", "selection", "seeds", "mistakes", "widths", "features", "again", "sweep")
 PAGE = "# A page\n\n" + "".join(f"<!-- {name}: begin -->\nSTALE\n<!-- {name}: end -->\nby hand\n" for name in NAMES)
 
 
 @pytest.fixture
 def runs(tmp_path, make_record):
     """A board of two methods and floors on two encoders, a wide encoder, raw joints, and a sweep of one setting."""
-    stores, count = {name: RunStore(tmp_path / name) for name in ("open", "sweep")}, 0
+    stores, count = {name: RunStore(tmp_path / name) for name in ("open", "again", "sweep")}, 0
 
     def add(
         method,
@@ -72,6 +72,8 @@ def runs(tmp_path, make_record):
         add("raw", 0, top1, [], label="raw data", protocol=protocol, backbone="none")
     add("skeletonclr", 0, 99.0, both([99.0], [61.5]), label="sweep: lr 1", into="sweep")
     add("untrained", 0, 99.0, both([99.0], [51.5]), label="sweep: lr 1", into="sweep")
+    for seed, top1 in ((0, 43.0), (1, 42.0)):
+        add("skeletonclr", seed, top1, [], into="again")
     return tmp_path
 
 
@@ -127,8 +129,33 @@ def test_mistakes_are_told_apart_into_exercise_and_way(tmp_path, make_record):
     assert row[3:] == ["64.3", "85.7", "75.0"]  # 9 of 14, 12 of 14, 9 of 12
 
 
-def test_data_of_one_way_have_no_such_table(runs):
-    assert block(filled(PAGE, runs), "mistakes") == []
+def test_data_of_one_way_have_no_such_table(tmp_path, make_record):
+    store = RunStore(tmp_path / "open")
+    for number, method in enumerate(("untrained", "aimclr")):
+        record = make_record(track="custom", label="open-nwucla", method=method, identity=f"{number:010x}")
+        files = {"confusion": write_confusion(store.folder(record.cell, record.identity), [[5, 2], [0, 4]], ["a", "b"])}
+        store.write(record.model_copy(update={"files": files}))
+    page = filled(PAGE, tmp_path)
+    assert block(page, "mistakes") == [] and block(page, "boards")
+
+
+@pytest.mark.parametrize("name", ["features", "seeds", "selection", "mistakes"])
+def test_where_only_a_floor_was_run_there_is_nothing_to_explain(tmp_path, make_record, name):
+    store = RunStore(tmp_path / "open")
+    record = make_record(track="custom", label="open-uiprmd", method="untrained")
+    folder = store.folder(record.cell, record.identity)
+    files = {
+        "confusion": write_confusion(folder, [[5, 2], [0, 4]], ["squat", "squat (incorrect)"]),
+        "curve": write_curve(folder, [{"epoch": 0, "test_top1": 1.0, "held_out_top1": 2.0}]),
+    }
+    store.write(record.model_copy(update={"files": files}))
+    page = filled(PAGE, tmp_path)
+    assert block(page, name) == [] and block(page, "boards")
+
+
+def test_what_was_run_again_stands_beside_the_first(runs):
+    (row,) = block(filled(PAGE, runs), "again")[2:]
+    assert row == ["nwucla xview", "skeletonclr", "stgcn", "linear", "2", "40.5 ± 0.7", "42.5 ± 0.7", "+2.0"]
 
 
 def test_raw_joints_have_a_row_for_each_split(runs):

@@ -1,0 +1,132 @@
+"""What the accuracies of the open leaderboard hide: the choice of an epoch, seeds, kinds of mistakes, features."""
+
+from collections.abc import Iterable, Sequence
+from statistics import fmean
+
+from .files import read_confusion
+from .means import FLOOR, PRETRAIN, Place, difference, mean_entry
+from .open_rows import JUDGE, NAMES, by_score, curve_of, named, title
+from .record import Record
+from .store import RunStore
+from .tables import Column, Entry, Table
+
+INCORRECT = " (incorrect)"  # how a class of UI-PRMD ends that is another one done wrongly
+
+
+def selection(place: Place, records: Sequence[Record], runs: RunStore) -> Table:
+    """What the same runs would have shown, had their epoch been chosen otherwise than by being the last.
+
+    Of each seed's learning curve: the last epoch's test accuracy, that of the epoch which is best on held-out training
+    subjects, and the highest of all.
+    """
+    lines = []
+    for row in by_score(place, records):
+        tests, held = ([curve_of(r, runs, name) for r in row.cells[JUDGE]] for name in ("test_top1", "held_out_top1"))
+        if row.method == FLOOR or not all(tests):
+            continue
+        last, highest = mean_entry([line[-1][1] for line in tests]), mean_entry([max(v for _, v in t) for t in tests])
+        chosen = mean_entry([_at_best(*both) for both in zip(tests, held, strict=True)] if all(held) else [])
+        lines.append((*named(row), Entry(len(tests)), last, chosen, highest, difference(highest, last)))
+    numbers = ("last epoch", "epoch chosen on held-out training subjects", "epoch chosen on the test clips")
+    columns = (
+        *NAMES,
+        Column("seeds", "count"),
+        *(Column(name, "percent") for name in numbers),
+        Column("gained by choosing on test", "difference"),
+    )
+    return Table(f"{title(place)}: what choosing the epoch gives", columns, tuple(lines))
+
+
+def _at_best(test: Sequence[tuple[int, float]], held: Sequence[tuple[int, float]]) -> float:
+    """The test accuracy of the epoch, the first of equal ones, that is highest on the held-out subjects."""
+    chosen = max(held, key=lambda point: point[1])[0]
+    return dict(test)[chosen]
+
+
+def seeds(place: Place, records: Sequence[Record]) -> Table:
+    """Each seed's accuracy and the directions its features lie in; without rows where nothing but the floor was run."""
+    rows = by_score(place, records)
+    found = sorted({record.cell.seed for row in rows for record in row.cells[JUDGE]})
+    lines = []
+    for row in rows:
+        scores = {record.cell.seed: record.last.top1 for record in row.cells[JUDGE] if record.last}
+        near = {record.cell.seed: record for record in row.cells.get("knn", [])}
+        ranks = [_mean_of([near[seed]] if seed in near else [], "effective_rank", ".0f") for seed in found]
+        lines.append((*named(row), *(Entry(scores.get(seed)) for seed in found), *ranks))
+    columns = (
+        *NAMES,
+        *(Column(f"seed {seed}", "percent") for seed in found),
+        *(Column(f"effective rank, seed {seed}") for seed in found),
+    )
+    trained = any(row.method != FLOOR for row in rows)
+    return Table(f"{title(place)}: {JUDGE}, seed by seed", columns, tuple(lines) if trained else ())
+
+
+def mistakes(place: Place, records: Sequence[Record], runs: RunStore) -> Table:
+    """Where classes are exercises done in two ways: how often the exercise is right, and then the way of doing it.
+
+    Of each seed, the product of both is the accuracy. Without rows for other data, and where nothing but the floor was
+    run.
+    """
+    rows = by_score(place, records)
+    lines = []
+    for row in rows:
+        counts = [_halves(record, runs) for record in row.cells[JUDGE]]
+        told = [(right, exercise, clips) for right, exercise, clips in counts if clips]
+        score = mean_entry([100 * right / clips for right, _, clips in told])
+        whole = mean_entry([100 * exercise / clips for _, exercise, clips in told])
+        rest = mean_entry([100 * right / exercise for right, exercise, _ in told if exercise])
+        lines += [(*named(row), Entry(len(told)), score, whole, rest)] if told else []
+    columns = (
+        *NAMES,
+        Column("seeds", "count"),
+        *(Column(name, "percent") for name in (JUDGE, "exercise right", "of these, way right")),
+    )
+    trained = any(row.method != FLOOR for row in rows)
+    return Table(f"{title(place)}: {JUDGE} in two parts", columns, tuple(lines) if trained else ())
+
+
+def _halves(record: Record, runs: RunStore) -> tuple[int, int, int]:
+    """Clips with the right class, with the right exercise, and all; nothing where no class is an incorrect one."""
+    if "confusion" not in record.files:
+        return 0, 0, 0
+    names, matrix = read_confusion(runs.folder(record.cell, record.identity) / record.files["confusion"])
+    exercises = [name.removesuffix(INCORRECT) for name in names]
+    if len(set(exercises)) == len(names):
+        return 0, 0, 0
+    alike = [[one == other for other in exercises] for one in exercises]
+    return int(matrix.trace()), int(matrix[alike].sum()), int(matrix.sum())
+
+
+def features(place: Place, records: Sequence[Record], behind: Iterable[Record], runs: RunStore) -> Table:
+    """Features beside the floor's: the loss they come from, how alike clips are, in how many directions they lie.
+
+    Without rows where nothing but the floor was run.
+    """
+    trained = {record.identity: record for record in behind if record.cell.protocol == PRETRAIN}
+    rows = by_score(place, records)
+    floors = {row.backbone: mean_entry(row.last(JUDGE)) for row in rows if row.method == FLOOR}
+    lines = []
+    for row in rows:
+        curves = [curve_of(trained[r.pretrain], runs, "loss") for r in row.cells[JUDGE] if r.pretrain in trained]
+        first, last = ([curve[at][1] for curve in curves if curve] for at in (0, -1))
+        gain = difference(mean_entry(row.last(JUDGE)), floors.get(row.backbone, Entry()))
+        near = row.cells.get("knn", [])
+        lines.append(
+            (
+                *named(row),
+                Entry("") if row.method == FLOOR else gain,
+                *(Entry(f"{fmean(values):.2f}") if values else Entry("") for values in (first, last)),
+                _mean_of(near, "mean_cosine", ".3f"),
+                _mean_of(near, "effective_rank", ".0f"),
+            )
+        )
+    numbers = ("loss, first epoch", "loss, last epoch", "mean cosine", "effective rank")
+    columns = (*NAMES, Column(f"{JUDGE} Δ floor", "difference"), *map(Column, numbers))
+    trained_rows = any(row.method != FLOOR for row in rows)
+    return Table(f"{title(place)}: features", columns, tuple(lines) if trained_rows else ())
+
+
+def _mean_of(records: Sequence[Record], name: str, digits: str) -> Entry:
+    values = [record.extra[name] for record in records if name in record.extra]
+    return Entry(format(fmean(values), digits)) if values else Entry()

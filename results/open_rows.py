@@ -1,0 +1,38 @@
+"""What the open page's tables share: a place's rows in order, their names, and the columns of their curves."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+
+from .files import read_curve
+from .means import FLOOR, Place, Row, rows_of
+from .record import Record
+from .store import RunStore
+from .tables import Column, Entry
+
+JUDGE = "linear"  # the protocol that these tables are about
+NAMES = (Column("method"), Column("backbone"))
+
+
+def title(place: Place) -> str:
+    """How a place's tables are called."""
+    return f"{place.dataset} {place.split}, {place.stream}"
+
+
+def named(row: Row) -> tuple[Entry, Entry]:
+    """The entries of `NAMES`."""
+    return Entry(row.name), Entry(row.backbone)
+
+
+def by_score(place: Place, records: Sequence[Record]) -> list[Row]:
+    """Rows that have the protocol, the floor first, then the best."""
+    rows = [row for row in rows_of(place, records)[0] if row.last(JUDGE)]
+    return sorted(rows, key=lambda row: (row.method != FLOOR, -fmean(row.last(JUDGE)), row.name))
+
+
+def curve_of(record: Record, runs: RunStore, column: str) -> list[tuple[int, float]]:
+    """A column of a record's curve; empty where it has none."""
+    if "curve" not in record.files:
+        return []
+    path: Path = runs.folder(record.cell, record.identity) / record.files["curve"]
+    return read_curve(path, column)[0]
