@@ -16,8 +16,8 @@ Width = Literal["single", "double"]
 WIDTHS: dict[str, float] = {"single": 8.5, "double": 17.5}  # cm, the columns of a journal
 DPI = 300
 # Okabe and Ito's colours, which people with any colour vision can tell apart (jfly.uni-koeln.de/color); without
-# their yellow, which white paper swallows.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
+# their yellow, which white paper swallows, and with a grey.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#666666")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 COUNTS = "Blues"  # light to dark: reads in grey as well
 SCORES = "YlGnBu"
