@@ -253,14 +253,14 @@ class Runner:
         clips: tuple[Clips, Clips],
         method: Method,
         features: Mapping[int, tuple[Features, Features]],
-        kept: Path,
+        encoders: Path,
         claim: Claim,
     ) -> None:
         started = time.monotonic()
         reset_peak_memory(self.options.device)
         protocol = PROTOCOLS[cell.protocol]
         if isinstance(protocol, TuningProtocol):
-            outcome = tune(task, protocol, clips, kept, self.options, self._check_stop)
+            outcome = tune(task, protocol, clips, encoders, self.options, self._check_stop)
         else:
             outcome = run_protocol(
                 protocol,
