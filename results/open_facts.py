@@ -13,7 +13,7 @@ from .means import (
     rows_of,
     setup_entries,
 )
-from .open_rows import JUDGE, NAMES, by_score, curve_of, named
+from .open_rows import JUDGE, NAMES, OPEN, by_score, curve_of, named
 from .record import Record
 from .store import RunStore
 from .tables import Column, Entry, Table
@@ -21,7 +21,6 @@ from .tables import Column, Entry, Table
 SWEEP = "sweep: "  # labels of the sweep begin so
 WIDE = "open-width"
 BASELINES = ("nearest", "ridge")
-OPEN = "open-"  # labels of the boards: "open-nwucla"
 
 
 def raw(records: Sequence[Record]) -> list[Table]:

@@ -10,13 +10,15 @@ from .record import Record
 from .store import RunStore
 from .tables import Column, Entry
 
+OPEN = "open-"  # labels of the boards: "open-nwucla"
 JUDGE = "linear"  # the protocol that these tables are about
 NAMES = (Column("method"), Column("backbone"))
 
 
 def title(place: Place) -> str:
-    """How a place's tables are called."""
-    return f"{place.dataset} {place.split}, {place.stream}"
+    """How a place's tables are called; what a board's grid file does not have as it is, is named."""
+    changed = "" if place.label == OPEN + place.dataset else f" ({place.label})"
+    return f"{place.dataset} {place.split}, {place.stream}{changed}"
 
 
 def named(row: Row) -> tuple[Entry, Entry]:
