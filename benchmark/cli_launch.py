@@ -8,11 +8,11 @@ from typing import Any
 import click
 
 from ..errors import SkelbenchError
-from .cli_parts import check_graph, names, watcher
+from .cli_parts import check_graph, names, option_set, watcher
 
 LAUNCHERS = ("local", "ray", "slurm")
 
-LAUNCH = (
+launch_options = option_set(
     click.option("--launcher", type=click.Choice(LAUNCHERS), default="local", show_default=True),
     click.option("--workers", default="1", show_default=True, metavar="N|auto", help="Cells at once; auto: what fits."),
     click.option("--devices", help="local: comma list such as cuda:0,cuda:1, in place of --device."),
@@ -38,13 +38,6 @@ LAUNCH = (
         help="slurm: of the jobs, such as partition=gpu, time=720 (minutes), array_parallelism=32.",
     ),
 )
-
-
-def launch_options(command: Any) -> Any:
-    """Give a command the options above."""
-    for option in reversed(LAUNCH):
-        command = option(command)
-    return command
 
 
 def launch(ctx: click.Context, plan: Any, runs: Any, device: str, options: Mapping[str, Any]) -> list[Any]:

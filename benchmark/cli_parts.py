@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,17 @@ GRAPH = click.option(
 DETERMINISTIC = click.option(
     "--deterministic", is_flag=True, help="Use only algorithms that give the same bits each time; CUDA is slower so."
 )
+
+
+def option_set(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Several options as one decorator; `--help` shows them in this order."""
+
+    def give(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return give
 
 
 def check_graph(wanted: bool, device: str) -> bool:

@@ -10,48 +10,52 @@ import click
 
 from ..errors import SkelbenchError
 from .cli_launch import launch, launch_options
-from .cli_parts import COMPILE, DETERMINISTIC, DEVICE, GRAPH, OUT, PRECISION, load_plugins, names, numbers
+from .cli_parts import (
+    COMPILE,
+    DETERMINISTIC,
+    DEVICE,
+    GRAPH,
+    OUT,
+    PRECISION,
+    load_plugins,
+    names,
+    numbers,
+    option_set,
+)
 from .cli_reproduce import reproduce
 from .cli_tables import show_results
 
-
-def _common(command: Any) -> Any:
-    options = (
-        OUT,
-        DEVICE,
-        PRECISION,
-        COMPILE,
-        GRAPH,
-        DETERMINISTIC,
-        click.option(
-            "--set",
-            "pairs",
-            multiple=True,
-            metavar="KEY=VALUE",
-            help="Override a setting, e.g. epochs=20, backbone.width=32, linear.lr=1.",
-        ),
-        click.option(
-            "--checkpoint-every",
-            type=click.FloatRange(min=0),
-            default=60.0,
-            show_default=True,
-            metavar="SECONDS",
-            help="Least time between checkpoints.",
-        ),
-        click.option("--force", is_flag=True, help="Run again what is done."),
-        click.option(
-            "--tracker",
-            "trackers",
-            multiple=True,
-            metavar="NAME",
-            help="Also keep learning curves for: tensorboard. curve.jsonl is always written.",
-        ),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
+_common = option_set(
+    OUT,
+    DEVICE,
+    PRECISION,
+    COMPILE,
+    GRAPH,
+    DETERMINISTIC,
+    click.option(
+        "--set",
+        "pairs",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Override a setting, e.g. epochs=20, backbone.width=32, linear.lr=1.",
+    ),
+    click.option(
+        "--checkpoint-every",
+        type=click.FloatRange(min=0),
+        default=60.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="Least time between checkpoints.",
+    ),
+    click.option("--force", is_flag=True, help="Run again what is done."),
+    click.option(
+        "--tracker",
+        "trackers",
+        multiple=True,
+        metavar="NAME",
+        help="Also keep learning curves for: tensorboard. curve.jsonl is always written.",
+    ),
+)
 PRETRAINED_ON = click.option(
     "--pretrained-on",
     metavar="DATASET[:SPLIT]",

@@ -11,23 +11,17 @@ from click.core import ParameterSource
 from rich.console import Console
 
 from ..errors import SkelbenchError
-from .cli_parts import OUT, folder_of_runs, uncollected
+from .cli_parts import OUT, folder_of_runs, option_set, uncollected
 
 FORMATS = ("rich", "md", "tex", "csv", "html", "json")
 _FORMAT = click.option("--format", "style", type=click.Choice(FORMATS), default="rich", show_default=True)
-_WHERE = (
+_where = option_set(
     click.option("--track", help="Only this track (equal, published, custom)."),
     click.option("--dataset", help="Only this data set."),
     click.option("--split", help="Only this split."),
     click.option("--stream", help="Only this stream (joint, bone, motion, 3s)."),
     click.option("--label", help="Only custom cells of this label, such as demo."),
 )
-
-
-def _where(command: Any) -> Any:
-    for option in reversed(_WHERE):
-        command = option(command)
-    return command
 
 
 @click.command()

@@ -5,7 +5,7 @@ from statistics import fmean
 
 from .files import read_confusion
 from .means import FLOOR, PRETRAIN, Place, difference, mean_entry
-from .open_rows import JUDGE, NAMES, by_score, curve_of, named, title
+from .open_rows import JUDGE, NAMES, compared, curve_of, named, title
 from .record import Record
 from .store import RunStore
 from .tables import Column, Entry, Table
@@ -20,7 +20,7 @@ def selection(place: Place, records: Sequence[Record], runs: RunStore) -> Table:
     subjects, and the highest of all.
     """
     lines = []
-    for row in by_score(place, records):
+    for row in compared(place, records):
         tests, held = ([curve_of(r, runs, name) for r in row.cells[JUDGE]] for name in ("test_top1", "held_out_top1"))
         if row.method == FLOOR or not all(tests):
             continue
@@ -45,7 +45,7 @@ def _at_best(test: Sequence[tuple[int, float]], held: Sequence[tuple[int, float]
 
 def seeds(place: Place, records: Sequence[Record]) -> Table:
     """Each seed's accuracy and the directions its features lie in; without rows where nothing but the floor was run."""
-    rows = by_score(place, records)
+    rows = compared(place, records)
     found = sorted({record.cell.seed for row in rows for record in row.cells[JUDGE]})
     lines = []
     for row in rows:
@@ -58,8 +58,7 @@ def seeds(place: Place, records: Sequence[Record]) -> Table:
         *(Column(f"seed {seed}", "percent") for seed in found),
         *(Column(f"effective rank, seed {seed}") for seed in found),
     )
-    trained = any(row.method != FLOOR for row in rows)
-    return Table(f"{title(place)}: {JUDGE}, seed by seed", columns, tuple(lines) if trained else ())
+    return Table(f"{title(place)}: {JUDGE}, seed by seed", columns, tuple(lines))
 
 
 def mistakes(place: Place, records: Sequence[Record], runs: RunStore) -> Table:
@@ -68,7 +67,7 @@ def mistakes(place: Place, records: Sequence[Record], runs: RunStore) -> Table:
     Of each seed, the product of both is the accuracy. Without rows for other data, and where nothing but the floor was
     run.
     """
-    rows = by_score(place, records)
+    rows = compared(place, records)
     lines = []
     for row in rows:
         counts = [_halves(record, runs) for record in row.cells[JUDGE]]
@@ -82,8 +81,7 @@ def mistakes(place: Place, records: Sequence[Record], runs: RunStore) -> Table:
         Column("seeds", "count"),
         *(Column(name, "percent") for name in (JUDGE, "exercise right", "of these, way right")),
     )
-    trained = any(row.method != FLOOR for row in rows)
-    return Table(f"{title(place)}: {JUDGE} in two parts", columns, tuple(lines) if trained else ())
+    return Table(f"{title(place)}: {JUDGE} in two parts", columns, tuple(lines))
 
 
 def _halves(record: Record, runs: RunStore) -> tuple[int, int, int]:
@@ -104,7 +102,7 @@ def features(place: Place, records: Sequence[Record], behind: Iterable[Record], 
     Without rows where nothing but the floor was run.
     """
     trained = {record.identity: record for record in behind if record.cell.protocol == PRETRAIN}
-    rows = by_score(place, records)
+    rows = compared(place, records)
     floors = {row.backbone: mean_entry(row.last(JUDGE)) for row in rows if row.method == FLOOR}
     lines = []
     for row in rows:
@@ -123,8 +121,7 @@ def features(place: Place, records: Sequence[Record], behind: Iterable[Record], 
         )
     numbers = ("loss, first epoch", "loss, last epoch", "mean cosine", "effective rank")
     columns = (*NAMES, Column(f"{JUDGE} Δ floor", "difference"), *map(Column, numbers))
-    trained_rows = any(row.method != FLOOR for row in rows)
-    return Table(f"{title(place)}: features", columns, tuple(lines) if trained_rows else ())
+    return Table(f"{title(place)}: features", columns, tuple(lines))
 
 
 def _mean_of(records: Sequence[Record], name: str, digits: str) -> Entry:

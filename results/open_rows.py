@@ -32,6 +32,12 @@ def by_score(place: Place, records: Sequence[Record]) -> list[Row]:
     return sorted(rows, key=lambda row: (row.method != FLOOR, -fmean(row.last(JUDGE)), row.name))
 
 
+def compared(place: Place, records: Sequence[Record]) -> list[Row]:
+    """`by_score`, or no row where nothing but the floor was run."""
+    rows = by_score(place, records)
+    return rows if any(row.method != FLOOR for row in rows) else []
+
+
 def curve_of(record: Record, runs: RunStore, column: str) -> list[tuple[int, float]]:
     """A column of a record's curve; empty where it has none."""
     if "curve" not in record.files:
