@@ -1,0 +1,43 @@
+"""The committed records keep their identities: planned again from what they hold, they are the same cells.
+
+A change that this test refuses would make a grid train all over again, and set its new records apart from the old ones.
+"""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from skelbench.benchmark.baseline_cells import Place
+from skelbench.benchmark.reproduce import plan_again
+from skelbench.results.means import RAW
+from skelbench.results.store import RunStore
+
+REFERENCE = Path(__file__).resolve().parents[1] / "results" / "reference"
+FOLDERS = sorted(path for path in REFERENCE.iterdir() if path.is_dir())
+
+
+def planned(record):
+    """Identity of the pre-training behind a record, and its own."""
+    store = SimpleNamespace(name=record.cell.dataset, fingerprint=record.data["fingerprint"])
+    if record.cell.method == RAW:
+        place = Place(store, record.cell.split, record.settings["frames"])  # type: ignore[arg-type]
+        return None, dict(place.cells())[record.cell]
+    task = plan_again(record, store)  # type: ignore[arg-type]
+    evaluations = dict(task.evaluations)
+    return (task.identity, evaluations[record.cell]) if evaluations else (None, task.identity)
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
+def test_every_committed_record_is_planned_under_its_own_identity(folder):
+    records = RunStore(folder).records()
+    assert records
+    for record in records:
+        assert planned(record) == (record.pretrain, record.identity), record.cell
+
+
+def test_every_folder_of_committed_records_is_covered():
+    files = list(REFERENCE.rglob("record.json"))
+    assert len(files) == sum(len(RunStore(folder).records()) for folder in FOLDERS) >= 314
+    assert len({json.loads(file.read_text())["identity"] for file in files}) > 250
