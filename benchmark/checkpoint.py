@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..backbones import ranks
+from .. import distributed
 from ..errors import SkelbenchError
 from ..results.files import atomic_write
 
@@ -80,10 +80,10 @@ def save_checkpoint(trainer: Trainer) -> None:
     Several ranks differ in their random states only; the first writes them all.
     """
     run, new = trainer.run, trainer.checkpoint.with_suffix(".new")
-    generators = ranks.all_of(run.generator.get_state())
-    random = [ranks.all_of(state) for state in _random_states(trainer.clips.x.device)]
-    sums = {name: ranks.mean(total) for name, total in run.sums.items()}
-    if ranks.own() > 0:
+    generators = distributed.from_all_ranks(run.generator.get_state())
+    random = [distributed.from_all_ranks(state) for state in _random_states(trainer.clips.x.device)]
+    sums = {name: distributed.all_mean(total) for name, total in run.sums.items()}
+    if distributed.rank() > 0:
         return
     write_tensors(
         new,
@@ -139,18 +139,18 @@ def load_checkpoint(trainer: Trainer) -> bool:
             f"'{device.type}', which draws other random numbers; run with --device {state['device']}, or with "
             "--force to start anew."
         )
-    if len(state["generator"]) != ranks.count():
+    if len(state["generator"]) != distributed.world_size():
         raise SkelbenchError(
             f"{trainer.checkpoint} was written by {len(state['generator'])} processes and cannot go on in "
-            f"{ranks.count()}; start as many, or run with --force to start anew."
+            f"{distributed.world_size()}; start as many, or run with --force to start anew."
         )
     trainer.method.load_state_dict(state["method"])
     trainer.optimiser.load_state_dict(state["optimiser"])
     run = trainer.run
     run.epoch, run.iteration, run.order = state["epoch"], state["iteration"], state["order"]
     run.sums, run.seconds, run.curve = state["sums"], state["seconds"], state["curve"]
-    run.generator.set_state(state["generator"][ranks.own()].cpu())
-    _set_random_states(device, [kept.cpu() for kept in state["random"][ranks.own()]])
+    run.generator.set_state(state["generator"][distributed.rank()].cpu())
+    _set_random_states(device, [kept.cpu() for kept in state["random"][distributed.rank()]])
     return True
 
 

@@ -47,9 +47,9 @@ def prepare(ctx: click.Context, source: str, paths: tuple[Path, ...], name: str 
     Inputs that cannot be used are listed in its rejected.csv, and the exit code is 1. An interrupted run of a large
     data set goes on where it was.
     """
+    from ..config import parse_pairs
     from ..datasets import READERS
     from ..datasets import prepare as prepare_store
-    from .overrides import parse_overrides
 
     load_plugins(ctx)
     READERS[source]
@@ -62,7 +62,7 @@ def prepare(ctx: click.Context, source: str, paths: tuple[Path, ...], name: str 
                 source,
                 paths,
                 name,
-                options=parse_overrides(options["pairs"]),
+                options=parse_pairs(options["pairs"]),
                 exclude=options["exclude"],
                 workers=options["workers"],
                 force=options["force"],

@@ -69,12 +69,12 @@ def launch(ctx: click.Context, plan: Any, runs: Any, device: str, options: Mappi
 
 
 def _launcher(ctx: click.Context, options: Mapping[str, Any]) -> Callable[[Any, Any, Any], list[Any]]:
-    from ..backbones import ranks
+    from .. import distributed
     from .together import check_together, follow
 
     kind, retries = options.get("launcher", "local"), options.get("retries", 0)
     check_together(kind, options)
-    if ranks.own() > 0:
+    if distributed.rank() > 0:
         return follow
     if kind == "ray":
         from .launchers.ray import launch_ray

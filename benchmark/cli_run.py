@@ -90,8 +90,8 @@ def run(ctx: click.Context, **options: Any) -> None:
     for name in ("method", "dataset"):
         if options[name] is None:
             raise click.MissingParameter(ctx=ctx, param_hint=f"'--{name}'", param_type="option")
+    from ..config import parse_pairs
     from .grid import Grid
-    from .overrides import parse_overrides
 
     grid = Grid(
         track=options["track"],
@@ -104,7 +104,7 @@ def run(ctx: click.Context, **options: Any) -> None:
         seeds=(options["seed"],),
         floor_seeds=(options["seed"],),
         pretrained_on=options["pretrained_on"],
-        also=dict(parse_overrides(options["pairs"])),
+        also=dict(parse_pairs(options["pairs"])),
     )
     _run(ctx, [grid], options)
 
@@ -133,9 +133,9 @@ def grid(ctx: click.Context, **options: Any) -> None:
     encoder is always among the methods, as the floor of the table.
     """
     load_plugins(ctx)
+    from ..config import parse_pairs
     from ..results.leaderboard import FLOOR
     from .grid import Grid, read_grid, read_preset
-    from .overrides import parse_overrides
 
     if options["file"] and options["preset"]:
         raise SkelbenchError("A grid comes from FILE or from --preset, not from both.")
@@ -149,7 +149,7 @@ def grid(ctx: click.Context, **options: Any) -> None:
     if options["seeds"]:
         changes["seeds"] = numbers(options["seeds"])
     changes |= {key: options[key] for key in ("track", "pretrained_on") if options[key]}
-    changes["also"] = dict(parse_overrides(options["pairs"]))
+    changes["also"] = dict(parse_pairs(options["pairs"]))
     grids = []
     for part in base.split():
         changed = part.model_copy(update=changes)
@@ -171,12 +171,12 @@ def _run(ctx: click.Context, grids: Sequence[Any], options: dict[str, Any]) -> N
 
 
 def _plan_and_run(ctx: click.Context, grids: Sequence[Any], device: str, options: dict[str, Any]) -> None:
-    from ..backbones import ranks
+    from .. import distributed
     from ..results.store import RunStore
     from .forecast import forecast
     from .planning import plan_grids
 
-    plan = plan_grids(grids, precision=options["precision"], ranks=ranks.count())
+    plan = plan_grids(grids, precision=options["precision"], ranks=distributed.world_size())
     for (method, backbone), reason in plan.refused.items():
         click.echo(f"n/a: {method} on {backbone}: {reason}", err=True)
     runs = RunStore(options["out"])
@@ -186,7 +186,7 @@ def _plan_and_run(ctx: click.Context, grids: Sequence[Any], device: str, options
         return
     runs.check_writable()
     failures = launch(ctx, plan, runs, device, options)
-    if ranks.own() > 0:  # the first tells
+    if distributed.rank() > 0:  # the first tells
         return
     found = [runs.find(*cell) for cell in plan.results()]
     show_results(ctx, [record for record in found if record], failures, plan.refused)

@@ -35,14 +35,14 @@ def import_weights(
 ) -> None:
     """Turn FILE, a released checkpoint, into a run that can be evaluated."""
     load_plugins(ctx)
+    from ..config import parse_pairs
     from ..results.store import RunStore
     from .importing import Place
     from .importing import import_weights as take
-    from .overrides import parse_overrides
 
     runs = RunStore(out)
     runs.check_writable()
-    record = take(file, Place(method, backbone, dataset, split, stream, layout), runs, dict(parse_overrides(pairs)))
+    record = take(file, Place(method, backbone, dataset, split, stream, layout), runs, dict(parse_pairs(pairs)))
     folder = runs.folder(record.cell, record.identity)
     click.echo(f"{folder}\nevaluate it with: skelbench evaluate {folder} --dataset NAME --split SPLIT")
 

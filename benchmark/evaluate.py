@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..config import Settings
 from ..datasets.clips import Clips, load_dataset
-from ..methods.recipe import Settings
 from .features import extract
 from .protocols import PROTOCOLS, run_protocol
 from .tracks import equal, protocol_settings

@@ -17,10 +17,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from .. import __version__
+from ..config import parse_config
 from ..datasets.clips import Clips
 from ..errors import SkelbenchError
 from ..methods import METHODS, Method
-from ..methods.base import parse_config
 from ..results.files import atomic_write, write_confusion, write_curve, write_per_class, write_scores
 from ..results.record import Cell, Failure
 from .cells import PRETRAIN_VERSION, Pretraining

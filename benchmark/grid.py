@@ -10,9 +10,8 @@ from typing import Annotated, Any
 import yaml
 from pydantic import AfterValidator, Field, NonNegativeInt
 
+from ..config import Settings, parse_config
 from ..errors import SkelbenchError
-from ..methods.base import parse_config
-from ..methods.recipe import Settings
 from ..registry import did_you_mean
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
-
 from ..backbones import BACKBONES
+from ..config import parse_config
 from ..errors import SkelbenchError
-from ..methods.base import METHODS, parse_config
+from ..methods.base import METHODS
 from ..methods.recipe import Recipe
 from ..registry import did_you_mean
 from .protocols import PROTOCOLS
@@ -130,28 +129,3 @@ def _known(values: Mapping[str, Any]) -> Iterator[str]:
             yield from [f"{key}.{inner}" for inner in value] if isinstance(value, dict) else [key]
     for protocol in PROTOCOLS:
         yield from (f"{protocol}.{setting}" for setting in PROTOCOLS[protocol].Settings.model_fields)
-
-
-def parse_overrides(pairs: Iterable[str]) -> Mapping[str, Any]:
-    """Read `key=value` pairs; values are YAML ("0.1", "[1, 2]", "true")."""
-    values = {}
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        if not equals or not key:
-            raise SkelbenchError(f"'{pair}' is no setting; write key=value, such as epochs=20.")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise SkelbenchError(f"The value of '{pair}' cannot be read: {' '.join(str(error).split())}.") from error
-        values[key.strip()] = _number(value)
-    return values
-
-
-def _number(value: Any) -> Any:
-    """PyYAML reads 1e-4 as text; here it is a number."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value

@@ -9,11 +9,11 @@ from typing import Any
 
 from ..backbones import BACKBONES
 from ..backbones.weights import SUFFIX, to_safetensors
+from ..config import parse_config
 from ..datasets.layout import LAYOUTS
 from ..datasets.store import Store
 from ..errors import SkelbenchError
 from ..methods import METHODS
-from ..methods.base import parse_config
 from ..methods.recipe import Recipe
 from ..results.files import atomic_write
 from ..results.leaderboard import FLOOR, FLOOR_SEEDS

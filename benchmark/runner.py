@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from .. import distributed
 from ..datasets.clips import Clips, load_dataset
 from ..datasets.store import Store
 from ..methods import Method
@@ -20,7 +21,6 @@ from ..results.files import write_curve
 from ..results.record import Best, Cell, Failure, Record, Score
 from ..results.store import RunStore
 from . import facts
-from .announce import announce
 from .cells import Pretraining
 from .devices import be_deterministic, keep_freed_memory, peak_memory, reset_peak_memory
 from .kept import feature_kind, is_kept, kept_features, new_method, tune
@@ -225,7 +225,7 @@ class Runner:
             trainer.checkpoint.unlink(missing_ok=True)
             trainer.forget_previous()
         if task.recipe.epochs:
-            announce(task.identity)
+            distributed.send_next(task.identity)
             curve = _held(trainer.train, claim)
             if not is_kept(task, self.runs):  # the checkpoint is of the end of the training, the encoder was lost
                 save_snapshot(method, folder, task.recipe.epochs)

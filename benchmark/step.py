@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from ..backbones import Backbone, ranks
+from .. import distributed
+from ..backbones import Backbone
 from ..datasets.clips import Clips
 from ..methods import Method, Progress
 from ..methods.recipe import Recipe
@@ -44,7 +45,7 @@ class Step:
         self.method, self.clips, self.generator = method, clips, generator
         if precision == "bf16":
             encode_in_bf16(method)
-        ranks.synchronise(method)
+        distributed.synchronise_batch_norm(method)
         self.optimiser = torch.optim.SGD(
             [p for p in method.parameters() if p.requires_grad],
             lr=recipe.lr,
@@ -66,7 +67,7 @@ class Step:
         losses = loss(self.method.views(x, draws), stage=stage, draws=draws, index=index, label=label)
         self.optimiser.zero_grad(set_to_none=True)
         losses["loss"].backward()
-        ranks.average_gradients(self.method.parameters())
+        distributed.average_gradients(self.method.parameters())
         self.optimiser.step()
         self.method.after_step(progress)
         return {name: value.detach() for name, value in losses.items()}

@@ -13,13 +13,12 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from torch import distributed
+from torch import distributed as dist
 
-from ..backbones import ranks
+from .. import distributed
 from ..errors import SkelbenchError
 from ..results.record import Failure
 from ..results.store import RunStore
-from .announce import announce, announced
 from .options import Options
 from .planning import Plan
 from .progress import Silent
@@ -39,13 +38,13 @@ def joined(device: str) -> Iterator[None]:
         yield
         return
     backend = "cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo"
-    distributed.init_process_group(backend, timeout=PATIENCE)
+    dist.init_process_group(backend, timeout=PATIENCE)
     try:
         yield
-        if ranks.own() == 0:
-            announce(None)
+        if distributed.rank() == 0:
+            distributed.send_next(None)
     finally:
-        distributed.destroy_process_group()
+        dist.destroy_process_group()
 
 
 def leave(code: object) -> None:
@@ -73,7 +72,7 @@ def own_device(device: str) -> str:
 def check_together(launcher: str, options: Mapping[str, Any]) -> None:
     """Raise `SkelbenchError` for what several ranks cannot do."""
     several = launcher != "local" or options.get("workers", "1") != "1" or options.get("devices")
-    if ranks.count() > 1 and (several or options["recorded"] or options["compiled"]):
+    if distributed.world_size() > 1 and (several or options["recorded"] or options["compiled"]):
         raise SkelbenchError(
             "Under torchrun one training uses all processes: leave out --launcher, --workers, --devices, --graph and "
             "--compile."
@@ -84,7 +83,7 @@ def follow(plan: Plan, runs: RunStore, options: Options) -> list[Failure]:
     """Train along with rank 0 until it has no more; what stops both or breaks the loss of both, rank 0 tells."""
     runner = Runner(runs, replace(options, watcher=Silent(), trackers=()))
     tasks = {task.identity: (task, store) for task, store in plan.tasks}
-    while (identity := announced()) is not None:
+    while (identity := distributed.receive_next()) is not None:
         task, store = tasks[identity]
         trainer = runner.trainer(task, runner.load(task, store)[0])
         with suppress(StoppedError, SkelbenchError):

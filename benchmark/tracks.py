@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..backbones import BACKBONES
+from ..config import parse_config
 from ..errors import SkelbenchError
-from ..methods.base import METHODS, parse_config
+from ..methods.base import METHODS
 from ..methods.recipe import Recipe
 from ..registry import did_you_mean
 from .overrides import NO_CHANGES, PRETRAIN, Changes, backbone_defaults, override, whole

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Generator, Tensor
 
-from ..backbones import ranks
+from .. import distributed
 from ..datasets.clips import Clips
 from ..errors import SkelbenchError
 from ..methods import Method, Progress
@@ -93,7 +93,7 @@ class Trainer:
         self.stop = stop or threading.Event()
         self.iterations = len(clips) // recipe.batch
         self.seed = seed
-        self.run = Run(Generator(device=clips.x.device).manual_seed(ranks.own_seed(seed)))
+        self.run = Run(Generator(device=clips.x.device).manual_seed(distributed.seed_of_rank(seed)))
         self._losses = torch.zeros(self.iterations, device=clips.x.device)  # of the epoch's steps in this process
         step = Step(method, clips, recipe, self.run.generator, precision=precision, compiled=compiled)
         self.optimiser = step.optimiser
@@ -112,7 +112,7 @@ class Trainer:
             SkelbenchError: if the loss is no number.
         """
         if not load_checkpoint(self):
-            torch.manual_seed(ranks.own_seed(self.seed))
+            torch.manual_seed(distributed.seed_of_rank(self.seed))
         self.method.train()
         run, recipe = self.run, self.recipe
         saved = time.monotonic()
@@ -121,7 +121,7 @@ class Trainer:
             while run.epoch <= recipe.epochs:
                 if run.order is None:
                     order = torch.randperm(len(self.clips), generator=run.generator, device=self.clips.x.device)
-                    run.order = ranks.from_first(order)
+                    run.order = distributed.broadcast(order)
                 started = time.monotonic()
                 while run.iteration < self.iterations:
                     self.take_step()
@@ -157,7 +157,7 @@ class Trainer:
         assert run.order is not None
         index = run.order[run.iteration * batch : (run.iteration + 1) * batch]
         rate = self.learning_rate(run.epoch, run.iteration)
-        losses = self.step(ranks.share(index), rate, self.progress(), self.method.stage(run.epoch))
+        losses = self.step(distributed.share(index), rate, self.progress(), self.method.stage(run.epoch))
         for name, value in losses.items():  # on the device: read once an epoch
             total = run.sums.setdefault(name, torch.zeros((), dtype=sum_dtype(value.device), device=value.device))
             total += value
@@ -165,14 +165,14 @@ class Trainer:
 
     def _agreed(self, wanted: bool) -> bool:
         """Whether a rank wants it; several ranks ask one another in every `AGREE`th step and an epoch's last."""
-        if ranks.count() > 1 and self.run.iteration % AGREE and self.run.iteration < self.iterations:
+        if distributed.world_size() > 1 and self.run.iteration % AGREE and self.run.iteration < self.iterations:
             return False
-        return ranks.any_of(wanted)
+        return distributed.any_rank(wanted)
 
     def _check_numbers(self) -> None:
         """Raise `SkelbenchError` rather than keep a state that is no number; the checkpoint of a good one stays."""
         step = self.run.iteration
-        broken = (~ranks.mean(self._losses)[:step].isfinite()).nonzero()
+        broken = (~distributed.all_mean(self._losses)[:step].isfinite()).nonzero()
         if len(broken):
             step = int(broken[0]) + 1
         state = (value for value in self.method.state_dict().values() if value.is_floating_point())
@@ -191,7 +191,7 @@ class Trainer:
     def _end_epoch(self) -> None:
         run, recipe = self.run, self.recipe
         self._check_numbers()
-        losses = {name: (ranks.mean(total) / self.iterations).item() for name, total in run.sums.items()}
+        losses = {name: (distributed.all_mean(total) / self.iterations).item() for name, total in run.sums.items()}
         clips_per_second = self.iterations * recipe.batch / max(run.seconds, 1e-9)
         row = {
             "epoch": run.epoch,
@@ -214,5 +214,5 @@ def snapshot_path(folder: Path, epoch: int) -> Path:
 
 def save_snapshot(method: Method, folder: Path, epoch: int) -> None:
     """Keep what evaluation needs of a method after an epoch; of several ranks the first does."""
-    if ranks.own() == 0:
+    if distributed.rank() == 0:
         write_tensors(snapshot_path(folder, epoch), method.evaluation_state())

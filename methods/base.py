@@ -8,18 +8,19 @@ from fnmatch import fnmatch
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import Field, ValidationError
+from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from ..backbones import Backbone, create_backbone
+from ..config import Settings, parse_config
 from ..datasets.augment import basic, draw_basic
 from ..datasets.layout import Layout, get_layout
 from ..datasets.streams import check_stream, to_stream
 from ..deviation import Deviation
 from ..errors import SkelbenchError
-from ..registry import Registry, did_you_mean
+from ..registry import Registry
 from .initialise import initialise
-from .recipe import Recipe, Settings
+from .recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -346,20 +347,6 @@ def create_method(
             f"The start init=released redraws the weights that '{backbone}' was pre-trained with; set init to torch."
         )
     return method
-
-
-def parse_config(schema: type[Any], values: Mapping[str, Any], who: str) -> Any:
-    """Check values against a schema; a wrong one is a `SkelbenchError` that names it and what it may be."""
-    try:
-        return schema(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            raise SkelbenchError(
-                f"There is no setting '{key}' of {who}{did_you_mean(key, schema.model_fields)}"
-            ) from error
-        raise SkelbenchError(f"The setting '{key}' of {who} cannot be {first['input']!r}: {first['msg']}.") from error
 
 
 def initialise_pair(query: nn.Module, key: nn.Module, config: MethodConfig) -> None:

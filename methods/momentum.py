@@ -10,7 +10,8 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..backbones import Backbone, ranks
+from .. import distributed
+from ..backbones import Backbone
 from ..errors import SkelbenchError
 from .base import Build, Deviation, Method, MethodConfig, Progress, initialise_pair
 
@@ -133,7 +134,7 @@ class MomentumMethod(Method):
         if not self.held_keys:
             raise SkelbenchError("There are no keys to enqueue; after_step follows loss or outputs, once each.")
         for name, held in self.held_keys.items():
-            keys = ranks.gathered(held)  # all ranks' keys in one order: the queue is the same on each
+            keys = distributed.all_gather(held)  # all ranks' keys in one order: the queue is the same on each
             queue = cast(Tensor, getattr(self, name))
             pointer = cast(Tensor, getattr(self, name.replace("queue", "queue_ptr", 1)))
             n, size = len(keys), queue.shape[1]

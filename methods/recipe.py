@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import Field, PositiveInt
 
-
-class Settings(BaseModel):
-    """A frozen set of named values; an unknown name is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+from ..config import Settings
 
 
 class Recipe(Settings):
@@ -42,10 +38,10 @@ class Recipe(Settings):
     sgd_momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=1e-4, ge=0)
     nesterov: bool = False
-    backbone: dict[str, Any] = {}
-    method: dict[str, Any] = {}
+    backbone: dict[str, Any] = Field(default={})
+    method: dict[str, Any] = Field(default={})
     clips: PositiveInt | None = None
     snapshots: tuple[PositiveInt, ...] = ()
     selection: Literal["held_out", "published"] = "held_out"
     valid: Literal["any", "joint0"] = "any"
-    protocols: dict[str, dict[str, Any]] = {}
+    protocols: dict[str, dict[str, Any]] = Field(default={})

@@ -19,8 +19,8 @@ from typing import Annotated, BinaryIO, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ..config import first_error
 from ..errors import SkelbenchError
-from .faults import first_fault
 
 MANIFEST = "manifest.json"
 LARGEST = 256 * 2**20  # bytes of a member; the scores of NTU-120 take 24 MB
@@ -169,7 +169,7 @@ class Archive:
         try:
             manifest = _Manifest.model_validate_json(b"".join(self._chunks(MANIFEST)))
         except ValidationError as error:
-            raise self._refusal(f"{MANIFEST}: {first_fault(error)}") from error
+            raise self._refusal(f"{MANIFEST}: {first_error(error)}") from error
         if manifest.kind != kind:
             raise self._refusal(f"it holds {manifest.kind!r}, not {kind!r}")
         return manifest

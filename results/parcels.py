@@ -10,9 +10,9 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from ..config import first_error
 from ..errors import SkelbenchError
 from .archive import Archive, safe
-from .faults import first_fault
 from .record import Failure, Record
 from .seal import fits
 from .store import FAILURE, RECORD, RunStore, read_record
@@ -136,5 +136,5 @@ def _parsed(archive: Archive, name: str, kind: type[Kept]) -> Kept:
     try:
         return kind.model_validate_json(archive.read(name))
     except ValidationError as error:
-        what = f"{kind.__name__.lower()} of this version ({first_fault(error)})"
+        what = f"{kind.__name__.lower()} of this version ({first_error(error)})"
         raise SkelbenchError(f"{archive.path} is refused: {name} is no {what}.") from error

@@ -9,8 +9,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ..config import first_error
 from ..errors import SkelbenchError
-from .faults import first_fault
 from .files import atomic_write
 from .record import Cell, Hex, Utc
 
@@ -67,5 +67,5 @@ def _read(path: Path) -> Launched:
     try:
         return Launched.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        reason = first_fault(error) if isinstance(error, ValidationError) else error.strerror
+        reason = first_error(error) if isinstance(error, ValidationError) else error.strerror
         raise SkelbenchError(f"{path} cannot be read ({reason}): delete it, the next launch writes its own.") from error

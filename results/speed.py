@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
+from ..config import first_error
 from ..errors import SkelbenchError
-from .faults import first_fault
 from .verdict import Line, Report, judge
 
 SLOWDOWN = 5.0  # percent of the stored median
@@ -57,7 +57,7 @@ def read_measurement(path: Path) -> Measurement:
         raise SkelbenchError(f"{path} cannot be read ({error.strerror or error}): name a measurement.") from error
     except ValidationError as error:
         raise SkelbenchError(
-            f"{path} is no measurement ({first_fault(error)}): make one with `skelbench bench step --json`."
+            f"{path} is no measurement ({first_error(error)}): make one with `skelbench bench step --json`."
         ) from error
     names = [row.name for row in found.rows]
     twice = next((name for name in names if names.count(name) > 1), None)

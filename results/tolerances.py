@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
+from ..config import first_error
 from ..errors import SkelbenchError
-from .faults import first_fault
 
 DEFAULT = 1.0  # percentage points
 DEVIATIONS = 2
@@ -92,7 +92,7 @@ def read_overrides(path: Path) -> list[Override]:
         reason = error.strerror or error
         raise SkelbenchError(f"{path} cannot be read ({reason}): name a file of tolerances.") from error
     except (yaml.YAMLError, ValueError) as error:
-        reason = first_fault(error) if isinstance(error, ValidationError) else " ".join(str(error).split())
+        reason = first_error(error) if isinstance(error, ValidationError) else " ".join(str(error).split())
         raise SkelbenchError(
             f"{path} is no list of tolerances ({reason}): each has facts of the row (method, dataset, ...), "
             "tolerance in points and reason."

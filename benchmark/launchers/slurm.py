@@ -7,11 +7,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from ...config import parse_pairs
 from ...errors import SkelbenchError
 from ...results.record import Failure
 from ...results.store import RunStore
 from ..options import Options
-from ..overrides import parse_overrides
 from ..planning import Plan
 from ..tasks import Ended, Task
 from .drive import Drive
@@ -107,7 +107,7 @@ def launch_slurm(
         raise SkelbenchError(
             f"Slurm gives whole GPUs, not {wanted}; ask for --gpus 1, or run --launcher local in a job."
         )
-    executor = _executor(runs, dict(parse_overrides(parameters)), cpus, int(wanted))
+    executor = _executor(runs, dict(parse_pairs(parameters)), cpus, int(wanted))
     return Drive(plan, runs, options, retries).run(Queue(executor, runs, device))
 
 

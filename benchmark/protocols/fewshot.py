@@ -10,8 +10,8 @@ from pydantic import Field, PositiveInt
 from torch import Generator, Tensor
 from torch.nn import functional
 
+from ...config import Settings
 from ...errors import SkelbenchError
-from ...methods.recipe import Settings
 from .base import PROTOCOLS, Features, Outcome, Selection
 
 _BLOCK = 32  # episodes at once

@@ -13,9 +13,9 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 from torch.nn import functional
 
+from ...config import Settings
 from ...deviation import Deviation
 from ...errors import SkelbenchError
-from ...methods.recipe import Settings
 from .base import PROTOCOLS, Features, Fit, top
 from .collapse import effective_rank, mean_cosine
 from .retrieval import mean_average_precision, nearest_csv

@@ -14,9 +14,9 @@ from pydantic import Field, PositiveInt
 from torch import Generator, Tensor
 from torch.nn import functional
 
+from ...config import Settings
 from ...deviation import Deviation
 from ...errors import SkelbenchError
-from ...methods.recipe import Settings
 from ..devices import as_double
 from .base import PROTOCOLS, Features, Fit
 

@@ -11,10 +11,10 @@ from pydantic import Field, PositiveInt
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
+from ...config import Settings
 from ...datasets.augment import basic, draw_basic
 from ...datasets.clips import Clips
 from ...methods.base import Method
-from ...methods.recipe import Settings
 from ..devices import sum_dtype
 
 _BATCH = 256  # clips scored at once

@@ -18,12 +18,13 @@ from skelbench.benchmark.facts import flops_per_clip
 from skelbench.benchmark.features import extract
 from skelbench.benchmark.grid import Grid, presets, read_grid, read_preset
 from skelbench.benchmark.options import Options
-from skelbench.benchmark.overrides import check_owners, parse_overrides
+from skelbench.benchmark.overrides import check_owners
 from skelbench.benchmark.planning import plan_grid
 from skelbench.benchmark.protocols import PROTOCOLS
 from skelbench.benchmark.protocols.knn import vote
 from skelbench.benchmark.runner import Runner
 from skelbench.benchmark.trainer import StoppedError, Trainer, snapshot_path
+from skelbench.config import parse_pairs
 from skelbench.datasets import prepare
 from skelbench.datasets.clips import load_dataset
 from skelbench.errors import SkelbenchError
@@ -133,7 +134,7 @@ def test_every_part_is_run_and_the_command_line_wins_over_all(store, skelbench, 
 
 def test_overrides_are_read_as_yaml_and_small_numbers_as_numbers():
     pairs = ["epochs=3", "lr=1e-4", "linear.lr_steps=[1, 2]", "linear.standardise=false", "backbone.graph=hop", "a=b=c"]
-    assert parse_overrides(pairs) == {
+    assert parse_pairs(pairs) == {
         "epochs": 3,
         "lr": 1e-4,
         "linear.lr_steps": [1, 2],
@@ -146,7 +147,7 @@ def test_overrides_are_read_as_yaml_and_small_numbers_as_numbers():
 @pytest.mark.parametrize("pair", ["epochs", "=3", "epochs=[1"])
 def test_an_override_that_cannot_be_read_is_one_clear_sentence(pair):
     with pytest.raises(SkelbenchError, match=r"no setting; write key=value|cannot be read") as caught:
-        parse_overrides([pair])
+        parse_pairs([pair])
     assert "\n" not in str(caught.value)
 
 

@@ -18,30 +18,30 @@ STEPS, BATCH = 3, 8
 RANK = """
 import sys
 import torch
-from torch import distributed
-from skelbench.backbones import ranks
+from torch import distributed as dist
+from skelbench import distributed
 from skelbench.benchmark.trainer import Trainer
 from skelbench.methods import Progress, create_method
 
 folder, number = sys.argv[1], int(sys.argv[2])
-distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=number, world_size=2)
+dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=number, world_size=2)
 torch.manual_seed(0)
 given = torch.load(folder + "/given.pt", weights_only=True)
 method = create_method("skeletonclr", **given["build"])
 method.load_state_dict(given["state"])
-ranks.synchronise(method)
+distributed.synchronise_batch_norm(method)
 optimiser = torch.optim.SGD(method.parameters(), lr=0.1, momentum=0.9)
 losses = []
 for step, views in enumerate(given["views"]):
-    loss = method.loss({name: ranks.share(x) for name, x in views.items()})["loss"]
+    loss = method.loss({name: distributed.share(x) for name, x in views.items()})["loss"]
     optimiser.zero_grad()
     loss.backward()
-    ranks.average_gradients(method.parameters())
+    distributed.average_gradients(method.parameters())
     optimiser.step()
     method.after_step(Progress(1, step, len(given["views"]), 1))
-    losses.append(ranks.mean(loss).item())
+    losses.append(distributed.all_mean(loss).item())
 torch.save({"state": method.state_dict(), "losses": losses}, f"{folder}/rank{number}.pt")
-distributed.destroy_process_group()
+dist.destroy_process_group()
 """
 
 BUILD = {

@@ -1,6 +1,6 @@
-"""Several processes, the ranks, that train one encoder together: what they gather, add up and agree on.
+"""Data-parallel training over several processes (ranks): collectives, batch norm over all ranks, the next task.
 
-Each rank has an equal share of every batch. Alone, the functions here give back what they are given.
+Each rank has an equal share of every batch. In a single process the functions here return their input.
 """
 
 from __future__ import annotations
@@ -9,91 +9,105 @@ from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
+from torch import distributed as dist
 from torch.nn.modules.batchnorm import _BatchNorm
 
 SPREAD = 1_000_003  # between the seeds of two ranks; of a larger number the CPU generator sees the last 32 bits only
 
 
-def count() -> int:
+def world_size() -> int:
     """How many ranks there are; 1 without any."""
-    return distributed.get_world_size() if _together() else 1
+    return dist.get_world_size() if _initialised() else 1
 
 
-def own() -> int:
+def rank() -> int:
     """This process's number among the ranks, from 0; rank 0 alone writes."""
-    return distributed.get_rank() if _together() else 0
+    return dist.get_rank() if _initialised() else 0
 
 
-def own_seed(seed: int) -> int:
+def seed_of_rank(seed: int) -> int:
     """A seed of each rank's own: shares of a batch are augmented and thinned out independently. Rank 0's is `seed`."""
-    return seed + own() * SPREAD
+    return seed + rank() * SPREAD
 
 
 def share(x: Tensor) -> Tensor:
     """This rank's rows of x (R·N, ...): (N, ...)."""
-    size = len(x) // count()
-    return x[own() * size : (own() + 1) * size]
+    size = len(x) // world_size()
+    return x[rank() * size : (rank() + 1) * size]
 
 
-def gathered(x: Tensor) -> Tensor:
+def all_gather(x: Tensor) -> Tensor:
     """The rows x (N, ...) of all ranks in their order, (R·N, ...), without gradient."""
-    if count() == 1:
+    if world_size() == 1:
         return x
-    parts = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(count())]
-    distributed.all_gather(parts, x.detach().contiguous())
+    parts = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(world_size())]
+    dist.all_gather(parts, x.detach().contiguous())
     return torch.cat(parts)
 
 
 @torch.no_grad()
 def average_gradients(parameters: Iterable[Tensor]) -> None:
     """Replace every gradient by its mean over the ranks, in one message."""
-    if count() == 1:
+    if world_size() == 1:
         return
     gradients = [p.grad for p in parameters if p.grad is not None]
     together = torch.cat([gradient.flatten() for gradient in gradients])
-    distributed.all_reduce(together)
-    together /= count()
+    dist.all_reduce(together)
+    together /= world_size()
     for gradient, mean in zip(gradients, together.split([g.numel() for g in gradients]), strict=True):
         gradient.copy_(mean.view_as(gradient))
 
 
-def mean(x: Tensor) -> Tensor:
+def all_mean(x: Tensor) -> Tensor:
     """The mean of x over the ranks, without gradient; x itself is untouched."""
-    if count() == 1:
+    if world_size() == 1:
         return x
     total = x.detach().clone()
-    distributed.all_reduce(total)
-    return total / count()
+    dist.all_reduce(total)
+    return total / world_size()
 
 
-def from_first(x: Tensor) -> Tensor:
+def broadcast(x: Tensor) -> Tensor:
     """What x is on rank 0, written into x."""
-    if count() > 1:
-        distributed.broadcast(x, 0)
+    if world_size() > 1:
+        dist.broadcast(x, 0)
     return x
 
 
-def any_of(flag: bool) -> bool:
+def any_rank(flag: bool) -> bool:
     """Whether a flag is set on some rank; it costs a message between the hosts, none to a device."""
-    if count() == 1:
+    if world_size() == 1:
         return flag
     found = torch.tensor(float(flag))
-    distributed.all_reduce(found)
+    dist.all_reduce(found)
     return bool(found)
 
 
-def all_of(x: Tensor) -> list[Tensor]:
+def from_all_ranks(x: Tensor) -> list[Tensor]:
     """What a CPU tensor, of one shape everywhere, is on each rank."""
-    return [x] if count() == 1 else list(gathered(x[None]))
+    return [x] if world_size() == 1 else list(all_gather(x[None]))
 
 
-def synchronise(module: nn.Module) -> None:
+def send_next(identity: str | None) -> None:
+    """Broadcast from rank 0 which pre-training comes next; None: there is no more."""
+    if world_size() > 1:
+        dist.broadcast_object_list([identity], 0)
+
+
+def receive_next() -> str | None:
+    """Receive what rank 0 broadcasts by `send_next`."""
+    received: list[str | None] = [None]
+    dist.broadcast_object_list(received, 0)
+    return received[0]
+
+
+def synchronise_batch_norm(module: nn.Module) -> None:
     """Have every batch norm of a module normalise, in training, by the mean and variance over all ranks' shares.
 
     As `nn.SyncBatchNorm`, on the CPU too. What is learnt, kept and saved is the same on all ranks.
     """
-    if count() == 1:
+    if world_size() == 1:
         return
     norms = [part for part in module.modules() if isinstance(part, _BatchNorm)]
     for norm in norms:
@@ -108,10 +122,10 @@ def _over_ranks(norm: _BatchNorm, alone: Callable[[Tensor], Tensor]) -> Callable
             return alone(x)
         axes, shape = [0, *range(2, x.ndim)], (1, -1, *[1] * (x.ndim - 2))
         values = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
-        mean = cast(Tensor, all_reduce(values.mean(axes))) / count()
+        mean = cast(Tensor, all_reduce(values.mean(axes))) / world_size()
         centred = values - mean.view(shape)
-        variance = cast(Tensor, all_reduce(centred.square().mean(axes))) / count()
-        _track(norm, mean, variance, count() * x.numel() // x.shape[1])
+        variance = cast(Tensor, all_reduce(centred.square().mean(axes))) / world_size()
+        _track(norm, mean, variance, world_size() * x.numel() // x.shape[1])
         scale = norm.weight * (variance + norm.eps).rsqrt()
         return (centred * scale.view(shape) + norm.bias.view(shape)).to(x.dtype)
 
@@ -127,5 +141,5 @@ def _track(norm: _BatchNorm, mean: Tensor, variance: Tensor, n: int) -> None:
     norm.num_batches_tracked.add_(1)
 
 
-def _together() -> bool:
-    return distributed.is_available() and distributed.is_initialized()
+def _initialised() -> bool:
+    return dist.is_available() and dist.is_initialized()

@@ -1,0 +1,63 @@
+"""Settings: frozen sets of named values, read from `key=value` pairs and checked with messages a user can act on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from .errors import SkelbenchError
+from .registry import did_you_mean
+
+
+class Settings(BaseModel):
+    """A frozen set of named values; an unknown name is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def parse_config(schema: type[Any], values: Mapping[str, Any], who: str) -> Any:
+    """Check values against a schema; a wrong one is a `SkelbenchError` that names it and what it may be."""
+    try:
+        return schema(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise SkelbenchError(
+                f"There is no setting '{key}' of {who}{did_you_mean(key, schema.model_fields)}"
+            ) from error
+        raise SkelbenchError(f"The setting '{key}' of {who} cannot be {first['input']!r}: {first['msg']}.") from error
+
+
+def parse_pairs(pairs: Iterable[str]) -> Mapping[str, Any]:
+    """Read `key=value` pairs; values are YAML ("0.1", "[1, 2]", "true")."""
+    values = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key:
+            raise SkelbenchError(f"'{pair}' is no setting; write key=value, such as epochs=20.")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise SkelbenchError(f"The value of '{pair}' cannot be read: {' '.join(str(error).split())}.") from error
+        values[key.strip()] = _number(value)
+    return values
+
+
+def first_error(error: ValidationError) -> str:
+    """The first error of a file with the wrong shape: where it is, and what pydantic says of it."""
+    first = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
+
+
+def _number(value: Any) -> Any:
+    """PyYAML reads 1e-4 as text; here it is a number."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
