@@ -74,14 +74,18 @@ def take(
     return torch.tensor(losses, dtype=torch.float64), method
 
 
-@pytest.mark.parametrize(("dtype", "lr", "rtol"), [(torch.float32, LR, 1e-4), (torch.float64, 0.05, 1e-8)])
+# In float32 an activation at the kink of a ReLU falls to either side by rounding, and each of these small steps
+# magnifies that about tenfold (SkeAttnCLR on AVX-512: 2e-5, 2e-4, 3e-3, ...; in float64 1e-14 at every step).
+@pytest.mark.parametrize(
+    ("dtype", "lr", "rtol", "steps"), [(torch.float32, LR, 1e-4, 2), (torch.float64, 0.05, 1e-8, STEPS)]
+)
 @pytest.mark.parametrize("name", PLAIN)
-def test_eight_steps_have_the_losses_and_the_weights_of_the_plain_reference(name, dtype, lr, rtol):
+def test_steps_have_the_losses_and_the_weights_of_the_plain_reference(name, dtype, lr, rtol, steps):
     method = tiny(name).to(dtype)
     model: Any = plain_copy(name, method)
     optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr, 0.9, weight_decay=1e-4)
     generator, expected = torch.Generator().manual_seed(1), []
-    for i in range(STEPS):
+    for i in range(steps):
         epoch = 1 + i // 4
         optimiser.param_groups[0]["lr"] = lr / epoch
         x = clips(dtype=dtype).x[(torch.arange(BATCH) * 5 + i) % 24]
@@ -92,7 +96,7 @@ def test_eight_steps_have_the_losses_and_the_weights_of_the_plain_reference(name
         optimiser.step()
         model.after_step(Progress(epoch, i % 4, 4, 2))
         expected.append(loss.item())
-    losses, method = take(name, method=method, stage=0, lr=lr)
+    losses, method = take(name, method=method, stage=0, lr=lr, steps=steps)
     assert_close(losses, torch.tensor(expected, dtype=torch.float64), rtol=rtol, atol=0)
     own, theirs = method.state_dict(), model.state_dict()
     for mine, official in method.official_names().items():
