@@ -18,10 +18,10 @@ from ..results.store import RunStore
 from . import facts
 from .baselines import BASELINES, PENALTIES, VERSION, joints
 from .cells import cell_facts, identify
-from .devices import peak_memory
 from .making import make
 from .options import Options
 from .protocols.base import score
+from .train.devices import peak_memory
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "nearest": {"distance": "euclidean", "k": 1},

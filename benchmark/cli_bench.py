@@ -48,7 +48,7 @@ def bench_step(ctx: click.Context, as_json: bool, width: int | None, **options: 
     """Steps of pre-training, beside the plain reference and what the machine can do."""
     load_plugins(ctx)
     from .bench.step import bench_step as measure
-    from .devices import choose_device
+    from .train.devices import choose_device
 
     device = choose_device(options.pop("device"))
     mode = {"precision": options.pop("precision"), "compiled": options.pop("compiled")}

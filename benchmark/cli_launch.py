@@ -44,7 +44,7 @@ def launch(ctx: click.Context, plan: Any, runs: Any, device: str, options: Mappi
     """Run the plan; a stop that a signal asked for ends the program with that signal's exit code."""
     from .launchers.local import stop_on_signal
     from .options import Options
-    from .trainer import StoppedError
+    from .train.trainer import StoppedError
 
     with stop_on_signal() as stop:
         settings = Options(
@@ -99,9 +99,9 @@ def _launcher(ctx: click.Context, options: Mapping[str, Any]) -> Callable[[Any, 
 
 
 def _local(ctx: click.Context, options: Mapping[str, Any], retries: int) -> Callable[[Any, Any, Any], list[Any]]:
-    from .devices import choose_device
     from .launchers.local import launch as launch_here
     from .launchers.processes import launch_processes
+    from .train.devices import choose_device
 
     workers = _workers(options.get("workers", "1"))
     devices = [choose_device(name) for name in names(options["devices"])] if options.get("devices") else None

@@ -87,7 +87,7 @@ def load_plugins(ctx: click.Context) -> None:
 
 def watcher(ctx: click.Context) -> Any:
     """What tells of a run's progress, as loudly as asked for."""
-    from .progress import Silent, Talkative
+    from .train.progress import Silent, Talkative
 
     if ctx.obj["quiet"]:
         return Silent()

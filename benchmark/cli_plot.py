@@ -57,9 +57,9 @@ def tsne(ctx: click.Context, run: Path, stored: bool, to: Path | None, width: An
     title = _title(read_record(run).cell, protocol=False)
     if not stored:
         load_plugins(ctx)
-        from .devices import choose_device
         from .plotting.encoder import open_encoder
         from .plotting.tsne import require_sklearn, tsne_of
+        from .train.devices import choose_device
 
         require_sklearn()
         click.echo(write_tsne(run, tsne_of(open_encoder(run, choose_device(device)), **which)))
@@ -139,9 +139,9 @@ def attention(
         found = read_attention(run)
     else:
         load_plugins(ctx)
-        from .devices import choose_device
         from .plotting.attention import attention_of
         from .plotting.encoder import open_encoder
+        from .train.devices import choose_device
 
         found = attention_of(open_encoder(run, choose_device(device)), clip)
     content = draw_attention(found, person=person - 1, method=record.cell.method, suffix=target.suffix, width=width)
@@ -171,9 +171,9 @@ def frest(ctx: click.Context, run: Path, stored: bool, to: Path | None, width: A
         look = read_frest(run)
     else:
         load_plugins(ctx)
-        from .devices import choose_device
         from .plotting.encoder import open_encoder
         from .plotting.frest import frest_of
+        from .train.devices import choose_device
 
         look = frest_of(open_encoder(run, choose_device(device)))
         click.echo(write_frest(run, look))

@@ -160,9 +160,9 @@ def grid(ctx: click.Context, **options: Any) -> None:
 
 
 def _run(ctx: click.Context, grids: Sequence[Any], options: dict[str, Any]) -> None:
-    from .devices import choose_device
     from .together import joined, own_device
-    from .trackers import check_trackers
+    from .train.devices import choose_device
+    from .train.trackers import check_trackers
 
     check_trackers(options["trackers"])
     device = own_device(choose_device(options["device"]))

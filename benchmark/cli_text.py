@@ -28,7 +28,7 @@ def text_bank(ctx: click.Context, weights: Path, datasets: tuple[str, ...], to: 
     from ..methods.captions import sentences
     from ..methods.text_bank import FILE, class_prompts, concepts, write_bank
     from .clip_text import MODEL, read_with_clip
-    from .devices import choose_device
+    from .train.devices import choose_device
 
     prompts = [text for name in datasets for text in class_prompts(open_dataset(name).class_names)]
     said = list(dict.fromkeys([*sentences(), *concepts(), *prompts]))

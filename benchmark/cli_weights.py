@@ -66,13 +66,13 @@ def evaluate(
     load_plugins(ctx)
     from ..datasets.catalogue import open_dataset
     from ..results.store import RunStore
-    from .devices import choose_device
     from .fusing import run_fusion
     from .fusion import FUSED, PARTS, plan_fusions
     from .options import Options
     from .protocols import PROTOCOLS
     from .reuse import open_run, plan_evaluation, plan_floors
     from .runner import Runner
+    from .train.devices import choose_device
 
     protocols = names(protocol)
     for name in protocols:

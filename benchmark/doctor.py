@@ -13,7 +13,7 @@ import torch
 from ..datasets.store import Store, data_folder, list_stores
 from ..errors import SkelbenchError
 from ..results.store import RunStore
-from .devices import choose_device
+from .train.devices import choose_device
 
 PACKAGES = (
     "torch", "numpy", "click", "rich", "pandas", "pyyaml", "timm", "safetensors", "pydantic", "platformdirs",

@@ -24,11 +24,11 @@ from ..methods import METHODS, Method
 from ..results.files import atomic_write, write_confusion, write_curve, write_per_class, write_scores
 from ..results.record import Cell, Failure
 from .cells import PRETRAIN_VERSION, Pretraining
-from .devices import out_of_memory
 from .overrides import PRETRAIN
 from .protocols import PROTOCOLS, Outcome
 from .protocols.base import TuningProtocol
 from .tracks import evaluation_settings, pretrain_settings
+from .train.devices import out_of_memory
 
 
 def other_stream(task: Pretraining, method: Method) -> tuple[str, ...]:

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from ..datasets.clips import Clips
 from ..errors import SkelbenchError
-from .devices import precision
 from .protocols import Features
+from .train.devices import precision
 
 _BATCH = 256
 

@@ -21,7 +21,7 @@ from ..results.store import RunStore
 from .cells import PRETRAIN_VERSION, identify
 from .overrides import PRETRAIN, Changes, check_owners
 from .tracks import ANY_SIZE, pretrain_settings, resolve
-from .trainer import save_snapshot
+from .train.trainer import save_snapshot
 
 WRAPPERS = ("state_dict", "model", "model_state_dict")  # what some put around a state dict
 

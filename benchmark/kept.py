@@ -15,13 +15,13 @@ from ..methods import Method, create_method
 from ..results.store import RunStore
 from . import facts
 from .cells import Pretraining
-from .checkpoint import read_tensors
 from .features import extract
 from .options import Options
 from .protocols import PROTOCOLS, Features, Outcome
 from .protocols.base import TuningProtocol, run_tuning
 from .tracks import protocol_settings
-from .trainer import snapshot_path
+from .train.checkpoint import read_tensors
+from .train.trainer import snapshot_path
 
 
 def is_kept(task: Pretraining, runs: RunStore) -> bool:

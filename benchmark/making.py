@@ -9,7 +9,7 @@ from ..results.record import Cell, Failure, Record
 from ..results.store import RunStore
 from . import facts
 from .options import Options
-from .trainer import StoppedError
+from .train.trainer import StoppedError
 
 
 def make(

@@ -20,15 +20,15 @@ from ..results.means import RAW
 from ..results.record import Record
 from ..results.store import RECORD, RunStore, read_record
 from .cells import Pretraining, plan
-from .checkpoint import read_tensors
-from .devices import choose_device
 from .options import Options
 from .overrides import PRETRAIN
-from .progress import Watcher
 from .protocols import PROTOCOLS
 from .runner import Runner
 from .tracks import Resolved
-from .trainer import snapshot_path
+from .train.checkpoint import read_tensors
+from .train.devices import choose_device
+from .train.progress import Watcher
+from .train.trainer import snapshot_path
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ from ..results.leaderboard import FLOOR, FLOOR_SEEDS
 from ..results.record import Record
 from ..results.store import read_record
 from .cells import Pretraining, identify_evaluation, plan
-from .checkpoint import read_tensors
 from .overrides import PRETRAIN, Changes
 from .tracks import ANY_SIZE, Resolved, resolve
-from .trainer import snapshot_path
+from .train.checkpoint import read_tensors
+from .train.trainer import snapshot_path
 
 
 def open_run(folder: Path) -> Record:

@@ -22,15 +22,15 @@ from ..results.record import Best, Cell, Failure, Record, Score
 from ..results.store import RunStore
 from . import facts
 from .cells import Pretraining
-from .devices import be_deterministic, keep_freed_memory, peak_memory, reset_peak_memory
 from .kept import feature_kind, is_kept, kept_features, new_method, tune
 from .options import Options
-from .progress import Watcher
 from .protocols import PROTOCOLS, Features, Outcome, run_protocol
 from .protocols.base import TuningProtocol
-from .trackers import tracked
 from .tracks import protocol_settings
-from .trainer import StoppedError, Trainer, save_snapshot
+from .train.devices import be_deterministic, keep_freed_memory, peak_memory, reset_peak_memory
+from .train.progress import Watcher
+from .train.trackers import tracked
+from .train.trainer import StoppedError, Trainer, save_snapshot
 
 
 class Runner:

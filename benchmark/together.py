@@ -21,9 +21,9 @@ from ..results.record import Failure
 from ..results.store import RunStore
 from .options import Options
 from .planning import Plan
-from .progress import Silent
 from .runner import Runner
-from .trainer import StoppedError
+from .train.progress import Silent
+from .train.trainer import StoppedError
 
 PATIENCE = timedelta(days=7)  # the others wait while rank 0 evaluates
 

@@ -16,13 +16,13 @@ from ...datasets.clips import Clips
 from ...datasets.layout import get_layout
 from ...errors import SkelbenchError
 from ...methods import create_method
-from ..devices import peak_memory
 from ..features import extract
 from ..protocols import Features
 from ..protocols.fewshot import FewShotSettings, episodes
 from ..protocols.knn import Knn, KnnSettings
 from ..protocols.linear import Linear, LinearSettings
 from ..protocols.retrieval import mean_average_precision
+from ..train.devices import peak_memory
 from .plain_evaluation import steps_through_the_encoder, vote_plain
 from .plain_step import plain_copy, pool
 from .prepare import Figure

@@ -20,8 +20,8 @@ from ...datasets.clips import Clips
 from ...datasets.layout import get_layout
 from ...methods import METHODS, create_method
 from ...methods.recipe import Recipe
-from ..devices import keep_freed_memory, peak_memory, precision, reset_peak_memory
-from ..trainer import Trainer
+from ..train.devices import keep_freed_memory, peak_memory, precision, reset_peak_memory
+from ..train.trainer import Trainer
 from .plain_loop import PlainProcess
 from .plain_step import PLAIN
 from .prepare import Figure

@@ -18,7 +18,7 @@ from ..options import Options
 from ..planning import Plan
 from ..schedule import Schedule
 from ..tasks import Ended, Performer, Task, blame, tasks_of
-from ..trainer import StoppedError
+from ..train.trainer import StoppedError
 
 TICK = 0.25  # seconds between two looks at whether a stop was asked for
 ELSEWHERE = 1.0  # seconds between two looks at what another launch is at

@@ -21,9 +21,9 @@ from ...results.record import Failure
 from ...results.store import RunStore
 from ..options import Options
 from ..planning import Plan
-from ..progress import Silent
 from ..slots import more_slots
 from ..tasks import Ended, Task
+from ..train.progress import Silent
 from .drive import Drive
 from .worker import command, packed
 

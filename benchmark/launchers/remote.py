@@ -11,8 +11,8 @@ from ...results.record import Cell
 from ...results.store import RunStore
 from ..cells import Pretraining
 from ..options import Options
-from ..progress import Silent
 from ..tasks import Ended, Performer, Task
+from ..train.progress import Silent
 from .carried import Parcel, pack, unpack
 from .local import stop_on_signal
 from .worker import do, packed, unpacked

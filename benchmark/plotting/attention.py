@@ -10,7 +10,7 @@ from torch import Tensor
 from ...backbones import Backbone
 from ...errors import SkelbenchError
 from ...results.plots.attention import Attention
-from ..devices import precision
+from ..train.devices import precision
 from .clip import as_keypoints, find_clip, read_clips
 from .encoder import KeptEncoder
 

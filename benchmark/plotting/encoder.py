@@ -11,11 +11,11 @@ from ...errors import SkelbenchError
 from ...methods import Method, create_method
 from ...results.record import Record
 from ...results.store import read_record
-from ..checkpoint import read_tensors
 from ..overrides import PRETRAIN
 from ..protocols import PROTOCOLS
 from ..protocols.base import TuningProtocol
-from ..trainer import snapshot_path
+from ..train.checkpoint import read_tensors
+from ..train.trainer import snapshot_path
 
 
 @dataclass(frozen=True)

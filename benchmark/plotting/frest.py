@@ -9,7 +9,7 @@ from ...backbones.frest import FreST, Look
 from ...datasets.recording import TEST
 from ...errors import SkelbenchError
 from ...results.plots.frest import FrestLook
-from ..devices import precision
+from ..train.devices import precision
 from .clip import read_clips
 from .encoder import KeptEncoder
 

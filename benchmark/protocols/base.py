@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ...errors import SkelbenchError
 from ...registry import Registry
-from ..devices import precision
-from ..progress import Watcher
+from ..train.devices import precision
+from ..train.progress import Watcher
 
 if TYPE_CHECKING:
     from ...datasets.clips import Clips

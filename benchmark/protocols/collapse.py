@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..devices import as_double
+from ..train.devices import as_double
 
 _ROUNDING = 1e-7
 

@@ -18,7 +18,7 @@ from ...datasets.clips import Clips
 from ...deviation import Deviation
 from ...errors import SkelbenchError
 from ...methods.base import Method
-from ..progress import Silent, Watcher
+from ..train.progress import Silent, Watcher
 from .base import PROTOCOLS, RULES, Outcome, Selection, check_held_out, held_out, score, top
 from .tuning import Rate, Tuner, TuningSettings, nothing
 

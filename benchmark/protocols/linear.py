@@ -17,7 +17,7 @@ from torch.nn import functional
 from ...config import Settings
 from ...deviation import Deviation
 from ...errors import SkelbenchError
-from ..devices import as_double
+from ..train.devices import as_double
 from .base import PROTOCOLS, Features, Fit
 
 RELATIVE_EPSILON = 1e-3

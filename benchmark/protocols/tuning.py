@@ -15,7 +15,7 @@ from ...config import Settings
 from ...datasets.augment import basic, draw_basic
 from ...datasets.clips import Clips
 from ...methods.base import Method
-from ..devices import sum_dtype
+from ..train.devices import sum_dtype
 
 _BATCH = 256  # clips scored at once
 

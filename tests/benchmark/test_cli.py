@@ -19,7 +19,7 @@ from skelbench.backbones import BACKBONES
 from skelbench.benchmark.cli import main
 from skelbench.benchmark.grid import presets
 from skelbench.benchmark.protocols import PROTOCOLS
-from skelbench.benchmark.trainer import Trainer
+from skelbench.benchmark.train.trainer import Trainer
 from skelbench.datasets import READERS
 from skelbench.datasets.layout import LAYOUTS
 from skelbench.methods import METHODS
@@ -219,7 +219,7 @@ def test_a_terminated_run_exits_143_and_the_same_command_finishes_it(skelbench, 
     plugin = tmp_path / "terminate.py"
     plugin.write_text(
         "import os, signal\n"
-        "from skelbench.benchmark.trainer import Trainer\n"
+        "from skelbench.benchmark.train.trainer import Trainer\n"
         "step = Trainer.take_step\n"
         "def counted(self):\n"
         "    step(self)\n"

@@ -14,7 +14,7 @@ from skelbench.benchmark.grid import Grid, read_grid
 from skelbench.benchmark.options import Options
 from skelbench.benchmark.planning import plan_grid
 from skelbench.benchmark.runner import Runner
-from skelbench.benchmark.trainer import StoppedError, Trainer
+from skelbench.benchmark.train.trainer import StoppedError, Trainer
 from skelbench.errors import SkelbenchError
 from skelbench.methods import METHODS
 from skelbench.results.files import read_scores, write_scores

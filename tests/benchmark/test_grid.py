@@ -13,7 +13,6 @@ import torch
 
 from skelbench.backbones import create_backbone
 from skelbench.benchmark.cells import Pretraining
-from skelbench.benchmark.checkpoint import write_tensors
 from skelbench.benchmark.facts import flops_per_clip
 from skelbench.benchmark.features import extract
 from skelbench.benchmark.grid import Grid, presets, read_grid, read_preset
@@ -23,7 +22,8 @@ from skelbench.benchmark.planning import plan_grid
 from skelbench.benchmark.protocols import PROTOCOLS
 from skelbench.benchmark.protocols.knn import vote
 from skelbench.benchmark.runner import Runner
-from skelbench.benchmark.trainer import StoppedError, Trainer, snapshot_path
+from skelbench.benchmark.train.checkpoint import write_tensors
+from skelbench.benchmark.train.trainer import StoppedError, Trainer, snapshot_path
 from skelbench.config import parse_pairs
 from skelbench.datasets import prepare
 from skelbench.datasets.clips import load_dataset

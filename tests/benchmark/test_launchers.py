@@ -20,10 +20,10 @@ from skelbench.benchmark.launchers.local import Alone
 from skelbench.benchmark.launchers.remote import do_job, job
 from skelbench.benchmark.options import Options
 from skelbench.benchmark.planning import plan_grid
-from skelbench.benchmark.progress import Silent
 from skelbench.benchmark.schedule import Schedule
 from skelbench.benchmark.slots import slots_that_fit
 from skelbench.benchmark.tasks import Ended, Performer, tasks_of
+from skelbench.benchmark.train.progress import Silent
 from skelbench.errors import SkelbenchError
 from skelbench.results.claims import Claims
 from skelbench.results.record import Failure

@@ -20,7 +20,7 @@ import sys
 import torch
 from torch import distributed as dist
 from skelbench import distributed
-from skelbench.benchmark.trainer import Trainer
+from skelbench.benchmark.train.trainer import Trainer
 from skelbench.methods import Progress, create_method
 
 folder, number = sys.argv[1], int(sys.argv[2])

@@ -11,7 +11,7 @@ from skelbench.backbones import create_backbone
 from skelbench.benchmark.grid import Grid
 from skelbench.benchmark.planning import plan_grid
 from skelbench.benchmark.protocols.knn import vote
-from skelbench.benchmark.trainer import Trainer
+from skelbench.benchmark.train.trainer import Trainer
 from skelbench.datasets import prepare
 from skelbench.datasets.clips import load_dataset
 from skelbench.results.files import read_scores

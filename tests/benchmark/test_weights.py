@@ -8,8 +8,8 @@ import torch
 
 from skelbench import create_backbone, create_method
 from skelbench.backbones.weights import read_facts
-from skelbench.benchmark.checkpoint import read_tensors, write_tensors
-from skelbench.benchmark.trainer import snapshot_path
+from skelbench.benchmark.train.checkpoint import read_tensors, write_tensors
+from skelbench.benchmark.train.trainer import snapshot_path
 from skelbench.errors import SkelbenchError
 from skelbench.methods import METHODS, Progress
 from skelbench.results.store import RunStore

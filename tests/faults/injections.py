@@ -124,7 +124,7 @@ class Disk:
 
 def break_step(step: int, error: BaseException | None) -> None:
     """Have a step of the pre-training (from 1) give a loss that is no number, or fail with an error."""
-    from skelbench.benchmark.step import Step
+    from skelbench.benchmark.train.step import Step
 
     take, seen = Step.__call__, [0]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from skelbench.benchmark.checkpoint import read_tensors
+from skelbench.benchmark.train.checkpoint import read_tensors
 from skelbench.methods import METHODS
 from skelbench.results.store import RunStore
 

@@ -14,11 +14,11 @@ import torch
 from click.testing import CliRunner
 
 from skelbench.backbones import create_backbone
-from skelbench.benchmark.checkpoint import read_tensors, write_tensors
 from skelbench.benchmark.cli import main
 from skelbench.benchmark.grid import read_grid
 from skelbench.benchmark.importing import read_state
 from skelbench.benchmark.reproduce import reproduce
+from skelbench.benchmark.train.checkpoint import read_tensors, write_tensors
 from skelbench.datasets import prepare, raw
 from skelbench.datasets.store import Store
 from skelbench.errors import SkelbenchError

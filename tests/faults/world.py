@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from skelbench.benchmark.checkpoint import read_tensors
 from skelbench.benchmark.cli import main
+from skelbench.benchmark.train.checkpoint import read_tensors
 from skelbench.datasets.store import Store
 from skelbench.errors import SkelbenchError
 from skelbench.results import files

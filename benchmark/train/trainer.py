@@ -11,11 +11,11 @@ from typing import Any, Protocol
 import torch
 from torch import Generator, Tensor
 
-from .. import distributed
-from ..datasets.clips import Clips
-from ..errors import SkelbenchError
-from ..methods import Method, Progress
-from ..methods.recipe import Recipe
+from ... import distributed
+from ...datasets.clips import Clips
+from ...errors import SkelbenchError
+from ...methods import Method, Progress
+from ...methods.recipe import Recipe
 from .checkpoint import load_checkpoint, previous, save_checkpoint, write_tensors
 from .devices import precision, sum_dtype
 from .progress import Silent, Watcher

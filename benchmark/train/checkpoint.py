@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from .. import distributed
-from ..errors import SkelbenchError
-from ..results.files import atomic_write
+from ... import distributed
+from ...errors import SkelbenchError
+from ...results.files import atomic_write
 
 if TYPE_CHECKING:
     from .trainer import Trainer

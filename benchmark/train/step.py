@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from .. import distributed
-from ..backbones import Backbone
-from ..datasets.clips import Clips
-from ..methods import Method, Progress
-from ..methods.recipe import Recipe
+from ... import distributed
+from ...backbones import Backbone
+from ...datasets.clips import Clips
+from ...methods import Method, Progress
+from ...methods.recipe import Recipe
 
 WARM_STEPS = 3  # before a recording, as torch.cuda.graph asks for
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 import torch
 
-from skelbench.benchmark.devices import as_double, choose_device, peak_memory, precision, sum_dtype
+from skelbench.benchmark.train.devices import as_double, choose_device, peak_memory, precision, sum_dtype
 from skelbench.errors import SkelbenchError
 
 

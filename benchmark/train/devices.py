@@ -14,7 +14,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from ..errors import SkelbenchError
+from ...errors import SkelbenchError
 
 _MMAP_MAX, _TRIM_THRESHOLD = -4, -1  # of mallopt, malloc.h
 _KNOWN = re.compile(r"(cpu|cuda|mps)(:\d+)?")

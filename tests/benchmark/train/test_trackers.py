@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from skelbench.benchmark.progress import Silent
-from skelbench.benchmark.trackers import tracked
-from skelbench.benchmark.trainer import Trainer
+from skelbench.benchmark.train.progress import Silent
+from skelbench.benchmark.train.trackers import tracked
+from skelbench.benchmark.train.trainer import Trainer
 
 
 def row(epoch, loss=1.5):

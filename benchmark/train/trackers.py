@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..errors import SkelbenchError
-from ..registry import did_you_mean
-from ..results.files import atomic_write
+from ...errors import SkelbenchError
+from ...registry import did_you_mean
+from ...results.files import atomic_write
 from .progress import Watch, Watcher
 
 CURVE = "curve.jsonl"

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from skelbench.benchmark.progress import Silent, Talkative
+from skelbench.benchmark.train.progress import Silent, Talkative
 
 ROW = {"epoch": 3, "loss": 1.25, "seconds": 2.0, "clips_per_second": 640.4}
 
@@ -40,7 +40,7 @@ def test_on_a_terminal_there_is_a_bar_and_lines_only_if_asked_for(verbose):
 
 def test_a_resumed_run_counts_its_speed_from_where_it_went_on(monkeypatch):
     seconds = iter([0.0, 1.0, 2.0])
-    monkeypatch.setattr("skelbench.benchmark.progress.time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    monkeypatch.setattr("skelbench.benchmark.train.progress.time", SimpleNamespace(monotonic=lambda: next(seconds)))
     screen = io.StringIO()
     watcher = Talkative(Console(file=screen, force_terminal=True, width=120, color_system=None))
     with watcher.training(100, 5, 64) as watch:

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from skelbench.benchmark.checkpoint import load_checkpoint, read_tensors, save_checkpoint, write_tensors
-from skelbench.benchmark.progress import Silent
-from skelbench.benchmark.trainer import StoppedError, Trainer, snapshot_path
+from skelbench.benchmark.train.checkpoint import load_checkpoint, read_tensors, save_checkpoint, write_tensors
+from skelbench.benchmark.train.progress import Silent
+from skelbench.benchmark.train.trainer import StoppedError, Trainer, snapshot_path
 from skelbench.errors import SkelbenchError
 from skelbench.methods import METHODS, Progress, create_method
 from skelbench.methods.recipe import Recipe
@@ -166,7 +166,7 @@ def lives(tmp_path_factory):
         motions(path)
         store = prepare("arrays", path, "tiny")
     (folder / "lives.py").write_text(LIVES)
-    shared = Path(__file__).parents[1] / "conftest.py"
+    shared = Path(__file__).parents[2] / "conftest.py"
     command = [sys.executable, str(folder / "lives.py"), __file__, str(store.path), json.dumps(plan), str(shared)]
     no_gpu = os.environ | {"CUDA_VISIBLE_DEVICES": ""}  # autograd with a GPU starts threads, which a fork loses
     done = subprocess.run(command, capture_output=True, text=True, env=no_gpu)

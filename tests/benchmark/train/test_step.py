@@ -13,7 +13,7 @@ from torch.testing import assert_close
 from skelbench.benchmark.bench.plain_augment import draw_clip, view_clip
 from skelbench.benchmark.bench.plain_step import PLAIN, plain_copy
 from skelbench.benchmark.bench.traffic import Traffic
-from skelbench.benchmark.step import RecordedStep, Step, cuda_graph
+from skelbench.benchmark.train.step import RecordedStep, Step, cuda_graph
 from skelbench.datasets.augment import draw_basic
 from skelbench.datasets.clips import Clips
 from skelbench.datasets.extreme import mirror_index
