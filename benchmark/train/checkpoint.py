@@ -1,4 +1,4 @@
-"""Checkpoints: everything a run needs to go on as if nothing had happened, written atomically and under a checksum.
+"""Files of tensors, checkpoints among them: written atomically and under a checksum, read without running code.
 
 torch reads a file with a flipped bit without a word (it does not look at the sums its zips hold), so what is written
 here ends in a sha256 of its own, as the zip's comment: `torch.load` still reads it. The checkpoint before the last one
@@ -11,24 +11,18 @@ import hashlib
 import io
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ... import distributed
 from ...errors import SkelbenchError
 from ...results.files import atomic_write
 
-if TYPE_CHECKING:
-    from .trainer import Trainer
-
 _END = b"PK\5\6"  # what a zip's last 22 bytes start with; their last two are the length of its comment
 _SEAL = b"sha256 "
-
-FORMAT = 3  # 1 kept the random states of every CUDA device there was, 2 those of one process
 
 
 def write_tensors(path: Path, content: Mapping[str, Any]) -> None:
@@ -74,38 +68,13 @@ def _checked(content: bytes) -> bytes:
     return content
 
 
-def save_checkpoint(trainer: Trainer) -> None:
-    """Write the whole state of a trainer to its checkpoint file, and keep the one before.
-
-    Several ranks differ in their random states only; the first writes them all.
-    """
-    run, new = trainer.run, trainer.checkpoint.with_suffix(".new")
-    generators = distributed.from_all_ranks(run.generator.get_state())
-    random = [distributed.from_all_ranks(state) for state in _random_states(trainer.clips.x.device)]
-    sums = {name: distributed.all_mean(total) for name, total in run.sums.items()}
-    if distributed.rank() > 0:
-        return
-    write_tensors(
-        new,
-        {
-            "format": FORMAT,
-            "identity": trainer.identity,
-            "method": trainer.method.state_dict(),
-            "optimiser": trainer.optimiser.state_dict(),
-            "epoch": run.epoch,
-            "iteration": run.iteration,
-            "order": run.order,
-            "sums": sums,
-            "seconds": run.seconds,
-            "curve": run.curve,
-            "generator": generators,
-            "device": trainer.clips.x.device.type,
-            "random": [list(states) for states in zip(*random, strict=True)],
-        },
-    )
-    if trainer.checkpoint.exists():
-        trainer.checkpoint.replace(previous(trainer.checkpoint))
-    new.replace(trainer.checkpoint)
+def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a checkpoint and keep the one before it."""
+    new = _new(path)
+    write_tensors(new, state)
+    if path.exists():
+        path.replace(previous(path))
+    new.replace(path)
 
 
 def previous(checkpoint: Path) -> Path:
@@ -113,67 +82,36 @@ def previous(checkpoint: Path) -> Path:
     return checkpoint.with_name(f"{checkpoint.stem}-previous{checkpoint.suffix}")
 
 
-def load_checkpoint(trainer: Trainer) -> bool:
-    """Bring a trainer to where its checkpoint left off; False if there is none.
+def load_checkpoint(path: Path, device: torch.device, say: Callable[[str], None]) -> dict[str, Any] | None:
+    """Read a checkpoint, or the one before it where the last is damaged or was being replaced; None without either.
 
-    A damaged checkpoint is told and removed where the one before it is good.
+    A damaged one is removed if the other is good, and `say` is told. What a killed run left half-written is removed.
 
     Raises:
-        SkelbenchError: if no checkpoint is whole, or it belongs to another cell or was written on another type of
-            device, whose random numbers are others.
+        SkelbenchError: if there are checkpoints, but none is whole.
     """
-    for torn in trainer.folder.glob(".*.tmp"):  # of a run killed while it wrote
+    for torn in path.parent.glob(".*.tmp"):  # of a run killed while it wrote
         torn.unlink(missing_ok=True)
-    trainer.checkpoint.with_suffix(".new").unlink(missing_ok=True)
-    state = _last_good(trainer)
-    if state is None:
-        return False
-    if state.get("format") != FORMAT or state.get("identity") != trainer.identity:
-        raise SkelbenchError(
-            f"{trainer.checkpoint} belongs to another cell or version; run with --force to start anew."
-        )
-    device = trainer.clips.x.device
-    if state["device"] != device.type:
-        raise SkelbenchError(
-            f"{trainer.checkpoint} was written on the device type '{state['device']}' and cannot go on on "
-            f"'{device.type}', which draws other random numbers; run with --device {state['device']}, or with "
-            "--force to start anew."
-        )
-    if len(state["generator"]) != distributed.world_size():
-        raise SkelbenchError(
-            f"{trainer.checkpoint} was written by {len(state['generator'])} processes and cannot go on in "
-            f"{distributed.world_size()}; start as many, or run with --force to start anew."
-        )
-    trainer.method.load_state_dict(state["method"])
-    trainer.optimiser.load_state_dict(state["optimiser"])
-    run = trainer.run
-    run.epoch, run.iteration, run.order = state["epoch"], state["iteration"], state["order"]
-    run.sums, run.seconds, run.curve = state["sums"], state["seconds"], state["curve"]
-    run.generator.set_state(state["generator"][distributed.rank()].cpu())
-    _set_random_states(device, [kept.cpu() for kept in state["random"][distributed.rank()]])
-    return True
-
-
-def _last_good(trainer: Trainer) -> dict[str, Any] | None:
-    """The checkpoint, or where it is damaged or was being replaced the one before it; None if there is neither."""
-    kept = [path for path in (trainer.checkpoint, previous(trainer.checkpoint)) if path.exists()]
+    _new(path).unlink(missing_ok=True)
     damaged: list[tuple[Path, SkelbenchError]] = []
-    for path in kept:
-        try:
-            state = read_tensors(path, trainer.clips.x.device)
-        except SkelbenchError as error:
-            damaged.append((path, error))
+    for candidate in (path, previous(path)):
+        if not candidate.exists():
             continue
-        for worn, reason in damaged:
-            trainer.watcher.say(f"  {reason} Going on from the one before it, {path.name}.")
-            worn.unlink()
+        try:
+            state = read_tensors(candidate, device)
+        except SkelbenchError as error:
+            damaged.append((candidate, error))
+            continue
+        for broken, reason in damaged:
+            say(f"  {reason} Going on from the one before it, {candidate.name}.")
+            broken.unlink()
         return state
     if damaged:
         raise damaged[0][1]
     return None
 
 
-def _random_states(device: torch.device) -> list[Tensor]:
+def random_states(device: torch.device) -> list[Tensor]:
     """The global generators' states that a run on `device` reads: the CPU's, and the device's own."""
     states = [torch.get_rng_state()]
     if device.type == "cuda":
@@ -183,9 +121,14 @@ def _random_states(device: torch.device) -> list[Tensor]:
     return states
 
 
-def _set_random_states(device: torch.device, states: list[Tensor]) -> None:
+def set_random_states(device: torch.device, states: list[Tensor]) -> None:
+    """Set the global generators to what `random_states` gave."""
     torch.set_rng_state(states[0])
     if device.type == "cuda":
         torch.cuda.set_rng_state(states[1], device)
     if device.type == "mps":
         torch.mps.set_rng_state(states[1])
+
+
+def _new(checkpoint: Path) -> Path:
+    return checkpoint.with_suffix(".new")

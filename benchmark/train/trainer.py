@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,11 +17,19 @@ from ...datasets.clips import Clips
 from ...errors import SkelbenchError
 from ...methods import Method, Progress
 from ...methods.recipe import Recipe
-from .checkpoint import load_checkpoint, previous, save_checkpoint, write_tensors
+from .checkpoint import (
+    load_checkpoint,
+    previous,
+    random_states,
+    save_checkpoint,
+    set_random_states,
+    write_tensors,
+)
 from .devices import precision, sum_dtype
 from .progress import Silent, Watcher
 from .step import RecordedStep, Step, cuda_graph
 
+FORMAT = 3  # of a checkpoint: 1 kept the random states of every CUDA device there was, 2 those of one process
 AGREE = 16  # steps between two questions of ranks to one another, which wait for the slowest
 
 
@@ -111,7 +120,7 @@ class Trainer:
             StoppedError: if asked to stop; the checkpoint is written.
             SkelbenchError: if the loss is no number.
         """
-        if not load_checkpoint(self):
+        if not self.resume():
             torch.manual_seed(distributed.seed_of_rank(self.seed))
         self.method.train()
         run, recipe = self.run, self.recipe
@@ -131,15 +140,82 @@ class Trainer:
                     if stopped or self._agreed(time.monotonic() - saved >= self.checkpoint_seconds):
                         run.seconds, started = run.seconds + time.monotonic() - started, time.monotonic()
                         self._check_numbers()
-                        save_checkpoint(self)
+                        self.save()
                         saved = time.monotonic()
                     if stopped:
                         raise StoppedError
                 run.seconds += time.monotonic() - started
                 self._end_epoch()
                 if run.epoch > recipe.epochs:
-                    save_checkpoint(self)
+                    self.save()
         return run.curve
+
+    def save(self) -> None:
+        """Write the checkpoint; several ranks call it together and the first writes."""
+        state = self.state_dict()
+        if distributed.rank() == 0:
+            save_checkpoint(self.checkpoint, state)
+
+    def resume(self) -> bool:
+        """Go on from the checkpoint; False if there is none. Raises as `load_checkpoint` and `load_state_dict`."""
+        state = load_checkpoint(self.checkpoint, self.clips.x.device, self.watcher.say)
+        if state is not None:
+            self.load_state_dict(state)
+        return state is not None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything the run needs to go on as if nothing had happened.
+
+        Several ranks call it together: they differ in their random states only, and each gets those of all.
+        """
+        run, device = self.run, self.clips.x.device
+        random = [distributed.from_all_ranks(state) for state in random_states(device)]
+        return {
+            "format": FORMAT,
+            "identity": self.identity,
+            "method": self.method.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "epoch": run.epoch,
+            "iteration": run.iteration,
+            "order": run.order,
+            "sums": {name: distributed.all_mean(total) for name, total in run.sums.items()},
+            "seconds": run.seconds,
+            "curve": run.curve,
+            "generator": distributed.from_all_ranks(run.generator.get_state()),
+            "device": device.type,
+            "random": [list(states) for states in zip(*random, strict=True)],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Bring the run to where `state_dict` was taken.
+
+        Raises:
+            SkelbenchError: if the state belongs to another cell or format, or is of another type of device, whose
+                random numbers are others, or of another number of ranks.
+        """
+        if state.get("format") != FORMAT or state.get("identity") != self.identity:
+            raise SkelbenchError(
+                f"{self.checkpoint} belongs to another cell or version; run with --force to start anew."
+            )
+        device = self.clips.x.device
+        if state["device"] != device.type:
+            raise SkelbenchError(
+                f"{self.checkpoint} was written on the device type '{state['device']}' and cannot go on on "
+                f"'{device.type}', which draws other random numbers; run with --device {state['device']}, or with "
+                "--force to start anew."
+            )
+        if len(state["generator"]) != distributed.world_size():
+            raise SkelbenchError(
+                f"{self.checkpoint} was written by {len(state['generator'])} processes and cannot go on in "
+                f"{distributed.world_size()}; start as many, or run with --force to start anew."
+            )
+        self.method.load_state_dict(state["method"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        run = self.run
+        run.epoch, run.iteration, run.order = state["epoch"], state["iteration"], state["order"]
+        run.sums, run.seconds, run.curve = state["sums"], state["seconds"], state["curve"]
+        run.generator.set_state(state["generator"][distributed.rank()].cpu())
+        set_random_states(device, [kept.cpu() for kept in state["random"][distributed.rank()]])
 
     def learning_rate(self, epoch: int, iteration: int) -> float:
         """The rate of a step (1-based epoch, 0-based iteration): rising first, a tenth after each of `lr_steps`."""

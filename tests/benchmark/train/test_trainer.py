@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from skelbench.benchmark.train.checkpoint import load_checkpoint, read_tensors, save_checkpoint, write_tensors
+from skelbench.benchmark.train.checkpoint import read_tensors, write_tensors
 from skelbench.benchmark.train.progress import Silent
 from skelbench.benchmark.train.trainer import StoppedError, Trainer, snapshot_path
 from skelbench.errors import SkelbenchError
@@ -431,7 +431,7 @@ def test_a_checkpoint_of_another_cell_is_refused(make_trainer):
 
 def test_a_checkpoint_of_another_type_of_device_is_refused_with_the_way_out(make_trainer):
     trainer = make_trainer()
-    save_checkpoint(trainer)
+    trainer.save()
     write_tensors(trainer.checkpoint, read_tensors(trainer.checkpoint) | {"device": "cuda"})
     with pytest.raises(SkelbenchError, match=r"device type 'cuda'.*'cpu'.*--device cuda.*--force") as caught:
         trainer.train()
@@ -446,11 +446,11 @@ def test_a_checkpoint_keeps_the_random_states_of_its_own_device_only(make_traine
     for name in ("get_rng_state_all", "set_rng_state_all", "get_rng_state", "set_rng_state"):
         monkeypatch.setattr(torch.cuda, name, others)
     trainer = make_trainer()
-    save_checkpoint(trainer)
+    trainer.save()
     state = read_tensors(trainer.checkpoint)
     assert state["device"] == "cpu"
     assert [torch.equal(kept, torch.get_rng_state()) for kept in state["random"][0]] == [True]
-    assert load_checkpoint(trainer)
+    assert trainer.resume()
 
 
 def test_training_leaves_the_precision_of_others_as_it_was(make_trainer, monkeypatch):
@@ -468,13 +468,13 @@ def test_training_leaves_the_precision_of_others_as_it_was(make_trainer, monkeyp
 
 def test_without_a_checkpoint_a_run_starts_at_its_beginning(make_trainer):
     trainer = make_trainer()
-    assert load_checkpoint(trainer) is False
+    assert trainer.resume() is False
     assert (trainer.run.epoch, trainer.run.iteration) == (1, 0)
 
 
 def test_a_failing_write_leaves_the_older_checkpoint_as_it_was(make_trainer, monkeypatch):
     trainer = make_trainer()
-    save_checkpoint(trainer)
+    trainer.save()
     before = trainer.checkpoint.read_bytes()
 
     def full(*_):
@@ -483,7 +483,7 @@ def test_a_failing_write_leaves_the_older_checkpoint_as_it_was(make_trainer, mon
     monkeypatch.setattr("skelbench.results.files.os.fsync", full)
     trainer.run.epoch = 3
     with pytest.raises(SkelbenchError, match="No space left on device"):
-        save_checkpoint(trainer)
+        trainer.save()
     assert trainer.checkpoint.read_bytes() == before
     assert [path.name for path in trainer.folder.iterdir()] == ["checkpoint.pt"]
 
