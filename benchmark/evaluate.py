@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from ..config import Settings
 from ..datasets.clips import Clips, load_dataset
-from .features import extract
 from .protocols import PROTOCOLS, run_protocol
+from .protocols.features import extract
 from .tracks import equal, protocol_settings
 
 

@@ -16,8 +16,8 @@ from ...datasets.clips import Clips
 from ...datasets.layout import get_layout
 from ...errors import SkelbenchError
 from ...methods import create_method
-from ..features import extract
 from ..protocols import Features
+from ..protocols.features import extract
 from ..protocols.fewshot import FewShotSettings, episodes
 from ..protocols.knn import Knn, KnnSettings
 from ..protocols.linear import Linear, LinearSettings

@@ -12,7 +12,7 @@ from ...datasets.clips import Clips, load_dataset
 from ...errors import SkelbenchError
 from ...registry import did_you_mean
 from ...results.plots.tsne import Point
-from ..features import extract
+from ..protocols.features import extract
 from .encoder import KeptEncoder
 
 SEED = 0

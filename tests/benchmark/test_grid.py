@@ -14,12 +14,12 @@ import torch
 from skelbench.backbones import create_backbone
 from skelbench.benchmark.cells import Pretraining
 from skelbench.benchmark.facts import flops_per_clip
-from skelbench.benchmark.features import extract
 from skelbench.benchmark.grid import Grid, presets, read_grid, read_preset
 from skelbench.benchmark.options import Options
 from skelbench.benchmark.overrides import check_owners
 from skelbench.benchmark.planning import plan_grid
 from skelbench.benchmark.protocols import PROTOCOLS
+from skelbench.benchmark.protocols.features import extract
 from skelbench.benchmark.protocols.knn import vote
 from skelbench.benchmark.runner import Runner
 from skelbench.benchmark.train.checkpoint import write_tensors

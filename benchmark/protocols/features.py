@@ -7,10 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..datasets.clips import Clips
-from ..errors import SkelbenchError
-from .protocols import Features
-from .train.devices import precision
+from ...datasets.clips import Clips
+from ...errors import SkelbenchError
+from ..train.devices import precision
+from . import Features
 
 _BATCH = 256
 

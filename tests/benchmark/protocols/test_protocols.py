@@ -11,9 +11,9 @@ from torch import nn
 from torch.nn import functional
 
 from skelbench.benchmark.evaluate import evaluate
-from skelbench.benchmark.features import extract
 from skelbench.benchmark.protocols import PROTOCOLS, Features, Fit, held_out, run_protocol, top
 from skelbench.benchmark.protocols.collapse import effective_rank, mean_cosine
+from skelbench.benchmark.protocols.features import extract
 from skelbench.benchmark.protocols.knn import KnnSettings, vote
 from skelbench.benchmark.protocols.linear import LinearSettings, standardiser
 from skelbench.errors import SkelbenchError
