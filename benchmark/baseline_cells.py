@@ -17,9 +17,9 @@ from ..results.record import Cell, Failure, Record, Score
 from ..results.store import RunStore
 from . import facts
 from .baselines import BASELINES, PENALTIES, VERSION, joints
-from .cells import cell_facts, identify
 from .making import make
 from .options import Options
+from .plan.identity import cell_facts, identify
 from .protocols.base import score
 from .train.devices import peak_memory
 

@@ -91,7 +91,7 @@ def run(ctx: click.Context, **options: Any) -> None:
         if options[name] is None:
             raise click.MissingParameter(ctx=ctx, param_hint=f"'--{name}'", param_type="option")
     from ..config import parse_pairs
-    from .grid import Grid
+    from .plan.grid import Grid
 
     grid = Grid(
         track=options["track"],
@@ -135,7 +135,7 @@ def grid(ctx: click.Context, **options: Any) -> None:
     load_plugins(ctx)
     from ..config import parse_pairs
     from ..results.leaderboard import FLOOR
-    from .grid import Grid, read_grid, read_preset
+    from .plan.grid import Grid, read_grid, read_preset
 
     if options["file"] and options["preset"]:
         raise SkelbenchError("A grid comes from FILE or from --preset, not from both.")
@@ -174,7 +174,7 @@ def _plan_and_run(ctx: click.Context, grids: Sequence[Any], device: str, options
     from .. import distributed
     from ..results.store import RunStore
     from .forecast import forecast
-    from .planning import plan_grids
+    from .plan.planner import plan_grids
 
     plan = plan_grids(grids, precision=options["precision"], ranks=distributed.world_size())
     for (method, backbone), reason in plan.refused.items():

@@ -30,7 +30,7 @@ def site(ctx: click.Context, folder: Path, out: Path) -> None:
 
 
 def _presets() -> list[str]:
-    """The presets that are one product; `benchmark.grid` lists them all but loads torch."""
+    """The presets that are one product; `benchmark.plan.grid` lists them all but loads torch."""
     import yaml
 
     folder = resources.files(__package__ or "") / "presets"

@@ -67,10 +67,10 @@ def evaluate(
     from ..datasets.catalogue import open_dataset
     from ..results.store import RunStore
     from .fusing import run_fusion
-    from .fusion import FUSED, PARTS, plan_fusions
     from .options import Options
+    from .plan.fusion import FUSED, PARTS, plan_fusions
+    from .plan.transfer import open_run, plan_evaluation, plan_floors
     from .protocols import PROTOCOLS
-    from .reuse import open_run, plan_evaluation, plan_floors
     from .runner import Runner
     from .train.devices import choose_device
 
@@ -106,7 +106,7 @@ def evaluate(
 def export_weights(ctx: click.Context, run: Path, to: Path, stream: str | None) -> None:
     """Write the backbone of RUN to a file that create_backbone(weights=...) loads."""
     load_plugins(ctx)
-    from .reuse import export_weights as write
+    from .run.export_weights import export_weights as write
 
     name = write(run, to, stream)
     click.echo(f'{to}\nload it with: skelbench.create_backbone("{name}", weights="{to}")')

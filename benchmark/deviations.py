@@ -8,8 +8,8 @@ from typing import Any
 from ..backbones import BACKBONES
 from ..datasets.deviations import DATA_DEVIATIONS
 from ..methods import METHODS, Deviation
+from .plan.tracks import resolve
 from .protocols import PROTOCOLS
-from .tracks import resolve
 
 HEADER = (
     *("of", "about", "the paper says", "the released code does"),

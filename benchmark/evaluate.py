@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from ..config import Settings
 from ..datasets.clips import Clips, load_dataset
+from .plan.tracks import equal, protocol_settings
 from .protocols import PROTOCOLS, run_protocol
 from .protocols.features import extract
-from .tracks import equal, protocol_settings
 
 
 def evaluate(

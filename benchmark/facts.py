@@ -23,11 +23,11 @@ from ..errors import SkelbenchError
 from ..methods import METHODS, Method
 from ..results.files import atomic_write, write_confusion, write_curve, write_per_class, write_scores
 from ..results.record import Cell, Failure
-from .cells import PRETRAIN_VERSION, Pretraining
-from .overrides import PRETRAIN
+from .plan.identity import PRETRAIN_VERSION, Pretraining
+from .plan.overrides import PRETRAIN
+from .plan.tracks import evaluation_settings, pretrain_settings
 from .protocols import PROTOCOLS, Outcome
 from .protocols.base import TuningProtocol
-from .tracks import evaluation_settings, pretrain_settings
 from .train.devices import out_of_memory
 
 

@@ -14,8 +14,8 @@ from ..results.plans import Launched, Planned
 from ..results.record import Cell
 from ..results.store import RunStore
 from . import facts
-from .cells import Pretraining
-from .planning import Plan
+from .plan.identity import Pretraining
+from .plan.planner import Plan
 
 
 def launched(plan: Plan, device: str) -> Launched:

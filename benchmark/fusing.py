@@ -17,10 +17,10 @@ from ..results.fusion import Scores, fuse
 from ..results.record import Best, Failure, Record, Score
 from ..results.store import RunStore
 from . import facts
-from .cells import identify
-from .fusion import FUSION_VERSION, PARTS, Fusion, Part, Weights
 from .making import make
 from .options import Options
+from .plan.fusion import FUSION_VERSION, PARTS, Fusion, Part, Weights
+from .plan.identity import identify
 from .protocols.base import score
 
 

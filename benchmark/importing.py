@@ -18,9 +18,9 @@ from ..errors import SkelbenchError
 from ..methods import METHODS, Method, create_method
 from ..results.record import Cell, Record
 from ..results.store import RunStore
-from .cells import PRETRAIN_VERSION, identify
-from .overrides import PRETRAIN, Changes, check_owners
-from .tracks import ANY_SIZE, pretrain_settings, resolve
+from .plan.identity import PRETRAIN_VERSION, identify
+from .plan.overrides import PRETRAIN, Changes, check_owners
+from .plan.tracks import ANY_SIZE, pretrain_settings, resolve
 from .train.trainer import save_snapshot
 
 WRAPPERS = ("state_dict", "model", "model_state_dict")  # what some put around a state dict

@@ -14,12 +14,12 @@ from ..errors import SkelbenchError
 from ..methods import Method, create_method
 from ..results.store import RunStore
 from . import facts
-from .cells import Pretraining
 from .options import Options
+from .plan.identity import Pretraining
+from .plan.tracks import protocol_settings
 from .protocols import PROTOCOLS, Features, Outcome
 from .protocols.base import TuningProtocol, run_tuning
 from .protocols.features import extract
-from .tracks import protocol_settings
 from .train.checkpoint import read_tensors
 from .train.trainer import snapshot_path
 

@@ -13,10 +13,10 @@ from ..datasets.store import Store, data_folder, list_stores
 from ..methods import METHODS
 from ..results.store import RunStore
 from . import track_table
-from .grid import presets, read_preset
+from .plan.compatibility import refusal
+from .plan.grid import presets, read_preset
+from .plan.tracks import TRACKS
 from .protocols import PROTOCOLS
-from .tracks import TRACKS
-from .trial import refusal
 
 ABOUT_TRACKS = {
     "equal": "one common setting for all methods (the default)",

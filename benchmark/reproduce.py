@@ -19,12 +19,12 @@ from ..results.files import read_curve, read_scores
 from ..results.means import RAW
 from ..results.record import Record
 from ..results.store import RECORD, RunStore, read_record
-from .cells import Pretraining, plan
 from .options import Options
-from .overrides import PRETRAIN
+from .plan.identity import Pretraining, plan
+from .plan.overrides import PRETRAIN
+from .plan.tracks import Resolved
 from .protocols import PROTOCOLS
 from .runner import Runner
-from .tracks import Resolved
 from .train.checkpoint import read_tensors
 from .train.devices import choose_device
 from .train.progress import Watcher

@@ -21,12 +21,12 @@ from ..results.files import write_curve
 from ..results.record import Best, Cell, Failure, Record, Score
 from ..results.store import RunStore
 from . import facts
-from .cells import Pretraining
 from .kept import feature_kind, is_kept, kept_features, new_method, tune
 from .options import Options
+from .plan.identity import Pretraining
+from .plan.tracks import protocol_settings
 from .protocols import PROTOCOLS, Features, Outcome, run_protocol
 from .protocols.base import TuningProtocol
-from .tracks import protocol_settings
 from .train.devices import be_deterministic, keep_freed_memory, peak_memory, reset_peak_memory
 from .train.progress import Watcher
 from .train.trackers import tracked

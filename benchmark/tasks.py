@@ -13,11 +13,11 @@ from ..errors import SkelbenchError
 from ..results.record import Cell, Failure
 from ..results.store import RunStore
 from . import facts
-from .cells import Pretraining
 from .fusing import run_fusion
-from .fusion import Fusion
 from .options import Options
-from .planning import Plan
+from .plan.fusion import Fusion
+from .plan.identity import Pretraining
+from .plan.planner import Plan
 from .runner import Runner
 
 

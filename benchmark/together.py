@@ -20,7 +20,7 @@ from ..errors import SkelbenchError
 from ..results.record import Failure
 from ..results.store import RunStore
 from .options import Options
-from .planning import Plan
+from .plan.planner import Plan
 from .runner import Runner
 from .train.progress import Silent
 from .train.trainer import StoppedError

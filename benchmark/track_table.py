@@ -7,8 +7,8 @@ from typing import Any
 
 from ..methods import METHODS
 from ..methods.recipe import Recipe
+from .plan.tracks import protocol_settings, resolve
 from .protocols import PROTOCOLS
-from .tracks import protocol_settings, resolve
 
 # Data sets and splits that some method was released for, with their training clips.
 SIZES = {

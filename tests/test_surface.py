@@ -117,7 +117,7 @@ def described(parameter: click.Parameter) -> str:
 
 def registered() -> Iterator[str]:
     from skelbench.backbones import BACKBONES
-    from skelbench.benchmark.grid import presets
+    from skelbench.benchmark.plan.grid import presets
     from skelbench.benchmark.protocols import PROTOCOLS
     from skelbench.datasets import READERS
     from skelbench.datasets.layout import LAYOUTS

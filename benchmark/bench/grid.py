@@ -10,11 +10,11 @@ from pathlib import Path
 from ...datasets.catalogue import open_dataset
 from ...errors import SkelbenchError
 from ...results.store import RunStore
-from ..grid import Grid
 from ..launchers.local import launch
 from ..launchers.processes import launch_processes
 from ..options import Options
-from ..planning import plan_grid
+from ..plan.grid import Grid
+from ..plan.planner import plan_grid
 from .prepare import Figure
 
 TINY = {"backbone.width": 4, "backbone.dim": 16, "frames": 16, "epochs": 1, "batch": 16, "clips": 96}

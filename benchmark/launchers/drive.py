@@ -15,7 +15,7 @@ from ...results.record import Failure
 from ...results.store import RunStore
 from ..forecast import launched
 from ..options import Options
-from ..planning import Plan
+from ..plan.planner import Plan
 from ..schedule import Schedule
 from ..tasks import Ended, Performer, Task, blame, tasks_of
 from ..train.trainer import StoppedError

@@ -20,7 +20,7 @@ from ...errors import SkelbenchError
 from ...results.record import Failure
 from ...results.store import RunStore
 from ..options import Options
-from ..planning import Plan
+from ..plan.planner import Plan
 from ..slots import more_slots
 from ..tasks import Ended, Task
 from ..train.progress import Silent

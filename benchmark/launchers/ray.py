@@ -12,7 +12,7 @@ from ...results.claims import Claims
 from ...results.record import Failure
 from ...results.store import RunStore
 from ..options import Options
-from ..planning import Plan
+from ..plan.planner import Plan
 from ..tasks import Ended, Task
 from .carried import Parcel, pack, unpack
 from .drive import Drive

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ...results.record import Cell
 from ...results.store import RunStore
-from ..cells import Pretraining
 from ..options import Options
+from ..plan.identity import Pretraining
 from ..tasks import Ended, Performer, Task
 from ..train.progress import Silent
 from .carried import Parcel, pack, unpack

@@ -12,7 +12,7 @@ from ...errors import SkelbenchError
 from ...results.record import Failure
 from ...results.store import RunStore
 from ..options import Options
-from ..planning import Plan
+from ..plan.planner import Plan
 from ..tasks import Ended, Task
 from .drive import Drive
 from .needed import needed

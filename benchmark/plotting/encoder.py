@@ -11,7 +11,7 @@ from ...errors import SkelbenchError
 from ...methods import Method, create_method
 from ...results.record import Record
 from ...results.store import read_record
-from ..overrides import PRETRAIN
+from ..plan.overrides import PRETRAIN
 from ..protocols import PROTOCOLS
 from ..protocols.base import TuningProtocol
 from ..train.checkpoint import read_tensors

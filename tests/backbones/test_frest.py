@@ -11,7 +11,7 @@ from scipy.fft import dct, rfft
 from skelbench import create_method
 from skelbench.backbones import create_backbone
 from skelbench.backbones.frest import AXES, BANDS, SPARSITIES, TRANSFORMS, FreST, basis, sparsemax
-from skelbench.benchmark.tracks import resolve
+from skelbench.benchmark.plan.tracks import resolve
 from skelbench.errors import SkelbenchError
 
 SMALL = {"layout": "kinect20", "width": 4, "dim": 16, "dropout": 0.0}
@@ -188,7 +188,7 @@ def _rand_after_plain():
 
 
 def settled(overrides):
-    from skelbench.benchmark.overrides import Changes
+    from skelbench.benchmark.plan.overrides import Changes
 
     place = ("skeletonclr", "stgcn", "mine", "xsub", "joint")
     changes = Changes(None, overrides)

@@ -17,7 +17,7 @@ import torch
 from skelbench import __version__
 from skelbench.backbones import BACKBONES
 from skelbench.benchmark.cli import main
-from skelbench.benchmark.grid import presets
+from skelbench.benchmark.plan.grid import presets
 from skelbench.benchmark.protocols import PROTOCOLS
 from skelbench.benchmark.train.trainer import Trainer
 from skelbench.datasets import READERS

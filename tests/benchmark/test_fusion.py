@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from skelbench.benchmark import fusing, fusion
+from skelbench.benchmark import fusing
 from skelbench.benchmark.fusing import run_fusion
-from skelbench.benchmark.fusion import PARTS, Fusion, Weighting, plan_fusions, weighting_of
-from skelbench.benchmark.grid import Grid, read_grid
 from skelbench.benchmark.options import Options
-from skelbench.benchmark.planning import plan_grid
+from skelbench.benchmark.plan import fusion
+from skelbench.benchmark.plan.fusion import PARTS, Fusion, Weighting, plan_fusions, weighting_of
+from skelbench.benchmark.plan.grid import Grid, read_grid
+from skelbench.benchmark.plan.planner import plan_grid
 from skelbench.benchmark.runner import Runner
 from skelbench.benchmark.train.trainer import StoppedError, Trainer
 from skelbench.errors import SkelbenchError

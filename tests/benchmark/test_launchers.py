@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from skelbench.benchmark.grid import Grid
 from skelbench.benchmark.launchers.carried import pack, unpack
 from skelbench.benchmark.launchers.drive import Drive
 from skelbench.benchmark.launchers.local import Alone
 from skelbench.benchmark.launchers.remote import do_job, job
 from skelbench.benchmark.options import Options
-from skelbench.benchmark.planning import plan_grid
+from skelbench.benchmark.plan.grid import Grid
+from skelbench.benchmark.plan.planner import plan_grid
 from skelbench.benchmark.schedule import Schedule
 from skelbench.benchmark.slots import slots_that_fit
 from skelbench.benchmark.tasks import Ended, Performer, tasks_of

@@ -119,7 +119,7 @@ def test_torchrun_leaves_one_record_a_cell_that_tells_the_ranks(store, tiny_run,
 
 
 def test_a_batch_that_cannot_be_shared_out_is_told_before_anything_runs():
-    from skelbench.benchmark.cells import check_shares
+    from skelbench.benchmark.plan.identity import check_shares
     from skelbench.errors import SkelbenchError
 
     with pytest.raises(SkelbenchError, match="A batch of 5 cannot be shared by 2 processes"):

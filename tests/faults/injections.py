@@ -166,9 +166,10 @@ def turn_clocks_back() -> None:
 
 def be_another_version() -> None:
     """Be a package whose methods and pre-training have later versions."""
-    from skelbench.benchmark import cells, facts
+    from skelbench.benchmark import facts
+    from skelbench.benchmark.plan import identity
     from skelbench.methods import METHODS
 
     facts.__version__ = "9.9"  # type: ignore[attr-defined]
-    cells.PRETRAIN_VERSION += 1
+    identity.PRETRAIN_VERSION += 1
     METHODS["skeletonclr"].version += 1

@@ -9,13 +9,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from skelbench.benchmark.plan.tracks import protocol_settings, resolve
 from skelbench.benchmark.protocols import PROTOCOLS, run_protocol
 from skelbench.benchmark.protocols.base import RULES, TuningProtocol, held_out, run_tuning, top
 from skelbench.benchmark.protocols.features import extract
 from skelbench.benchmark.protocols.linear import LinearSettings
 from skelbench.benchmark.protocols.tuning import Rate, Tuner, TuningSettings, new_head, nothing
 from skelbench.benchmark.runner import Runner
-from skelbench.benchmark.tracks import protocol_settings, resolve
 from skelbench.benchmark.train.progress import Silent
 from skelbench.errors import SkelbenchError
 from skelbench.methods import METHODS, create_method

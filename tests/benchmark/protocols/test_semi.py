@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
+from skelbench.benchmark.plan.tracks import protocol_settings
 from skelbench.benchmark.protocols import PROTOCOLS
 from skelbench.benchmark.protocols.base import run_tuning
 from skelbench.benchmark.protocols.semi import Semi, SemiSettings, draw_balanced, draw_released
 from skelbench.benchmark.protocols.tuning import nothing
-from skelbench.benchmark.tracks import protocol_settings
 from skelbench.benchmark.train.progress import Silent
 from skelbench.errors import SkelbenchError
 from skelbench.methods import METHODS, create_method

@@ -26,8 +26,8 @@ def recorded(tmp_path, generated, monkeypatch):
     """Plan grids and write, untrained, the record that each of their cells would leave."""
     monkeypatch.setenv("SKELBENCH_DATA", str(generated))
     from skelbench.benchmark import facts
-    from skelbench.benchmark.grid import Grid
-    from skelbench.benchmark.planning import plan_grid
+    from skelbench.benchmark.plan.grid import Grid
+    from skelbench.benchmark.plan.planner import plan_grid
 
     runs = RunStore(tmp_path / "runs")
 
@@ -53,14 +53,14 @@ def _record(cell, identity, settings) -> Record:
 
 
 def grid(**changes):
-    from skelbench.benchmark.grid import Grid
+    from skelbench.benchmark.plan.grid import Grid
 
     base = {"datasets": ["synthetic"], "methods": ["skeletonclr"], "protocols": ["linear"], "floor_seeds": [0]}
     return Grid.model_validate(base | changes)
 
 
 def preset(**changes):
-    from skelbench.benchmark.grid import read_preset
+    from skelbench.benchmark.plan.grid import read_preset
 
     return read_preset("demo").model_copy(update=changes)
 

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from skelbench.backbones import create_backbone
-from skelbench.benchmark.cells import Pretraining
 from skelbench.benchmark.facts import flops_per_clip
-from skelbench.benchmark.grid import Grid, presets, read_grid, read_preset
 from skelbench.benchmark.options import Options
-from skelbench.benchmark.overrides import check_owners
-from skelbench.benchmark.planning import plan_grid
+from skelbench.benchmark.plan.grid import Grid, presets, read_grid, read_preset
+from skelbench.benchmark.plan.identity import Pretraining
+from skelbench.benchmark.plan.overrides import check_owners
+from skelbench.benchmark.plan.planner import plan_grid
 from skelbench.benchmark.protocols import PROTOCOLS
 from skelbench.benchmark.protocols.features import extract
 from skelbench.benchmark.protocols.knn import vote

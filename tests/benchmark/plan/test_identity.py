@@ -4,11 +4,10 @@ import dataclasses
 
 import pytest
 
-from skelbench.benchmark import cells
-from skelbench.benchmark.cells import plan
-from skelbench.benchmark.overrides import Changes
+from skelbench.benchmark.plan.identity import plan
+from skelbench.benchmark.plan.overrides import Changes
+from skelbench.benchmark.plan.tracks import resolve
 from skelbench.benchmark.protocols import PROTOCOLS
-from skelbench.benchmark.tracks import resolve
 from skelbench.methods import METHODS
 
 PLACE = {
@@ -78,7 +77,7 @@ def test_an_identity_changes_with_the_version_of_the_method(monkeypatch):
 
 def test_an_identity_changes_with_the_version_of_the_pre_training(monkeypatch):
     before = identities()
-    monkeypatch.setattr(cells, "PRETRAIN_VERSION", 99)
+    monkeypatch.setattr("skelbench.benchmark.plan.identity.PRETRAIN_VERSION", 99)
     after = identities()
     assert all(before[protocol] != after[protocol] for protocol in ALL)
 

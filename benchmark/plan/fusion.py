@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ..datasets.store import Store
-from ..results.record import Cell
-from .cells import Pretraining, cell_facts, identify
-from .protocols import PROTOCOLS
+from ...datasets.store import Store
+from ...results.record import Cell
+from ..protocols import PROTOCOLS
+from .identity import Pretraining, cell_facts, identify
 
 FUSED = "3s"
 PARTS: tuple[str, ...] = ("joint", "bone", "motion")

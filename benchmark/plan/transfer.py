@@ -1,29 +1,20 @@
-"""What can be done with a finished pre-training: evaluate it on any data, or write its backbone to a file."""
+"""Plan the evaluation of a finished pre-training on any data, and the floors that stand beside it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from ..backbones import BACKBONES
-from ..backbones.weights import SUFFIX, to_safetensors
-from ..config import parse_config
-from ..datasets.layout import LAYOUTS
-from ..datasets.store import Store
-from ..errors import SkelbenchError
-from ..methods import METHODS
-from ..methods.recipe import Recipe
-from ..results.files import atomic_write
-from ..results.leaderboard import FLOOR, FLOOR_SEEDS
-from ..results.record import Record
-from ..results.store import read_record
-from .cells import Pretraining, identify_evaluation, plan
+from ...datasets.store import Store
+from ...errors import SkelbenchError
+from ...methods.recipe import Recipe
+from ...results.leaderboard import FLOOR, FLOOR_SEEDS
+from ...results.record import Record
+from ...results.store import read_record
+from .identity import Pretraining, identify_evaluation, plan
 from .overrides import PRETRAIN, Changes
 from .tracks import ANY_SIZE, Resolved, resolve
-from .train.checkpoint import read_tensors
-from .train.trainer import snapshot_path
 
 
 def open_run(folder: Path) -> Record:
@@ -52,7 +43,7 @@ def plan_evaluation(
     """
     trained = record.cell
     stream = stream or ("joint" if trained.stream == "all" else trained.stream)
-    _check_stream(record, stream)
+    check_trained_stream(record, stream)
     fields = {name: value for name, value in record.settings.items() if name in Recipe.model_fields}
     own = Recipe.model_validate(fields | {"clips": None})
     place = (trained.method, trained.backbone, store.name, split, stream)
@@ -124,60 +115,8 @@ def plan_floors(task: Pretraining, store: Store, protocols: tuple[str, ...], tra
     return [plan(resolved, method=FLOOR, **place, seed=seed, **common) for seed in range(FLOOR_SEEDS)]  # type: ignore[arg-type]
 
 
-def _check_stream(record: Record, stream: str | None) -> None:
+def check_trained_stream(record: Record, stream: str | None) -> None:
+    """Raise a `SkelbenchError` unless a pre-training was on this stream, or on all."""
     trained = record.cell.stream
     if stream is not None and trained not in ("all", stream):
         raise SkelbenchError(f"This run was trained on the stream '{trained}', not on '{stream}'.")
-
-
-def export_weights(folder: Path, to: Path, stream: str | None = None) -> str:
-    """Write the backbone of a finished pre-training as safetensors, with everything needed to make it again.
-
-    Returns the backbone's name.
-
-    Args:
-        stream: whose encoder, where a method trained several.
-
-    Raises:
-        SkelbenchError: if the folder is no finished pre-training or the file cannot be written.
-    """
-    if to.suffix != SUFFIX:
-        raise SkelbenchError(f"{to} must end in {SUFFIX}.")
-    record = open_run(folder)
-    cell, settings = record.cell, dict[str, Any](record.settings)
-    _check_stream(record, stream)
-    layout = _layout(record)
-    state = read_tensors(snapshot_path(folder, int(settings["epochs"])))
-    prefix = f"encoder_q{'' if stream in (None, 'joint') or cell.stream != 'all' else '_' + stream}.backbone."
-    weights = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-    if not weights:
-        raise SkelbenchError(f"{folder} has no encoder of the stream '{stream}'; leave --stream out.")
-    kind = METHODS[cell.method]
-    config = parse_config(kind.Config, settings["method"], f"the record in {folder}")
-    args = kind.backbone_args(config, settings["backbone"])
-    facts = {
-        "backbone": cell.backbone,
-        "args": args,
-        "layout": layout.to_json(),
-        "num_frames": settings["frames"],
-        "num_persons": record.model["persons"],
-        "stream": stream or ("joint" if cell.stream == "all" else cell.stream),
-        "cell": str(cell),
-        "identity": record.identity,
-    }
-    backbone = BACKBONES[cell.backbone](
-        layout=layout,
-        num_frames=settings["frames"],
-        num_persons=record.model["persons"],
-        **args,
-    )
-    backbone.load_state_dict(weights)
-    atomic_write(to, to_safetensors(weights, backbone.official_constants(), facts))
-    return cell.backbone
-
-
-def _layout(record: Record) -> Any:
-    name = str(record.data["layout"])
-    if name not in LAYOUTS:
-        raise SkelbenchError(f"The skeleton '{name}' of this run is not registered, so it cannot be written out.")
-    return LAYOUTS[name]

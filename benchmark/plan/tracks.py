@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..backbones import BACKBONES
-from ..config import parse_config
-from ..errors import SkelbenchError
-from ..methods.base import METHODS
-from ..methods.recipe import Recipe
-from ..registry import did_you_mean
+from ...backbones import BACKBONES
+from ...config import parse_config
+from ...errors import SkelbenchError
+from ...methods.base import METHODS
+from ...methods.recipe import Recipe
+from ...registry import did_you_mean
+from ..protocols import PROTOCOLS
 from .overrides import NO_CHANGES, PRETRAIN, Changes, backbone_defaults, override, whole
-from .protocols import PROTOCOLS
 
 TRACKS = ("equal", "published")
 

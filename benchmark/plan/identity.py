@@ -7,12 +7,12 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import SkelbenchError
-from ..methods.base import METHODS
-from ..methods.recipe import Recipe
-from ..results.record import Cell
+from ...errors import SkelbenchError
+from ...methods.base import METHODS
+from ...methods.recipe import Recipe
+from ...results.record import Cell
+from ..protocols import PROTOCOLS
 from .overrides import PRETRAIN
-from .protocols import PROTOCOLS
 from .tracks import Resolved, evaluation_settings, pretrain_settings
 
 PRETRAIN_VERSION = 1

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..backbones import BACKBONES
-from ..config import parse_config
-from ..errors import SkelbenchError
-from ..methods.base import METHODS
-from ..methods.recipe import Recipe
-from ..registry import did_you_mean
-from .protocols import PROTOCOLS
+from ...backbones import BACKBONES
+from ...config import parse_config
+from ...errors import SkelbenchError
+from ...methods.base import METHODS
+from ...methods.recipe import Recipe
+from ...registry import did_you_mean
+from ..protocols import PROTOCOLS
 
 PRETRAIN = "pretrain"
 _UNSETTABLE = ("source", "protocols")

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from skelbench.backbones import create_backbone
-from skelbench.benchmark.grid import Grid
-from skelbench.benchmark.planning import plan_grid
+from skelbench.benchmark.plan.grid import Grid
+from skelbench.benchmark.plan.planner import plan_grid
 from skelbench.benchmark.protocols.knn import vote
 from skelbench.benchmark.train.trainer import Trainer
 from skelbench.datasets import prepare

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 
 import torch
 
-from ..backbones import create_backbone
-from ..datasets.store import Store
-from ..errors import SkelbenchError
-from ..methods.base import METHODS, Method, create_method
-from ..methods.recipe import Recipe
+from ...backbones import create_backbone
+from ...datasets.store import Store
+from ...errors import SkelbenchError
+from ...methods.base import METHODS, Method, create_method
+from ...methods.recipe import Recipe
 
 Made = TypeVar("Made")
 

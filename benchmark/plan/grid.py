@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import yaml
 from pydantic import AfterValidator, Field, NonNegativeInt
 
-from ..config import Settings, parse_config
-from ..errors import SkelbenchError
-from ..registry import did_you_mean
+from ...config import Settings, parse_config
+from ...errors import SkelbenchError
+from ...registry import did_you_mean
 
 
 def once(values: Iterable[Any]) -> tuple[Any, ...]:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from skelbench.benchmark.overrides import Changes, check_owners
-from skelbench.benchmark.tracks import (
+from skelbench.benchmark.plan.overrides import Changes, check_owners
+from skelbench.benchmark.plan.tracks import (
     RELEASED_STEPS,
     equal,
     evaluation_settings,

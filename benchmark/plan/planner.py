@@ -7,23 +7,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..backbones import BACKBONES
-from ..datasets.catalogue import open_dataset
-from ..datasets.recording import TRAIN
-from ..datasets.store import Store
-from ..datasets.streams import STREAMS
-from ..errors import SkelbenchError
-from ..methods.base import METHODS
-from ..registry import did_you_mean
-from ..results.record import Cell
-from .cells import Pretraining, plan
+from ...backbones import BACKBONES
+from ...datasets.catalogue import open_dataset
+from ...datasets.recording import TRAIN
+from ...datasets.store import Store
+from ...datasets.streams import STREAMS
+from ...errors import SkelbenchError
+from ...methods.base import METHODS
+from ...registry import did_you_mean
+from ...results.record import Cell
+from ..protocols import PROTOCOLS
+from .compatibility import Trial, check_persons
 from .fusion import FUSED, PARTS, Fusion, plan_fusions
 from .grid import Grid, once
+from .identity import Pretraining, plan
 from .overrides import Changes, check_owners
-from .protocols import PROTOCOLS
-from .reuse import elsewhere
 from .tracks import ANY_SIZE, Resolved, resolve
-from .trial import Trial, check_persons
+from .transfer import elsewhere
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""A grid becomes cells with settings and identities; nothing runs."""

@@ -1,0 +1,1 @@
+"""Cells become records: pre-training, evaluation, fusion, baselines; weights in and out."""
