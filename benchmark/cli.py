@@ -47,7 +47,7 @@ class Commands(click.Group):
             return super().main(*args, **extra)
         except SystemExit as end:
             if "TORCHELASTIC_RUN_ID" in os.environ:
-                from .together import leave
+                from .run.torchrun import leave
 
                 leave(end.code)
             raise

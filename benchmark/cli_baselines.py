@@ -25,8 +25,8 @@ def baselines(ctx: click.Context, datasets: str, splits: str | None, frames: int
     load_plugins(ctx)
     from ..datasets.catalogue import open_dataset
     from ..results.store import RunStore
-    from .baseline_cells import plan_baselines, run_baselines
-    from .options import Options
+    from .run.baselines import plan_baselines, run_baselines
+    from .run.options import Options
 
     chosen = names(splits) if splits else ()
     places = plan_baselines([open_dataset(name) for name in names(datasets)], chosen, frames)

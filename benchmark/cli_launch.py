@@ -43,7 +43,7 @@ launch_options = option_set(
 def launch(ctx: click.Context, plan: Any, runs: Any, device: str, options: Mapping[str, Any]) -> list[Any]:
     """Run the plan; a stop that a signal asked for ends the program with that signal's exit code."""
     from .launchers.local import stop_on_signal
-    from .options import Options
+    from .run.options import Options
     from .train.trainer import StoppedError
 
     with stop_on_signal() as stop:
@@ -70,7 +70,7 @@ def launch(ctx: click.Context, plan: Any, runs: Any, device: str, options: Mappi
 
 def _launcher(ctx: click.Context, options: Mapping[str, Any]) -> Callable[[Any, Any, Any], list[Any]]:
     from .. import distributed
-    from .together import check_together, follow
+    from .run.torchrun import check_together, follow
 
     kind, retries = options.get("launcher", "local"), options.get("retries", 0)
     check_together(kind, options)

@@ -13,7 +13,7 @@ from .cli_parts import watcher
 def reproduce(ctx: click.Context, record: Path, device: str) -> None:
     """Print every number of a record beside that of its second run; end with exit code 1 if one differs."""
     from ..results.store import RunStore
-    from .reproduce import reproduce as run_again
+    from .run.reproduce import reproduce as run_again
 
     with tempfile.TemporaryDirectory(prefix="skelbench-") as folder:
         compared = run_again(record, RunStore(Path(folder)), device, watcher(ctx))

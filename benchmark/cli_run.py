@@ -160,7 +160,7 @@ def grid(ctx: click.Context, **options: Any) -> None:
 
 
 def _run(ctx: click.Context, grids: Sequence[Any], options: dict[str, Any]) -> None:
-    from .together import joined, own_device
+    from .run.torchrun import joined, own_device
     from .train.devices import choose_device
     from .train.trackers import check_trackers
 
@@ -173,8 +173,8 @@ def _run(ctx: click.Context, grids: Sequence[Any], options: dict[str, Any]) -> N
 def _plan_and_run(ctx: click.Context, grids: Sequence[Any], device: str, options: dict[str, Any]) -> None:
     from .. import distributed
     from ..results.store import RunStore
-    from .forecast import forecast
     from .plan.planner import plan_grids
+    from .run.forecast import forecast
 
     plan = plan_grids(grids, precision=options["precision"], ranks=distributed.world_size())
     for (method, backbone), reason in plan.refused.items():

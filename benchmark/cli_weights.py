@@ -37,8 +37,8 @@ def import_weights(
     load_plugins(ctx)
     from ..config import parse_pairs
     from ..results.store import RunStore
-    from .importing import Place
-    from .importing import import_weights as take
+    from .run.import_weights import Place
+    from .run.import_weights import import_weights as take
 
     runs = RunStore(out)
     runs.check_writable()
@@ -66,12 +66,12 @@ def evaluate(
     load_plugins(ctx)
     from ..datasets.catalogue import open_dataset
     from ..results.store import RunStore
-    from .fusing import run_fusion
-    from .options import Options
     from .plan.fusion import FUSED, PARTS, plan_fusions
     from .plan.transfer import open_run, plan_evaluation, plan_floors
     from .protocols import PROTOCOLS
-    from .runner import Runner
+    from .run.fusion import run_fusion
+    from .run.options import Options
+    from .run.runner import Runner
     from .train.devices import choose_device
 
     protocols = names(protocol)

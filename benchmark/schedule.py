@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..results.record import Failure
-from .tasks import Ended, Task
+from .run.tasks import Ended, Task
 
 
 class Schedule:

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from skelbench.benchmark.baseline_cells import Place
-from skelbench.benchmark.reproduce import plan_again
+from skelbench.benchmark.run.baselines import Place
+from skelbench.benchmark.run.reproduce import plan_again
 from skelbench.results.means import RAW
 from skelbench.results.store import RunStore
 

@@ -12,9 +12,9 @@ from ...errors import SkelbenchError
 from ...results.store import RunStore
 from ..launchers.local import launch
 from ..launchers.processes import launch_processes
-from ..options import Options
 from ..plan.grid import Grid
 from ..plan.planner import plan_grid
+from ..run.options import Options
 from .prepare import Figure
 
 TINY = {"backbone.width": 4, "backbone.dim": 16, "frames": 16, "epochs": 1, "batch": 16, "clips": 96}

@@ -13,11 +13,11 @@ from ...errors import SkelbenchError
 from ...results.plans import write_plan
 from ...results.record import Failure
 from ...results.store import RunStore
-from ..forecast import launched
-from ..options import Options
 from ..plan.planner import Plan
+from ..run.forecast import launched
+from ..run.options import Options
+from ..run.tasks import Ended, Performer, Task, blame, tasks_of
 from ..schedule import Schedule
-from ..tasks import Ended, Performer, Task, blame, tasks_of
 from ..train.trainer import StoppedError
 
 TICK = 0.25  # seconds between two looks at whether a stop was asked for

@@ -11,9 +11,9 @@ from types import FrameType
 
 from ...results.record import Failure
 from ...results.store import RunStore
-from ..options import Options
 from ..plan.planner import Plan
-from ..tasks import Ended, Performer, Task
+from ..run.options import Options
+from ..run.tasks import Ended, Performer, Task
 from .drive import Drive
 
 

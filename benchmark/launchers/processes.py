@@ -19,10 +19,10 @@ from ...datasets.items import available_cores
 from ...errors import SkelbenchError
 from ...results.record import Failure
 from ...results.store import RunStore
-from ..options import Options
 from ..plan.planner import Plan
+from ..run.options import Options
+from ..run.tasks import Ended, Task
 from ..slots import more_slots
-from ..tasks import Ended, Task
 from ..train.progress import Silent
 from .drive import Drive
 from .worker import command, packed

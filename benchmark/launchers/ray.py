@@ -11,9 +11,9 @@ from ...errors import SkelbenchError
 from ...results.claims import Claims
 from ...results.record import Failure
 from ...results.store import RunStore
-from ..options import Options
 from ..plan.planner import Plan
-from ..tasks import Ended, Task
+from ..run.options import Options
+from ..run.tasks import Ended, Task
 from .carried import Parcel, pack, unpack
 from .drive import Drive
 from .needed import needed

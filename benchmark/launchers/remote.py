@@ -9,9 +9,9 @@ from pathlib import Path
 
 from ...results.record import Cell
 from ...results.store import RunStore
-from ..options import Options
 from ..plan.identity import Pretraining
-from ..tasks import Ended, Performer, Task
+from ..run.options import Options
+from ..run.tasks import Ended, Performer, Task
 from ..train.progress import Silent
 from .carried import Parcel, pack, unpack
 from .local import stop_on_signal

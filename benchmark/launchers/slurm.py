@@ -11,9 +11,9 @@ from ...config import parse_pairs
 from ...errors import SkelbenchError
 from ...results.record import Failure
 from ...results.store import RunStore
-from ..options import Options
 from ..plan.planner import Plan
-from ..tasks import Ended, Task
+from ..run.options import Options
+from ..run.tasks import Ended, Task
 from .drive import Drive
 from .needed import needed
 from .remote import do_job, gpus_of, job, lost

@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from ...registry import load_plugin, loaded_plugins
 from ...results.store import RunStore
-from ..tasks import Ended, Performer, Task
+from ..run.tasks import Ended, Performer, Task
 from ..train.trainer import StoppedError
 
 STOPPED = "The process that ran it was asked to stop; the same command goes on from its checkpoint."

@@ -142,7 +142,7 @@ def break_step(step: int, error: BaseException | None) -> None:
 
 def break_features(error: Exception) -> None:
     """Have the evaluation fail with an error when it extracts features."""
-    from skelbench.benchmark import runner
+    from skelbench.benchmark.run import runner
 
     def broken(*_: Any) -> None:
         raise error
@@ -152,7 +152,7 @@ def break_features(error: Exception) -> None:
 
 def turn_clocks_back() -> None:
     """Have the wall clock jump back by a day at every look, and records be dated before the epoch of anything."""
-    from skelbench.benchmark import facts
+    from skelbench.benchmark.run import record
 
     now, looks = time.time(), [0]
 
@@ -161,15 +161,15 @@ def turn_clocks_back() -> None:
         return now - 86400 * looks[0]
 
     time.time = earlier
-    facts.now = lambda: f"19{99 - looks[0] % 50:02d}-01-01T00:00:00+00:00"
+    record.now = lambda: f"19{99 - looks[0] % 50:02d}-01-01T00:00:00+00:00"
 
 
 def be_another_version() -> None:
     """Be a package whose methods and pre-training have later versions."""
-    from skelbench.benchmark import facts
     from skelbench.benchmark.plan import identity
+    from skelbench.benchmark.run import record
     from skelbench.methods import METHODS
 
-    facts.__version__ = "9.9"  # type: ignore[attr-defined]
+    record.__version__ = "9.9"  # type: ignore[attr-defined]
     identity.PRETRAIN_VERSION += 1
     METHODS["skeletonclr"].version += 1

@@ -15,9 +15,9 @@ from click.testing import CliRunner
 
 from skelbench.backbones import create_backbone
 from skelbench.benchmark.cli import main
-from skelbench.benchmark.importing import read_state
 from skelbench.benchmark.plan.grid import read_grid
-from skelbench.benchmark.reproduce import reproduce
+from skelbench.benchmark.run.import_weights import read_state
+from skelbench.benchmark.run.reproduce import reproduce
 from skelbench.benchmark.train.checkpoint import read_tensors, write_tensors
 from skelbench.datasets import prepare, raw
 from skelbench.datasets.store import Store

@@ -12,8 +12,6 @@ import pytest
 import torch
 
 from skelbench.backbones import create_backbone
-from skelbench.benchmark.facts import flops_per_clip
-from skelbench.benchmark.options import Options
 from skelbench.benchmark.plan.grid import Grid, presets, read_grid, read_preset
 from skelbench.benchmark.plan.identity import Pretraining
 from skelbench.benchmark.plan.overrides import check_owners
@@ -21,7 +19,9 @@ from skelbench.benchmark.plan.planner import plan_grid
 from skelbench.benchmark.protocols import PROTOCOLS
 from skelbench.benchmark.protocols.features import extract
 from skelbench.benchmark.protocols.knn import vote
-from skelbench.benchmark.runner import Runner
+from skelbench.benchmark.run.options import Options
+from skelbench.benchmark.run.record import flops_per_clip
+from skelbench.benchmark.run.runner import Runner
 from skelbench.benchmark.train.checkpoint import write_tensors
 from skelbench.benchmark.train.trainer import StoppedError, Trainer, snapshot_path
 from skelbench.config import parse_pairs
@@ -333,8 +333,8 @@ def test_running_never_changes_the_data(finished, finished_once, grid_file, skel
 def test_the_same_grid_again_skips_everything(finished, grid_file, skelbench, monkeypatch, tree):
     before = tree(finished)
     monkeypatch.setattr(Trainer, "train", not_again)
-    monkeypatch.setattr("skelbench.benchmark.runner.run_protocol", not_again)
-    monkeypatch.setattr("skelbench.benchmark.runner.load_dataset", not_again)
+    monkeypatch.setattr("skelbench.benchmark.run.runner.run_protocol", not_again)
+    monkeypatch.setattr("skelbench.benchmark.run.runner.load_dataset", not_again)
     again = skelbench("grid", grid_file(), "--out", finished)
     assert tree(finished) == before
     assert again.stderr.count("done before") == 3 + len(TRAINABLE)

@@ -104,7 +104,7 @@ def test_a_transfer_is_skipped_when_done_and_made_again_when_forced(file, skelbe
     skelbench("grid", file, "--out", runs, *one)
     before = tree(runs)
     with monkeypatch.context() as patch:
-        patch.setattr("skelbench.benchmark.runner.load_dataset", lambda *a, **k: pytest.fail("it ran again"))
+        patch.setattr("skelbench.benchmark.run.runner.load_dataset", lambda *a, **k: pytest.fail("it ran again"))
         skelbench("grid", file, "--out", runs, *one)
     assert tree(runs) == before
     assert "to do" not in skelbench("grid", file, "--out", runs, *one, "--dry-run").stdout

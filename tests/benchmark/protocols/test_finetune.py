@@ -15,7 +15,7 @@ from skelbench.benchmark.protocols.base import RULES, TuningProtocol, held_out, 
 from skelbench.benchmark.protocols.features import extract
 from skelbench.benchmark.protocols.linear import LinearSettings
 from skelbench.benchmark.protocols.tuning import Rate, Tuner, TuningSettings, new_head, nothing
-from skelbench.benchmark.runner import Runner
+from skelbench.benchmark.run.runner import Runner
 from skelbench.benchmark.train.progress import Silent
 from skelbench.errors import SkelbenchError
 from skelbench.methods import METHODS, create_method

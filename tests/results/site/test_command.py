@@ -25,9 +25,9 @@ def generated(tmp_path_factory) -> Path:
 def recorded(tmp_path, generated, monkeypatch):
     """Plan grids and write, untrained, the record that each of their cells would leave."""
     monkeypatch.setenv("SKELBENCH_DATA", str(generated))
-    from skelbench.benchmark import facts
     from skelbench.benchmark.plan.grid import Grid
     from skelbench.benchmark.plan.planner import plan_grid
+    from skelbench.benchmark.run.record import settings_of
 
     runs = RunStore(tmp_path / "runs")
 
@@ -35,11 +35,11 @@ def recorded(tmp_path, generated, monkeypatch):
         plan = plan_grid(grid, precision=precision)
         for task, _ in (*plan.tasks, *plan.transfers):
             for cell, identity in ((task.cell, task.identity), *task.evaluations):
-                settings = facts.settings(task, cell)
+                settings = settings_of(task, cell)
                 runs.write(_record(cell, identity, settings))
         for fusion, _ in plan.fusions:
             part = next(t for t, _ in plan.tasks if t.identity == fusion.parts[0].pretrain)
-            runs.write(_record(fusion.cell, fusion.identity, facts.settings(part, fusion.cell) | {"fusion": {}}))
+            runs.write(_record(fusion.cell, fusion.identity, settings_of(part, fusion.cell) | {"fusion": {}}))
         return runs
 
     return write

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..results.claims import Claim, Claims
-from ..results.record import Cell, Failure, Record
-from ..results.store import RunStore
-from . import facts
+from ...results.claims import Claim, Claims
+from ...results.record import Cell, Failure, Record
+from ...results.store import RunStore
+from ..train.trainer import StoppedError
 from .options import Options
-from .train.trainer import StoppedError
+from .record import failure_of
 
 
 def make(
@@ -51,7 +51,7 @@ def _made(
         claim.check()
         runs.write(made)
     except Exception as error:
-        failure = facts.failure(cell, identity, error)
+        failure = failure_of(cell, identity, error)
         runs.write_failure(failure)
         options.watcher.say(f"  {cell.protocol}: FAILED: {failure.reason}")
         return [failure]

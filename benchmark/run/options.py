@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
-from .train.progress import Silent, Watcher
+from ..train.progress import Silent, Watcher
 
 
 @dataclass(frozen=True)

@@ -226,7 +226,7 @@ def test_the_split_asked_for_is_evaluated_on_all_its_clips_and_nothing_is_traine
     copy = tmp_path / "elsewhere" / "my copy"
     copy.parent.mkdir()
     folder.rename(copy)
-    monkeypatch.setattr("skelbench.benchmark.runner.Trainer.train", lambda self: pytest.fail("it trained"))
+    monkeypatch.setattr("skelbench.benchmark.run.runner.Trainer.train", lambda self: pytest.fail("it trained"))
     skelbench("evaluate", copy, "--dataset", "tiny", "--split", "xview", "--protocol", "knn")
     records = RunStore(copy.parent).records()
     (evaluated,) = [r for r in records if r.cell.protocol == "knn" and r.cell.method == "skeletonclr"]

@@ -9,19 +9,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..datasets.clips import Clips
-from ..errors import SkelbenchError
-from ..methods import Method, create_method
-from ..results.store import RunStore
-from . import facts
+from ...datasets.clips import Clips
+from ...errors import SkelbenchError
+from ...methods import Method, create_method
+from ...results.store import RunStore
+from ..plan.identity import Pretraining
+from ..plan.tracks import protocol_settings
+from ..protocols import PROTOCOLS, Features, Outcome
+from ..protocols.base import TuningProtocol, run_tuning
+from ..protocols.features import extract
+from ..train.checkpoint import read_tensors
+from ..train.trainer import snapshot_path
 from .options import Options
-from .plan.identity import Pretraining
-from .plan.tracks import protocol_settings
-from .protocols import PROTOCOLS, Features, Outcome
-from .protocols.base import TuningProtocol, run_tuning
-from .protocols.features import extract
-from .train.checkpoint import read_tensors
-from .train.trainer import snapshot_path
+from .record import other_stream
 
 
 def is_kept(task: Pretraining, runs: RunStore) -> bool:
@@ -67,9 +67,9 @@ def kept_features(
     start = _copy(method.evaluation_state())
 
     def encode(x: Tensor) -> Tensor:
-        return method.embedding(x) if kind == "embedding" else method.features(x, *facts.other_stream(task, method))
+        return method.embedding(x) if kind == "embedding" else method.features(x, *other_stream(task, method))
 
-    if kind == "embedding" and facts.other_stream(task, method):
+    if kind == "embedding" and other_stream(task, method):
         raise SkelbenchError(
             f"{task.cell.method} has no embedding of a single stream to evaluate; set knn.feature=pooled."
         )
@@ -98,7 +98,7 @@ def tune(
         protocol,
         method,
         *clips,
-        stream=next(iter(facts.other_stream(task, method)), None),
+        stream=next(iter(other_stream(task, method)), None),
         settings=protocol_settings(task.recipe, protocol.name),
         selection=task.recipe.selection,
         seed=task.cell.seed,

@@ -15,15 +15,15 @@ from typing import Any
 
 from torch import distributed as dist
 
-from .. import distributed
-from ..errors import SkelbenchError
-from ..results.record import Failure
-from ..results.store import RunStore
+from ... import distributed
+from ...errors import SkelbenchError
+from ...results.record import Failure
+from ...results.store import RunStore
+from ..plan.planner import Plan
+from ..train.progress import Silent
+from ..train.trainer import StoppedError
 from .options import Options
-from .plan.planner import Plan
 from .runner import Runner
-from .train.progress import Silent
-from .train.trainer import StoppedError
 
 PATIENCE = timedelta(days=7)  # the others wait while rank 0 evaluates
 

@@ -7,14 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from skelbench.benchmark import fusing
-from skelbench.benchmark.fusing import run_fusion
-from skelbench.benchmark.options import Options
-from skelbench.benchmark.plan import fusion
 from skelbench.benchmark.plan.fusion import PARTS, Fusion, Weighting, plan_fusions, weighting_of
 from skelbench.benchmark.plan.grid import Grid, read_grid
 from skelbench.benchmark.plan.planner import plan_grid
-from skelbench.benchmark.runner import Runner
+from skelbench.benchmark.run.fusion import fuse, run_fusion
+from skelbench.benchmark.run.options import Options
+from skelbench.benchmark.run.runner import Runner
 from skelbench.benchmark.train.trainer import StoppedError, Trainer
 from skelbench.errors import SkelbenchError
 from skelbench.methods import METHODS
@@ -104,7 +102,7 @@ def test_a_grid_with_3s_trains_its_parts_fuses_them_by_name_and_does_nothing_aga
     assert [title in output for title in (f"tiny xsub, {s} (custom: tiny)" for s in (*PARTS, "3s"))] == [True] * 4
     before, file = tree(runs), grid_file(methods=METHODS_HERE, streams=["3s"])
     monkeypatch.setattr(Trainer, "train", lambda self: pytest.fail("it trained again"))
-    monkeypatch.setattr(fusing, "fuse", lambda *_: pytest.fail("it fused again"))
+    monkeypatch.setattr("skelbench.benchmark.run.fusion.fuse", lambda *_: pytest.fail("it fused again"))
     skelbench("grid", file, "--out", runs)
     plan = skelbench("grid", file, "--out", runs, "--dry-run").stdout
     assert tree(runs) == before
@@ -203,8 +201,10 @@ def again(fused, grid_file):
 
 
 def test_forced_the_fusion_is_made_again(again, fused, skelbench, monkeypatch):
-    made, fuse = [], fusing.fuse
-    monkeypatch.setattr(fusing, "fuse", lambda *arguments: (made.append(1), fuse(*arguments))[1])
+    made, original = [], fuse
+    monkeypatch.setattr(
+        "skelbench.benchmark.run.fusion.fuse", lambda *arguments: (made.append(1), original(*arguments))[1]
+    )
     before = by_stream(fused, "skeletonclr", "knn")["3s"]
     skelbench(*again)
     assert made == [1]
@@ -313,7 +313,7 @@ def test_the_identity_covers_weights_rule_and_parts(store, monkeypatch):
     weights = [Weighting("equal weights", w, also) for w, also in (((1, 1, 0.5), ()), ((1, 1, 1), ((1, 1, 0.5),)))]
     for other in weights:
         with monkeypatch.context() as patch:
-            patch.setattr(fusion, "EQUAL", other)
+            patch.setattr("skelbench.benchmark.plan.fusion.EQUAL", other)
             seen.add(planned()[0].identity)
     changed = ({"set": TINY | {"epochs": 2}}, {"set": TINY | {"knn.k": 3}}, {"seeds": (1,)}, {"splits": ("xview",)})
     for changes in changed:

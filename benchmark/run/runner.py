@@ -12,25 +12,25 @@ from typing import Any
 
 import torch
 
-from .. import distributed
-from ..datasets.clips import Clips, load_dataset
-from ..datasets.store import Store
-from ..methods import Method
-from ..results.claims import Claim, ClaimLostError, Claims
-from ..results.files import write_curve
-from ..results.record import Best, Cell, Failure, Record, Score
-from ..results.store import RunStore
-from . import facts
-from .kept import feature_kind, is_kept, kept_features, new_method, tune
+from ... import distributed
+from ...datasets.clips import Clips, load_dataset
+from ...datasets.store import Store
+from ...methods import Method
+from ...results.claims import Claim, ClaimLostError, Claims
+from ...results.files import write_curve
+from ...results.record import Best, Cell, Failure, Record, Score
+from ...results.store import RunStore
+from ..plan.identity import Pretraining
+from ..plan.tracks import protocol_settings
+from ..protocols import PROTOCOLS, Features, Outcome, run_protocol
+from ..protocols.base import TuningProtocol
+from ..train.devices import be_deterministic, keep_freed_memory, peak_memory, reset_peak_memory
+from ..train.progress import Watcher
+from ..train.trackers import tracked
+from ..train.trainer import StoppedError, Trainer, save_snapshot
+from .encoders import feature_kind, is_kept, kept_features, new_method, tune
 from .options import Options
-from .plan.identity import Pretraining
-from .plan.tracks import protocol_settings
-from .protocols import PROTOCOLS, Features, Outcome, run_protocol
-from .protocols.base import TuningProtocol
-from .train.devices import be_deterministic, keep_freed_memory, peak_memory, reset_peak_memory
-from .train.progress import Watcher
-from .train.trackers import tracked
-from .train.trainer import StoppedError, Trainer, save_snapshot
+from .record import data_of, environment_of, failure_of, model_of, now, settings_of, side_files, versions_of
 
 
 class Runner:
@@ -289,7 +289,7 @@ class Runner:
             clips,
             method,
             cost=cost,
-            files=facts.side_files(folder, outcome, clips[1]),
+            files=side_files(folder, outcome, clips[1]),
             outcome=outcome,
         )
         claim.check()
@@ -317,21 +317,21 @@ class Runner:
             cell=cell,
             identity=identity,
             pretrain=None if outcome is None else task.identity,
-            settings=facts.settings(task, cell),
-            versions=facts.versions(cell),
-            environment=facts.environment(self.options.device) | {"precision": task.precision} | self._how(task),
-            data=facts.data(clips) | ({} if outcome is None else dict(outcome.data)),
-            model=facts.model(task, method, clips),
+            settings=settings_of(task, cell),
+            versions=versions_of(cell),
+            environment=environment_of(self.options.device) | {"precision": task.precision} | self._how(task),
+            data=data_of(clips) | ({} if outcome is None else dict(outcome.data)),
+            model=model_of(task, method, clips),
             last=None if outcome is None else Score(**outcome.last),
             best=None if outcome is None else Best(**outcome.best),
             extra={} if outcome is None else outcome.extra,
             cost=dict(cost),
             files=dict(files),
-            finished=facts.now(),
+            finished=now(),
         )
 
     def _failed(self, cell: Cell, identity: str, error: Exception) -> Failure:
-        failure = facts.failure(cell, identity, error)
+        failure = failure_of(cell, identity, error)
         self.runs.write_failure(failure)
         if may_pass(error):
             self.passing.add(identity)

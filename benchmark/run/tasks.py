@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ..datasets.catalogue import open_dataset
-from ..datasets.store import Store
-from ..errors import SkelbenchError
-from ..results.record import Cell, Failure
-from ..results.store import RunStore
-from . import facts
-from .fusing import run_fusion
+from ...datasets.catalogue import open_dataset
+from ...datasets.store import Store
+from ...errors import SkelbenchError
+from ...results.record import Cell, Failure
+from ...results.store import RunStore
+from ..plan.fusion import Fusion
+from ..plan.identity import Pretraining
+from ..plan.planner import Plan
+from .fusion import run_fusion
 from .options import Options
-from .plan.fusion import Fusion
-from .plan.identity import Pretraining
-from .plan.planner import Plan
+from .record import failure_of
 from .runner import Runner
 
 
@@ -164,7 +164,7 @@ def blame(task: Task, runs: RunStore, error: Exception) -> tuple[Failure, ...]:
     missing = [cell for cell in task.cells() if runs.find(*cell) is None]
     if task.kind == "train" and missing[:1] == [(task.work.cell, task.work.identity)]:
         missing = missing[:1]
-    failures = tuple(facts.failure(cell, identity, error) for cell, identity in missing)
+    failures = tuple(failure_of(cell, identity, error) for cell, identity in missing)
     for failure in failures:
         runs.write_failure(failure)
     return failures

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from skelbench.benchmark.run.fusion import Scores, fuse
 from skelbench.errors import SkelbenchError
-from skelbench.results.fusion import Scores, fuse
 
 STREAMS = ("joint", "bone", "motion")
 

@@ -6,21 +6,39 @@ turned as the loader does for all, and nothing more. Both are computed in float6
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..datasets.clips import Clips
-from ..errors import SkelbenchError
-from .protocols import Features
-from .protocols.base import held_out, top
-from .protocols.linear import standardiser
+from ... import __version__
+from ...datasets.clips import Clips, load_dataset
+from ...datasets.store import Store
+from ...errors import SkelbenchError
+from ...results.claims import Claims
+from ...results.means import RAW, RAW_LABEL
+from ...results.record import Cell, Failure, Record, Score
+from ...results.store import RunStore
+from ..plan.identity import cell_facts, identify
+from ..protocols import Features
+from ..protocols.base import held_out, score, top
+from ..protocols.linear import standardiser
+from ..train.devices import peak_memory
+from .cell import make
+from .options import Options
+from .record import data_of, environment_of, git_revision, now, score_files
 
 VERSION = 1
 PENALTIES = tuple(10.0**power for power in range(-2, 8))
+SETTINGS: dict[str, dict[str, Any]] = {
+    "nearest": {"distance": "euclidean", "k": 1},
+    "ridge": {"penalties": PENALTIES, "standardise": True, "chosen_on": "held-out training subjects"},
+}
 _CHUNK = 512  # queries at once: 164 MB of float64 distances to 40,091 clips
 _DOUBT = 1e-9  # of the squared length of the longest clip: far above what a product in float64 rounds away
 
@@ -119,3 +137,97 @@ def regressions(train: Features, x: Tensor, classes: int, penalties: Sequence[fl
 
 
 BASELINES: Mapping[str, Callable[[Features, Tensor, int], Scored]] = {"nearest": nearest, "ridge": ridge}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A split of a store, its clips resampled to a number of frames."""
+
+    store: Store
+    split: str
+    frames: int
+
+    def __str__(self) -> str:
+        return f"{self.store.name} {self.split}, {self.frames} frames"
+
+    def load(self) -> tuple[Clips, Clips]:
+        """Check the data and load both sides."""
+        self.store.verify()
+        return load_dataset(self.store, self.split, frames=self.frames)
+
+    def cells(self) -> list[tuple[Cell, str]]:
+        """Cell and identity of every baseline."""
+        return [self._cell(protocol) for protocol in BASELINES]
+
+    def settings(self, protocol: str) -> dict[str, Any]:
+        """All that decides a baseline's number beside the data."""
+        return {"frames": self.frames, "valid": "any", "source": "raw joints", protocol: SETTINGS[protocol]}
+
+    def _cell(self, protocol: str) -> tuple[Cell, str]:
+        cell = Cell(
+            track="custom",
+            label=RAW_LABEL,
+            method=RAW,
+            backbone="none",
+            dataset=self.store.name,
+            split=self.split,
+            stream="joint",
+            protocol=protocol,
+            seed=0,
+        )
+        decisive = {"cell": cell_facts(cell), "settings": self.settings(protocol), "versions": [VERSION]}
+        return cell, identify(decisive | {"data": self.store.fingerprint})
+
+
+def plan_baselines(stores: Sequence[Store], splits: Sequence[str], frames: int) -> list[Place]:
+    """Every split of every store, or those of these names.
+
+    Raises:
+        SkelbenchError: if a store has no such split, or a side of it is empty.
+    """
+    places = [Place(store, split, frames) for store in stores for split in splits or store.splits]
+    for place in places:
+        place.store.sides(place.split)
+    return places
+
+
+def run_baselines(places: Sequence[Place], runs: RunStore, options: Options) -> list[Failure]:
+    """Make what is not done yet; return what failed, after writing it down.
+
+    Raises:
+        StoppedError: if asked to stop.
+    """
+    failures: list[Failure] = []
+    claims = Claims(runs.root)
+    for number, place in enumerate(places, start=1):
+        options.watcher.say(f"[{number}/{len(places)}] {place}")
+        load = cache(place.load)  # once for all baselines, and not where they are done
+        for cell, identity in place.cells():
+            record = partial(_record, place, cell, identity, load, runs)
+            failures += make(cell, identity, record, runs, options, claims) or []
+    return failures
+
+
+def _record(place: Place, cell: Cell, identity: str, load: Callable[[], tuple[Clips, Clips]], runs: RunStore) -> Record:
+    """Score the test clips, write the files beside the record and return it."""
+    train, test = load()
+    started = time.monotonic()
+    found = BASELINES[cell.protocol](joints(train), joints(test).x, train.num_classes)
+    seconds = round(time.monotonic() - started, 2)
+    label, scores = test.label.numpy(), found.scores.numpy()
+    runs.forget(cell, identity)
+    folder = runs.folder(cell, identity)
+    return Record(
+        cell=cell,
+        identity=identity,
+        settings=place.settings(cell.protocol),
+        versions={"skelbench": __version__, "git": git_revision(), "method": VERSION, "protocol": VERSION},
+        environment=environment_of("cpu") | {"precision": "fp64"},
+        data=data_of((train, test)),
+        model={"parameters": 0, "frames": place.frames, "epochs": 0, "persons": train.x.shape[-1], "flops_per_clip": 0},
+        last=Score(**score(found.scores, test.label)),
+        extra=dict(found.extra),
+        cost={"eval_seconds": seconds, "peak_memory_mb": peak_memory("cpu")},
+        files=score_files(folder, test.name, label, scores, test.class_names),
+        finished=now(),
+    )

@@ -12,16 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import __version__
-from ..datasets.layout import LAYOUTS
-from ..errors import SkelbenchError
-from ..methods import METHODS, Method, create_method
-from ..results.record import Cell, Record
-from ..results.store import RunStore
-from .plan.identity import PRETRAIN_VERSION, identify
-from .plan.overrides import PRETRAIN, Changes, check_owners
-from .plan.tracks import ANY_SIZE, pretrain_settings, resolve
-from .train.trainer import save_snapshot
+from ... import __version__
+from ...datasets.layout import LAYOUTS
+from ...errors import SkelbenchError
+from ...methods import METHODS, Method, create_method
+from ...results.record import Cell, Record
+from ...results.store import RunStore
+from ..plan.identity import PRETRAIN_VERSION, identify
+from ..plan.overrides import PRETRAIN, Changes, check_owners
+from ..plan.tracks import ANY_SIZE, pretrain_settings, resolve
+from ..train.trainer import save_snapshot
 
 WRAPPERS = ("state_dict", "model", "model_state_dict")  # what some put around a state dict
 

@@ -7,15 +7,15 @@ from functools import cache
 
 import torch
 
-from ..datasets.recording import TEST, TRAIN
-from ..datasets.store import Store
-from ..results.estimate import Estimate, spelt
-from ..results.plans import Launched, Planned
-from ..results.record import Cell
-from ..results.store import RunStore
-from . import facts
-from .plan.identity import Pretraining
-from .plan.planner import Plan
+from ...datasets.recording import TEST, TRAIN
+from ...datasets.store import Store
+from ...results.estimate import Estimate, spelt
+from ...results.plans import Launched, Planned
+from ...results.record import Cell
+from ...results.store import RunStore
+from ..plan.identity import Pretraining
+from ..plan.planner import Plan
+from .record import now
 
 
 def launched(plan: Plan, device: str) -> Launched:
@@ -24,7 +24,7 @@ def launched(plan: Plan, device: str) -> Launched:
     found += [one for task, store in plan.transfers for one in _cells(task, store, trained=False)]
     found += [Planned(cell=fusion.cell, identity=fusion.identity, clips=0) for fusion, _ in plan.fusions]
     cells = {one.identity: one for one in found}  # a pre-training that several tasks share is one cell
-    return Launched(started=facts.now(), device_name=device_name(device), cells=tuple(cells.values()))
+    return Launched(started=now(), device_name=device_name(device), cells=tuple(cells.values()))
 
 
 def device_name(device: str) -> str:

@@ -16,19 +16,19 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from .. import __version__
-from ..config import parse_config
-from ..datasets.clips import Clips
-from ..errors import SkelbenchError
-from ..methods import METHODS, Method
-from ..results.files import atomic_write, write_confusion, write_curve, write_per_class, write_scores
-from ..results.record import Cell, Failure
-from .plan.identity import PRETRAIN_VERSION, Pretraining
-from .plan.overrides import PRETRAIN
-from .plan.tracks import evaluation_settings, pretrain_settings
-from .protocols import PROTOCOLS, Outcome
-from .protocols.base import TuningProtocol
-from .train.devices import out_of_memory
+from ... import __version__
+from ...config import parse_config
+from ...datasets.clips import Clips
+from ...errors import SkelbenchError
+from ...methods import METHODS, Method
+from ...results.files import atomic_write, write_confusion, write_curve, write_per_class, write_scores
+from ...results.record import Cell, Failure
+from ..plan.identity import PRETRAIN_VERSION, Pretraining
+from ..plan.overrides import PRETRAIN
+from ..plan.tracks import evaluation_settings, pretrain_settings
+from ..protocols import PROTOCOLS, Outcome
+from ..protocols.base import TuningProtocol
+from ..train.devices import out_of_memory
 
 
 def other_stream(task: Pretraining, method: Method) -> tuple[str, ...]:
@@ -36,7 +36,7 @@ def other_stream(task: Pretraining, method: Method) -> tuple[str, ...]:
     return () if method.stream == task.stream else (task.stream,)
 
 
-def settings(task: Pretraining, cell: Cell) -> dict[str, Any]:
+def settings_of(task: Pretraining, cell: Cell) -> dict[str, Any]:
     """Every setting that bears on a cell."""
     values = pretrain_settings(task.recipe) | {"precision": task.precision, "source": task.recipe.source}
     if task.ranks > 1:
@@ -54,7 +54,7 @@ def _released(task: Pretraining, cell: Cell) -> bool:
     return not trains or cell.protocol in task.recipe.protocols
 
 
-def versions(cell: Cell) -> dict[str, Any]:
+def versions_of(cell: Cell) -> dict[str, Any]:
     """Of the package, the checkout, the method and the protocol; how near a method is to its authors' code."""
     fidelity = METHODS[cell.method].paper.fidelity
     return {
@@ -65,7 +65,7 @@ def versions(cell: Cell) -> dict[str, Any]:
     } | ({"fidelity": fidelity} if fidelity else {})
 
 
-def data(clips: tuple[Clips, Clips]) -> dict[str, Any]:
+def data_of(clips: tuple[Clips, Clips]) -> dict[str, Any]:
     """What the clips were."""
     train, test = clips
     return {
@@ -78,7 +78,7 @@ def data(clips: tuple[Clips, Clips]) -> dict[str, Any]:
     }
 
 
-def model(task: Pretraining, method: Method, clips: tuple[Clips, Clips]) -> dict[str, Any]:
+def model_of(task: Pretraining, method: Method, clips: tuple[Clips, Clips]) -> dict[str, Any]:
     """What the encoder is and costs."""
     recipe, backbone = task.recipe, method.encoder_q.backbone
     return {
@@ -115,7 +115,7 @@ def score_files(
     }
 
 
-def failure(cell: Cell, identity: str, error: Exception) -> Failure:
+def failure_of(cell: Cell, identity: str, error: Exception) -> Failure:
     """What stands in the place of a cell's record: a sentence, which names the kind of an unforeseen error."""
     reason = " ".join(str(error).split()) or type(error).__name__
     if out_of_memory(error):
@@ -138,7 +138,7 @@ def flops_per_clip(method: Method, clips: Clips, *stream: str) -> int:
     return int(counter.get_total_flops())
 
 
-def environment(device: str) -> dict[str, Any]:
+def environment_of(device: str) -> dict[str, Any]:
     """What a number may depend on outside the settings."""
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine()
     return {
@@ -153,7 +153,7 @@ def environment(device: str) -> dict[str, Any]:
 @cache
 def git_revision() -> str | None:
     """Revision of the checkout this code runs from, `-dirty` if changed; None outside one."""
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
     command = ["git", "-C", str(root), "describe", "--always", "--dirty"]

@@ -10,25 +10,25 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..datasets.catalogue import open_dataset
-from ..datasets.store import Store
-from ..errors import SkelbenchError
-from ..methods import METHODS
-from ..methods.recipe import Recipe
-from ..results.files import read_curve, read_scores
-from ..results.means import RAW
-from ..results.record import Record
-from ..results.store import RECORD, RunStore, read_record
+from ...datasets.catalogue import open_dataset
+from ...datasets.store import Store
+from ...errors import SkelbenchError
+from ...methods import METHODS
+from ...methods.recipe import Recipe
+from ...results.files import read_curve, read_scores
+from ...results.means import RAW
+from ...results.record import Record
+from ...results.store import RECORD, RunStore, read_record
+from ..plan.identity import Pretraining, plan
+from ..plan.overrides import PRETRAIN
+from ..plan.tracks import Resolved
+from ..protocols import PROTOCOLS
+from ..train.checkpoint import read_tensors
+from ..train.devices import choose_device
+from ..train.progress import Watcher
+from ..train.trainer import snapshot_path
 from .options import Options
-from .plan.identity import Pretraining, plan
-from .plan.overrides import PRETRAIN
-from .plan.tracks import Resolved
-from .protocols import PROTOCOLS
 from .runner import Runner
-from .train.checkpoint import read_tensors
-from .train.devices import choose_device
-from .train.progress import Watcher
-from .train.trainer import snapshot_path
 
 
 @dataclass(frozen=True)

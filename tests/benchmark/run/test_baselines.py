@@ -9,11 +9,11 @@ import torch
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsClassifier
 
-from skelbench.benchmark import baseline_cells
-from skelbench.benchmark.baselines import BASELINES, PENALTIES, joints, nearest, regressions, ridge
 from skelbench.benchmark.protocols import Features
 from skelbench.benchmark.protocols.base import held_out
 from skelbench.benchmark.protocols.linear import RELATIVE_EPSILON
+from skelbench.benchmark.run import baselines as baseline_cells
+from skelbench.benchmark.run.baselines import BASELINES, PENALTIES, joints, nearest, regressions, ridge
 from skelbench.datasets.clips import load_dataset
 from skelbench.errors import SkelbenchError
 from skelbench.results.files import read_confusion, read_scores
