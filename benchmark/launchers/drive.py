@@ -17,8 +17,8 @@ from ..plan.planner import Plan
 from ..run.forecast import launched
 from ..run.options import Options
 from ..run.tasks import Ended, Performer, Task, blame, tasks_of
-from ..schedule import Schedule
 from ..train.trainer import StoppedError
+from .schedule import Schedule
 
 TICK = 0.25  # seconds between two looks at whether a stop was asked for
 ELSEWHERE = 1.0  # seconds between two looks at what another launch is at

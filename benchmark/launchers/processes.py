@@ -22,8 +22,8 @@ from ...results.store import RunStore
 from ..plan.planner import Plan
 from ..run.options import Options
 from ..run.tasks import Ended, Task
-from ..slots import more_slots
 from ..train.progress import Silent
+from .capacity import more_slots
 from .drive import Drive
 from .worker import command, packed
 

@@ -14,10 +14,9 @@ from ...results.store import RunStore
 from ..plan.planner import Plan
 from ..run.options import Options
 from ..run.tasks import Ended, Task
-from .carried import Parcel, pack, unpack
+from .bundle import Bundle, pack, unpack
 from .drive import Drive
-from .needed import needed
-from .remote import do_job, gpus_of, job, lost, trained_for
+from .remote import do_job, gpus_of, job, lost, require, trained_for
 
 
 class Cluster:
@@ -90,9 +89,9 @@ class Cluster:
             claims.enter_context(claim)
         return True
 
-    def _given(self, task: Task, options: Options) -> Parcel:
+    def _given(self, task: Task, options: Options) -> Bundle:
         again = options.force and task.kind == "train" and task.first
-        return Parcel() if again else pack(self.runs, trained_for(task), task.cells())
+        return Bundle() if again else pack(self.runs, trained_for(task), task.cells())
 
     def _take(self, reference: Any, task: Task) -> Ended:
         try:
@@ -125,7 +124,7 @@ def launch_ray(
     Raises:
         SkelbenchError: if Ray is not installed or there is no cluster; and as `local.launch`.
     """
-    ray = needed("ray", "ray")
+    ray = require("ray", "ray")
     try:
         ray.init(address=address, log_to_driver=False, logging_level="error")
     except (ConnectionError, RuntimeError, ValueError) as error:

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from ...errors import SkelbenchError
 from ...results.record import Cell
 from ...results.store import RunStore
 from ..plan.identity import Pretraining
 from ..run.options import Options
 from ..run.tasks import Ended, Performer, Task
 from ..train.progress import Silent
-from .carried import Parcel, pack, unpack
+from .bundle import Bundle, pack, unpack
 from .local import stop_on_signal
 from .worker import do, packed, unpacked
 
 
-def job(task: Task, options: Options, root: Path | None, device: str, given: Parcel | None = None) -> bytes:
+def job(task: Task, options: Options, root: Path | None, device: str, given: Bundle | None = None) -> bytes:
     """A task to be done elsewhere. `root` is the folder of runs as seen there, None for one of its own."""
     how = replace(options, device=device, watcher=Silent(), stop=None)
     return packed((task, how, root, given))
 
 
-def do_job(content: bytes) -> tuple[Ended, Parcel | None]:
+def do_job(content: bytes) -> tuple[Ended, Bundle | None]:
     """Do a task and tell how it ended; without a shared folder of runs also what came of it. A signal stops it."""
     task, options, root, given = unpacked(io.BytesIO(content))
     with stop_on_signal() as stop:
@@ -33,7 +36,7 @@ def do_job(content: bytes) -> tuple[Ended, Parcel | None]:
             return do(Performer(RunStore(root), options), task), None
         with tempfile.TemporaryDirectory(prefix="skelbench-runs-") as folder:
             runs, trained = RunStore(Path(folder)), trained_for(task)
-            unpack(given or Parcel(), runs, trained)
+            unpack(given or Bundle(), runs, trained)
             ended = do(Performer(runs, options), task)
             return ended, pack(runs, trained, task.cells())
 
@@ -54,3 +57,13 @@ def lost(where: str, error: BaseException) -> Ended:
     """How a task ended whose machine did not answer."""
     reason = " ".join(str(error).split())[:200]
     return Ended(lost=f"{where} lost it ({type(error).__name__}: {reason}).")
+
+
+def require(package: str, launcher: str) -> Any:
+    """Import a package for a launcher, whose extra installs it. Raises `SkelbenchError` if it is not there."""
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise SkelbenchError(
+            f'The launcher {launcher} needs the package {package}; install it with: pip install "skelbench[{launcher}]"'
+        ) from error

@@ -15,8 +15,7 @@ from ..plan.planner import Plan
 from ..run.options import Options
 from ..run.tasks import Ended, Task
 from .drive import Drive
-from .needed import needed
-from .remote import do_job, gpus_of, job, lost
+from .remote import do_job, gpus_of, job, lost, require
 
 AT_ONCE = 1000  # jobs that are queued or run: below MaxArraySize, which is 1001 by default
 FOLDER = ".slurm"
@@ -32,7 +31,7 @@ class Job:
 
     def checkpoint(self, content: bytes) -> Any:
         """Called by submitit on a warning: what to queue again."""
-        return needed("submitit", "slurm").helpers.DelayedSubmission(self, content)
+        return require("submitit", "slurm").helpers.DelayedSubmission(self, content)
 
 
 class Queue:
@@ -112,7 +111,7 @@ def launch_slurm(
 
 
 def _executor(runs: RunStore, values: dict[str, Any], cpus: int, gpus: int) -> Any:
-    submitit = needed("submitit", "slurm")
+    submitit = require("submitit", "slurm")
     logging.getLogger("submitit").setLevel(logging.ERROR)  # it warns at every look where Slurm keeps no accounts
     cluster = values.pop("cluster", "slurm")
     named = {key if key in SHARED else f"slurm_{key}": value for key, value in values.items()}

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Start a Slurm of one machine, this one, for the tests that need a real one. As root, on Debian or Ubuntu:
 #   apt-get install --no-install-recommends slurm-wlm munge
-#   tests/benchmark/slurm_node.sh && SKELBENCH_SLURM_TESTS=1 .venv/bin/pytest tests/benchmark/test_launchers.py -k slurm
-#   tests/benchmark/slurm_node.sh stop
+#   tests/benchmark/launchers/slurm_node.sh && SKELBENCH_SLURM_TESTS=1 .venv/bin/pytest tests/benchmark/launchers/test_launchers.py -k slurm
+#   tests/benchmark/launchers/slurm_node.sh stop
 set -eu
 
 state=/tmp/skelbench-slurm

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..results.record import Failure
-from .run.tasks import Ended, Task
+from ...results.record import Failure
+from ..run.tasks import Ended, Task
 
 
 class Schedule:

@@ -22,35 +22,35 @@ _ENCODER = re.compile(r"encoder-[0-9]{4,9}\.pt")
 
 
 @dataclass(frozen=True)
-class Parcel:
+class Bundle:
     """An exported zip, or None where nothing is finished, and encoder files by their names."""
 
     records: bytes | None = None
     encoders: dict[str, bytes] = field(default_factory=dict)
 
 
-def pack(runs: RunStore, trained: tuple[Cell, str], cells: Collection[tuple[Cell, str]]) -> Parcel:
+def pack(runs: RunStore, trained: tuple[Cell, str], cells: Collection[tuple[Cell, str]]) -> Bundle:
     """What there is of some cells, and of the pre-training they build on with its encoders."""
     found = [cell for cell in (trained, *cells) if runs.find(*cell) is not None]
     if not found:
-        return Parcel()
+        return Bundle()
     wanted = [cell for cell, _ in found]
     with tempfile.TemporaryDirectory(prefix="skelbench-") as folder:
         path = Path(folder) / "results.zip"
         export_results(runs, path, lambda cell: cell in wanted)
         records = path.read_bytes()
     kept = runs.folder(*trained).glob("encoder-*.pt")
-    return Parcel(records, {path.name: path.read_bytes() for path in sorted(kept)})
+    return Bundle(records, {path.name: path.read_bytes() for path in sorted(kept)})
 
 
-def unpack(parcel: Parcel, runs: RunStore, trained: tuple[Cell, str]) -> None:
-    """Put a parcel into a folder of runs, the encoders before the records that say they are there.
+def unpack(bundle: Bundle, runs: RunStore, trained: tuple[Cell, str]) -> None:
+    """Unpack a bundle into a folder of runs, the encoders before the records that say they are there.
 
     Raises ``SkelbenchError`` if it holds anything else.
     """
-    if parcel.records is None:
+    if bundle.records is None:
         return
-    for name, content in parcel.encoders.items():
+    for name, content in bundle.encoders.items():
         if not _ENCODER.fullmatch(name):
             raise SkelbenchError(f"'{name}' is no file of an encoder; nothing of it was taken.")
         path = runs.folder(*trained) / name
@@ -58,5 +58,5 @@ def unpack(parcel: Parcel, runs: RunStore, trained: tuple[Cell, str]) -> None:
             atomic_write(path, content)
     with tempfile.TemporaryDirectory(prefix="skelbench-") as folder:
         path = Path(folder) / "results.zip"
-        path.write_bytes(parcel.records)
+        path.write_bytes(bundle.records)
         import_results(path, runs)

@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from skelbench.benchmark.launchers.carried import pack, unpack
+from skelbench.benchmark.launchers.bundle import pack, unpack
+from skelbench.benchmark.launchers.capacity import slots_that_fit
 from skelbench.benchmark.launchers.drive import Drive
 from skelbench.benchmark.launchers.local import Alone
 from skelbench.benchmark.launchers.remote import do_job, job
+from skelbench.benchmark.launchers.schedule import Schedule
 from skelbench.benchmark.plan.grid import Grid
 from skelbench.benchmark.plan.planner import plan_grid
 from skelbench.benchmark.run.options import Options
 from skelbench.benchmark.run.tasks import Ended, Performer, tasks_of
-from skelbench.benchmark.schedule import Schedule
-from skelbench.benchmark.slots import slots_that_fit
 from skelbench.benchmark.train.progress import Silent
 from skelbench.errors import SkelbenchError
 from skelbench.results.claims import Claims
