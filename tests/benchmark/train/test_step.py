@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from skelbench.benchmark.bench.plain_augment import draw_clip, view_clip
-from skelbench.benchmark.bench.plain_step import PLAIN, plain_copy
-from skelbench.benchmark.bench.traffic import Traffic
+from skelbench.benchmark.speed.reference.augment import draw_clip, view_clip
+from skelbench.benchmark.speed.reference.step import PLAIN, plain_copy
+from skelbench.benchmark.speed.traffic import Traffic
 from skelbench.benchmark.train.step import RecordedStep, Step, cuda_graph
 from skelbench.datasets.augment import draw_basic
 from skelbench.datasets.clips import Clips

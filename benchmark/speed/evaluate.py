@@ -23,9 +23,9 @@ from ..protocols.knn import Knn, KnnSettings
 from ..protocols.linear import Linear, LinearSettings
 from ..protocols.retrieval import mean_average_precision
 from ..train.devices import peak_memory
-from .plain_evaluation import steps_through_the_encoder, vote_plain
-from .plain_step import plain_copy, pool
 from .prepare import Figure
+from .reference.evaluation import steps_through_the_encoder, vote_plain
+from .reference.step import plain_copy, pool
 
 FRAMES, WIDTH = 48, 16  # of the equal track
 LINEAR = LinearSettings(epochs=100, batch=128, lr=0.1, lr_steps=(80,), standardise=True)

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ...datasets.augment import draw_mix
-from ...datasets.extreme import mirror_index
-from ...methods import Method, Progress, create_method
-from .plain_augment import draw_clip, view_clip
-from .plain_step import plain_copy
+from ....datasets.augment import draw_mix
+from ....datasets.extreme import mirror_index
+from ....methods import Method, Progress, create_method
+from .augment import draw_clip, view_clip
+from .step import plain_copy
 
 WORKERS = 4  # of the loader, where the model has a GPU to itself
 LONG = 10_000  # clips an epoch is said to have

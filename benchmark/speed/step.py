@@ -22,9 +22,9 @@ from ...methods import METHODS, create_method
 from ...methods.recipe import Recipe
 from ..train.devices import keep_freed_memory, peak_memory, precision, reset_peak_memory
 from ..train.trainer import Trainer
-from .plain_loop import PlainProcess
-from .plain_step import PLAIN
 from .prepare import Figure
+from .reference.loop import PlainProcess
+from .reference.step import PLAIN
 from .traffic import Traffic
 
 WARM, ROUNDS = 3, 5  # steps that do not count; turns that ours and the plain reference take

@@ -25,7 +25,7 @@ from ...datasets.recording import Rejected
 from ...datasets.store import Store
 from ...datasets.synthetic import generate
 from ...datasets.writer import StoreWriter
-from .plain_reader import read_plain
+from .reference.reader import read_plain
 
 TEXTS = 100  # different recordings; the files repeat them under other names
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from skelbench.benchmark.bench.evaluate import bench_evaluate, made_up
-from skelbench.benchmark.bench.plain_evaluation import steps_through_the_encoder, vote_plain
 from skelbench.benchmark.protocols.knn import vote
+from skelbench.benchmark.speed.evaluate import bench_evaluate, made_up
+from skelbench.benchmark.speed.reference.evaluation import steps_through_the_encoder, vote_plain
 from skelbench.errors import SkelbenchError
 
 SMALL = ["--train", 130, "--test", 120, "--dim", 8, "--classes", 6, "--clips", 6]

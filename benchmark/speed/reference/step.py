@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...methods import Method, Progress
+from ....methods import Method, Progress
 
 
 class GraphConvolution(nn.Module):

@@ -1,0 +1,1 @@
+"""Speed, measured: steps, preparation, evaluation and grids."""
