@@ -57,8 +57,8 @@ def tsne(ctx: click.Context, run: Path, stored: bool, to: Path | None, width: An
     title = _title(read_record(run).cell, protocol=False)
     if not stored:
         load_plugins(ctx)
-        from .plotting.encoder import open_encoder
-        from .plotting.tsne import require_sklearn, tsne_of
+        from .figures.encoder import open_encoder
+        from .figures.tsne import require_sklearn, tsne_of
         from .train.devices import choose_device
 
         require_sklearn()
@@ -139,8 +139,8 @@ def attention(
         found = read_attention(run)
     else:
         load_plugins(ctx)
-        from .plotting.attention import attention_of
-        from .plotting.encoder import open_encoder
+        from .figures.attention import attention_of
+        from .figures.encoder import open_encoder
         from .train.devices import choose_device
 
         found = attention_of(open_encoder(run, choose_device(device)), clip)
@@ -171,8 +171,8 @@ def frest(ctx: click.Context, run: Path, stored: bool, to: Path | None, width: A
         look = read_frest(run)
     else:
         load_plugins(ctx)
-        from .plotting.encoder import open_encoder
-        from .plotting.frest import frest_of
+        from .figures.encoder import open_encoder
+        from .figures.frest import frest_of
         from .train.devices import choose_device
 
         look = frest_of(open_encoder(run, choose_device(device)))
@@ -214,8 +214,8 @@ def skeleton(
         raise SkelbenchError("--frames is the length of views and needs --method; a clip alone is drawn as recorded.")
     load_plugins(ctx)
     from ..datasets.catalogue import open_dataset
-    from .plotting.clip import find_clip
-    from .plotting.views import recorded, views_of
+    from .figures.clip import find_clip
+    from .figures.views import recorded, views_of
 
     store = open_dataset(dataset)
     row = find_clip(store, clip)

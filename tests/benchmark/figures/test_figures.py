@@ -14,11 +14,11 @@ from torch.nn import functional
 
 from skelbench import create_method, load_dataset
 from skelbench.backbones.frest import FreST
-from skelbench.benchmark.plotting.attention import attention_of
-from skelbench.benchmark.plotting.clip import as_keypoints, find_clip, read_clips
-from skelbench.benchmark.plotting.encoder import open_encoder
-from skelbench.benchmark.plotting.tsne import choose_clips
-from skelbench.benchmark.plotting.views import recorded, views_of
+from skelbench.benchmark.figures.attention import attention_of
+from skelbench.benchmark.figures.clip import as_keypoints, find_clip, read_clips
+from skelbench.benchmark.figures.encoder import open_encoder
+from skelbench.benchmark.figures.tsne import choose_clips
+from skelbench.benchmark.figures.views import recorded, views_of
 from skelbench.benchmark.train.checkpoint import read_tensors
 from skelbench.benchmark.train.trainer import snapshot_path
 from skelbench.errors import SkelbenchError

@@ -1,0 +1,1 @@
+"""Arrays that only a model can give: features, views, attention, frequencies. Drawing them is results/plots."""
