@@ -5,9 +5,9 @@ from typing import get_args, get_origin
 
 import pytest
 
+from skelbench.benchmark.cli.track_table import SIZES, rows
 from skelbench.benchmark.deviations import to_markdown
 from skelbench.benchmark.plan.tracks import resolve
-from skelbench.benchmark.track_table import SIZES, rows
 from skelbench.methods import METHODS
 from skelbench.methods.base import MethodConfig
 from skelbench.methods.mining import MiningConfig

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from skelbench.backbones import BACKBONES
-from skelbench.benchmark.listing import matrix
+from skelbench.benchmark.cli.listing import matrix
 from skelbench.errors import SkelbenchError
 from skelbench.methods import METHODS, Progress, create_method
 from skelbench.methods.base import Method

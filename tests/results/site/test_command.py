@@ -8,7 +8,7 @@ import yaml
 from click.testing import CliRunner
 
 from skelbench.benchmark.cli import main
-from skelbench.benchmark.cli_site import _presets
+from skelbench.benchmark.cli.site import _presets
 from skelbench.results.record import Record, Score
 from skelbench.results.site.cells import read_runs, site_cells
 from skelbench.results.site.command import GRID_FILE, reproduction

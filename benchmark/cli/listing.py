@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..backbones import BACKBONES
-from ..datasets import READERS
-from ..datasets.layout import LAYOUTS
-from ..datasets.readers import describe_options
-from ..datasets.store import Store, data_folder, list_stores
-from ..methods import METHODS
-from ..results.store import RunStore
+from ...backbones import BACKBONES
+from ...datasets import READERS
+from ...datasets.layout import LAYOUTS
+from ...datasets.readers import describe_options
+from ...datasets.store import Store, data_folder, list_stores
+from ...methods import METHODS
+from ...results.store import RunStore
+from ..plan.compatibility import refusal
+from ..plan.grid import presets, read_preset
+from ..plan.tracks import TRACKS
+from ..protocols import PROTOCOLS
 from . import track_table
-from .plan.compatibility import refusal
-from .plan.grid import presets, read_preset
-from .plan.tracks import TRACKS
-from .protocols import PROTOCOLS
 
 ABOUT_TRACKS = {
     "equal": "one common setting for all methods (the default)",

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ..errors import SkelbenchError
-from .cli_launch import launch, launch_options
-from .cli_parts import (
+from ...errors import SkelbenchError
+from .launch import launch, launch_options
+from .options import (
     COMPILE,
     DETERMINISTIC,
     DEVICE,
@@ -21,9 +22,9 @@ from .cli_parts import (
     names,
     numbers,
     option_set,
+    watcher,
 )
-from .cli_reproduce import reproduce
-from .cli_tables import show_results
+from .tables import show_results
 
 _common = option_set(
     OUT,
@@ -85,13 +86,13 @@ def run(ctx: click.Context, **options: Any) -> None:
     """Pre-train one method and evaluate it; or run a record again and compare."""
     load_plugins(ctx)
     if options["reproduce"]:
-        reproduce(ctx, options["reproduce"], options["device"])
+        _reproduce(ctx, options["reproduce"], options["device"])
         return
     for name in ("method", "dataset"):
         if options[name] is None:
             raise click.MissingParameter(ctx=ctx, param_hint=f"'--{name}'", param_type="option")
-    from ..config import parse_pairs
-    from .plan.grid import Grid
+    from ...config import parse_pairs
+    from ..plan.grid import Grid
 
     grid = Grid(
         track=options["track"],
@@ -133,9 +134,9 @@ def grid(ctx: click.Context, **options: Any) -> None:
     encoder is always among the methods, as the floor of the table.
     """
     load_plugins(ctx)
-    from ..config import parse_pairs
-    from ..results.leaderboard import FLOOR
-    from .plan.grid import Grid, read_grid, read_preset
+    from ...config import parse_pairs
+    from ...results.leaderboard import FLOOR
+    from ..plan.grid import Grid, read_grid, read_preset
 
     if options["file"] and options["preset"]:
         raise SkelbenchError("A grid comes from FILE or from --preset, not from both.")
@@ -159,10 +160,27 @@ def grid(ctx: click.Context, **options: Any) -> None:
     _run(ctx, grids, options)
 
 
+def _reproduce(ctx: click.Context, record: Path, device: str) -> None:
+    """Print every number of a record beside that of its second run; end with exit code 1 if one differs."""
+    from ...results.store import RunStore
+    from ..run.reproduce import reproduce as run_again
+
+    with tempfile.TemporaryDirectory(prefix="skelbench-") as folder:
+        compared = run_again(record, RunStore(Path(folder)), device, watcher(ctx))
+    width = max(len(one.what) for one in compared)
+    for one in compared:
+        mark = "=" if one.equal and not one.what.startswith("(") else "!"
+        click.echo(f"{mark} {one.what:<{width}}  {one.before}  ->  {one.now}")
+    if not all(one.equal for one in compared):
+        click.echo("Not reproduced: what is marked with ! differs.")
+        ctx.exit(1)
+    click.echo("Reproduced bit for bit.")
+
+
 def _run(ctx: click.Context, grids: Sequence[Any], options: dict[str, Any]) -> None:
-    from .run.torchrun import joined, own_device
-    from .train.devices import choose_device
-    from .train.trackers import check_trackers
+    from ..run.torchrun import joined, own_device
+    from ..train.devices import choose_device
+    from ..train.trackers import check_trackers
 
     check_trackers(options["trackers"])
     device = own_device(choose_device(options["device"]))
@@ -171,10 +189,10 @@ def _run(ctx: click.Context, grids: Sequence[Any], options: dict[str, Any]) -> N
 
 
 def _plan_and_run(ctx: click.Context, grids: Sequence[Any], device: str, options: dict[str, Any]) -> None:
-    from .. import distributed
-    from ..results.store import RunStore
-    from .plan.planner import plan_grids
-    from .run.forecast import forecast
+    from ... import distributed
+    from ...results.store import RunStore
+    from ..plan.planner import plan_grids
+    from ..run.forecast import forecast
 
     plan = plan_grids(grids, precision=options["precision"], ranks=distributed.world_size())
     for (method, backbone), reason in plan.refused.items():

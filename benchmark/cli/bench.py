@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .cli_parts import COMPILE, DEVICE, GRAPH, PRECISION, check_graph, load_plugins
+from .options import COMPILE, DEVICE, GRAPH, PRECISION, check_graph, load_plugins
 
 if TYPE_CHECKING:
-    from .speed.prepare import Figure
+    from ..speed.prepare import Figure
 
 
 @click.group()
@@ -47,8 +47,8 @@ def bench() -> None:
 def bench_step(ctx: click.Context, as_json: bool, width: int | None, **options: Any) -> None:
     """Steps of pre-training, beside the plain reference and what the machine can do."""
     load_plugins(ctx)
-    from .speed.step import bench_step as measure
-    from .train.devices import choose_device
+    from ..speed.step import bench_step as measure
+    from ..train.devices import choose_device
 
     device = choose_device(options.pop("device"))
     mode = {"precision": options.pop("precision"), "compiled": options.pop("compiled")}
@@ -87,7 +87,7 @@ def bench_step(ctx: click.Context, as_json: bool, width: int | None, **options: 
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def bench_prepare(files: int, clips: int, frames: int, folder: Path | None, as_json: bool) -> None:
     """Made-up raw files to a store, and a store to clips."""
-    from .speed.prepare import bench_prepare as measure
+    from ..speed.prepare import bench_prepare as measure
 
     _show(measure(files=files, clips=clips, frames=frames, folder=folder, say=_say), as_json)
 
@@ -101,8 +101,8 @@ def bench_prepare(files: int, clips: int, frames: int, folder: Path | None, as_j
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def bench_eval(train: int, test: int, dim: int, classes: int, clips: int, as_json: bool) -> None:
     """Clips to features, and made-up features to accuracy: knn, retrieval, few-shot and linear, on the CPU."""
-    from .speed.evaluate import bench_evaluate as measure
-    from .speed.step import measurement
+    from ..speed.evaluate import bench_evaluate as measure
+    from ..speed.step import measurement
 
     sizes = {"train": train, "test": test, "dim": dim, "classes": classes, "clips": clips}
     figures = measure(**sizes, say=_say)
@@ -119,7 +119,7 @@ def bench_eval(train: int, test: int, dim: int, classes: int, clips: int, as_jso
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def bench_grid(cells: int, workers: int, folder: Path | None, as_json: bool) -> None:
     """What the machinery of a grid costs beside the cells, on the CPU: by one process and by several."""
-    from .speed.grid import bench_grid as measure
+    from ..speed.grid import bench_grid as measure
 
     _show(measure(cells=cells, workers=workers, folder=folder, say=_say), as_json)
 

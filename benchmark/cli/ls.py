@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from ..errors import SkelbenchError
-from .cli_parts import OUT, load_plugins
+from ...errors import SkelbenchError
+from .options import OUT, load_plugins
 
 LISTS = ("methods", "backbones", "datasets", "readers", "layouts", "protocols", "tracks", "presets", "cells")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .cli_parts import DEVICE, load_plugins
+from .options import DEVICE, load_plugins
 
 
 @click.command("text-bank")
@@ -23,12 +23,12 @@ def text_bank(ctx: click.Context, weights: Path, datasets: tuple[str, ...], to: 
     Nothing is downloaded: the weights must be at hand.
     """
     load_plugins(ctx)
-    from ..datasets.catalogue import open_dataset
-    from ..datasets.store import data_folder
-    from ..methods.captions import sentences
-    from ..methods.text_bank import FILE, class_prompts, concepts, write_bank
-    from .clip_text import MODEL, read_with_clip
-    from .train.devices import choose_device
+    from ...datasets.catalogue import open_dataset
+    from ...datasets.store import data_folder
+    from ...methods.captions import sentences
+    from ...methods.text_bank import FILE, class_prompts, concepts, write_bank
+    from ..clip_text import MODEL, read_with_clip
+    from ..train.devices import choose_device
 
     prompts = [text for name in datasets for text in class_prompts(open_dataset(name).class_names)]
     said = list(dict.fromkeys([*sentences(), *concepts(), *prompts]))

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from ..errors import SkelbenchError
-from .cli_parts import OUT, folder_of_runs, names
+from ...errors import SkelbenchError
+from .options import OUT, folder_of_runs, names
 
 
 @click.group()
@@ -31,7 +31,7 @@ def export_(
 
     The same records make the same file. With --dataset, the pre-trainings that its cells build on go along.
     """
-    from ..results.exchange import export_results
+    from ...results.exchange import export_results
 
     runs = folder_of_runs(out)
 
@@ -54,9 +54,9 @@ def import_(ctx: click.Context, file: Path, out: Path) -> None:
     The exit code is 1 if a cell has another record here than in FILE.zip: then both are kept, the other below
     conflicts/, where no table reads it.
     """
-    from ..results.exchange import import_results
-    from ..results.store import RunStore
-    from ..results.tables import printable
+    from ...results.exchange import import_results
+    from ...results.store import RunStore
+    from ...results.tables import printable
 
     done = import_results(file, RunStore(out))
     counts = f"{_count(done.added, 'record')} and {_count(done.failures, 'failure')} added"
@@ -109,8 +109,8 @@ def check(ctx: click.Context, fresh: Path | None, as_json: bool, junit: Path | N
     Rows pass, fail or were not run. Exit code 0: all compared rows pass; 1: at least one fails; 2: there was nothing
     to compare. A row that is better by more than the tolerance passes and is marked "above".
     """
-    from ..results.files import atomic_write
-    from ..results.verdict import to_junit
+    from ...results.files import atomic_write
+    from ...results.verdict import to_junit
 
     report = _speed(fresh, **options) if options["against"].endswith(".json") else _records(fresh, **options)
     if junit:
@@ -120,7 +120,7 @@ def check(ctx: click.Context, fresh: Path | None, as_json: bool, junit: Path | N
 
 
 def _speed(fresh: Path | None, against: str, slowdown: float, tolerances: Path | None, **_: Any) -> Any:
-    from ..results.speed import check_speed
+    from ...results.speed import check_speed
 
     if fresh is None:
         raise SkelbenchError(f"{against} is a measurement: name a fresh one, `check FRESH.json --against {against}`.")
@@ -132,8 +132,8 @@ def _speed(fresh: Path | None, against: str, slowdown: float, tolerances: Path |
 def _records(
     fresh: Path | None, out: Path, against: str, tolerance: float, tolerances: Path | None, slowdown: float
 ) -> Any:
-    from ..results.check import check_paper, check_records, read_earlier
-    from ..results.tolerances import Tolerances, read_overrides
+    from ...results.check import check_paper, check_records, read_earlier
+    from ...results.tolerances import Tolerances, read_overrides
 
     if fresh is not None:
         raise SkelbenchError(f"{fresh} wants --against STORED.json; the folder of runs is named with --out.")
@@ -148,8 +148,8 @@ def _records(
 def _show(report: Any, as_json: bool) -> None:
     from rich.console import Console
 
-    from ..results.verdict import to_json, to_lines, to_table
-    from ..results.writers import to_rich
+    from ...results.verdict import to_json, to_lines, to_table
+    from ...results.writers import to_rich
 
     console = Console()
     if as_json:

@@ -135,7 +135,7 @@ def test_one_damaged_store_is_listed_as_such_among_the_others(skelbench, store, 
 
 
 def test_doctor_tells_of_a_missing_package(skelbench, tmp_path, monkeypatch):
-    from skelbench.benchmark import doctor
+    from skelbench.benchmark.cli import doctor
 
     monkeypatch.setattr(doctor, "PACKAGES", ("numpy", "no-such-package"))
     text = skelbench("doctor", "--out", tmp_path, code=2).stdout

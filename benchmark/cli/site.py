@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from .cli_parts import OUT, uncollected
+from .options import OUT, uncollected
 
 
 @click.command()
@@ -20,8 +20,8 @@ def site(ctx: click.Context, folder: Path, out: Path) -> None:
 
     An older page in FOLDER is replaced; a folder that holds anything else is left alone.
     """
-    from ..results.site.build import build_site
-    from ..results.store import RunStore
+    from ...results.site.build import build_site
+    from ...results.store import RunStore
 
     built = build_site(RunStore(out), folder, _presets())
     if not ctx.obj["quiet"]:
@@ -33,6 +33,6 @@ def _presets() -> list[str]:
     """The presets that are one product; `benchmark.plan.grid` lists them all but loads torch."""
     import yaml
 
-    folder = resources.files(__package__ or "") / "presets"
+    folder = resources.files("skelbench.benchmark") / "presets"
     found = {entry.name: yaml.safe_load(entry.read_text(encoding="utf-8")) for entry in folder.iterdir()}
     return sorted(name.removesuffix(".yaml") for name, grid in found.items() if "parts" not in grid)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import SkelbenchError
-from .cli_parts import load_plugins
+from ...errors import SkelbenchError
+from .options import load_plugins
 
 if TYPE_CHECKING:
-    from ..datasets import Store
+    from ...datasets import Store
 
 LARGE = 1000  # inputs from which progress is told off a terminal too
 SHOWN = 5  # rejected inputs and duplicates that are printed; the rest is in the files
@@ -47,9 +47,9 @@ def prepare(ctx: click.Context, source: str, paths: tuple[Path, ...], name: str 
     Inputs that cannot be used are listed in its rejected.csv, and the exit code is 1. An interrupted run of a large
     data set goes on where it was.
     """
-    from ..config import parse_pairs
-    from ..datasets import READERS
-    from ..datasets import prepare as prepare_store
+    from ...config import parse_pairs
+    from ...datasets import READERS
+    from ...datasets import prepare as prepare_store
 
     load_plugins(ctx)
     READERS[source]
@@ -121,7 +121,7 @@ class _Watch:
 
 def _told(store: Store) -> Iterator[str]:
     """Lines about a store that has just been made."""
-    from ..datasets.inspect import complaints
+    from ...datasets.inspect import complaints
 
     manifest = store.manifest
     yield (
@@ -142,8 +142,8 @@ def _told(store: Store) -> Iterator[str]:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def inspect(dataset: str, as_json: bool) -> None:
     """Check a data set's integrity; show its counts, what is missing and one clip."""
-    from ..datasets.catalogue import open_dataset
-    from ..datasets.inspect import describe, picture
+    from ...datasets.catalogue import open_dataset
+    from ...datasets.inspect import describe, picture
 
     store = open_dataset(dataset)
     store.verify()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from .cli_parts import DEVICE, OUT, load_plugins, names, watcher
-from .cli_tables import show_results
+from .options import DEVICE, OUT, load_plugins, names, watcher
+from .tables import show_results
 
 
 @click.command("import-weights")
@@ -35,10 +35,10 @@ def import_weights(
 ) -> None:
     """Turn FILE, a released checkpoint, into a run that can be evaluated."""
     load_plugins(ctx)
-    from ..config import parse_pairs
-    from ..results.store import RunStore
-    from .run.import_weights import Place
-    from .run.import_weights import import_weights as take
+    from ...config import parse_pairs
+    from ...results.store import RunStore
+    from ..run.import_weights import Place
+    from ..run.import_weights import import_weights as take
 
     runs = RunStore(out)
     runs.check_writable()
@@ -64,15 +64,15 @@ def evaluate(
     The untrained encoder stands beside it as the floor.
     """
     load_plugins(ctx)
-    from ..datasets.catalogue import open_dataset
-    from ..results.store import RunStore
-    from .plan.fusion import FUSED, PARTS, plan_fusions
-    from .plan.transfer import open_run, plan_evaluation, plan_floors
-    from .protocols import PROTOCOLS
-    from .run.fusion import run_fusion
-    from .run.options import Options
-    from .run.runner import Runner
-    from .train.devices import choose_device
+    from ...datasets.catalogue import open_dataset
+    from ...results.store import RunStore
+    from ..plan.fusion import FUSED, PARTS, plan_fusions
+    from ..plan.transfer import open_run, plan_evaluation, plan_floors
+    from ..protocols import PROTOCOLS
+    from ..run.fusion import run_fusion
+    from ..run.options import Options
+    from ..run.runner import Runner
+    from ..train.devices import choose_device
 
     protocols = names(protocol)
     for name in protocols:
@@ -106,7 +106,7 @@ def evaluate(
 def export_weights(ctx: click.Context, run: Path, to: Path, stream: str | None) -> None:
     """Write the backbone of RUN to a file that create_backbone(weights=...) loads."""
     load_plugins(ctx)
-    from .run.export_weights import export_weights as write
+    from ..run.export_weights import export_weights as write
 
     name = write(run, to, stream)
     click.echo(f'{to}\nload it with: skelbench.create_backbone("{name}", weights="{to}")')

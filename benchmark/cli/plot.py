@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from ..errors import SkelbenchError
-from .cli_parts import DEVICE, folder_of_runs, load_plugins
+from ...errors import SkelbenchError
+from .options import DEVICE, folder_of_runs, load_plugins
 
 _PRINT = (".png", ".svg")
 _RUN = click.argument("run", type=click.Path(path_type=Path))
@@ -50,16 +50,16 @@ def tsne(ctx: click.Context, run: Path, stored: bool, to: Path | None, width: An
 
     The same run gives the same picture. The points are kept as RUN/tsne.csv.
     """
-    from ..results.plots.tsne import draw_tsne, read_tsne, write_tsne
-    from ..results.store import read_record
+    from ...results.plots.tsne import draw_tsne, read_tsne, write_tsne
+    from ...results.store import read_record
 
     target = _target(to, run / "tsne.png")
     title = _title(read_record(run).cell, protocol=False)
     if not stored:
         load_plugins(ctx)
-        from .figures.encoder import open_encoder
-        from .figures.tsne import require_sklearn, tsne_of
-        from .train.devices import choose_device
+        from ..figures.encoder import open_encoder
+        from ..figures.tsne import require_sklearn, tsne_of
+        from ..train.devices import choose_device
 
         require_sklearn()
         click.echo(write_tsne(run, tsne_of(open_encoder(run, choose_device(device)), **which)))
@@ -72,9 +72,9 @@ def tsne(ctx: click.Context, run: Path, stored: bool, to: Path | None, width: An
 @_width(None)
 def confusion(run: Path, to: Path | None, width: Any) -> None:
     """What is taken for what: the confusion matrix of RUN, the folder of an evaluation, in shares of each class."""
-    from ..results.files import read_confusion
-    from ..results.plots.confusion import draw_confusion
-    from ..results.store import read_record
+    from ...results.files import read_confusion
+    from ...results.plots.confusion import draw_confusion
+    from ...results.store import read_record
 
     target = _target(to, run / "confusion.png")
     record = read_record(run)
@@ -94,8 +94,8 @@ def curves(runs: tuple[Path, ...], to: Path | None, width: Any) -> None:
 
     Among several, those of the untrained encoder are left out.
     """
-    from ..results.plots.curves import draw_curves, read_curves
-    from ..results.store import read_record
+    from ...results.plots.curves import draw_curves, read_curves
+    from ...results.store import read_record
 
     target = _target(to, (runs[0] if len(runs) == 1 else runs[0].parent) / "curves.png")
     trained = [run for run in runs if "curve" in read_record(run).files] or runs
@@ -128,8 +128,8 @@ def attention(
 
     The arrays are kept as RUN/attention.npz.
     """
-    from ..results.plots.attention import draw_attention, read_attention, write_attention
-    from ..results.store import read_record
+    from ...results.plots.attention import draw_attention, read_attention, write_attention
+    from ...results.store import read_record
 
     target = _target(to, run / "attention.png")
     record = read_record(run)
@@ -139,9 +139,9 @@ def attention(
         found = read_attention(run)
     else:
         load_plugins(ctx)
-        from .figures.attention import attention_of
-        from .figures.encoder import open_encoder
-        from .train.devices import choose_device
+        from ..figures.attention import attention_of
+        from ..figures.encoder import open_encoder
+        from ..train.devices import choose_device
 
         found = attention_of(open_encoder(run, choose_device(device)), clip)
     content = draw_attention(found, person=person - 1, method=record.cell.method, suffix=target.suffix, width=width)
@@ -162,8 +162,8 @@ def frest(ctx: click.Context, run: Path, stored: bool, to: Path | None, width: A
 
     One test clip of each class. The arrays are kept as RUN/frest.npz.
     """
-    from ..results.plots.frest import draw_frest, read_frest, write_frest
-    from ..results.store import read_record
+    from ...results.plots.frest import draw_frest, read_frest, write_frest
+    from ...results.store import read_record
 
     target = _target(to, run / "frest.png")
     record = read_record(run)
@@ -171,9 +171,9 @@ def frest(ctx: click.Context, run: Path, stored: bool, to: Path | None, width: A
         look = read_frest(run)
     else:
         load_plugins(ctx)
-        from .figures.encoder import open_encoder
-        from .figures.frest import frest_of
-        from .train.devices import choose_device
+        from ..figures.encoder import open_encoder
+        from ..figures.frest import frest_of
+        from ..train.devices import choose_device
 
         look = frest_of(open_encoder(run, choose_device(device)))
         click.echo(write_frest(run, look))
@@ -207,15 +207,15 @@ def skeleton(
     **how: Any,
 ) -> None:
     """A clip of DATASET, or the augmented views of it: poses side by side (.png, .svg) or moving (.gif)."""
-    from ..results.plots.skeleton import animate, draw_strip
+    from ...results.plots.skeleton import animate, draw_strip
 
     target = _target(to, to, also=(".gif",))
     if how["frames"] and not method:
         raise SkelbenchError("--frames is the length of views and needs --method; a clip alone is drawn as recorded.")
     load_plugins(ctx)
-    from ..datasets.catalogue import open_dataset
-    from .figures.clip import find_clip
-    from .figures.views import recorded, views_of
+    from ...datasets.catalogue import open_dataset
+    from ..figures.clip import find_clip
+    from ..figures.views import recorded, views_of
 
     store = open_dataset(dataset)
     row = find_clip(store, clip)
@@ -240,7 +240,7 @@ def transfer(runs: Path, to: Path | None, width: Any, **wanted: str | None) -> N
 
     Encoders that were trained on a target itself stand beside them.
     """
-    from ..results.plots.transfer import chosen, draw_transfer, transfers
+    from ...results.plots.transfer import chosen, draw_transfer, transfers
 
     store = folder_of_runs(runs)
     target = _target(to, runs / "transfer.png")
@@ -250,7 +250,7 @@ def transfer(runs: Path, to: Path | None, width: Any, **wanted: str | None) -> N
 
 def _target(to: Path | None, default: Path, also: tuple[str, ...] = ()) -> Path:
     """Where the picture goes; told before anything is computed if it cannot be drawn."""
-    from ..results.plots.page import require_matplotlib
+    from ...results.plots.page import require_matplotlib
 
     require_matplotlib()
     target, kinds = to or default, (*_PRINT, *also)
@@ -260,7 +260,7 @@ def _target(to: Path | None, default: Path, also: tuple[str, ...] = ()) -> Path:
 
 
 def _save(target: Path, content: bytes) -> None:
-    from ..results.files import atomic_write
+    from ...results.files import atomic_write
 
     atomic_write(target, content)
     click.echo(target)
@@ -268,7 +268,7 @@ def _save(target: Path, content: bytes) -> None:
 
 def _title(cell: Any, *, protocol: bool) -> str:
     """What a figure is about, short enough for a column."""
-    from ..results.plots.page import shown
+    from ...results.plots.page import shown
 
     parts = (cell.method, cell.backbone, f"{cell.dataset} {cell.split}", cell.stream, cell.protocol)
     return shown(" · ".join(parts if protocol else parts[:-1]), 62)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..methods import METHODS
-from ..methods.recipe import Recipe
-from .plan.tracks import protocol_settings, resolve
-from .protocols import PROTOCOLS
+from ...methods import METHODS
+from ...methods.recipe import Recipe
+from ..plan.tracks import protocol_settings, resolve
+from ..protocols import PROTOCOLS
 
 # Data sets and splits that some method was released for, with their training clips.
 SIZES = {

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from ..errors import SkelbenchError
+from ...errors import SkelbenchError
 
 if TYPE_CHECKING:
-    from ..results.store import RunStore
+    from ...results.store import RunStore
 
 OUT = click.option(
     "--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of runs."
@@ -58,7 +58,7 @@ def check_graph(wanted: bool, device: str) -> bool:
 
 def folder_of_runs(out: Path) -> RunStore:
     """The folder of runs that a command reads. Raises ``SkelbenchError`` if it is not there."""
-    from ..results.store import RunStore
+    from ...results.store import RunStore
 
     if not out.exists():
         raise SkelbenchError(f"There is no folder of runs {out}; name the one that --out wrote.")
@@ -79,7 +79,7 @@ def uncollected() -> Iterator[None]:
 
 def load_plugins(ctx: click.Context) -> None:
     """Load the files that --plugin names."""
-    from ..registry import load_plugin
+    from ...registry import load_plugin
 
     for path in ctx.obj["plugins"]:
         load_plugin(path)
@@ -87,7 +87,7 @@ def load_plugins(ctx: click.Context) -> None:
 
 def watcher(ctx: click.Context) -> Any:
     """What tells of a run's progress, as loudly as asked for."""
-    from .train.progress import Silent, Talkative
+    from ..train.progress import Silent, Talkative
 
     if ctx.obj["quiet"]:
         return Silent()

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from ..errors import SkelbenchError
-from .cli_parts import check_graph, names, option_set, watcher
+from ...errors import SkelbenchError
+from .options import check_graph, names, option_set, watcher
 
 LAUNCHERS = ("local", "ray", "slurm")
 
@@ -42,9 +42,9 @@ launch_options = option_set(
 
 def launch(ctx: click.Context, plan: Any, runs: Any, device: str, options: Mapping[str, Any]) -> list[Any]:
     """Run the plan; a stop that a signal asked for ends the program with that signal's exit code."""
-    from .launchers.local import stop_on_signal
-    from .run.options import Options
-    from .train.trainer import StoppedError
+    from ..launchers.local import stop_on_signal
+    from ..run.options import Options
+    from ..train.trainer import StoppedError
 
     with stop_on_signal() as stop:
         settings = Options(
@@ -69,15 +69,15 @@ def launch(ctx: click.Context, plan: Any, runs: Any, device: str, options: Mappi
 
 
 def _launcher(ctx: click.Context, options: Mapping[str, Any]) -> Callable[[Any, Any, Any], list[Any]]:
-    from .. import distributed
-    from .run.torchrun import check_together, follow
+    from ... import distributed
+    from ..run.torchrun import check_together, follow
 
     kind, retries = options.get("launcher", "local"), options.get("retries", 0)
     check_together(kind, options)
     if distributed.rank() > 0:
         return follow
     if kind == "ray":
-        from .launchers.ray import launch_ray
+        from ..launchers.ray import launch_ray
 
         return lambda plan, runs, settings: launch_ray(
             plan,
@@ -90,7 +90,7 @@ def _launcher(ctx: click.Context, options: Mapping[str, Any]) -> Callable[[Any, 
             carry=options["carry"],
         )
     if kind == "slurm":
-        from .launchers.slurm import launch_slurm
+        from ..launchers.slurm import launch_slurm
 
         return lambda plan, runs, settings: launch_slurm(
             plan, runs, settings, retries, cpus=options["cpus"], gpus=options["gpus"], parameters=options["slurm"]
@@ -99,9 +99,9 @@ def _launcher(ctx: click.Context, options: Mapping[str, Any]) -> Callable[[Any, 
 
 
 def _local(ctx: click.Context, options: Mapping[str, Any], retries: int) -> Callable[[Any, Any, Any], list[Any]]:
-    from .launchers.local import launch as launch_here
-    from .launchers.processes import launch_processes
-    from .train.devices import choose_device
+    from ..launchers.local import launch as launch_here
+    from ..launchers.processes import launch_processes
+    from ..train.devices import choose_device
 
     workers = _workers(options.get("workers", "1"))
     devices = [choose_device(name) for name in names(options["devices"])] if options.get("devices") else None

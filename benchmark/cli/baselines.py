@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from .cli_parts import OUT, load_plugins, names, watcher
-from .cli_tables import show_results
+from .options import OUT, load_plugins, names, watcher
+from .tables import show_results
 
 
 @click.command()
@@ -23,10 +23,10 @@ def baselines(ctx: click.Context, datasets: str, splits: str | None, frames: int
     The records are cells of method "raw", in tables of their own; on the CPU, without any random number.
     """
     load_plugins(ctx)
-    from ..datasets.catalogue import open_dataset
-    from ..results.store import RunStore
-    from .run.baselines import plan_baselines, run_baselines
-    from .run.options import Options
+    from ...datasets.catalogue import open_dataset
+    from ...results.store import RunStore
+    from ..run.baselines import plan_baselines, run_baselines
+    from ..run.options import Options
 
     chosen = names(splits) if splits else ()
     places = plan_baselines([open_dataset(name) for name in names(datasets)], chosen, frames)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import torch
 
-from ..datasets.store import Store, data_folder, list_stores
-from ..errors import SkelbenchError
-from ..results.store import RunStore
-from .train.devices import choose_device
+from ...datasets.store import Store, data_folder, list_stores
+from ...errors import SkelbenchError
+from ...results.store import RunStore
+from ..train.devices import choose_device
 
 PACKAGES = (
     "torch", "numpy", "click", "rich", "pandas", "pyyaml", "timm", "safetensors", "pydantic", "platformdirs",

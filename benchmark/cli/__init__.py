@@ -9,20 +9,9 @@ from typing import Any
 
 import click
 
-from .. import __version__
-from ..errors import SkelbenchError
-from .cli_baselines import baselines
-from .cli_bench import bench
-from .cli_data import inspect, prepare
-from .cli_lists import doctor, list_
-from .cli_plot import plot
-from .cli_results import check, results
-from .cli_run import grid, run
-from .cli_site import site
-from .cli_status import status
-from .cli_tables import leaderboard_, table
-from .cli_text import text_bank
-from .cli_weights import evaluate, export_weights, import_weights
+from ... import __version__
+from ...errors import SkelbenchError
+from . import baselines, bench, ls, plot, prepare, results, run, site, status, tables, text_bank, weights
 
 
 class Commands(click.Group):
@@ -47,7 +36,7 @@ class Commands(click.Group):
             return super().main(*args, **extra)
         except SystemExit as end:
             if "TORCHELASTIC_RUN_ID" in os.environ:
-                from .run.torchrun import leave
+                from ..run.torchrun import leave
 
                 leave(end.code)
             raise
@@ -56,7 +45,7 @@ class Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command."""
-        from ..registry import did_you_mean
+        from ...registry import did_you_mean
 
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             raise SkelbenchError(f"There is no command '{args[0]}'{did_you_mean(args[0], self.commands)}")
@@ -80,24 +69,24 @@ def main(ctx: click.Context, verbose: bool, quiet: bool, plugin: tuple[Path, ...
 
 
 for command in (
-    list_,
-    run,
-    grid,
-    doctor,
-    prepare,
-    inspect,
-    baselines,
-    bench,
-    import_weights,
-    export_weights,
-    evaluate,
-    check,
-    results,
-    plot,
-    table,
-    text_bank,
-    leaderboard_,
-    site,
-    status,
+    ls.list_,
+    run.run,
+    run.grid,
+    ls.doctor,
+    prepare.prepare,
+    prepare.inspect,
+    baselines.baselines,
+    bench.bench,
+    weights.import_weights,
+    weights.export_weights,
+    weights.evaluate,
+    results.check,
+    results.results,
+    plot.plot,
+    tables.table,
+    text_bank.text_bank,
+    tables.leaderboard_,
+    site.site,
+    status.status,
 ):
     main.add_command(command)
