@@ -11,12 +11,12 @@ from typing import Any
 
 from ..errors import SkelbenchError
 from .exchange import exported_records
-from .means import Configuration, comparable, configuration_of, top1
-from .paper_tables import Comparison, comparisons
 from .published import FILE, PAPER
 from .record import Record
 from .store import RunStore
-from .tables import spans
+from .tables.paper_tables import Comparison, comparisons
+from .tables.rows import Configuration, comparable, configuration_of, top1
+from .tables.table import spans
 from .tolerances import Tolerances
 from .verdict import Line, Report, judge
 

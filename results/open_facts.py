@@ -2,21 +2,11 @@
 
 from collections.abc import Sequence
 
-from .means import (
-    RAW_LABEL,
-    Place,
-    Row,
-    difference,
-    distinct,
-    mean_entry,
-    places,
-    rows_of,
-    setup_entries,
-)
 from .open_rows import JUDGE, NAMES, OPEN, by_score, curve_of, named
 from .record import Record
 from .store import RunStore
-from .tables import Column, Entry, Table
+from .tables.rows import RAW_LABEL, Place, Row, difference, distinct, mean_entry, places, rows_of, setup_entries
+from .tables.table import Column, Entry, Table
 
 SWEEP = "sweep: "  # labels of the sweep begin so
 WIDE = "open-width"

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean
 
 from .files import read_confusion
-from .means import FLOOR, PRETRAIN, Place, difference, mean_entry
 from .open_rows import JUDGE, NAMES, compared, curve_of, named, title
 from .record import Record
 from .store import RunStore
-from .tables import Column, Entry, Table
+from .tables.rows import FLOOR, PRETRAIN, Place, difference, mean_entry
+from .tables.table import Column, Entry, Table
 
 INCORRECT = " (incorrect)"  # how a class of UI-PRMD ends that is another one done wrongly
 

@@ -13,14 +13,14 @@ from pathlib import Path
 
 from ..errors import SkelbenchError
 from .files import atomic_write
-from .folds import FOLD, folded
-from .leaderboard import leaderboard
-from .means import RAW_LABEL, Place, places
 from .open_facts import WIDE, raw, repeats, sweep, widths
 from .open_look import features, mistakes, seeds, selection
 from .open_rows import OPEN
 from .store import RunStore
-from .tables import Table
+from .tables.folds import FOLD, folded
+from .tables.leaderboard import leaderboard
+from .tables.rows import RAW_LABEL, Place, places
+from .tables.table import Table
 from .writers.markdown import to_markdown
 
 FOLDERS = ("open", "again", "sweep")

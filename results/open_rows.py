@@ -5,10 +5,10 @@ from pathlib import Path
 from statistics import fmean
 
 from .files import read_curve
-from .means import FLOOR, Place, Row, rows_of
 from .record import Record
 from .store import RunStore
-from .tables import Column, Entry
+from .tables.rows import FLOOR, Place, Row, rows_of
+from .tables.table import Column, Entry
 
 OPEN = "open-"  # labels of the boards: "open-nwucla"
 JUDGE = "linear"  # the protocol that these tables are about

@@ -10,10 +10,10 @@ from typing import Literal
 
 from .claims import Claims, Standing
 from .estimate import Estimate
-from .means import PRETRAIN
 from .plans import Planned, cells_of, read_plans
 from .record import Cell, Failure, Record
 from .store import RunStore
+from .tables.rows import PRETRAIN
 
 State = Literal["done", "running", "failed", "to do"]
 STATES: tuple[State, ...] = ("done", "running", "failed", "to do")

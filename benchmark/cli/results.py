@@ -56,7 +56,7 @@ def import_(ctx: click.Context, file: Path, out: Path) -> None:
     """
     from ...results.exchange import import_results
     from ...results.store import RunStore
-    from ...results.tables import printable
+    from ...results.tables.table import printable
 
     done = import_results(file, RunStore(out))
     counts = f"{_count(done.added, 'record')} and {_count(done.failures, 'failure')} added"

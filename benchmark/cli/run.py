@@ -135,7 +135,7 @@ def grid(ctx: click.Context, **options: Any) -> None:
     """
     load_plugins(ctx)
     from ...config import parse_pairs
-    from ...results.leaderboard import FLOOR
+    from ...results.tables.leaderboard import FLOOR
     from ..plan.grid import Grid, read_grid, read_preset
 
     if options["file"] and options["preset"]:

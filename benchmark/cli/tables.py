@@ -37,7 +37,7 @@ def table(ctx: click.Context, out: Path, style: str, paper: str | None, **where:
     With --paper, print a table of the paper instead: its rows and columns, ours beside the paper's number, for one
     track (default: published).
     """
-    from ...results.leaderboard import leaderboard
+    from ...results.tables.leaderboard import leaderboard
 
     if paper:
         show_tables([_paper_table(ctx, out, paper, where)], style)
@@ -61,8 +61,8 @@ def leaderboard_(out: Path, style: str, **where: str | None) -> None:
     the floor. Ranks are tested on the class scores kept beside the records. Where splits are folds, a table of means
     over folds follows.
     """
-    from ...results.folds import folded
-    from ...results.leaderboard import leaderboard
+    from ...results.tables.folds import folded
+    from ...results.tables.leaderboard import leaderboard
 
     runs = folder_of_runs(out)
     wanted = _narrowing(where)
@@ -90,7 +90,7 @@ def show_results(ctx: click.Context, records: list[Any], failures: list[Any], re
 
     `refused` has the pairs of method and backbone that do not go together, and why.
     """
-    from ...results.leaderboard import leaderboard
+    from ...results.tables.leaderboard import leaderboard
 
     show_tables(leaderboard(records, failures, refused), "rich")
     if failures:
@@ -101,7 +101,7 @@ def show_results(ctx: click.Context, records: list[Any], failures: list[Any], re
 
 
 def _paper_table(ctx: click.Context, out: Path, name: str, where: dict[str, str | None]) -> Any:
-    from ...results.paper_tables import paper_table
+    from ...results.tables.paper_tables import paper_table
 
     given = [f"--{option}" for option, value in where.items() if value and option != "track"]
     if given:

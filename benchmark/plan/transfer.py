@@ -9,9 +9,9 @@ from pathlib import Path
 from ...datasets.store import Store
 from ...errors import SkelbenchError
 from ...methods.recipe import Recipe
-from ...results.leaderboard import FLOOR, FLOOR_SEEDS
 from ...results.record import Record
 from ...results.store import read_record
+from ...results.tables.leaderboard import FLOOR, FLOOR_SEEDS
 from .identity import Pretraining, identify_evaluation, plan
 from .overrides import PRETRAIN, Changes
 from .tracks import ANY_SIZE, Resolved, resolve

@@ -21,9 +21,9 @@ from ...datasets.clips import Clips, load_dataset
 from ...datasets.store import Store
 from ...errors import SkelbenchError
 from ...results.claims import Claims
-from ...results.means import RAW, RAW_LABEL
 from ...results.record import Cell, Failure, Record, Score
 from ...results.store import RunStore
+from ...results.tables.rows import RAW, RAW_LABEL
 from ..plan.identity import cell_facts, identify
 from ..protocols import Features
 from ..protocols.base import held_out, score, top

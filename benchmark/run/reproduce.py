@@ -16,9 +16,9 @@ from ...errors import SkelbenchError
 from ...methods import METHODS
 from ...methods.recipe import Recipe
 from ...results.files import read_curve, read_scores
-from ...results.means import RAW
 from ...results.record import Record
 from ...results.store import RECORD, RunStore, read_record
+from ...results.tables.rows import RAW
 from ..plan.identity import Pretraining, plan
 from ..plan.overrides import PRETRAIN
 from ..plan.tracks import Resolved

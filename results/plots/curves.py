@@ -10,9 +10,9 @@ from pathlib import Path
 
 from ...errors import SkelbenchError
 from ..files import read_curve
-from ..means import FROZEN, PRETRAIN
 from ..record import Cell, Record
 from ..store import RunStore, read_record
+from ..tables.rows import FROZEN, PRETRAIN
 from .page import COLOURS, MARKERS, Width, picture, sheet, shown
 
 _LINES = ("-", "--", ":", "-.")

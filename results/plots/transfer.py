@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ...errors import SkelbenchError
-from ..means import FLOOR, Row, mean_entry, places, rows_of
 from ..record import Record
-from ..tables import MISSING, Entry
+from ..tables.rows import FLOOR, Row, mean_entry, places, rows_of
+from ..tables.table import MISSING, Entry
 from .page import COLOURS, GREY, Width, picture, sheet, shown
 
 

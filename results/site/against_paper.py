@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from statistics import mean, stdev
 from typing import Any
 
-from ..means import FLOOR, Configuration, top1
 from ..published import FILE, PAPER, Published, find
+from ..tables.rows import FLOOR, Configuration, top1
 from .cells import SiteCell
 
 TRACK = "published"

@@ -6,8 +6,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from ..means import FLOOR, FLOOR_NAME, FROZEN, Configuration, Place
-from ..tables import Column, Entry, Table, text_of
+from ..tables.rows import FLOOR, FLOOR_NAME, FROZEN, Configuration, Place
+from ..tables.table import Column, Entry, Table, text_of
 from .beside import curves
 from .cells import SiteCell
 from .markup import data_file, script_json

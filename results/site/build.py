@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...errors import SkelbenchError
-from ..leaderboard import leaderboard
-from ..means import Configuration
 from ..record import Record
 from ..store import RunStore
-from ..tables import Entry, Table
+from ..tables.leaderboard import leaderboard
+from ..tables.rows import Configuration
+from ..tables.table import Entry, Table
 from . import markup
 from .against_paper import paper_name, paper_points
 from .boards import boards, row_names, write_boards

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from ..means import FLOOR, FROZEN, PRETRAIN
+from ..tables.rows import FLOOR, FROZEN, PRETRAIN
 from . import beside
 from .cells import Kept, Site, SiteCell
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ..tables import MISSING
+from ..tables.table import MISSING
 from .cells import SiteCell
 from .markup import escape
 

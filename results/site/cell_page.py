@@ -3,8 +3,8 @@
 from typing import Any
 from urllib.parse import urlencode
 
-from ..means import FLOOR, FLOOR_NAME, FROZEN, PRETRAIN, Configuration
-from ..tables import MISSING, Column, Entry
+from ..tables.rows import FLOOR, FLOOR_NAME, FROZEN, PRETRAIN, Configuration
+from ..tables.table import MISSING, Column, Entry
 from .boards import text
 from .cell_charts import chart_data
 from .cell_facts import PARTS, facts_table, settings_tables

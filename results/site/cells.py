@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ..means import Configuration, comparable, configuration_of, grouped
 from ..record import Cell, Record
 from ..store import RECORD, read_record
-from ..tables import Entry, Table
+from ..tables.rows import Configuration, comparable, configuration_of, grouped
+from ..tables.table import Entry, Table
 
 
 class Kept(NamedTuple):

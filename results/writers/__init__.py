@@ -11,7 +11,7 @@
 from collections.abc import Callable, Sequence
 
 from ...errors import SkelbenchError
-from ..tables import Table
+from ..tables.table import Table
 from .commas import to_csv
 from .full import to_json
 from .html import to_html

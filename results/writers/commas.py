@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Sequence
 
-from ..tables import Entry, Table, bare
+from ..tables.table import Entry, Table, bare
 
 
 def to_csv(tables: Table | Sequence[Table]) -> str:

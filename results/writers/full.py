@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from ..tables import Entry, Kind, Note, Table, text_of
+from ..tables.table import Entry, Kind, Note, Table, text_of
 
 
 def to_json(tables: Table | Sequence[Table]) -> str:

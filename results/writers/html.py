@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 from itertools import groupby
 
-from ..tables import Column, Entry, Table, text_of
+from ..tables.table import Column, Entry, Table, text_of
 
 _STYLE = """
 :root { color-scheme: light dark; }

@@ -4,7 +4,7 @@ import unicodedata
 from collections.abc import Sequence
 from itertools import groupby
 
-from ..tables import Column, Entry, Kind, Table, text_of
+from ..tables.table import Column, Entry, Kind, Table, text_of
 
 NEEDS = ("booktabs", "graphicx")
 _LATEX = {

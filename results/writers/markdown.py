@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from ..tables import Entry, Kind, Table, printable, text_of
+from ..tables.table import Entry, Kind, Table, printable, text_of
 
 
 def to_markdown(tables: Table | Sequence[Table]) -> str:

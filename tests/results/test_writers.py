@@ -13,9 +13,9 @@ import pytest
 from rich.console import Console
 
 from skelbench.errors import SkelbenchError
-from skelbench.results.leaderboard import leaderboard
-from skelbench.results.paper_tables import PAPER_TABLES, paper_table
-from skelbench.results.tables import Column, Entry, Note, Table, text_of
+from skelbench.results.tables.leaderboard import leaderboard
+from skelbench.results.tables.paper_tables import PAPER_TABLES, paper_table
+from skelbench.results.tables.table import Column, Entry, Note, Table, text_of
 from skelbench.results.writers import TEXTS, to_rich, write
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -17,8 +17,8 @@ from skelbench.benchmark.run.baselines import BASELINES, PENALTIES, joints, near
 from skelbench.datasets.clips import load_dataset
 from skelbench.errors import SkelbenchError
 from skelbench.results.files import read_confusion, read_scores
-from skelbench.results.means import RAW
 from skelbench.results.store import RunStore
+from skelbench.results.tables.rows import RAW
 
 
 def features(n, dim, classes=4, seed=0):

@@ -4,7 +4,7 @@ import pytest
 
 from skelbench.errors import SkelbenchError
 from skelbench.results.plots.transfer import chosen, draw_transfer, transfers
-from skelbench.results.tables import MISSING
+from skelbench.results.tables.table import MISSING
 
 ENCODER = {"frames": 64, "backbone": {"width": 16}}
 

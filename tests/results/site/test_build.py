@@ -12,14 +12,14 @@ from click.testing import CliRunner
 from skelbench.benchmark.cli import main
 from skelbench.errors import SkelbenchError
 from skelbench.results.files import write_curve
-from skelbench.results.means import Place
 from skelbench.results.site import markup
 from skelbench.results.site.boards import Board, shown, write_boards
 from skelbench.results.site.build import build_site
 from skelbench.results.site.cells import page_name, read_runs, site_cells
 from skelbench.results.site.folder import MARK
 from skelbench.results.store import RunStore
-from skelbench.results.tables import Column, Entry, Table
+from skelbench.results.tables.rows import Place
+from skelbench.results.tables.table import Column, Entry, Table
 
 from .conftest import NUMBERS, place, write_cell
 
@@ -89,7 +89,7 @@ def test_cells_that_look_alike_as_files_have_pages_of_their_own():
 
 
 def site_cells_of(cells):
-    from skelbench.results.means import configuration_of
+    from skelbench.results.tables.rows import configuration_of
 
     return [configuration_of(cell) for cell in cells]
 

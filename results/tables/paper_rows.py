@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
 
-from ..errors import SkelbenchError
-from .means import FLOOR, FLOOR_NAME, FROZEN, TRACKS, Configuration, comparable, configuration_of
-from .published import RERUN, Published, published_numbers
-from .record import Record
+from ...errors import SkelbenchError
+from ..published import RERUN, Published, published_numbers
+from ..record import Record
+from .rows import FLOOR, FLOOR_NAME, FROZEN, TRACKS, Configuration, comparable, configuration_of
 
 TITLES = {
     "table1": "linear evaluation beside the baseline",

@@ -6,9 +6,12 @@ from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
+from ..published import FILE, RERUN, Published
+from ..record import Failure, Record
+from ..store import RunStore
 from .costs import cost_entries, machines
 from .footnotes import fidelity_notes, fidelity_of, footnotes
-from .means import (
+from .rows import (
     FLOOR,
     FLOOR_SEEDS,
     FROZEN,
@@ -25,11 +28,8 @@ from .means import (
     rows_of,
     setup_entries,
 )
-from .published import FILE, RERUN, Published
-from .record import Failure, Record
 from .significance import LEVEL, Ranking, hits_of, ranking
-from .store import RunStore
-from .tables import NONE, Column, Entry, Note, Table
+from .table import NONE, Column, Entry, Note, Table
 
 __all__ = ["FLOOR", "FLOOR_SEEDS", "leaderboard"]
 

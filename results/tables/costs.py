@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
-from .record import Record
-from .tables import Entry
+from ..record import Record
+from .table import Entry
 
 
 def trainings(record: Record, by_identity: Mapping[str, Record]) -> tuple[Record, ...]:

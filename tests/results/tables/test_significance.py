@@ -6,8 +6,8 @@ import pytest
 
 from skelbench.errors import SkelbenchError
 from skelbench.results.files import write_scores
-from skelbench.results.significance import Hits, hits_of, holm, p_value, ranking
 from skelbench.results.store import RunStore
+from skelbench.results.tables.significance import Hits, hits_of, holm, p_value, ranking
 
 
 def hits(right, seeds=1):

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from ..published import FILE, Published
+from ..record import Record
 from .footnotes import fidelity_notes, fidelity_of
-from .means import difference_to_paper, mean_entry, setup_entries, top1
 from .paper_notes import Caveats, caveats, paper_footnotes
 from .paper_rows import (
     LABELS,
@@ -18,9 +19,8 @@ from .paper_rows import (
     line_of,
     spot_of,
 )
-from .published import FILE, Published
-from .record import Record
-from .tables import Column, Entry, Note, Table
+from .rows import difference_to_paper, mean_entry, setup_entries, top1
+from .table import Column, Entry, Note, Table
 
 __all__ = ["LABELS", "PAPER_TABLES", "Comparison", "comparisons", "paper_table"]
 

@@ -6,12 +6,12 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from skelbench.results.costs import cost_entries
 from skelbench.results.files import write_scores
-from skelbench.results.leaderboard import leaderboard
 from skelbench.results.record import Failure
 from skelbench.results.store import RunStore
-from skelbench.results.tables import MISSING, text_of
+from skelbench.results.tables.costs import cost_entries
+from skelbench.results.tables.leaderboard import leaderboard
+from skelbench.results.tables.table import MISSING, text_of
 from skelbench.results.writers import to_csv, to_markdown, to_rich
 
 

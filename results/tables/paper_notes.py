@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 from itertools import product
 from typing import NamedTuple
 
+from ..published import FILE, PAPER, Published
 from .footnotes import MEANS, borrowed_note, left_out_note, mixed_data_note
-from .means import FLOOR_SEEDS
 from .paper_rows import Filled, Line, line_of
-from .published import FILE, PAPER, Published
-from .tables import Note
+from .rows import FLOOR_SEEDS
+from .table import Note
 
 _LETTERS = "abcdefghijklmnoprstuvwxyz"  # no q, which no font raises
 

@@ -17,10 +17,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import SkelbenchError
-from .files import read_scores
-from .record import Record
-from .store import RunStore
+from ...errors import SkelbenchError
+from ..files import read_scores
+from ..record import Record
+from ..store import RunStore
 
 LEVEL = 0.05
 

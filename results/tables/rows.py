@@ -8,9 +8,9 @@ from functools import lru_cache
 from statistics import fmean
 from typing import Any, NamedTuple, TypeVar
 
-from .published import Published, find
-from .record import Cell, Record
-from .tables import Entry
+from ..published import Published, find
+from ..record import Cell, Record
+from .table import Entry
 
 FLOOR = "untrained"
 FLOOR_SEEDS = 3

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from statistics import fmean
 
-from .means import FLOOR, FROZEN, Place, Row, difference, distinct, grouped, mean_entry, places, rows_of, setup_entries
-from .record import Record
-from .tables import Column, Entry, Table
+from ..record import Record
+from .rows import FLOOR, FROZEN, Place, Row, difference, distinct, grouped, mean_entry, places, rows_of, setup_entries
+from .table import Column, Entry, Table
 
 FOLD = re.compile(r"fold\d+")
 

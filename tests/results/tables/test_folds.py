@@ -2,8 +2,8 @@
 
 import pytest
 
-from skelbench.results.folds import folded
-from skelbench.results.tables import text_of
+from skelbench.results.tables.folds import folded
+from skelbench.results.tables.table import text_of
 
 
 @pytest.fixture

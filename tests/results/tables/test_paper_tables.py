@@ -6,9 +6,9 @@ import pytest
 import yaml
 
 from skelbench.errors import SkelbenchError
-from skelbench.results.paper_tables import LABELS, PAPER_TABLES, comparisons, paper_table
 from skelbench.results.published import published_numbers
-from skelbench.results.tables import text_of
+from skelbench.results.tables.paper_tables import LABELS, PAPER_TABLES, comparisons, paper_table
+from skelbench.results.tables.table import text_of
 from skelbench.results.writers import TEXTS, to_csv, write
 
 NTU = ["ntu60 xsub", "ntu60 xview", "ntu120 xsub", "ntu120 xset"]
