@@ -109,8 +109,8 @@ def check(ctx: click.Context, fresh: Path | None, as_json: bool, junit: Path | N
     Rows pass, fail or were not run. Exit code 0: all compared rows pass; 1: at least one fails; 2: there was nothing
     to compare. A row that is better by more than the tolerance passes and is marked "above".
     """
+    from ...results.check.report import to_junit
     from ...results.files import atomic_write
-    from ...results.verdict import to_junit
 
     report = _speed(fresh, **options) if options["against"].endswith(".json") else _records(fresh, **options)
     if junit:
@@ -120,7 +120,7 @@ def check(ctx: click.Context, fresh: Path | None, as_json: bool, junit: Path | N
 
 
 def _speed(fresh: Path | None, against: str, slowdown: float, tolerances: Path | None, **_: Any) -> Any:
-    from ...results.speed import check_speed
+    from ...results.check.speed import check_speed
 
     if fresh is None:
         raise SkelbenchError(f"{against} is a measurement: name a fresh one, `check FRESH.json --against {against}`.")
@@ -132,8 +132,8 @@ def _speed(fresh: Path | None, against: str, slowdown: float, tolerances: Path |
 def _records(
     fresh: Path | None, out: Path, against: str, tolerance: float, tolerances: Path | None, slowdown: float
 ) -> Any:
-    from ...results.check import check_paper, check_records, read_earlier
-    from ...results.tolerances import Tolerances, read_overrides
+    from ...results.check.against import check_paper, check_records, read_earlier
+    from ...results.check.tolerances import Tolerances, read_overrides
 
     if fresh is not None:
         raise SkelbenchError(f"{fresh} wants --against STORED.json; the folder of runs is named with --out.")
@@ -148,7 +148,7 @@ def _records(
 def _show(report: Any, as_json: bool) -> None:
     from rich.console import Console
 
-    from ...results.verdict import to_json, to_lines, to_table
+    from ...results.check.report import to_json, to_lines, to_table
     from ...results.writers import to_rich
 
     console = Console()

@@ -9,16 +9,16 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from ..errors import SkelbenchError
-from .exchange import exported_records
-from .published import FILE, PAPER
-from .record import Record
-from .store import RunStore
-from .tables.paper_tables import Comparison, comparisons
-from .tables.rows import Configuration, comparable, configuration_of, top1
-from .tables.table import spans
+from ...errors import SkelbenchError
+from ..exchange import exported_records
+from ..published import FILE, PAPER
+from ..record import Record
+from ..store import RunStore
+from ..tables.paper_tables import Comparison, comparisons
+from ..tables.rows import Configuration, comparable, configuration_of, top1
+from ..tables.table import spans
+from .report import Line, Report, judge
 from .tolerances import Tolerances
-from .verdict import Line, Report, judge
 
 _NO_CONDITION = {"seed", "pretrain", "identity", "threads"}  # of settings: they differ between seeds and machines
 _SHOWN = 4  # differing conditions that are named

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
-from ..config import first_error
-from ..errors import SkelbenchError
-from .verdict import Line, Report, judge
+from ...config import first_error
+from ...errors import SkelbenchError
+from .report import Line, Report, judge
 
 SLOWDOWN = 5.0  # percent of the stored median
 

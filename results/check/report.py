@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 from xml.etree import ElementTree
 
-from .tables.table import MISSING, Column, Entry, Table, printable
+from ..tables.table import MISSING, Column, Entry, Table, printable
 
 Status = Literal["not run", "pass", "above", "fail"]
 ORDER: tuple[Status, ...] = ("not run", "pass", "above", "fail")  # what matters is read last

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
-from ..config import first_error
-from ..errors import SkelbenchError
+from ...config import first_error
+from ...errors import SkelbenchError
 
 DEFAULT = 1.0  # percentage points
 DEVIATIONS = 2

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from skelbench.errors import SkelbenchError
-from skelbench.results.speed import check_speed
+from skelbench.results.check.speed import check_speed
 
 STORED = {"skeletonclr step": 100.0, "skeletonclr plain": 200.0}
 

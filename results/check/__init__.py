@@ -1,0 +1,1 @@
+"""Ours against the papers' numbers, earlier records or an earlier measurement of speed."""
