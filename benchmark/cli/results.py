@@ -31,7 +31,7 @@ def export_(
 
     The same records make the same file. With --dataset, the pre-trainings that its cells build on go along.
     """
-    from ...results.exchange import export_results
+    from ...results.exchange.exchange import export_results
 
     runs = folder_of_runs(out)
 
@@ -54,7 +54,7 @@ def import_(ctx: click.Context, file: Path, out: Path) -> None:
     The exit code is 1 if a cell has another record here than in FILE.zip: then both are kept, the other below
     conflicts/, where no table reads it.
     """
-    from ...results.exchange import import_results
+    from ...results.exchange.exchange import import_results
     from ...results.store import RunStore
     from ...results.tables.table import printable
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import SkelbenchError
-from ...results.exchange import export_results, import_results
+from ...results.exchange.exchange import export_results, import_results
 from ...results.files import atomic_write
 from ...results.record import Cell
 from ...results.store import RunStore

@@ -10,7 +10,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from ...errors import SkelbenchError
-from ..exchange import exported_records
+from ..exchange.exchange import exported_records
 from ..published import FILE, PAPER
 from ..record import Record
 from ..store import RunStore

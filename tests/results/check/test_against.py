@@ -14,7 +14,7 @@ from skelbench.errors import SkelbenchError
 from skelbench.results.check.against import check_paper, check_records, read_earlier
 from skelbench.results.check.report import Line, Report, judge, to_json, to_junit, to_lines, to_table
 from skelbench.results.check.tolerances import Tolerances, read_overrides
-from skelbench.results.exchange import export_results
+from skelbench.results.exchange.exchange import export_results
 from skelbench.results.store import RunStore
 from skelbench.results.writers import to_rich
 

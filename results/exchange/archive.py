@@ -19,8 +19,8 @@ from typing import Annotated, BinaryIO, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..config import first_error
-from ..errors import SkelbenchError
+from ...config import first_error
+from ...errors import SkelbenchError
 
 MANIFEST = "manifest.json"
 LARGEST = 256 * 2**20  # bytes of a member; the scores of NTU-120 take 24 MB

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from ..errors import SkelbenchError
+from ...errors import SkelbenchError
+from ..files import atomic_write
+from ..record import Cell, Failure, Record
+from ..store import RECORD, RunStore, read_record
 from .archive import Archive, open_archive, write_archive
-from .files import atomic_write
-from .parcels import CONFLICTS, FAILURES, Held, Parcel, held_records, name_of, parcels
-from .parcels import failures as failures_of
-from .parcels import records as records_of
-from .record import Cell, Failure, Record
-from .store import RECORD, RunStore, read_record
+from .bundle import CONFLICTS, FAILURES, Held, Parcel, held_records, name_of, parcels
+from .bundle import failures as failures_of
+from .bundle import records as records_of
 
 KIND = "skelbench results"
 

@@ -10,9 +10,15 @@ from pathlib import Path
 import pytest
 
 from skelbench.errors import SkelbenchError
-from skelbench.results import archive, exchange
-from skelbench.results.archive import open_archive, write_archive
-from skelbench.results.exchange import KIND, export_results, exported_records, import_results
+from skelbench.results.exchange.archive import open_archive, write_archive
+from skelbench.results.exchange.exchange import (
+    KIND,
+    archive,
+    exchange,
+    export_results,
+    exported_records,
+    import_results,
+)
 from skelbench.results.files import read_scores, write_confusion, write_curve, write_scores
 from skelbench.results.record import Failure
 from skelbench.results.store import RunStore

@@ -10,12 +10,12 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from ..config import first_error
-from ..errors import SkelbenchError
+from ...config import first_error
+from ...errors import SkelbenchError
+from ..record import Failure, Record
+from ..seal import fits
+from ..store import FAILURE, RECORD, RunStore, read_record
 from .archive import Archive, safe
-from .record import Failure, Record
-from .seal import fits
-from .store import FAILURE, RECORD, RunStore, read_record
 
 RECORDS, CONFLICTS, FAILURES = "records", "conflicts", "failures"
 _WEIGHTS = (".pt", ".pth", ".safetensors")
