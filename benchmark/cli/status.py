@@ -13,7 +13,7 @@ from .options import OUT, folder_of_runs
 if TYPE_CHECKING:
     from rich.console import Group
 
-    from ...results.overview import Overview
+    from ...results.status.overview import Overview
 
 EVERY = 2.0  # seconds between two looks
 LISTED = 20  # running and failed cells that are shown one by one
@@ -29,7 +29,7 @@ def status(ctx: click.Context, out: Any, watch: bool, as_json: bool) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    from ...results.overview import overview
+    from ...results.status.overview import overview
 
     runs = folder_of_runs(out)
     if as_json:
@@ -51,7 +51,7 @@ def _shown(found: Overview) -> Group:
     from rich.table import Table
     from rich.text import Text
 
-    from ...results.overview import STATES
+    from ...results.status.overview import STATES
 
     table = Table("cells", box=None, padding=(0, 2, 0, 0))
     for state in STATES:
@@ -74,8 +74,8 @@ def _listed(found: Overview, state: str) -> list[str]:
 
 
 def _summary(found: Overview) -> str:
-    from ...results.estimate import spelt
-    from ...results.overview import STATES
+    from ...results.status.estimate import spelt
+    from ...results.status.overview import STATES
 
     counts = found.count()
     told = ", ".join(f"{counts[state]} {state}" for state in STATES)

@@ -10,8 +10,8 @@ from typing import Protocol
 
 from ...datasets.store import Store
 from ...errors import SkelbenchError
-from ...results.plans import write_plan
 from ...results.record import Failure
+from ...results.status.plans import write_plan
 from ...results.store import RunStore
 from ..plan.planner import Plan
 from ..run.forecast import launched

@@ -9,9 +9,9 @@ import torch
 
 from ...datasets.recording import TEST, TRAIN
 from ...datasets.store import Store
-from ...results.estimate import Estimate, spelt
-from ...results.plans import Launched, Planned
 from ...results.record import Cell
+from ...results.status.estimate import Estimate, spelt
+from ...results.status.plans import Launched, Planned
 from ...results.store import RunStore
 from ..plan.identity import Pretraining
 from ..plan.planner import Plan

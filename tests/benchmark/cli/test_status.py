@@ -7,10 +7,10 @@ import sys
 import pytest
 
 from skelbench.results.claims import Claims
-from skelbench.results.estimate import Estimate, spelt
-from skelbench.results.overview import overview
-from skelbench.results.plans import Launched, Planned, write_plan
 from skelbench.results.record import Cell, Failure, Record
+from skelbench.results.status.estimate import Estimate, spelt
+from skelbench.results.status.overview import overview
+from skelbench.results.status.plans import Launched, Planned, write_plan
 from skelbench.results.store import RunStore
 
 NOW = "2026-01-02T03:04:05+00:00"

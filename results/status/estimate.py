@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from statistics import median
 
+from ..record import Cell, Record
+from ..tables.rows import PRETRAIN
 from .plans import Planned
-from .record import Cell, Record
-from .tables.rows import PRETRAIN
 
 FUSED = "3s"
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from .claims import Claims, Standing
+from ..claims import Claims, Standing
+from ..record import Cell, Failure, Record
+from ..store import RunStore
+from ..tables.rows import PRETRAIN
 from .estimate import Estimate
 from .plans import Planned, cells_of, read_plans
-from .record import Cell, Failure, Record
-from .store import RunStore
-from .tables.rows import PRETRAIN
 
 State = Literal["done", "running", "failed", "to do"]
 STATES: tuple[State, ...] = ("done", "running", "failed", "to do")

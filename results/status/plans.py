@@ -9,10 +9,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ..config import first_error
-from ..errors import SkelbenchError
-from .files import atomic_write
-from .record import Cell, Hex, Utc
+from ...config import first_error
+from ...errors import SkelbenchError
+from ..files import atomic_write
+from ..record import Cell, Hex, Utc
 
 FOLDER = ".plans"
 
