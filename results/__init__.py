@@ -3,15 +3,12 @@
 Nothing here imports torch, so listing results is quick and needs no accelerator.
 
 - ``record``: the shape of a finished (or failed) cell
-- ``files``: atomic writing, and the files that lie beside a record
-- ``store``: the folder of runs
+- ``store``: the folder of runs; ``claims``: which process works on which cell
+- ``files``, ``seal``: atomic writing, the files that lie beside a record, and their checksums
 - ``published``: the numbers printed in papers, and what is wrong with them
-- ``means``, ``costs``, ``significance``: which records belong together, what they cost, which differences are sure
-- ``leaderboard``, ``paper_tables``: records in, tables out
-- ``tables``, ``writers``: one table, and how it is written out
-- ``check``: ours against the papers' numbers or earlier records; ``speed``: a measurement against a stored one
-- ``tolerances``, ``verdict``: how far a row may be off, and how it is told
-- ``exchange``: export and import of records; ``parcels``, ``archive``: what travels, and the zip it travels in
-- ``site``: the leaderboard as a static web page
-- ``faults``: what is wrong with a file, in a few words
+- ``tables``: records in, tables out; ``writers``: a table as text, one writer a format
+- ``check``: ours against the papers' numbers, earlier records or an earlier measurement of speed
+- ``exchange``: export and import of records
+- ``status``: a launched plan and what is left of it
+- ``plots``, ``site``: figures, and the leaderboard as a static web page
 """

@@ -8,9 +8,9 @@ from typing import Any
 
 from ..tables.rows import FLOOR, FLOOR_NAME, FROZEN, Configuration, Place
 from ..tables.table import Column, Entry, Table, text_of
-from .beside import curves
 from .cells import SiteCell
 from .markup import data_file, script_json
+from .side_files import curves
 
 PART_BYTES = 150_000
 ROWS_AT_ONCE = 400

@@ -15,7 +15,7 @@ from .against_paper import paper_name, paper_points
 from .boards import boards, row_names, write_boards
 from .cell_page import cell_page
 from .cells import Kept, Site, SiteCell, read_runs, site_cells
-from .folder import site_folder
+from .output_folder import site_folder
 
 
 class Built(NamedTuple):

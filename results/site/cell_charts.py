@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..tables.rows import FLOOR, FROZEN, PRETRAIN
-from . import beside
+from . import side_files
 from .cells import Kept, Site, SiteCell
 
 _LOSS, _TEST, _HELD_OUT = "loss", "test_top1", "held_out_top1"
@@ -18,8 +18,8 @@ def chart_data(cell: SiteCell, site: Site) -> dict[str, Any]:
         "floor": _floor(cell, site),
         "loss": [_line(one, kept, _LOSS) for one, kept in training if kept],
         "accuracy": [_line(one, one, _TEST, _HELD_OUT) for one, _ in training if cell.key.protocol != PRETRAIN],
-        "classes": _of_seeds(cell.shown, beside.per_class),
-        "confusion": _of_seeds(cell.shown, beside.confusion),
+        "classes": _of_seeds(cell.shown, side_files.per_class),
+        "confusion": _of_seeds(cell.shown, side_files.confusion),
         "tsne": [{"seed": one.record.cell.seed} | points for one, kept in training if (points := _tsne(one, kept))],
     }
 
@@ -45,7 +45,7 @@ def _training(one: Kept, site: Site) -> tuple[Kept, Kept | None]:
 
 
 def _line(one: Kept, source: Kept, *columns: str) -> dict[str, Any]:
-    return {"seed": one.record.cell.seed} | dict(zip(columns, beside.curves(source, *columns), strict=True))
+    return {"seed": one.record.cell.seed} | dict(zip(columns, side_files.curves(source, *columns), strict=True))
 
 
 def _of_seeds(shown: Iterable[Kept], read: Any) -> list[dict[str, Any]]:
@@ -53,4 +53,4 @@ def _of_seeds(shown: Iterable[Kept], read: Any) -> list[dict[str, Any]]:
 
 
 def _tsne(one: Kept, training: Kept | None) -> dict[str, Any] | None:
-    return beside.tsne(one.folder) or (beside.tsne(training.folder) if training else None)
+    return side_files.tsne(one.folder) or (side_files.tsne(training.folder) if training else None)

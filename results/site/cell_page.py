@@ -9,8 +9,8 @@ from .boards import text
 from .cell_charts import chart_data
 from .cell_facts import PARTS, facts_table, settings_tables
 from .cells import Kept, Site, SiteCell
-from .command import Reproduction, reproduction
 from .markup import data_block, escape, page
+from .repeat_command import Reproduction, reproduction
 
 
 def cell_page(cell: SiteCell, site: Site) -> str:

@@ -4,17 +4,17 @@
 - ``markdown``: GitHub's tables
 - ``latex``: booktabs, to be read in by a paper
 - ``html``: a page of its own, or a piece of one
-- ``commas``: csv, a row a line, for spreadsheets
-- ``full``: JSON with every digit, for programs
+- ``csv_text``: csv, a row a line, for spreadsheets
+- ``json_text``: JSON with every digit, for programs
 """
 
 from collections.abc import Callable, Sequence
 
 from ...errors import SkelbenchError
 from ..tables.table import Table
-from .commas import to_csv
-from .full import to_json
+from .csv_text import to_csv
 from .html import to_html
+from .json_text import to_json
 from .latex import to_latex
 from .markdown import to_markdown
 from .terminal import to_rich

@@ -10,7 +10,7 @@ MODULES = [module.name for module in pkgutil.walk_packages(skelbench.results.__p
 
 def test_what_is_loaded_are_all_parts_of_results():
     below = {".".join(name.split(".")[2:-1]) for name in MODULES}
-    assert below == {"", "plots", "site", "writers"}
+    assert below == {"", "check", "exchange", "plots", "site", "status", "tables", "writers"}
 
 
 def test_results_load_without_torch(tmp_path):

@@ -10,15 +10,9 @@ from pathlib import Path
 import pytest
 
 from skelbench.errors import SkelbenchError
+from skelbench.results.exchange import archive, exchange
 from skelbench.results.exchange.archive import open_archive, write_archive
-from skelbench.results.exchange.exchange import (
-    KIND,
-    archive,
-    exchange,
-    export_results,
-    exported_records,
-    import_results,
-)
+from skelbench.results.exchange.exchange import KIND, export_results, exported_records, import_results
 from skelbench.results.files import read_scores, write_confusion, write_curve, write_scores
 from skelbench.results.record import Failure
 from skelbench.results.store import RunStore

@@ -16,7 +16,7 @@ from skelbench.results.site import markup
 from skelbench.results.site.boards import Board, shown, write_boards
 from skelbench.results.site.build import build_site
 from skelbench.results.site.cells import page_name, read_runs, site_cells
-from skelbench.results.site.folder import MARK
+from skelbench.results.site.output_folder import MARK
 from skelbench.results.store import RunStore
 from skelbench.results.tables.rows import Place
 from skelbench.results.tables.table import Column, Entry, Table

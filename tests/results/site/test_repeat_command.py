@@ -11,7 +11,7 @@ from skelbench.benchmark.cli import main
 from skelbench.benchmark.cli.site import _presets
 from skelbench.results.record import Record, Score
 from skelbench.results.site.cells import read_runs, site_cells
-from skelbench.results.site.command import GRID_FILE, reproduction
+from skelbench.results.site.repeat_command import GRID_FILE, reproduction
 from skelbench.results.store import RunStore
 
 
