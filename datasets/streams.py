@@ -7,8 +7,8 @@ from torch import Tensor
 
 from ..errors import SkelbenchError
 from ..registry import did_you_mean
-from .constants import on_device
 from .layout import Layout
+from .on_device import on_device
 
 STREAMS = ("joint", "bone", "motion")
 

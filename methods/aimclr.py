@@ -21,7 +21,7 @@ from pydantic import Field
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from ..datasets.extreme import TimeFlip, draw_extreme, extreme, mirror_index
+from ..datasets.augment.extreme import TimeFlip, draw_extreme, extreme, mirror_index
 from .base import METHODS, Build, Deviation, Paper
 from .contrast import chained, contrast
 from .mining import MINED_LOSS, MiningConfig, MiningMethod, positives

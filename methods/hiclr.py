@@ -22,8 +22,8 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from ..datasets.augment import check_donors, draw_joint_mask
-from ..datasets.extreme import draw_extreme, extreme, mirror_index
-from ..datasets.style import draw_style, restyle
+from ..datasets.augment.adain import draw_style, restyle
+from ..datasets.augment.extreme import draw_extreme, extreme, mirror_index
 from ..errors import SkelbenchError
 from .base import METHODS, Build, Deviation, Paper
 from .contrast import chained, contrast

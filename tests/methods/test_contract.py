@@ -15,10 +15,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from skelbench.backbones.stgcn import STGCN
 from skelbench.datasets.augment import basic, mix
-from skelbench.datasets.extreme import extreme
+from skelbench.datasets.augment.adain import restyle
+from skelbench.datasets.augment.extreme import extreme
 from skelbench.datasets.layout import LAYOUTS
 from skelbench.datasets.streams import STREAMS, to_stream
-from skelbench.datasets.style import restyle
 from skelbench.errors import SkelbenchError
 from skelbench.methods import METHODS, Progress, create_method
 from skelbench.methods.aimclr import eadm

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from skelbench.datasets.style import adain
+from skelbench.datasets.augment.adain import adain
 from skelbench.methods import Progress, create_method
 
 RTOL = 1e-5

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ....datasets.augment import draw_mix
-from ....datasets.extreme import mirror_index
+from ....datasets.augment.extreme import mirror_index
 from ....methods import Method, Progress, create_method
 from .augment import draw_clip, view_clip
 from .step import plain_copy

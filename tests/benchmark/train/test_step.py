@@ -15,8 +15,8 @@ from skelbench.benchmark.speed.reference.step import PLAIN, plain_copy
 from skelbench.benchmark.speed.traffic import Traffic
 from skelbench.benchmark.train.step import RecordedStep, Step, cuda_graph
 from skelbench.datasets.augment import draw_basic
+from skelbench.datasets.augment.extreme import mirror_index
 from skelbench.datasets.clips import Clips
-from skelbench.datasets.extreme import mirror_index
 from skelbench.datasets.layout import get_layout
 from skelbench.methods import METHODS, Progress, create_method
 from skelbench.methods.recipe import Recipe

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from skelbench.datasets.style import adain, draw_style, restyle
+from skelbench.datasets.augment.adain import adain, draw_style, restyle
 
 
 def generator(seed=0):

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
-from .augment import check_donors
+from . import check_donors
 
 Over = Literal["TV", "V"]
 

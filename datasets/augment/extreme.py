@@ -17,9 +17,9 @@ from typing import Any, Literal
 import torch
 from torch import Generator, Tensor
 
-from .augment import crop_index, draw_basic
-from .constants import on_device
-from .layout import Layout
+from ..layout import Layout
+from ..on_device import on_device
+from . import crop_index, draw_basic
 
 TimeFlip = Literal["off", "released_first", "last"]
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from skelbench.datasets.constants import on_device
+from skelbench.datasets.on_device import on_device
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 

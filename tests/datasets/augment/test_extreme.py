@@ -13,7 +13,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from skelbench.datasets.augment import basic, crop, draw_basic, shear
-from skelbench.datasets.extreme import (
+from skelbench.datasets.augment.extreme import (
     TimeFlip,
     axis_mask,
     blur,
@@ -178,7 +178,7 @@ def test_the_whole_pipeline_is_the_released(golden, seed):
 @pytest.mark.parametrize("seed", [0, 1, 2, 3])
 def test_the_replayed_draws_are_the_recorded(golden, seed):
     shape = golden("moco-family/feeder_triple.npz")["data"].shape[1:]
-    root = Path(os.environ.get("SKELBENCH_SHARED", Path(__file__).resolve().parents[3] / "shared")) / "golden"
+    root = Path(os.environ.get("SKELBENCH_SHARED", Path(__file__).resolve().parents[4] / "shared")) / "golden"
     recorded = json.loads((root / "moco-family/feeder_triple_draws.json").read_text())[f"seed{seed}"]
     draws = Released(seed, shape).extreme()
     assert draws["crop"]["start"].item() == recorded["crop"]

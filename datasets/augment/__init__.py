@@ -9,9 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-from ..errors import SkelbenchError
-from .constants import on_device
-from .layout import PARTS, Layout
+from ...errors import SkelbenchError
+from ..layout import PARTS, Layout
+from ..on_device import on_device
 
 UNIT = 4  # frames of one time unit of a mix: the stride of the encoders
 
