@@ -19,7 +19,7 @@ from ..registry import Registry, did_you_mean
 from .items import read_items
 from .recording import Items, Recording
 from .store import Store, data_folder
-from .writer import StoreWriter
+from .store.writer import StoreWriter
 
 Reader = Callable[..., Recording]
 READERS: Registry[Reader] = Registry("reader", "skelbench.readers", home=__package__)

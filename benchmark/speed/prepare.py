@@ -23,8 +23,8 @@ from ...datasets.ntu_names import CLASS_NAMES, SPLITS, recorded
 from ...datasets.ntu_text import parse
 from ...datasets.recording import Rejected
 from ...datasets.store import Store
+from ...datasets.store.writer import StoreWriter
 from ...datasets.synthetic import generate
-from ...datasets.writer import StoreWriter
 from .reference.reader import read_plain
 
 TEXTS = 100  # different recordings; the files repeat them under other names

@@ -9,7 +9,7 @@ import torch
 from skelbench.datasets import Clip, Recording, SplitRule
 from skelbench.datasets.clips import load_dataset, preprocess, turn_parallel, valid_frames
 from skelbench.datasets.layout import LAYOUTS, Layout
-from skelbench.datasets.writer import StoreWriter
+from skelbench.datasets.store.writer import StoreWriter
 from skelbench.errors import SkelbenchError
 
 

@@ -20,7 +20,7 @@ from skelbench.datasets.layout import get_layout
 from skelbench.datasets.readers import parse_options, reader_options
 from skelbench.datasets.recording import LEFT_OUT, TEST, TRAIN, Rejected
 from skelbench.datasets.store import Store, data_folder
-from skelbench.datasets.writer import StoreWriter
+from skelbench.datasets.store.writer import StoreWriter
 from skelbench.errors import SkelbenchError
 
 # A module of its own, which the processes of `workers` can import. A raw file has one line a clip.

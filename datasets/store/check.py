@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from .recording import Clip, Recording
+from ..recording import Clip, Recording
 
 
 def complaint(clip: Clip, recording: Recording, names: Collection[str], persons: int) -> str | None:

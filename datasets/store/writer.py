@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import SkelbenchError
-from .complaint import complaint
+from ...errors import SkelbenchError
+from ..recording import Clip, Items, Recording, Rejected
+from . import FORMAT, Store, check_sides, checksum, sha256, split_sides
+from .check import complaint
+from .folder import Place
 from .journal import digest
-from .place import Place
-from .recording import Clip, Items, Recording, Rejected
-from .store import FORMAT, Store, check_sides, checksum, sha256, split_sides
 
 REJECTED = "rejected.csv"
 HEADER = 128  # bytes before the numbers: NumPy leaves room in it for any count of frames

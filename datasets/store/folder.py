@@ -14,9 +14,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ..errors import SkelbenchError
+from ...errors import SkelbenchError
+from . import FILES
 from .journal import Journal
-from .store import FILES
 
 LOCK = "lock"
 

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import SkelbenchError
-from ..registry import did_you_mean
-from .layout import Layout
-from .recording import TEST, TRAIN, Rejected, SplitRule
+from ...errors import SkelbenchError
+from ...registry import did_you_mean
+from ..layout import Layout
+from ..recording import TEST, TRAIN, Rejected, SplitRule
 
 FORMAT = 1
 

@@ -14,7 +14,7 @@ from skelbench.datasets import inspect as looking
 from skelbench.datasets.layout import get_layout
 from skelbench.datasets.recording import LEFT_OUT, TEST, TRAIN
 from skelbench.datasets.store import Store, data_folder
-from skelbench.datasets.writer import StoreWriter
+from skelbench.datasets.store.writer import StoreWriter
 from skelbench.errors import SkelbenchError
 
 
