@@ -1,10 +1,10 @@
 """Raw files to a store, a store to clips on a device."""
 
-from .catalogue import open_dataset
-from .readers import READERS, prepare
+from .catalogue import ensure_synthetic, open_dataset
+from .prepare import prepare
+from .readers import READERS
 from .recording import Clip, Items, Recording, Rejected, SplitRule, UnusableError
 from .store import Store, list_stores, open_store
-from .synthetic import ensure_synthetic
 
 __all__ = [
     "READERS",

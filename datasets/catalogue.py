@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .store import Store, open_store
-from .synthetic import ensure_synthetic
+from .prepare import prepare
+from .readers import synthetic
+from .store import Store, list_stores, open_store
 
 
 def open_dataset(dataset: str | Path | Store) -> Store:
@@ -17,3 +18,12 @@ def open_dataset(dataset: str | Path | Store) -> Store:
     if isinstance(dataset, Store):
         return dataset
     return ensure_synthetic() if dataset == "synthetic" else open_store(dataset)
+
+
+def ensure_synthetic() -> Store:
+    """Open the store `synthetic` of the data folder; generate it first if it is missing or of an older version."""
+    if "synthetic" in list_stores():
+        store = open_store("synthetic")
+        if store.manifest["reader"] != "synthetic" or store.manifest["reader_version"] == synthetic.VERSION:
+            return store
+    return prepare("synthetic", Path())

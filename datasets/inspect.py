@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import SkelbenchError
-from .ntu_names import ACTIONS, absent
+from .readers.ntu_names import ACTIONS, absent
 from .recording import TEST, TRAIN
 from .store import Store
 

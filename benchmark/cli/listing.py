@@ -8,7 +8,7 @@ from pathlib import Path
 from ...backbones import BACKBONES
 from ...datasets import READERS
 from ...datasets.layout import LAYOUTS
-from ...datasets.readers import describe_options
+from ...datasets.prepare import describe_options
 from ...datasets.store import Store, data_folder, list_stores
 from ...methods import METHODS
 from ...results.store import RunStore

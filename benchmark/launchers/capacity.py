@@ -6,7 +6,7 @@ import os
 
 import torch
 
-from ...datasets.items import available_cores
+from ...datasets.readers.parallel import available_cores
 
 SHARE = 0.9  # of the free memory that is given out
 MARGIN = 1.25  # of the measured peak: what the allocator holds beyond what was asked for

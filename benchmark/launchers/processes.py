@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from ...datasets.items import available_cores
+from ...datasets.readers.parallel import available_cores
 from ...errors import SkelbenchError
 from ...results.record import Failure
 from ...results.store import RunStore

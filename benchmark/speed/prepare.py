@@ -15,16 +15,16 @@ from pathlib import Path
 import numpy as np
 
 from ...datasets import Clip, Recording, prepare
-from ...datasets.bodies import listed
 from ...datasets.clips import load_dataset
-from ...datasets.items import available_cores
 from ...datasets.layout import get_layout
-from ...datasets.ntu_names import CLASS_NAMES, SPLITS, recorded
-from ...datasets.ntu_text import parse
+from ...datasets.readers.bodies import listed
+from ...datasets.readers.ntu_names import CLASS_NAMES, SPLITS, recorded
+from ...datasets.readers.ntu_text import parse
+from ...datasets.readers.parallel import available_cores
+from ...datasets.readers.synthetic import generate
 from ...datasets.recording import Rejected
 from ...datasets.store import Store
 from ...datasets.store.writer import StoreWriter
-from ...datasets.synthetic import generate
 from .reference.reader import read_plain
 
 TEXTS = 100  # different recordings; the files repeat them under other names

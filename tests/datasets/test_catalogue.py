@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 import skelbench
-from skelbench.datasets import list_stores, open_dataset, open_store, synthetic
+from skelbench.datasets import list_stores, open_dataset, open_store
+from skelbench.datasets.readers import synthetic
 from skelbench.errors import SkelbenchError
 
 

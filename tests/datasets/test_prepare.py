@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from skelbench.datasets import READERS, Clip, Recording, SplitRule, list_stores, open_store, prepare
-from skelbench.datasets.items import BLOCK, read_items
 from skelbench.datasets.layout import get_layout
-from skelbench.datasets.readers import parse_options, reader_options
+from skelbench.datasets.prepare import parse_options, reader_options
+from skelbench.datasets.readers.parallel import BLOCK, read_items
 from skelbench.datasets.recording import LEFT_OUT, TEST, TRAIN, Rejected
 from skelbench.datasets.store import Store, data_folder
 from skelbench.datasets.store.writer import StoreWriter

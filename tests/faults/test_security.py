@@ -19,7 +19,8 @@ from skelbench.benchmark.plan.grid import read_grid
 from skelbench.benchmark.run.import_weights import read_state
 from skelbench.benchmark.run.reproduce import reproduce
 from skelbench.benchmark.train.checkpoint import read_tensors, write_tensors
-from skelbench.datasets import prepare, raw
+from skelbench.datasets import prepare
+from skelbench.datasets.readers import raw_files
 from skelbench.datasets.store import Store
 from skelbench.errors import SkelbenchError
 from skelbench.results.files import read_scores
@@ -101,12 +102,12 @@ def test_no_code_runs_from_a_store_or_from_scores(trap, tmp_path):
 
 def test_a_member_of_a_zip_of_raw_data_that_grows_beyond_all_data_is_not_unpacked(tmp_path):
     with zipfile.ZipFile(tmp_path / "raw.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("bomb.txt", bytes(raw.SMALL + 1))
+        archive.writestr("bomb.txt", bytes(raw_files.SMALL + 1))
         archive.writestr("good.txt", b"1 2 3")
-    (bomb, good), rejected = raw.raw_files([tmp_path / "raw.zip"], lambda path: path.suffix == ".txt", "texts")
+    (bomb, good), rejected = raw_files.raw_files([tmp_path / "raw.zip"], lambda path: path.suffix == ".txt", "texts")
     assert not rejected
     assert good.read() == b"1 2 3"
-    with pytest.raises(raw.UnusableError, match=r"bomb\.txt cannot be read \(it would grow"):
+    with pytest.raises(raw_files.UnusableError, match=r"bomb\.txt cannot be read \(it would grow"):
         bomb.read()
 
 
@@ -116,7 +117,7 @@ def test_a_name_in_a_zip_of_raw_data_writes_nothing_anywhere(tmp_path):
         archive.writestr("../../escaped.txt", b"1")
         archive.writestr("/escaped.txt", b"2")
     before = sorted(tmp_path.rglob("*"))
-    files, _ = raw.raw_files([tmp_path / "here"], lambda path: path.suffix == ".txt", "texts")
+    files, _ = raw_files.raw_files([tmp_path / "here"], lambda path: path.suffix == ".txt", "texts")
     assert {file.read() for file in files} == {b"1", b"2"}
     assert sorted(tmp_path.rglob("*")) == before
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from skelbench.datasets import open_store
-from skelbench.datasets.readers import READERS, describe_options, reader_options
+from skelbench.datasets.prepare import describe_options, reader_options
+from skelbench.datasets.readers import READERS
 
 LABELS = (("a01", 1), ("a04", 4), ("a05", 5))
 

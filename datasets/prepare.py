@@ -1,0 +1,151 @@
+"""Raw files to a store: choose a reader, check its options, write what it reads."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import TypeAdapter, ValidationError
+
+from ..errors import SkelbenchError
+from ..registry import did_you_mean
+from .readers import READERS
+from .readers.parallel import read_items
+from .recording import Items
+from .store import Store, data_folder
+from .store.writer import StoreWriter
+
+
+def prepare(
+    reader: str,
+    source: Path | Sequence[Path],
+    name: str | None = None,
+    *,
+    options: Mapping[str, Any] | None = None,
+    exclude: Path | None = None,
+    workers: int | None = None,
+    force: bool = False,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> Store:
+    """Turn raw files into a store of the data folder.
+
+    What cannot be used is listed in the store's `rejected.csv` with the reason; the rest is prepared. An interrupted
+    run of a large data set goes on from where it was.
+
+    Args:
+        reader: a name of `READERS`.
+        source: the raw folders, zips or files.
+        name: what the data set is called from now on; by default the reader's name and its options that are not the
+            default ones.
+        options: of the reader, see `reader_options`.
+        exclude: JSON file with a list of clip names to leave out.
+        workers: processes that read; by default one a core where it pays.
+        force: replace a store of that name which was made by another reader or with other options.
+        progress: called with the number of inputs done, and of all where it is known.
+
+    Raises:
+        SkelbenchError: if anything does not fit; no store is left behind.
+    """
+    chosen = parse_options(reader, options or {})
+    defaults = reader_options(reader)
+    suffix = "".join(f"-{value}" for key, value in chosen.items() if value != defaults[key])
+    name = name or f"{reader}{suffix}"
+    if not name.replace("-", "").replace("_", "").isalnum():
+        raise SkelbenchError(f"'{name}' cannot name a data set; use letters, digits, '-' and '_' (--name).")
+    if name == "synthetic" and reader != name:
+        raise SkelbenchError("The name 'synthetic' is that of the generated data set; choose another one (--name).")
+    sources = [Path(source)] if isinstance(source, str | Path) else [Path(one) for one in source]
+    try:
+        recording = READERS[reader](sources, **chosen)
+    except OSError as error:
+        place = _short(Path(error.filename)) if error.filename else ", ".join(_short(path) for path in sources)
+        raise SkelbenchError(
+            f"{place} cannot be read ({error.strerror}); check the path and its permissions."
+        ) from error
+    path = data_folder() / name
+    with StoreWriter(path, recording, options=chosen, exclude=_names(exclude), replaceable=force) as writer:
+        if isinstance(recording.clips, Items):
+            _write_items(writer, recording.clips, workers, progress)
+        else:
+            for done, clip in enumerate(recording.clips, start=1):
+                writer.add(clip)
+                if progress is not None:
+                    progress(done, None)
+        return writer.finish()
+
+
+def _write_items(
+    writer: StoreWriter, items: Items, workers: int | None, progress: Callable[[int, int | None], None] | None
+) -> None:
+    if progress is not None:
+        progress(writer.done, len(items.names))
+    for found in read_items(items, writer.done, workers):
+        for clip in found:
+            writer.add(clip)
+        writer.end_input()
+        if progress is not None:
+            progress(writer.done, len(items.names))
+
+
+def reader_options(reader: str) -> dict[str, Any]:
+    """The options of a reader with their defaults."""
+    return {name: parameter.default for name, parameter in _keywords(reader).items()}
+
+
+def describe_options(reader: str) -> str:
+    """The options of a reader for a person: "bodies=listed|ranked", the default first."""
+    told = []
+    for name, parameter in _keywords(reader).items():
+        others = [str(value) for value in get_args(parameter.annotation) if isinstance(value, str)]
+        values = [str(parameter.default) or "NAME", *(value for value in others if value != parameter.default)]
+        told.append(f"{name}={'|'.join(values)}")
+    return ", ".join(told)
+
+
+def parse_options(reader: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """All options of a reader, the given ones checked against their types.
+
+    Raises:
+        SkelbenchError: naming an option that there is not, or a value that cannot be.
+    """
+    known = _keywords(reader)
+    chosen = reader_options(reader)
+    for key, value in given.items():
+        if key not in known:
+            raise SkelbenchError(f"The reader '{reader}' has no option '{key}'{did_you_mean(key, known)}")
+        try:
+            chosen[key] = TypeAdapter(known[key].annotation).validate_python(value)
+        except ValidationError as error:
+            message = error.errors()[0]["msg"]
+            raise SkelbenchError(
+                f"The option '{key}' of the reader '{reader}' cannot be {value!r}: {message}."
+            ) from error
+    return chosen
+
+
+def _keywords(reader: str) -> dict[str, inspect.Parameter]:
+    parameters = inspect.signature(READERS[reader], eval_str=True).parameters
+    return {name: p for name, p in parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def _short(path: Path, limit: int = 120) -> str:
+    """A path for a sentence: the end of one that is very long."""
+    text = str(path)
+    return text if len(text) <= limit else f"…{text[-limit:]}"
+
+
+def _names(path: Path | None) -> frozenset[str]:
+    if path is None:
+        return frozenset()
+    try:
+        names = json.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise SkelbenchError(
+            f"{path} cannot be read as JSON ({error}); --exclude takes a list of clip names."
+        ) from error
+    if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+        raise SkelbenchError(f"{path} is not a JSON list of clip names.")
+    return frozenset(names)

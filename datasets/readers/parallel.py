@@ -1,0 +1,154 @@
+"""Reading raw inputs with several processes, in order and in bounded memory.
+
+A worker is a Python program of its own that gets numbers of blocks and gives back what they hold, through pipes. So
+it does not matter how the calling program was started (as a script without a guard, in a notebook, from its standard
+input), a pipe that is full holds back who writes into it, and a worker whose caller is gone ends by itself.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from ...errors import SkelbenchError
+from ...registry import load_plugin, loaded_plugins
+from ..recording import Clip, Items, Rejected
+
+BLOCK = 16  # inputs a process reads at a time
+AHEAD = 2  # blocks a process may be ahead of the writer
+WORTH_IT = 500  # inputs below which starting processes takes longer than reading
+
+Result = Sequence[Clip | Rejected]
+
+
+class ProcessLostError(SkelbenchError):
+    """A process that read raw files died: no fault of the data, so what was written is kept for the next run."""
+
+
+def read_items(items: Items, start: int = 0, workers: int | None = None) -> Iterator[Result]:
+    """Yield what every input from `start` on gives, in order.
+
+    A reader that the calling program itself defines cannot be sent elsewhere, so this process alone reads for it.
+
+    Args:
+        workers: processes; by default one a core, or this one alone for few inputs.
+
+    Raises:
+        ProcessLostError: if a process dies.
+    """
+    left = len(items.names) - start
+    if workers is None:
+        workers = 1 if left < WORTH_IT else available_cores()
+    program = _program(items) if workers > 1 else None
+    if program is None:
+        for position in range(start, len(items.names)):
+            yield items.read(position)
+        return
+    with _workers(program, min(workers, -(-left // BLOCK))) as team:
+        blocks = range(start, len(items.names), BLOCK)
+        for number in range(min(AHEAD * len(team), len(blocks))):
+            team[number % len(team)].ask(blocks[number])
+        for number in range(len(blocks)):
+            worker = team[number % len(team)]
+            found = worker.answer()
+            if number + AHEAD * len(team) < len(blocks):
+                worker.ask(blocks[number + AHEAD * len(team)])
+            yield from found
+
+
+def available_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _program(items: Items) -> bytes | None:
+    """What a worker needs, the inputs last: how to import what reads them comes first. None if that cannot be told."""
+    try:
+        inputs = pickle.dumps(items)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return None
+    if b"__main__" in inputs:
+        return None
+    return pickle.dumps([str(path) for path in loaded_plugins()]) + inputs
+
+
+@contextmanager
+def _workers(program: bytes, count: int) -> Iterator[list[_Worker]]:
+    """Start workers; leaving ends them."""
+    code = f"from {__name__} import serve; serve()"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)}
+    with tempfile.TemporaryDirectory(prefix="skelbench-") as folder, ExitStack() as stack:
+        path = Path(folder) / "inputs"
+        path.write_bytes(program)
+        command = [sys.executable, "-c", code, str(path)]
+        yield [stack.enter_context(_Worker(command, environment, Path(folder) / str(n))) for n in range(count)]
+
+
+class _Worker:
+    """A process that reads blocks; what it writes to its error stream goes to a file. Leaving ends it."""
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], errors: Path):
+        self.errors = errors
+        pipe = subprocess.PIPE
+        with errors.open("wb") as stream:
+            self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=stream, env=environment)
+
+    def __enter__(self) -> _Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def ask(self, first: int) -> None:
+        """Have it read the block that begins at an input."""
+        assert self.process.stdin is not None
+        with suppress(OSError):  # it died, which its answer will tell
+            self.process.stdin.write(first.to_bytes(8, "little"))
+            self.process.stdin.flush()
+
+    def answer(self) -> list[Result]:
+        """What the next block gave. Raises `ProcessLostError` if the process has ended."""
+        assert self.process.stdout is not None
+        length = self.process.stdout.read(8)
+        content = self.process.stdout.read(int.from_bytes(length, "little")) if len(length) == 8 else b""
+        if not content:
+            raise ProcessLostError(
+                f"A process that read raw files died ({self._reason()}); the same command goes on from where it was, "
+                "with fewer --workers if memory is short."
+            )
+        return pickle.loads(content)
+
+    def _reason(self) -> str:
+        code = self.process.wait()
+        lines = self.errors.read_text(errors="replace").strip().splitlines()
+        return lines[-1] if code > 0 and lines else f"exit code {code}"
+
+
+def serve() -> None:
+    """What a worker does: read the blocks that its standard input names, and write them to its standard output."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's to handle
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a reader prints is no answer
+    with Path(sys.argv[1]).open("rb") as file:
+        for path in pickle.load(file):
+            load_plugin(Path(path))
+        items: Items = pickle.load(file)
+    for first in _asked(sys.stdin.buffer):
+        found = [items.read(position) for position in range(first, min(first + BLOCK, len(items.names)))]
+        content = pickle.dumps(found)
+        answers.write(len(content).to_bytes(8, "little") + content)
+        answers.flush()
+
+
+def _asked(stream: IO[bytes]) -> Iterator[int]:
+    while len(number := stream.read(8)) == 8:
+        yield int.from_bytes(number, "little")

@@ -1,0 +1,167 @@
+"""Parts of a data set, as prepared files hold them, put together to one recording."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ....errors import SkelbenchError
+from ...layout import Layout
+from ...recording import LEFT_OUT, TEST, TRAIN, Clip, Recording, Rejected, SplitRule, Step
+from ..ntu_names import ACTIONS
+from .names import clip_facts, fitting_rules, ntu_data_set, ntu_splits, plain_name, shown
+
+VERSION = 1
+UNNAMED = ""  # the split of a file that has sides but no name for them
+GIVEN = "given"
+_CLASSES = 120  # labels up to here are believed however few clips there are
+_SIDES = {"train": TRAIN, "val": TEST, "test": TEST, "eval": TEST}
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some clips of one file.
+
+    Attributes:
+        file: where they are, for messages.
+        names: N clip names.
+        labels: N labels from 0; -1 where the file has none that could be.
+        arrays: starts reading the keypoints (T, M, V, 3) of the clips in their order.
+        sides: the side of each clip by the name of the split; `UNNAMED` where the file has sides only.
+        classes: number of classes where the file tells.
+        applied: the steps of loading that have been done.
+    """
+
+    file: str
+    names: Sequence[str]
+    labels: Sequence[int]
+    arrays: Callable[[], Iterator[np.ndarray | Rejected]]
+    sides: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    classes: int | None = None
+    applied: tuple[Step, ...] = ()
+
+
+def side_of_file(path: Path) -> int | None:
+    """TRAIN or TEST by the words of a file's name ("train_data.npy", "val_label.pkl"), else None."""
+    words = path.stem.lower().replace("-", "_").replace(".", "_").split("_")
+    found = {_SIDES[word] for word in words if word in _SIDES}
+    return found.pop() if len(found) == 1 else None
+
+
+def assemble(
+    parts: Sequence[Part], layout: Layout, split: str, notes: Mapping[str, Any], rejected: Sequence[Rejected] = ()
+) -> Recording:
+    """One recording of several parts.
+
+    Raises:
+        SkelbenchError: if the parts do not belong together, or `split` has nothing to name.
+    """
+    applied = {part.applied for part in parts}
+    if len(applied) > 1:
+        raise SkelbenchError(
+            f"{parts[0].file} and {parts[-1].file} are not in the same state of preparation (one is centred and turned "
+            "already); give files of one kind."
+        )
+    names = [plain_name(name) for part in parts for name in part.names]
+    rules, kept = _splits(parts, names, split)
+    alone = {GIVEN: TRAIN} if GIVEN in rules and not kept else {}
+    classes = _classes(parts, names)
+    return Recording(
+        layout=layout,
+        class_names=tuple(f"class {label}" for label in range(classes)),
+        splits=rules,
+        clips=_clips(parts, kept, alone, classes),
+        reader="auto",
+        reader_version=VERSION,
+        fps=None,
+        rejected=tuple(rejected),
+        applied=applied.pop(),
+        notes={
+            "files": sorted({Path(part.file).name for part in parts}),
+            "joints": f"{layout.num_joints}, taken for the skeleton '{layout.name}'",
+            **notes,
+        },
+    )
+
+
+def _splits(parts: Sequence[Part], names: Sequence[str], split: str) -> tuple[dict[str, SplitRule], dict[str, str]]:
+    """The rules, and which split of the parts is kept clip by clip under which name."""
+    own = list(dict.fromkeys(name for part in parts for name in part.sides))
+    named = {name: SplitRule("own", text="clip by clip, as the file says") for name in own if name != UNNAMED}
+    if UNNAMED in own:
+        if any(UNNAMED not in part.sides for part in parts):
+            one = next(part.file for part in parts if UNNAMED not in part.sides)
+            raise SkelbenchError(
+                f"{one} does not say whether it is for training or for testing, as the other files do; give it a name "
+                "that begins with train_ or val_."
+            )
+        rules, kept = _unnamed(parts, names, split)
+        return {**named, **rules}, {**{name: name for name in named}, **kept}
+    if split:
+        have = f"its splits have names ({', '.join(own)})" if own else "there are no train and test sides to name"
+        raise SkelbenchError(f"{parts[0].file} takes no split='{split}': {have}; leave the option out.")
+    if named:
+        return named, {name: name for name in named}
+    rules = dict(ntu_splits(names))
+    return rules or {GIVEN: SplitRule("own", text="no sides are known: all clips train")}, {}
+
+
+def _unnamed(parts: Sequence[Part], names: Sequence[str], split: str) -> tuple[dict[str, SplitRule], dict[str, str]]:
+    if split:
+        return {split: SplitRule("own", text="train and test as given; the name as asked for")}, {UNNAMED: split}
+    sides = [side for part in parts for side in part.sides[UNNAMED]]
+    fitting = fitting_rules(names, sides) if names else {}
+    if len(fitting) == 1:
+        return fitting, {}
+    return {GIVEN: SplitRule("own", text="train and test as given")}, {UNNAMED: GIVEN}
+
+
+def _classes(parts: Sequence[Part], names: Sequence[str]) -> int:
+    """Number of classes: what a file tells, what the names tell, else the highest label that could be."""
+    told = [part.classes for part in parts if part.classes is not None]
+    if told:
+        return max(told)
+    dataset = ntu_data_set(names)
+    if dataset is not None:
+        return ACTIONS[dataset]
+    limit = max(len(names), _CLASSES)
+    return 1 + max((label for part in parts for label in part.labels if 0 <= label < limit), default=0)
+
+
+def _clips(
+    parts: Sequence[Part], kept: Mapping[str, str], alone: Mapping[str, int], classes: int
+) -> Iterator[Clip | Rejected]:
+    for part in parts:
+        for i, keypoints in enumerate(part.arrays()):
+            name, label = plain_name(part.names[i]), part.labels[i]
+            if isinstance(keypoints, Rejected):
+                yield keypoints
+            elif not 0 <= label < classes:
+                reason = (
+                    f"Clip '{name}' of {part.file} has no label that could be ({shown(label)}; 0 to {classes - 1} are)."
+                )
+                yield Rejected(name, reason)
+            else:
+                own = {kept[split]: int(sides[i]) for split, sides in part.sides.items() if split in kept}
+                yield Clip(name, keypoints, label, splits=own or alone, **clip_facts(name))
+
+
+def single(array: np.ndarray) -> np.ndarray:
+    """An array as float32; what is too large for it becomes infinite, which the writer tells."""
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def without_empty_tail(clip: np.ndarray) -> np.ndarray:
+    """Frames of (T, M, V, 3) up to the last in which anything is not zero."""
+    filled = np.flatnonzero(clip.any(axis=(1, 2, 3)))
+    return clip[: filled[-1] + 1 if len(filled) else 0]
+
+
+def sides_of(listed: Mapping[str, int], names: Sequence[str]) -> list[int]:
+    """The side of each name; LEFT_OUT for one that is not listed."""
+    return [listed.get(name, LEFT_OUT) for name in names]

@@ -1,0 +1,172 @@
+"""Finding raw files in folders and zips, without unpacking anything to disk."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import IO, TypeVar
+
+from ...errors import SkelbenchError
+from ..recording import Rejected, UnusableError
+
+Key = TypeVar("Key")
+
+# Numbers as text shrink to a third, repeated ones to a thirtieth; a bomb to a thousandth.
+GROWTH, SMALL = 200, 64 * 2**20
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """A file, or the member of a zip.
+
+    Attributes:
+        path: the file, or the zip it is in.
+        inside: its path below the source that was given, zips left out.
+        member: its name in the zip, None outside one.
+        stamp: what tells it from another version of itself.
+    """
+
+    path: Path
+    inside: PurePosixPath
+    member: str | None
+    stamp: str
+
+    @property
+    def name(self) -> str:
+        """The last part of its path."""
+        return self.inside.name
+
+    def read(self, size: int = -1) -> bytes:
+        """Its content, or the first `size` bytes of it. Raises `UnusableError` if it cannot be read."""
+        try:
+            with self.path.open("rb") if self.member is None else _unpacked(self.path, self.member) as stream:
+                return stream.read(size)
+        except Exception as error:  # a damaged member raises whatever its decompressor does
+            reason = getattr(error, "strerror", None) or error
+            reason = f"{self.name} cannot be read ({_on_a_line(reason)}); download it again."
+            raise UnusableError(self.name, reason) from error
+
+
+def raw_files(
+    sources: Sequence[Path], wanted: Callable[[PurePosixPath], bool], what: str
+) -> tuple[list[RawFile], list[Rejected]]:
+    """Find every wanted file below folders, in zips and in the zips below folders.
+
+    They come in the order of their names, of one name those outside zips first; a file that is reached twice counts
+    once. Files that macOS adds to zips are left alone.
+
+    Args:
+        sources: folders, zips and files.
+        wanted: whether a path below a source is one of the files.
+        what: what the files are, for messages: "NTU RGB+D skeletons (S001C001P001R001A001.skeleton)".
+
+    Returns:
+        The files, and the zips that cannot be opened.
+
+    Raises:
+        SkelbenchError: if a source does not exist, or nothing is found.
+    """
+    found: dict[tuple[Path, str | None], RawFile] = {}
+    rejected, nested = [], []
+    for source in sources:
+        if not source.exists():
+            raise SkelbenchError(f"{source} does not exist; give the folder or the zip of the {what}.")
+        for path, inside in _below(source):
+            try:
+                files = _members(path) if inside.suffix.lower() == ".zip" else [_loose(path, inside)]
+            except UnusableError as error:
+                rejected.append(error.rejected)
+                continue
+            for file in files:
+                if file.member is not None and file.inside.suffix.lower() == ".zip":
+                    nested.append(file)
+                if wanted(file.inside):
+                    found.setdefault((path, file.member), file)
+    if not found:
+        places = ", ".join(str(source) for source in sources)
+        raise SkelbenchError(f"{places} holds no {what}{_instead(rejected, nested)}.")
+    order = sorted(found.values(), key=lambda file: (file.name, file.member is not None, str(file.inside)))
+    return order, rejected
+
+
+def _instead(rejected: Sequence[Rejected], nested: Sequence[RawFile]) -> str:
+    """Why nothing was found, and the way out, as the end of a sentence."""
+    if rejected:
+        return ": " + "; ".join(entry.reason.removesuffix(".") for entry in rejected[:3])
+    if nested:
+        first = nested[0]
+        return (
+            f", but {first.path.name} holds zips itself ({first.name}), which are not looked into; unpack "
+            f"{first.path.name} and give the folder"
+        )
+    return "; give the data as downloaded"
+
+
+def distinct(files: Iterable[RawFile], key: Callable[[RawFile], Key]) -> dict[Key, RawFile]:
+    """The first file of every key: for data sets in which it tells files apart, wherever they are found."""
+    first: dict[Key, RawFile] = {}
+    for file in files:
+        first.setdefault(key(file), file)
+    return first
+
+
+def _below(source: Path) -> Iterable[tuple[Path, PurePosixPath]]:
+    if source.is_dir():
+        for path in source.rglob("*"):
+            if path.is_file() and not _added_by_macos(path.name):
+                yield path, PurePosixPath(path.relative_to(source).as_posix())
+    else:
+        yield source, PurePosixPath(source.name)
+
+
+def _loose(path: Path, inside: PurePosixPath) -> RawFile:
+    facts = path.stat()
+    return RawFile(path, inside, None, f"{facts.st_size}:{facts.st_mtime_ns}")
+
+
+def _members(path: Path) -> list[RawFile]:
+    try:
+        entries = _open(path).infolist()
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise UnusableError(
+            path.name,
+            f"{path.name} cannot be opened as a zip ({_on_a_line(error)}); it is incomplete or damaged: download it "
+            "again.",
+        ) from error
+    return [
+        RawFile(path, PurePosixPath(entry.filename), entry.filename, f"{entry.file_size}:{entry.CRC}")
+        for entry in entries
+        if not entry.is_dir() and not _added_by_macos(entry.filename)
+    ]
+
+
+def _open(path: Path) -> zipfile.ZipFile:
+    facts = path.stat()
+    return _archive(path, facts.st_size, facts.st_mtime_ns)
+
+
+def _unpacked(path: Path, member: str) -> IO[bytes]:
+    """A member as a stream, which ends at the size its head declares; what grows beyond all data is not unpacked."""
+    archive = _open(path)
+    entry = archive.getinfo(member)
+    if entry.file_size > SMALL and entry.file_size > GROWTH * max(1, entry.compress_size):
+        raise ValueError(f"it would grow from {entry.compress_size:,} to {entry.file_size:,} bytes")
+    return archive.open(entry)
+
+
+@lru_cache(maxsize=4)
+def _archive(path: Path, size: int, modified: int) -> zipfile.ZipFile:
+    """A zip, opened once a process and version: the list of members of a large one takes a second to read."""
+    return zipfile.ZipFile(path)
+
+
+def _on_a_line(reason: object) -> str:
+    """What a library says of a file, for a sentence: one line, without a full stop."""
+    return " ".join(str(reason).split())[:160].removesuffix(".")
+
+
+def _added_by_macos(name: str) -> bool:
+    return "__MACOSX/" in name or PurePosixPath(name).name.startswith("._")
