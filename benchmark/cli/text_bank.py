@@ -25,9 +25,9 @@ def text_bank(ctx: click.Context, weights: Path, datasets: tuple[str, ...], to: 
     load_plugins(ctx)
     from ...datasets.catalogue import open_dataset
     from ...datasets.store import data_folder
-    from ...methods.captions import sentences
-    from ...methods.text_bank import FILE, class_prompts, concepts, write_bank
-    from ..clip_text import MODEL, read_with_clip
+    from ...methods.mica.captions import sentences
+    from ...methods.mica.clip import MODEL, read_with_clip
+    from ...methods.mica.text_bank import FILE, class_prompts, concepts, write_bank
     from ..train.devices import choose_device
 
     prompts = [text for name in datasets for text in class_prompts(open_dataset(name).class_names)]

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..datasets.layout import PARTS
-from ..datasets.store import data_folder
-from ..errors import SkelbenchError
+from ...datasets.layout import PARTS
+from ...datasets.store import data_folder
+from ...errors import SkelbenchError
 
 WIDTH = 512  # of CLIP ViT-B/32's sentence embeddings
 FILE = "text_bank.npz"

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..backbones.frest import basis
-from ..datasets.layout import PARTS, Layout
+from ...backbones.frest import basis
+from ...datasets.layout import PARTS, Layout
 
 PHRASES: tuple[tuple[str, ...], ...] = (
     (

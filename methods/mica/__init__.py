@@ -25,14 +25,14 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from ..backbones import BACKBONES, Backbone
-from ..errors import SkelbenchError
-from .alignment import balanced, cross_correlation, information_gain, soft_match
-from .base import METHODS, Build, Deviation, MethodConfig, Paper, Progress
+from ...backbones import BACKBONES, Backbone
+from ...errors import SkelbenchError
+from ..base import METHODS, Build, Deviation, MethodConfig, Paper, Progress
+from ..contrast import contrast, info_nce
+from ..momentum import MomentumConfig, MomentumMethod, two_layers
+from ..recipe import Recipe
 from .captions import Body, caption
-from .contrast import contrast, info_nce
-from .momentum import MomentumConfig, MomentumMethod, two_layers
-from .recipe import Recipe
+from .losses import balanced, cross_correlation, information_gain, soft_match
 
 RECIPE = Recipe(
     source="this project's design: no code or settings were released",

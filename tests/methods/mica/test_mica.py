@@ -11,9 +11,9 @@ import torch
 from skelbench.datasets.layout import LAYOUTS
 from skelbench.errors import SkelbenchError
 from skelbench.methods import Progress, create_method
-from skelbench.methods.alignment import balanced, cross_correlation, soft_match
-from skelbench.methods.captions import COUNT, PHRASES, SIZES, Body, caption, sentences
-from skelbench.methods.text_bank import class_prompts, concepts, encode, hashed, read_bank, write_bank
+from skelbench.methods.mica.captions import COUNT, PHRASES, SIZES, Body, caption, sentences
+from skelbench.methods.mica.losses import balanced, cross_correlation, soft_match
+from skelbench.methods.mica.text_bank import class_prompts, concepts, encode, hashed, read_bank, write_bank
 
 CLIPS = 6
 

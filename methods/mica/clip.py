@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..errors import SkelbenchError
+from ...errors import SkelbenchError
 
 MODEL = "ViT-B-32"
 _BATCH = 256
