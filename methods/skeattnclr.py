@@ -19,17 +19,18 @@ from typing import Any, Literal
 
 import torch
 from pydantic import Field, PositiveInt
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ..backbones import Backbone
-from ..datasets.augment import check_donors, check_mix, draw_mix, mix
+from ..datasets.augment import check_mix, mix
 from ..errors import SkelbenchError
 from .attention import AttentionMask
 from .base import METHODS, Build, Deviation, Paper, Progress
 from .contrast import contrast, info_nce
 from .initialise import initialise
-from .momentum import KEY_MODE, KEY_START, MomentumConfig, MomentumMethod, average_state
+from .mixing import MixingMethod
+from .momentum import KEY_MODE, KEY_START, MomentumConfig, average_state
 from .recipe import Recipe
 
 RELEASED = Recipe(
@@ -156,7 +157,7 @@ def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
 
 
 @METHODS.register("skeattnclr")
-class SkeAttnCLR(MomentumMethod):
+class SkeAttnCLR(MixingMethod):
     """Global, salient and non-salient contrast against one queue."""
 
     Config = Config
@@ -285,16 +286,6 @@ class SkeAttnCLR(MomentumMethod):
         """Classes for BiGRU and DSTA were released without configurations: their defaults, ST-GCN's settings."""
         recipe, exact = super().published_for(backbone, dataset, split, stream)
         return (recipe.model_copy(update={"backbone": RELEASED_BACKBONES.get(backbone, recipe.backbone)}), exact)
-
-    def check_batch(self, size: int) -> None:
-        """Raise a `SkelbenchError` if a batch cannot be mixed or does not fit the queue."""
-        super().check_batch(size)
-        check_donors(size)
-
-    def draw(self, x: Tensor, generator: Generator) -> dict[str, Any]:
-        """The two basic views and one mix."""
-        mixing = draw_mix(len(x), x.shape[2], self.build.layout, self.config.parts, self.config.window, 1, generator)
-        return super().draw(x, generator) | mixing
 
     def outputs(
         self,

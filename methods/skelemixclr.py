@@ -17,15 +17,16 @@ from typing import Any
 
 import torch
 from pydantic import Field, PositiveInt
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.nn import functional
 
-from ..datasets.augment import UNIT, check_donors, check_mix, draw_mix, mix
+from ..datasets.augment import UNIT, check_mix, mix
 from ..datasets.layout import PARTS
 from ..errors import SkelbenchError
 from .base import METHODS, Build, Deviation, Paper
 from .contrast import contrast, info_nce
-from .momentum import KEY_MODE, KEY_START, Encoder, MomentumConfig, MomentumMethod
+from .mixing import MixingMethod
+from .momentum import KEY_MODE, KEY_START, Encoder, MomentumConfig
 from .recipe import Recipe
 
 # Fine-tuning and 1 % for NTU-60 xview, 10 % for xsub; its files for them, the same commit.
@@ -90,7 +91,7 @@ def head(inputs: int, outputs: int) -> nn.Sequential:
 
 
 @METHODS.register("skelemixclr")
-class SkeleMixCLR(MomentumMethod):
+class SkeleMixCLR(MixingMethod):
     """One queue of keys for the clip, the pasted part and the rest."""
 
     Config: type[Config] = Config
@@ -151,17 +152,10 @@ class SkeleMixCLR(MomentumMethod):
         """The released configuration, with one mix as in the paper; it was released with three."""
         return RELEASED, False
 
-    def check_batch(self, size: int) -> None:
-        """Raise a `SkelbenchError` if a batch cannot be mixed or does not fit the queue."""
-        super().check_batch(size)
-        check_donors(size)
-
-    def draw(self, x: Tensor, generator: Generator) -> dict[str, Any]:
-        """The two basic views and J mixes."""
-        config = self.config
-        frames, layout = x.shape[2], self.build.layout
-        mixes = draw_mix(len(x), frames, layout, config.parts, config.window, config.mixes, generator)
-        return super().draw(x, generator) | mixes
+    @property
+    def mixes_per_step(self) -> int:
+        """J."""
+        return self.config.mixes
 
     def outputs(
         self, views: Mapping[str, Tensor], *, draws: Mapping[str, Any] | None = None, **context: Any
