@@ -41,8 +41,8 @@ format: $(STAMP)  ## format the code and fix what ruff can fix
 	$(BIN)/ruff format .
 
 docs: $(STAMP)  ## write the pages that are made from the code and from the committed records
-	$(BIN)/python -m skelbench.benchmark.deviations > docs/deviations.md
-	$(BIN)/python -m skelbench.results.open_page results/reference docs/leaderboard.md
+	$(BIN)/python docs/make/deviations.py > docs/deviations.md
+	$(BIN)/python docs/make/leaderboard.py results/reference docs/leaderboard.md
 
 demo: $(STAMP)  ## pre-train and compare three methods on generated motion, in minutes
 	$(BIN)/skelbench grid --preset demo --out runs/demo

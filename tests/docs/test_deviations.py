@@ -5,8 +5,8 @@ from typing import get_args, get_origin
 
 import pytest
 
+from deviations import to_markdown
 from skelbench.benchmark.cli.track_table import SIZES, rows
-from skelbench.benchmark.deviations import to_markdown
 from skelbench.benchmark.plan.tracks import resolve
 from skelbench.methods import METHODS
 from skelbench.methods.base import MethodConfig

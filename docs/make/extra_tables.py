@@ -2,11 +2,21 @@
 
 from collections.abc import Sequence
 
-from .open_rows import JUDGE, NAMES, OPEN, by_score, curve_of, named
-from .record import Record
-from .store import RunStore
-from .tables.rows import RAW_LABEL, Place, Row, difference, distinct, mean_entry, places, rows_of, setup_entries
-from .tables.table import Column, Entry, Table
+from board_rows import JUDGE, NAMES, OPEN, by_score, curve_of, named
+from skelbench.results.record import Record
+from skelbench.results.store import RunStore
+from skelbench.results.tables.rows import (
+    RAW_LABEL,
+    Place,
+    Row,
+    difference,
+    distinct,
+    mean_entry,
+    places,
+    rows_of,
+    setup_entries,
+)
+from skelbench.results.tables.table import Column, Entry, Table
 
 SWEEP = "sweep: "  # labels of the sweep begin so
 WIDE = "open-width"

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from leaderboard import filled
 from skelbench.errors import SkelbenchError
 from skelbench.results.files import write_confusion, write_curve
-from skelbench.results.open_page import filled
 from skelbench.results.store import RunStore
 
 ROOT = Path(__file__).resolve().parents[2]

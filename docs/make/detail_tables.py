@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 
-from .files import read_confusion
-from .open_rows import JUDGE, NAMES, compared, curve_of, named, title
-from .record import Record
-from .store import RunStore
-from .tables.rows import FLOOR, PRETRAIN, Place, difference, mean_entry
-from .tables.table import Column, Entry, Table
+from board_rows import JUDGE, NAMES, compared, curve_of, named, title
+from skelbench.results.files import read_confusion
+from skelbench.results.record import Record
+from skelbench.results.store import RunStore
+from skelbench.results.tables.rows import FLOOR, PRETRAIN, Place, difference, mean_entry
+from skelbench.results.tables.table import Column, Entry, Table
 
 INCORRECT = " (incorrect)"  # how a class of UI-PRMD ends that is another one done wrongly
 

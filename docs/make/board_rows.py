@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
-from .files import read_curve
-from .record import Record
-from .store import RunStore
-from .tables.rows import FLOOR, Place, Row, rows_of
-from .tables.table import Column, Entry
+from skelbench.results.files import read_curve
+from skelbench.results.record import Record
+from skelbench.results.store import RunStore
+from skelbench.results.tables.rows import FLOOR, Place, Row, rows_of
+from skelbench.results.tables.table import Column, Entry
 
 OPEN = "open-"  # labels of the boards: "open-nwucla"
 JUDGE = "linear"  # the protocol that these tables are about

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..backbones import BACKBONES
-from ..datasets.deviations import DATA_DEVIATIONS
-from ..methods import METHODS, Deviation
-from .plan.tracks import resolve
-from .protocols import PROTOCOLS
+from skelbench.backbones import BACKBONES
+from skelbench.benchmark.plan.tracks import resolve
+from skelbench.benchmark.protocols import PROTOCOLS
+from skelbench.datasets.deviations import DATA_DEVIATIONS
+from skelbench.methods import METHODS, Deviation
 
 HEADER = (
     *("of", "about", "the paper says", "the released code does"),

@@ -1,6 +1,6 @@
 """The open leaderboard as a page: fills the tables of docs/leaderboard.md from records, so that each number has one.
 
-`python -m skelbench.results.open_page FOLDER PAGE` writes the page anew from three folders of runs in FOLDER: `open`,
+`python docs/make/leaderboard.py FOLDER PAGE` writes the page anew from three folders of runs in FOLDER: `open`,
 `again` and `sweep`. A table stands between `<!-- NAME: begin -->` and `<!-- NAME: end -->`; what stands outside is
 written by hand.
 """
@@ -11,17 +11,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import SkelbenchError
-from .files import atomic_write
-from .open_facts import WIDE, raw, repeats, sweep, widths
-from .open_look import features, mistakes, seeds, selection
-from .open_rows import OPEN
-from .store import RunStore
-from .tables.folds import FOLD, folded
-from .tables.leaderboard import leaderboard
-from .tables.rows import RAW_LABEL, Place, places
-from .tables.table import Table
-from .writers.markdown import to_markdown
+from board_rows import OPEN
+from detail_tables import features, mistakes, seeds, selection
+from extra_tables import WIDE, raw, repeats, sweep, widths
+from skelbench.errors import SkelbenchError
+from skelbench.results.files import atomic_write
+from skelbench.results.store import RunStore
+from skelbench.results.tables.folds import FOLD, folded
+from skelbench.results.tables.leaderboard import leaderboard
+from skelbench.results.tables.rows import RAW_LABEL, Place, places
+from skelbench.results.tables.table import Table
+from skelbench.results.writers.markdown import to_markdown
 
 FOLDERS = ("open", "again", "sweep")
 TIMES = ("train time", "clips/s")

@@ -10,7 +10,7 @@ import torch
 from skelbench.methods import METHODS, Progress, create_method
 from skelbench.registry import load_plugin
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 @pytest.fixture
