@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -12,10 +13,30 @@ from .errors import SkelbenchError
 from .registry import did_you_mean
 
 
+@dataclass(frozen=True)
+class Since:
+    """Marks a setting that came after the first records, as `patience: Annotated[int, Since("0.2.0")] = 5`.
+
+    At its default it is left out of identities and records, so that results from before it stay the same results. Its
+    default must therefore do what was done without it; a default that does something else raises a version.
+    """
+
+    version: str
+
+
 class Settings(BaseModel):
     """A frozen set of named values; an unknown name is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def deciding(self, mode: Literal["json", "python"] = "python", exclude: Collection[str] = ()) -> dict[str, Any]:
+        """The values that decide a result: all but `exclude`, and but the younger ones (`Since`) at their default."""
+        fields = type(self).model_fields
+        younger = {name for name, field in fields.items() if any(isinstance(mark, Since) for mark in field.metadata)}
+        left_out = {
+            name for name in younger if getattr(self, name) == fields[name].get_default(call_default_factory=True)
+        }
+        return self.model_dump(mode=mode, exclude=left_out | set(exclude))
 
 
 def parse_config(schema: type[Any], values: Mapping[str, Any], who: str) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...methods import METHODS
 from ...methods.recipe import Recipe
-from ..plan.tracks import protocol_settings, resolve
+from ..plan.tracks import method_settings, protocol_settings, resolve
 from ..protocols import PROTOCOLS
 
 # Data sets and splits that some method was released for, with their training clips.
@@ -58,7 +58,10 @@ def _settings(track: str, method: str, dataset: str, split: str, stream: str) ->
     size = SIZES[dataset, split]
     recipe = resolve(track, method, "stgcn", dataset, split, stream, train_clips=size, clips=size).recipe
     flat: dict[str, Any] = {}
-    for name, value in recipe.model_dump(exclude={"protocols", "snapshots", "clips"}).items():
+    values = recipe.model_dump(exclude={"protocols", "snapshots", "clips"})
+    if METHODS[method].trainable:  # of a floor's settings the recipe holds those that bear on it
+        values["method"] = method_settings(recipe, method).model_dump()
+    for name, value in values.items():
         flat |= {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
     return flat | _protocols(recipe)
 

@@ -175,11 +175,16 @@ def _without_training(recipe: Recipe) -> Recipe:
 
 
 def _filled(recipe: Recipe, method: str, backbone: str) -> Recipe:
-    """The recipe with every setting of method and backbone spelt out, defaults included."""
-    config = parse_config(METHODS[method].Config, recipe.method, f"the method '{method}'")
+    """The recipe with every setting of method and backbone that decides a result, defaults included."""
+    config = method_settings(recipe, method)
     arguments, unwritten = {**backbone_defaults(backbone), **recipe.backbone}, BACKBONES[backbone].unwritten
     written = {key: value for key, value in arguments.items() if key not in unwritten or value != unwritten[key]}
-    return recipe.model_copy(update={"method": config.model_dump(), "backbone": written})
+    return recipe.model_copy(update={"method": config.deciding(), "backbone": written})
+
+
+def method_settings(recipe: Recipe, method: str) -> Any:
+    """A method's settings: its defaults and what the recipe changes."""
+    return parse_config(METHODS[method].Config, recipe.method, f"the method '{method}'")
 
 
 def protocol_settings(recipe: Recipe, protocol: str) -> Any:
@@ -189,12 +194,12 @@ def protocol_settings(recipe: Recipe, protocol: str) -> Any:
 
 def pretrain_settings(recipe: Recipe) -> dict[str, Any]:
     """What decides a pre-training: all but the evaluations and where the values come from."""
-    return recipe.model_dump(mode="json", exclude={"protocols", "selection", "source"})
+    return recipe.deciding("json", exclude=("protocols", "selection", "source"))
 
 
 def evaluation_settings(recipe: Recipe, protocol: str) -> dict[str, Any]:
     """What decides an evaluation beyond the pre-training it builds on."""
-    return {protocol: protocol_settings(recipe, protocol).model_dump(mode="json"), "selection": recipe.selection}
+    return {protocol: protocol_settings(recipe, protocol).deciding("json"), "selection": recipe.selection}
 
 
 def _labels(base: Recipe, recipe: Recipe, changes: Changes, track: str) -> dict[str, str | None]:

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from skelbench.backbones import BACKBONES
-from skelbench.benchmark.plan.tracks import resolve
+from skelbench.benchmark.plan.tracks import method_settings, resolve
 from skelbench.benchmark.protocols import PROTOCOLS
 from skelbench.datasets.deviations import DATA_DEVIATIONS
 from skelbench.methods import METHODS, Deviation
+from skelbench.methods.recipe import Recipe
 
 HEADER = (
     *("of", "about", "the paper says", "the released code does"),
@@ -74,7 +75,12 @@ def _three(method: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
         resolve(track, *place, train_clips=NTU60_XSUB, clips=NTU60_XSUB).recipe for track in ("published", "equal")
     )
     new = {"method": kind.Config().model_dump(), "backbone": released.backbone}
-    return new, published.model_dump(), equal.model_dump()
+    return new, _full(method, published), _full(method, equal)
+
+
+def _full(method: str, recipe: Recipe) -> dict[str, Any]:
+    """A recipe's settings with those of its method, defaults included."""
+    return recipe.model_dump() | {"method": method_settings(recipe, method).model_dump()}
 
 
 def _setting(values: dict[str, Any], option: str) -> Any:

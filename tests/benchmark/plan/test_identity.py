@@ -1,6 +1,7 @@
 """Identities: what makes two results the same result."""
 
 import dataclasses
+from typing import Annotated
 
 import pytest
 
@@ -8,7 +9,9 @@ from skelbench.benchmark.plan.identity import plan
 from skelbench.benchmark.plan.overrides import Changes
 from skelbench.benchmark.plan.tracks import resolve
 from skelbench.benchmark.protocols import PROTOCOLS
+from skelbench.config import Since
 from skelbench.methods import METHODS
+from skelbench.methods.recipe import Recipe
 
 PLACE = {
     "method": "skeletonclr",
@@ -102,3 +105,38 @@ def test_the_source_of_a_setting_is_told_but_decides_nothing():
     elsewhere = dataclasses.replace(resolved, recipe=resolved.recipe.model_copy(update={"source": "a book"}))
     first, second = (plan(r, protocols=("knn",), **PLACE) for r in (resolved, elsewhere))
     assert (first.identity, first.evaluations) == (second.identity, second.evaluations)
+
+
+# --- Settings that come later ------------------------------------------------------------------------------------
+
+
+def with_later_setting(config):
+    """A config with one more setting, as a later version of skelbench may have it."""
+
+    class Later(config):
+        patience: Annotated[int, Since("9.9.9")] = 5
+
+    return Later
+
+
+def test_a_later_setting_of_a_method_stays_out_of_identities_until_it_is_set(monkeypatch):
+    before = identities()
+    monkeypatch.setattr(METHODS["skeletonclr"], "Config", with_later_setting(METHODS["skeletonclr"].Config))
+    assert identities() == before
+    assert identities(overrides={"method.patience": 5}) == before
+    after = identities(overrides={"method.patience": 6})
+    assert all(after[protocol] != before[protocol] for protocol in before)
+
+
+def test_a_later_setting_of_a_protocol_stays_out_of_its_identities_until_it_is_set(monkeypatch):
+    before = identities()
+    monkeypatch.setattr(PROTOCOLS["knn"], "Settings", with_later_setting(PROTOCOLS["knn"].Settings))
+    assert identities() == before
+    after = identities(overrides={"knn.patience": 6})
+    assert {protocol for protocol in before if after[protocol] != before[protocol]} == {"knn"}
+
+
+def test_a_later_setting_of_a_recipe_stays_out_until_it_is_set():
+    recipe = with_later_setting(Recipe)(source="a test", frames=16, epochs=1, batch=4, lr=0.1)
+    assert "patience" not in recipe.deciding() and "warmup" in recipe.deciding()
+    assert recipe.model_copy(update={"patience": 6}).deciding("json")["patience"] == 6
