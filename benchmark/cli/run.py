@@ -193,11 +193,15 @@ def _plan_and_run(ctx: click.Context, grids: Sequence[Any], device: str, options
     from ...results.store import RunStore
     from ..plan.planner import plan_grids
     from ..run.forecast import forecast
+    from ..run.older import older_records
 
     plan = plan_grids(grids, precision=options["precision"], ranks=distributed.world_size())
     for (method, backbone), reason in plan.refused.items():
         click.echo(f"n/a: {method} on {backbone}: {reason}", err=True)
     runs = RunStore(options["out"])
+    if distributed.rank() == 0:
+        for line in older_records(plan, runs):
+            click.echo(line, err=True)
     if options.get("dry_run"):
         _tell_plan(plan, runs)
         click.echo(forecast(plan, runs, device))

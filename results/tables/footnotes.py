@@ -34,6 +34,7 @@ def footnotes(place: Place, rows: Sequence[Row], left_out: int, failures: Sequen
         yield f"Not every mean is over the same number of seeds: {counts}."
     yield from left_out_note(left_out)
     yield from mixed_data_note(shown, "rows")
+    yield from mixed_versions_note(shown)
     yield from _paper_notes(place, rows)
     for reason in dict.fromkeys(row.refused for row in rows if row.refused):
         yield f"n/a: {reason}"
@@ -66,6 +67,21 @@ def mixed_data_note(records: Iterable[Record], what: str) -> Iterable[str]:
     prints = {str(record.data["fingerprint"]) for record in records if record.data.get("fingerprint")}
     if len(prints) > 1:
         yield f"WARNING: {what} stand on different versions of the data ({', '.join(sorted(prints))})."
+
+
+def mixed_versions_note(records: Iterable[Record]) -> Iterable[str]:
+    """Warn where numbers that stand beside each other come from different versions of a method or a protocol."""
+    found: dict[str, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for record in records:
+        for kind, name in (("method", record.cell.method), ("protocol", record.cell.protocol)):
+            version = record.versions.get(kind)
+            if isinstance(version, int):
+                found[f"{kind} {name}"][version].append(f"{record.cell.method} {record.cell.backbone}")
+    for what, versions in found.items():
+        newest = max(versions)
+        if len(versions) > 1:
+            older = (f"{v} ({', '.join(dict.fromkeys(rows))})" for v, rows in sorted(versions.items()) if v < newest)
+            yield f"WARNING: {what} stands here in version {newest} and in older ones: {'; '.join(older)}."
 
 
 def fidelity_notes(records: Iterable[Record]) -> dict[str, Note]:

@@ -5,7 +5,7 @@ from itertools import product
 from typing import NamedTuple
 
 from ..published import FILE, PAPER, Published
-from .footnotes import MEANS, borrowed_note, left_out_note, mixed_data_note
+from .footnotes import MEANS, borrowed_note, left_out_note, mixed_data_note, mixed_versions_note
 from .paper_rows import Filled, Line, line_of
 from .rows import FLOOR_SEEDS
 from .table import Note
@@ -69,6 +69,7 @@ def paper_footnotes(table: Filled, general: Iterable[str]) -> Iterable[str]:
     yield from left_out_note(table.left_out)
     for spot in table.spots:
         yield from mixed_data_note(table.column(spot), table.heading(spot))
+    yield from mixed_versions_note(shown)
 
 
 def _track_notes(table: Filled) -> Iterable[str]:

@@ -473,3 +473,11 @@ def test_what_learnt_from_class_names_is_in_no_self_supervised_table(make_record
         (title,) = (title for title, methods in apart.items() if "mine" in methods)
         assert "language-supervised" in title
         assert apart[title] == ["mine"]
+
+
+def test_rows_of_different_versions_are_told(make_record):
+    old, new = {"method": 1, "protocol": 1}, {"method": 1, "protocol": 2}
+    (even,) = leaderboard([make_record(method=name, versions=new) for name in ("aimclr", "hiclr")])
+    assert not any("version" in note for note in even.footnotes)
+    (table,) = leaderboard([make_record(method="aimclr", versions=old), make_record(method="hiclr", versions=new)])
+    assert "WARNING: protocol linear stands here in version 2 and in older ones: 1 (aimclr stgcn)." in table.footnotes
