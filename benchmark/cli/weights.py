@@ -37,12 +37,12 @@ def import_weights(
     load_plugins(ctx)
     from ...config import parse_pairs
     from ...results.store import RunStore
-    from ..run.import_weights import Place
+    from ..run.import_weights import Origin
     from ..run.import_weights import import_weights as take
 
     runs = RunStore(out)
     runs.check_writable()
-    record = take(file, Place(method, backbone, dataset, split, stream, layout), runs, dict(parse_pairs(pairs)))
+    record = take(file, Origin(method, backbone, dataset, split, stream, layout), runs, dict(parse_pairs(pairs)))
     folder = runs.folder(record.cell, record.identity)
     click.echo(f"{folder}\nevaluate it with: skelbench evaluate {folder} --dataset NAME --split SPLIT")
 

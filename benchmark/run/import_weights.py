@@ -27,7 +27,7 @@ WRAPPERS = ("state_dict", "model", "model_state_dict")  # what some put around a
 
 
 @dataclass(frozen=True)
-class Place:
+class Origin:
     """What a checkpoint was trained on, which decides its settings."""
 
     method: str
@@ -38,7 +38,7 @@ class Place:
     layout: str = "ntu25"
 
 
-def import_weights(path: Path, place: Place, runs: RunStore, settings: Mapping[str, Any]) -> Record:
+def import_weights(path: Path, place: Origin, runs: RunStore, settings: Mapping[str, Any]) -> Record:
     """Turn a checkpoint of the released code into a finished pre-training.
 
     Args:
