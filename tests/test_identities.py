@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from skelbench.benchmark.run.baselines import Place
+from skelbench.benchmark.run.baselines import RawSplit
 from skelbench.benchmark.run.reproduce import plan_again
 from skelbench.results.store import RunStore
 from skelbench.results.tables.rows import RAW
@@ -22,7 +22,7 @@ def planned(record):
     """Identity of the pre-training behind a record, and its own."""
     store = SimpleNamespace(name=record.cell.dataset, fingerprint=record.data["fingerprint"])
     if record.cell.method == RAW:
-        place = Place(store, record.cell.split, record.settings["frames"])  # type: ignore[arg-type]
+        place = RawSplit(store, record.cell.split, record.settings["frames"])  # type: ignore[arg-type]
         return None, dict(place.cells())[record.cell]
     task = plan_again(record, store)  # type: ignore[arg-type]
     evaluations = dict(task.evaluations)

@@ -140,7 +140,7 @@ BASELINES: Mapping[str, Callable[[Features, Tensor, int], Scored]] = {"nearest":
 
 
 @dataclass(frozen=True)
-class Place:
+class RawSplit:
     """A split of a store, its clips resampled to a number of frames."""
 
     store: Store
@@ -179,19 +179,19 @@ class Place:
         return cell, identify(decisive | {"data": self.store.fingerprint})
 
 
-def plan_baselines(stores: Sequence[Store], splits: Sequence[str], frames: int) -> list[Place]:
+def plan_baselines(stores: Sequence[Store], splits: Sequence[str], frames: int) -> list[RawSplit]:
     """Every split of every store, or those of these names.
 
     Raises:
         SkelbenchError: if a store has no such split, or a side of it is empty.
     """
-    places = [Place(store, split, frames) for store in stores for split in splits or store.splits]
+    places = [RawSplit(store, split, frames) for store in stores for split in splits or store.splits]
     for place in places:
         place.store.sides(place.split)
     return places
 
 
-def run_baselines(places: Sequence[Place], runs: RunStore, options: Options) -> list[Failure]:
+def run_baselines(places: Sequence[RawSplit], runs: RunStore, options: Options) -> list[Failure]:
     """Make what is not done yet; return what failed, after writing it down.
 
     Raises:
@@ -208,7 +208,9 @@ def run_baselines(places: Sequence[Place], runs: RunStore, options: Options) -> 
     return failures
 
 
-def _record(place: Place, cell: Cell, identity: str, load: Callable[[], tuple[Clips, Clips]], runs: RunStore) -> Record:
+def _record(
+    place: RawSplit, cell: Cell, identity: str, load: Callable[[], tuple[Clips, Clips]], runs: RunStore
+) -> Record:
     """Score the test clips, write the files beside the record and return it."""
     train, test = load()
     started = time.monotonic()
