@@ -21,7 +21,7 @@ from .journal import Journal
 LOCK = "lock"
 
 
-class Place:
+class StoreFolder:
     """The place of one store.
 
     Args:

@@ -22,7 +22,7 @@ from ...errors import SkelbenchError
 from ..recording import Clip, Items, Recording, Rejected
 from . import FORMAT, Store, check_sides, checksum, sha256, split_sides
 from .check import complaint
-from .folder import Place
+from .folder import StoreFolder
 from .journal import digest
 
 REJECTED = "rejected.csv"
@@ -74,7 +74,7 @@ class StoreWriter:
         self._raw: Any = None
         identity = self._made | {"classes": list(recording.class_names), "exclude": sorted(exclude)}
         try:
-            self._place = Place(self.path, identity, replaceable=replaceable)
+            self._place = StoreFolder(self.path, identity, replaceable=replaceable)
             self._folder, self._journal = self._place.folder, self._place.journal
             self._place.begin()
             try:
