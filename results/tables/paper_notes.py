@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ..published import FILE, PAPER, Published
 from .footnotes import MEANS, borrowed_note, left_out_note, mixed_data_note, mixed_versions_note
-from .paper_rows import Filled, Line, line_of
+from .paper_rows import Filled, PaperRow, line_of
 from .rows import FLOOR_SEEDS
 from .table import Note
 
@@ -21,7 +21,7 @@ class Caveats(NamedTuple):
     """
 
     notes: tuple[Note, ...]
-    of_rows: dict[Line, tuple[str, ...]]
+    of_rows: dict[PaperRow, tuple[str, ...]]
     of_numbers: dict[int, tuple[str, ...]]
     general: tuple[str, ...]
 

@@ -54,7 +54,7 @@ class Spot(NamedTuple):
     backbone: str
 
 
-class Line(NamedTuple):
+class PaperRow(NamedTuple):
     """A row of a table: what the paper calls it, and of what its cells are."""
 
     name: str
@@ -93,12 +93,12 @@ class Filled:
     name: str
     track: str
     numbers: tuple[Published, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[PaperRow, ...]
     spots: tuple[Spot, ...]
-    cells: Mapping[tuple[Line, Spot], list[Record]]
+    cells: Mapping[tuple[PaperRow, Spot], list[Record]]
     left_out: int
 
-    def row(self, line: Line) -> list[Record]:
+    def row(self, line: PaperRow) -> list[Record]:
         """All records of a row."""
         return [record for spot in self.spots for record in self.cells[line, spot]]
 
@@ -148,10 +148,10 @@ def comparisons(records: Iterable[Record]) -> list[Comparison]:
     return found
 
 
-def line_of(number: Published) -> Line:
+def line_of(number: Published) -> PaperRow:
     """The row that a number stands in."""
     printed = number.variant if number.ablation and number.variant else number.printed.partition(" (")[0]
-    return Line(printed, number.method, number.source, number.variant, number.stream, number.protocol)
+    return PaperRow(printed, number.method, number.source, number.variant, number.stream, number.protocol)
 
 
 def spot_of(number: Published) -> Spot:
@@ -174,12 +174,12 @@ def _by_target(records: Iterable[Record]) -> dict[Configuration, list[Record]]:
     return found
 
 
-def _lines(numbers: Sequence[Published], *, floors: bool) -> tuple[Line, ...]:
+def _lines(numbers: Sequence[Published], *, floors: bool) -> tuple[PaperRow, ...]:
     """The rows in the paper's order, each stream's led by the floor where an untrained encoder is one."""
     lines = []
     printed = dict.fromkeys(map(line_of, numbers))
     for (stream, protocol), block in groupby(printed, lambda line: (line.stream, line.protocol)):
         if floors and protocol in FROZEN:
-            lines.append(Line(FLOOR_NAME, FLOOR, "", None, stream, protocol))
+            lines.append(PaperRow(FLOOR_NAME, FLOOR, "", None, stream, protocol))
         lines += block
     return tuple(lines)

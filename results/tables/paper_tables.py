@@ -12,7 +12,7 @@ from .paper_rows import (
     TITLES,
     Comparison,
     Filled,
-    Line,
+    PaperRow,
     Spot,
     comparisons,
     filled,
@@ -52,7 +52,7 @@ def paper_table(name: str, records: Iterable[Record], track: str = "published") 
 
 
 def _names(table: Filled, known: Caveats, daggers: Mapping[str, Note]) -> Columns:
-    def method(line: Line) -> Entry:
+    def method(line: PaperRow) -> Entry:
         told = dict.fromkeys(fidelity for record in table.row(line) if (fidelity := fidelity_of(record)))
         return Entry(line.method, marks=tuple(daggers[text].mark for text in told))
 
@@ -101,7 +101,7 @@ def _best(cell: Sequence[Record]) -> list[float]:
     return chosen if len(chosen) == len(cell) else []
 
 
-def _blank(line: Line) -> Entry | None:
+def _blank(line: PaperRow) -> Entry | None:
     """An empty place: the paper has no floor."""
     return Entry("") if line.is_floor else None
 
