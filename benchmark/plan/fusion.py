@@ -66,7 +66,7 @@ PUBLISHED: Mapping[str, Mapping[str, Weighting]] = {
 }
 
 
-class Part(NamedTuple):
+class FusedPart(NamedTuple):
     """A stream's evaluation, its identity and that of the pre-training it builds on."""
 
     cell: Cell
@@ -80,7 +80,7 @@ class Fusion:
 
     cell: Cell
     identity: str
-    parts: tuple[Part, ...]
+    parts: tuple[FusedPart, ...]
     weighting: Weighting
 
 
@@ -100,14 +100,14 @@ def plan_fusions(tasks: Iterable[tuple[Pretraining, Store]], track: str) -> list
     A method's parts have one label, or the fused cell has all of theirs; a floor, which stands under several labels,
     is fused label by label.
     """
-    groups: dict[tuple[Any, ...], dict[str, list[tuple[Part, Pretraining, Store]]]] = {}
+    groups: dict[tuple[Any, ...], dict[str, list[tuple[FusedPart, Pretraining, Store]]]] = {}
     for task, store in tasks:
         for cell, identity in task.evaluations:
             if not getattr(PROTOCOLS[cell.protocol], "fusible", True):
                 continue
             shared = cell.model_copy(update={"stream": FUSED, "track": "equal", "label": None})
             streams = groups.setdefault(tuple(shared), {})
-            streams.setdefault(cell.stream, []).append((Part(cell, identity, task.identity), task, store))
+            streams.setdefault(cell.stream, []).append((FusedPart(cell, identity, task.identity), task, store))
     fusions = []
     for streams in groups.values():
         for chosen in _in_threes([streams.get(stream, []) for stream in PARTS]):
@@ -118,14 +118,14 @@ def plan_fusions(tasks: Iterable[tuple[Pretraining, Store]], track: str) -> list
     return fusions
 
 
-def _in_threes(streams: Sequence[list[tuple[Part, Pretraining, Store]]]) -> Iterable[tuple[Any, ...]]:
+def _in_threes(streams: Sequence[list[tuple[FusedPart, Pretraining, Store]]]) -> Iterable[tuple[Any, ...]]:
     if all(len(found) == 1 for found in streams):
         return [tuple(found[0] for found in streams)]
     by_label = [{part.cell.label: (part, *rest) for part, *rest in found} for found in streams]
     return [tuple(found[label] for found in by_label) for label in by_label[0] if all(label in f for f in by_label)]
 
 
-def _plan_fusion(parts: tuple[Part, ...], weighting: Weighting) -> Fusion:
+def _plan_fusion(parts: tuple[FusedPart, ...], weighting: Weighting) -> Fusion:
     labels = dict.fromkeys(part.cell.label for part in parts if part.cell.label)
     track = "custom" if labels else parts[0].cell.track
     cell = parts[0].cell.model_copy(update={"stream": FUSED, "track": track, "label": "; ".join(labels) or None})

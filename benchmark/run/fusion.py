@@ -17,7 +17,7 @@ from ...results.claims import Claims
 from ...results.files import read_scores
 from ...results.record import Best, Failure, Record, Score
 from ...results.store import RunStore
-from ..plan.fusion import FUSION_VERSION, PARTS, Fusion, Part, Weights
+from ..plan.fusion import FUSION_VERSION, PARTS, FusedPart, Fusion, Weights
 from ..plan.identity import identify
 from ..protocols.base import score
 from .cell import make
@@ -143,7 +143,7 @@ def _fused(fusion: Fusion, store: Store, runs: RunStore, failures: Sequence[Fail
     )
 
 
-def _part(part: Part, runs: RunStore, failures: Sequence[Failure]) -> tuple[Record, Scores]:
+def _part(part: FusedPart, runs: RunStore, failures: Sequence[Failure]) -> tuple[Record, Scores]:
     """Record and scores of a part. Raises `SkelbenchError` if it did not finish or kept no scores."""
     record = runs.find(part.cell, part.identity)
     if record is None:
