@@ -16,7 +16,7 @@ from ....errors import SkelbenchError
 from ...recording import TEST, TRAIN, Recording
 from .arrays_on_disk import load_member, member_kind, member_rows
 from .names import layout_of
-from .parts import UNNAMED, Part, assemble, without_empty_tail
+from .parts import UNNAMED, FilePart, assemble, without_empty_tail
 
 _BODIES, _JOINTS = 2, 25
 _WIDTH = _BODIES * _JOINTS * 3
@@ -41,7 +41,7 @@ def read(path: Path, names: Collection[str], split: str) -> Recording:
     return assemble(parts, layout_of(_JOINTS, str(path)), split, notes)
 
 
-def _part(path: Path, part: str, names: Collection[str]) -> Part:
+def _part(path: Path, part: str, names: Collection[str]) -> FilePart:
     x, y = f"x_{part}", f"y_{part}"
     if y not in names:
         raise SkelbenchError(f"{path} has '{x}' but no '{y}'; clips without labels cannot be prepared.")
@@ -52,7 +52,7 @@ def _part(path: Path, part: str, names: Collection[str]) -> Part:
             f"{_JOINTS} joints with x, y and z."
         )
     labels, classes = _labels(load_member(path, y), shape[0], f"{path}: '{y}'")
-    return Part(
+    return FilePart(
         file=str(path),
         names=[f"{part}-{i:06d}" for i in range(shape[0])],
         labels=labels,

@@ -23,7 +23,7 @@ _SIDES = {"train": TRAIN, "val": TEST, "test": TEST, "eval": TEST}
 
 
 @dataclass(frozen=True)
-class Part:
+class FilePart:
     """Some clips of one file.
 
     Attributes:
@@ -53,7 +53,7 @@ def side_of_file(path: Path) -> int | None:
 
 
 def assemble(
-    parts: Sequence[Part], layout: Layout, split: str, notes: Mapping[str, Any], rejected: Sequence[Rejected] = ()
+    parts: Sequence[FilePart], layout: Layout, split: str, notes: Mapping[str, Any], rejected: Sequence[Rejected] = ()
 ) -> Recording:
     """One recording of several parts.
 
@@ -88,7 +88,7 @@ def assemble(
     )
 
 
-def _splits(parts: Sequence[Part], names: Sequence[str], split: str) -> tuple[dict[str, SplitRule], dict[str, str]]:
+def _splits(parts: Sequence[FilePart], names: Sequence[str], split: str) -> tuple[dict[str, SplitRule], dict[str, str]]:
     """The rules, and which split of the parts is kept clip by clip under which name."""
     own = list(dict.fromkeys(name for part in parts for name in part.sides))
     named = {name: SplitRule("own", text="clip by clip, as the file says") for name in own if name != UNNAMED}
@@ -110,7 +110,9 @@ def _splits(parts: Sequence[Part], names: Sequence[str], split: str) -> tuple[di
     return rules or {GIVEN: SplitRule("own", text="no sides are known: all clips train")}, {}
 
 
-def _unnamed(parts: Sequence[Part], names: Sequence[str], split: str) -> tuple[dict[str, SplitRule], dict[str, str]]:
+def _unnamed(
+    parts: Sequence[FilePart], names: Sequence[str], split: str
+) -> tuple[dict[str, SplitRule], dict[str, str]]:
     if split:
         return {split: SplitRule("own", text="train and test as given; the name as asked for")}, {UNNAMED: split}
     sides = [side for part in parts for side in part.sides[UNNAMED]]
@@ -120,7 +122,7 @@ def _unnamed(parts: Sequence[Part], names: Sequence[str], split: str) -> tuple[d
     return {GIVEN: SplitRule("own", text="train and test as given")}, {UNNAMED: GIVEN}
 
 
-def _classes(parts: Sequence[Part], names: Sequence[str]) -> int:
+def _classes(parts: Sequence[FilePart], names: Sequence[str]) -> int:
     """Number of classes: what a file tells, what the names tell, else the highest label that could be."""
     told = [part.classes for part in parts if part.classes is not None]
     if told:
@@ -133,7 +135,7 @@ def _classes(parts: Sequence[Part], names: Sequence[str]) -> int:
 
 
 def _clips(
-    parts: Sequence[Part], kept: Mapping[str, str], alone: Mapping[str, int], classes: int
+    parts: Sequence[FilePart], kept: Mapping[str, str], alone: Mapping[str, int], classes: int
 ) -> Iterator[Clip | Rejected]:
     for part in parts:
         for i, keypoints in enumerate(part.arrays()):

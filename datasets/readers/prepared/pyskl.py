@@ -15,7 +15,7 @@ import numpy as np
 from ....errors import SkelbenchError
 from ...recording import TEST, TRAIN, Recording, Rejected
 from .names import layout_of, plain_name, shown
-from .parts import UNNAMED, Part, assemble, side_of_file, sides_of, single
+from .parts import UNNAMED, FilePart, assemble, side_of_file, sides_of, single
 
 _SIDES = (("train", TRAIN), ("val", TEST), ("test", TEST))
 _PERSONS = 2
@@ -38,7 +38,7 @@ def read(path: Path, content: Any, split: str) -> Recording:
     names = [entry["frame_dir"] for entry in good]
     sides, more = _sides(content, names, path)
     persons = min(_PERSONS, max(entry["keypoint"].shape[0] for entry in good))
-    part = Part(
+    part = FilePart(
         file=str(path),
         names=names,
         labels=[int(entry["label"]) for entry in good],

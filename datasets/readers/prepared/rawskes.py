@@ -15,7 +15,7 @@ import numpy as np
 from ...recording import Recording, Rejected
 from ..ntu_names import read_name
 from .names import layout_of, shown
-from .parts import Part, assemble, single
+from .parts import FilePart, assemble, single
 
 _BODIES, _JOINTS = 2, 25
 _MOST_FRAMES = 100_000  # an hour: a number beyond is damage
@@ -42,7 +42,7 @@ def read(path: Path, content: list[Any], split: str) -> Recording:
             reason = f"{path}, clip {i}: {shown(what)} is not a name such as S001C001P001R001A001."
             rejected.append(Rejected(path.name, reason))
     known = [read_name(clip["name"]) for clip in clips]
-    part = Part(
+    part = FilePart(
         file=str(path),
         names=[clip["name"] for clip in clips],
         labels=[name.action - 1 for name in known if name is not None],

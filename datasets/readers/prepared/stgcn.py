@@ -19,7 +19,7 @@ from ..ntu_names import read_name
 from .arrays_on_disk import map_array
 from .labels import Labels, labels_of
 from .names import layout_of
-from .parts import UNNAMED, Part, assemble, side_of_file, single, without_empty_tail
+from .parts import UNNAMED, FilePart, assemble, side_of_file, single, without_empty_tail
 
 _LOOKED_AT = 32  # clips by which a file is judged
 _OTHER = {"bone", "bones", "motion", "velocity"}  # words in the names of files that hold no joints
@@ -75,7 +75,7 @@ def _refuse_two_of_a_side(paths: Sequence[Path]) -> None:
             )
 
 
-def _part(path: Path, array: np.ndarray, found: Sequence[Labels], layout: Layout) -> Part:
+def _part(path: Path, array: np.ndarray, found: Sequence[Labels], layout: Layout) -> FilePart:
     if array.ndim == 4:
         known = read_name(path.stem)
         names, labels = [path.stem], [known.action - 1 if known else 0]
@@ -85,7 +85,7 @@ def _part(path: Path, array: np.ndarray, found: Sequence[Labels], layout: Layout
         names, labels = known.names or [f"{stem}-{i:06d}" for i in range(len(array))], known.labels
     side = side_of_file(path)
     applied = steps_done(array, layout)
-    return Part(
+    return FilePart(
         file=str(path),
         names=names,
         labels=labels,
