@@ -14,7 +14,7 @@ from . import markup
 from .against_paper import paper_name, paper_points
 from .boards import boards, row_names, write_boards
 from .cell_page import cell_page
-from .cells import Kept, Site, SiteCell, read_runs, site_cells
+from .cells import Site, SiteCell, StoredRecord, read_runs, site_cells
 from .output_folder import site_folder
 
 
@@ -91,8 +91,8 @@ def _rows(tables: Sequence[Table]) -> dict[Configuration, tuple[Table, Sequence[
     return rows
 
 
-def _by_identity(cells: Collection[SiteCell]) -> dict[str, tuple[Kept, str]]:
-    found: dict[str, tuple[Kept, str]] = {}
+def _by_identity(cells: Collection[SiteCell]) -> dict[str, tuple[StoredRecord, str]]:
+    found: dict[str, tuple[StoredRecord, str]] = {}
     for cell in cells:
         for one in (*cell.left_out, *cell.shown):
             found[one.record.identity] = (one, cell.href)

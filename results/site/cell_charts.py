@@ -5,7 +5,7 @@ from typing import Any
 
 from ..tables.rows import FLOOR, FROZEN, PRETRAIN
 from . import side_files
-from .cells import Kept, Site, SiteCell
+from .cells import Site, SiteCell, StoredRecord
 
 _LOSS, _TEST, _HELD_OUT = "loss", "test_top1", "held_out_top1"
 
@@ -36,7 +36,7 @@ def _floor(cell: SiteCell, site: Site) -> float | None:
     return None
 
 
-def _training(one: Kept, site: Site) -> tuple[Kept, Kept | None]:
+def _training(one: StoredRecord, site: Site) -> tuple[StoredRecord, StoredRecord | None]:
     """An evaluation and the pre-training it builds on; a pre-training is its own."""
     if one.record.cell.protocol == PRETRAIN:
         return one, one
@@ -44,13 +44,13 @@ def _training(one: Kept, site: Site) -> tuple[Kept, Kept | None]:
     return one, found[0] if found else None
 
 
-def _line(one: Kept, source: Kept, *columns: str) -> dict[str, Any]:
+def _line(one: StoredRecord, source: StoredRecord, *columns: str) -> dict[str, Any]:
     return {"seed": one.record.cell.seed} | dict(zip(columns, side_files.curves(source, *columns), strict=True))
 
 
-def _of_seeds(shown: Iterable[Kept], read: Any) -> list[dict[str, Any]]:
+def _of_seeds(shown: Iterable[StoredRecord], read: Any) -> list[dict[str, Any]]:
     return [{"seed": one.record.cell.seed} | found for one in shown if (found := read(one)) is not None]
 
 
-def _tsne(one: Kept, training: Kept | None) -> dict[str, Any] | None:
+def _tsne(one: StoredRecord, training: StoredRecord | None) -> dict[str, Any] | None:
     return side_files.tsne(one.folder) or (side_files.tsne(training.folder) if training else None)

@@ -8,7 +8,7 @@ from ..tables.table import MISSING, Column, Entry
 from .boards import text
 from .cell_charts import chart_data
 from .cell_facts import PARTS, facts_table, settings_tables
-from .cells import Kept, Site, SiteCell
+from .cells import Site, SiteCell, StoredRecord
 from .markup import data_block, escape, page
 from .repeat_command import Reproduction, reproduction
 
@@ -108,7 +108,7 @@ def _seeds(cell: SiteCell, site: Site) -> str:
     )
 
 
-def _seed(one: Kept, site: Site, scored: bool) -> str:
+def _seed(one: StoredRecord, site: Site, scored: bool) -> str:
     record = one.record
     cells = [f'<th scope="row" class="num">{record.cell.seed}</th>']
     if scored:
@@ -123,7 +123,7 @@ def _seed(one: Kept, site: Site, scored: bool) -> str:
     return f"<tr>{''.join(cells)}</tr>"
 
 
-def record_path(one: Kept, runs: str) -> str:
+def record_path(one: StoredRecord, runs: str) -> str:
     """Where a record stands, from the folder that holds the runs."""
     return f"{runs}/{one.folder.name}/record.json"
 
@@ -139,7 +139,7 @@ def _best_at(record: Any) -> str:
     return ", ".join(counted) or MISSING
 
 
-def _origins(one: Kept, site: Site) -> str:
+def _origins(one: StoredRecord, site: Site) -> str:
     """Links to the pre-training, or to the parts of a fusion."""
     fused = one.record.settings.get("fusion")
     parts = {"pre-training": one.record.pretrain} if one.record.pretrain else {}

@@ -13,7 +13,7 @@ from ..tables.rows import Configuration, comparable, configuration_of, grouped
 from ..tables.table import Entry, Table
 
 
-class Kept(NamedTuple):
+class StoredRecord(NamedTuple):
     """A record and the folder it was read from."""
 
     record: Record
@@ -29,8 +29,8 @@ class SiteCell:
     """
 
     key: Configuration
-    shown: tuple[Kept, ...]
-    left_out: tuple[Kept, ...]
+    shown: tuple[StoredRecord, ...]
+    left_out: tuple[StoredRecord, ...]
     href: str
 
 
@@ -46,23 +46,23 @@ class Site:
     runs: str
     presets: Collection[str]
     rows: Mapping[Configuration, tuple[Table, Sequence[Entry]]]
-    by_identity: Mapping[str, tuple[Kept, str]]
+    by_identity: Mapping[str, tuple[StoredRecord, str]]
     built_on: Mapping[str, Sequence[tuple[str, str]]]
 
 
-def read_runs(root: Path) -> list[Kept]:
+def read_runs(root: Path) -> list[StoredRecord]:
     """Every finished cell with its folder. Raises ``SkelbenchError`` naming the first damaged record."""
-    return [Kept(read_record(path.parent), path.parent) for path in sorted(root.glob(f"*/{RECORD}"))]
+    return [StoredRecord(read_record(path.parent), path.parent) for path in sorted(root.glob(f"*/{RECORD}"))]
 
 
-def site_cells(kept: Iterable[Kept]) -> dict[Configuration, SiteCell]:
+def site_cells(kept: Iterable[StoredRecord]) -> dict[Configuration, SiteCell]:
     """Records grouped into cells."""
     return {
         key: _cell(key, group) for key, group in grouped(kept, lambda one: configuration_of(one.record.cell)).items()
     }
 
 
-def _cell(key: Configuration, group: Sequence[Kept]) -> SiteCell:
+def _cell(key: Configuration, group: Sequence[StoredRecord]) -> SiteCell:
     folders = {id(one.record): one for one in group}
     shown = [folders[id(record)] for record in comparable([one.record for one in group])]
     counted = {id(one.record) for one in shown}

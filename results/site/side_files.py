@@ -8,12 +8,12 @@ import numpy as np
 
 from ..files import read_confusion, read_curve, read_per_class
 from ..plots.tsne import FILE, read_tsne
-from .cells import Kept
+from .cells import StoredRecord
 
 MOST_POINTS = 2000  # of a t-SNE: more is slow to draw and no clearer
 
 
-def curves(kept: Kept, *columns: str) -> list[list[tuple[int, float]]]:
+def curves(kept: StoredRecord, *columns: str) -> list[list[tuple[int, float]]]:
     """(epoch, value) of columns of the learning curve, without what is empty; nothing without a curve."""
     path = _path(kept, "curve")
     if path is None:
@@ -21,7 +21,7 @@ def curves(kept: Kept, *columns: str) -> list[list[tuple[int, float]]]:
     return [[(epoch, round(value, 4)) for epoch, value in points] for points in read_curve(path, *columns)]
 
 
-def per_class(kept: Kept) -> dict[str, list[Any]] | None:
+def per_class(kept: StoredRecord) -> dict[str, list[Any]] | None:
     """Names, test clips and top-1 (percent, None without a clip) of the classes."""
     path = _path(kept, "per_class")
     rows = read_per_class(path) if path else []
@@ -31,7 +31,7 @@ def per_class(kept: Kept) -> dict[str, list[Any]] | None:
     return {"names": names, "clips": clips, "top1": [None if value is None else round(value, 2) for value in top1]}
 
 
-def confusion(kept: Kept) -> dict[str, Any] | None:
+def confusion(kept: StoredRecord) -> dict[str, Any] | None:
     """Class names, and true class, predicted class and clips of every place that is not zero, one after the other."""
     path = _path(kept, "confusion")
     if path is None:
@@ -53,5 +53,5 @@ def tsne(folder: Path) -> dict[str, Any] | None:
     return {"labels": labels, "points": kept, "all": len(points)}
 
 
-def _path(kept: Kept, name: str) -> Path | None:
+def _path(kept: StoredRecord, name: str) -> Path | None:
     return kept.folder / kept.record.files[name] if name in kept.record.files else None

@@ -122,11 +122,11 @@ def test_names_cannot_escape_their_word(recorded):
 
 
 def test_imported_and_evaluated_runs_have_commands_of_their_own(make_record):
-    from skelbench.results.site.cells import Kept
+    from skelbench.results.site.cells import StoredRecord
 
     def how(**fields):
         return reproduction(
-            next(iter(site_cells([Kept(make_record(track="custom", **fields), Path())]).values())), (), "runs"
+            next(iter(site_cells([StoredRecord(make_record(track="custom", **fields), Path())]).values())), (), "runs"
         )
 
     imported = how(
