@@ -15,7 +15,7 @@ from .seal import seal, unseal
 RECORD = "record.json"
 FAILURE = "failure.json"
 
-Kept = TypeVar("Kept", Record, Failure)
+Stored = TypeVar("Stored", Record, Failure)
 
 
 class RunStore:
@@ -111,7 +111,7 @@ def read_record(folder: Path) -> Record:
     return _read(folder / RECORD, Record)
 
 
-def _read(path: Path, kind: type[Kept]) -> Kept:
+def _read(path: Path, kind: type[Stored]) -> Stored:
     try:
         return kind.model_validate_json(unseal(path.read_bytes()))
     except ValidationError as error:

@@ -20,7 +20,7 @@ from .archive import Archive, safe
 RECORDS, CONFLICTS, FAILURES = "records", "conflicts", "failures"
 _WEIGHTS = (".pt", ".pth", ".safetensors")
 
-Kept = TypeVar("Kept", Record, Failure)
+Stored = TypeVar("Stored", Record, Failure)
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def failures(archive: Archive) -> list[Failure]:
     return [_parsed(archive, name, Failure) for name in archive.members if name.startswith(f"{FAILURES}/")]
 
 
-def _parsed(archive: Archive, name: str, kind: type[Kept]) -> Kept:
+def _parsed(archive: Archive, name: str, kind: type[Stored]) -> Stored:
     try:
         return kind.model_validate_json(archive.read(name))
     except ValidationError as error:
