@@ -18,7 +18,7 @@ from .drive import Drive
 
 
 @dataclass
-class Stop:
+class SignalStop:
     """Whether a signal asked for a stop, and the exit code that tells which one."""
 
     event: threading.Event = field(default_factory=threading.Event)
@@ -26,9 +26,9 @@ class Stop:
 
 
 @contextmanager
-def stop_on_signal() -> Iterator[Stop]:
+def stop_on_signal() -> Iterator[SignalStop]:
     """Let a first Ctrl-C or SIGTERM ask for a stop and a second one end the process at once."""
-    stop = Stop()
+    stop = SignalStop()
 
     def ask(number: int, frame: FrameType | None) -> None:
         if not stop.event.is_set():
