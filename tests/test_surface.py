@@ -1,6 +1,6 @@
-"""What users and plugins rely on by name, beside `surface.txt`: a change of it is meant, or it is a mistake.
+"""What users and plugins rely on by name is listed in `surface.txt`: an unintended change fails here.
 
-`python tests/test_surface.py > tests/surface.txt` writes the file anew; the CHANGELOG tells what changed.
+`python tests/test_surface.py > tests/surface.txt` updates the file; a change belongs into the CHANGELOG.
 """
 
 import inspect
