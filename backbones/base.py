@@ -1,4 +1,4 @@
-"""What a backbone is, and how one is made."""
+"""Base class of the backbones, their registry, and `create_backbone`."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ class Backbone(nn.Module):
 
     Attributes:
         dim: D.
-        localises_joints: whether V' axis and T' axis still are the skeleton's joints and time; a method that
-            masks features needs it.
+        localises_joints: whether the axes V' and T' still are the skeleton's joints and time; methods that mask
+            features need it.
         is_sequence: whether features are one sequence over time, persons and joints merged (M' = V' = 1).
-        time_stride: frames a step of T' stands for, where T' = ceil(T / time_stride); None where it is not so.
-        pretrained: whether its weights come from elsewhere, so that a method must not redraw them.
-        takes_graphs: whether `forward` takes other graphs than its own as a second argument, and `draw_graphs` and
+        time_stride: frames per step of T', with T' = ceil(T / time_stride); None if that does not hold.
+        pretrained: whether its weights were loaded, so that a method must not redraw them.
+        takes_graphs: whether `forward` takes graphs that replace its own as a second argument; `draw_graphs` and
             `changed_graphs` make them.
         takes_frest: whether its argument `frest` puts frequency blocks (`frest.FreST`) into it.
-        unwritten: arguments that came later, at the values that leave it as it was; at these they are no setting of a
-            cell, so that cells keep their identities.
+        unwritten: arguments added later, with the values that leave the backbone unchanged; at these values they are
+            not part of a cell's settings, so that cells keep their identities.
         deviations: where papers and released code differ on it.
-        official_ignored: names in the released code's state dict, as patterns, of what is no weight.
+        official_ignored: names in the released code's state dict, as patterns, that are not weights.
     """
 
     dim: int
@@ -49,7 +49,7 @@ class Backbone(nn.Module):
 
     @property
     def projection_width(self) -> int:
-        """Hidden units of the projection that released code puts on it; D for most."""
+        """Hidden units of the projection head in the released code; D for most backbones."""
         return self.dim
 
     def forward(self, x: Tensor) -> Tensor:
@@ -64,17 +64,17 @@ class Backbone(nn.Module):
         """Map every own state-dict name to the released code's.
 
         Raises:
-            SkelbenchError: if there is no released code of it.
+            SkelbenchError: if no code of this backbone was released.
         """
         raise SkelbenchError(f"No released code has the backbone {type(self).__name__}, so no checkpoint of one fits.")
 
     def official_constants(self) -> Mapping[str, Tensor]:
-        """Fixed tensors of the released state dict, by its names, that must equal ours at load."""
+        """Fixed tensors of the released state dict, by its names, that must equal ours when it is loaded."""
         return {}
 
 
 class BackboneRegistry(Registry[type[Backbone]]):
-    """Backbones by name; a family stands for all names that start with its prefix ("timm/resnet18")."""
+    """Backbones by name; a family covers all names that start with its prefix ("timm/resnet18")."""
 
     def __init__(self, kind: str, group: str | None = None, home: str | None = None):
         super().__init__(kind, group, home)
@@ -82,9 +82,9 @@ class BackboneRegistry(Registry[type[Backbone]]):
         self._made: Registry[type[Backbone]] = Registry(kind)
 
     def family(self, prefix: str) -> Callable[[Callable[[str], type[Backbone]]], Callable[[str], type[Backbone]]]:
-        """Return a decorator that files a function of the rest of a name, which makes the backbone's class.
+        """Return a decorator that registers a function from the rest of a name to the backbone's class.
 
-        The function raises `SkelbenchError` for a rest that it does not know.
+        The function raises `SkelbenchError` for a name that it does not know.
         """
 
         def add(make: Callable[[str], type[Backbone]]) -> Callable[[str], type[Backbone]]:
@@ -136,7 +136,7 @@ def create_backbone(
         layout: the skeleton; default "ntu25".
         num_frames: T of the clips it will see; default 64.
         num_persons: M of the clips it will see; default 2.
-        weights: a file of `skelbench export-weights`, whose settings are the defaults of all the others then, or of
+        weights: a file written by `skelbench export-weights`, whose settings then are the defaults of all others, or by
             `torch.save(backbone.state_dict(), ...)`; every key must fit.
         args: the backbone's own arguments (width, dropout, graph, ...).
 
@@ -149,14 +149,14 @@ def create_backbone(
         raise SkelbenchError(f"{weights} holds weights of the backbone '{facts['backbone']}', not of '{name}'.")
     args = {**facts.get("args", {}), **args}
     if weights is not None and args.get("pretrained"):
-        args["pretrained"] = False  # the file's weights take the place of those
+        args["pretrained"] = False  # the file's weights replace those
     if layout is None:
         layout = Layout.from_json(facts["layout"]) if facts else "ntu25"
     num_frames = int(facts.get("num_frames", 64)) if num_frames is None else num_frames
     num_persons = int(facts.get("num_persons", 2)) if num_persons is None else num_persons
     if num_frames < 1 or num_persons < 1:
         raise SkelbenchError(
-            f"A backbone cannot see {num_frames} frames of {num_persons} persons; both must be at least 1."
+            f"A backbone cannot take {num_frames} frames of {num_persons} persons; both must be at least 1."
         )
     known = [p for p in inspect.signature(kind).parameters if p not in ("layout", "num_frames", "num_persons")]
     for arg in args:

@@ -1,4 +1,4 @@
-"""BiGRU: a recurrent network over frames, as SkeAttnCLR's released code has it, and as its name says.
+"""BiGRU: a recurrent network over frames, as in SkeAttnCLR's released code or truly bidirectional.
 
 Source: GitHubOfHyl97/SkeAttnCLR@e3f05c6, the backbone of its class `SkeAttnMask_GRU`, which no configuration uses.
 """
@@ -23,7 +23,7 @@ Direction = Literal["causal", "both"]
 
 @BACKBONES.register("bigru")
 class BiGRU(Backbone):
-    """Two recurrent networks side by side in every layer, over all joints and persons of a frame.
+    """Two parallel recurrent networks in every layer, over all joints and persons of a frame.
 
     Args:
         layout: the skeleton.
@@ -51,7 +51,7 @@ class BiGRU(Backbone):
             "pooling",
             "not given",
             "the last frame's output",
-            "as the code; with `direction=both` the last output of each network, which of the backward one is the "
+            "as the code; with `direction=both` the last output of each network, which for the backward one is the "
             "first frame's",
             why="at the last frame the backward network has seen that frame only",
         ),
@@ -88,7 +88,7 @@ class BiGRU(Backbone):
             for layer in range(num_layers)
         )
         for name, weight in self.layers.named_parameters():
-            if "weight" in name:  # what redraws other layers leaves recurrent ones alone
+            if "weight" in name:  # `initialise` does not redraw recurrent layers
                 nn.init.xavier_uniform_(weight)
 
     @property

@@ -1,4 +1,4 @@
-"""Elementwise dropout that does not wait for one random float an element."""
+"""Elementwise dropout that is faster on the CPU, as it draws bits instead of floats."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch.nn import functional
 
 
 class Dropout(nn.Dropout):
-    """`nn.Dropout`; on the CPU at p = 0.5 it draws one random bit an element instead of one float.
+    """`nn.Dropout`; on the CPU at p = 0.5 it draws one random bit per element instead of one float.
 
     The distribution is the same, the random stream is not (about a fifth of the time on two cores, where the
     draw would otherwise take longer than the convolutions).

@@ -1,4 +1,4 @@
-"""DSTA: attention over joints and over time, decoupled, as SkeAttnCLR's and HiCLR's released code have it.
+"""DSTA: decoupled attention over joints and over time, as in SkeAttnCLR's and HiCLR's released code.
 
 Both took DSTA-Net (Shi et al., ACCV 2020) and changed it in different ways; see `deviations`.
 Sources: GitHubOfHyl97/SkeAttnCLR@e3f05c6 and JHang2020/HiCLR@49ffdf8, `net/dsta.py`.
@@ -49,21 +49,21 @@ class DSTA(Backbone):
 
     Args:
         layout: the skeleton.
-        num_frames: T for which the position tables are made; longer clips make their own.
+        num_frames: T for which the position tables are made; for longer clips they are computed on the fly.
         num_persons: M; unused, any M works.
         blocks: "skeattnclr", "hiclr", or (in, out, inner, stride) of every block; D is the last block's out.
         temporal: "attention" as in DSTA-Net and SkeAttnCLR, or "convolution" as in HiCLR.
-        dropout: of elements of each block's last shortcut; HiCLR's pre-training has 0.5 there, SkeAttnCLR none.
+        dropout: of elements of each block's last shortcut; 0.5 in HiCLR's pre-training, none in SkeAttnCLR.
         subsets: S, heads of each attention.
 
     Raises:
-        SkelbenchError: for blocks that do not follow on each other, or an unknown name.
+        SkelbenchError: for blocks whose channels do not match, or an unknown name.
     """
 
     deviations = (
         Deviation(
             "attention over time",
-            "DSTA-Net has it beside that over joints",
+            "DSTA-Net has it next to that over joints",
             "SkeAttnCLR has it; HiCLR has a 7-frame convolution in its place",
             "`temporal=attention`; `temporal=convolution` is HiCLR's and its default with this backbone in published",
             why="DSTA-Net's",
@@ -127,10 +127,10 @@ class DSTA(Backbone):
 
 
 def _checked(sizes: Iterable[Sequence[int]], given: object) -> list[Sizes]:
-    """Blocks as tuples, if they are some, each of four, that follow on each other."""
+    """Return the blocks as tuples; raise a `SkelbenchError` unless each has four sizes that match the block before."""
     blocks: list[tuple[int, ...]] = [tuple(size) if isinstance(size, Sequence) else () for size in sizes]
-    whole = all(len(block) == 4 and all(isinstance(n, int) and n > 0 for n in block) for block in blocks)
-    if not blocks or not whole or any(a[1] != b[0] for a, b in itertools.pairwise(blocks)):
+    valid = all(len(block) == 4 and all(isinstance(n, int) and n > 0 for n in block) for block in blocks)
+    if not blocks or not valid or any(a[1] != b[0] for a, b in itertools.pairwise(blocks)):
         raise SkelbenchError(
             f"backbone.blocks cannot be {given!r}; give {' or '.join(map(repr, CONFIGURATIONS))}, or "
             "(in, out, inner, stride) of every block, each starting with the out of the one before."

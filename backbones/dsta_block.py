@@ -61,13 +61,13 @@ class Block(nn.Module):
 class Attention(nn.Module):
     """Mix the last axis of x (B, C, L, P) by att = tanh(QᵀK / (inner·L))·α + G, S times: (B, S·C, L, P).
 
-    Q and K see the positions on that axis, the values do not.
+    Q and K include the positions on that axis, the values do not.
 
     Args:
         channels: C.
         inner: channels of each Q and K.
         subsets: S.
-        positions: P that the table of positions is made for; with G that of every clip.
+        positions: P that the table of positions is made for; with G every clip must have it.
         learnt: whether there is G, a matrix that does not depend on the clip.
     """
 
@@ -94,9 +94,9 @@ class Attention(nn.Module):
 
 
 def position_table(positions: int, channels: int) -> Tensor:
-    """Sines and cosines of positions (P, C), float32 as released whatever the precision of the network.
+    """Sines and cosines of positions (P, C), always float32, as released.
 
-    The last bit of a float32 sine is the machine's: tables of two differ by up to 1e-6.
+    The last bit of a float32 sine depends on the machine: tables of two machines differ by up to 1e-6.
     """
     rates = torch.exp(torch.arange(0, channels, 2, dtype=torch.float32) * -(math.log(10000.0) / channels))
     angles = torch.arange(positions, dtype=torch.float32)[:, None] * rates

@@ -1,11 +1,11 @@
-"""FreST, a frequency-domain spatial-temporal block: which frequencies and which few joints a clip's motion lies in.
+"""FreST, a frequency-domain spatial-temporal block: weights the frequencies and the few joints that carry the motion.
 
     F = D X,  E = mean_c F²,  F' = (g(E) · s(E) · F) A(F),  Y = X + γ·BN(W Dᵀ F')
 
 D is an orthonormal transform along time or joints, g a gate over bands and joints, s a sparse weight of key joints, A
 an attention between joints. γ starts at 0: the block starts as the identity.
 
-Source: MICA (Xin et al., Sensors 2025), known by its abstract only ("focuses on sparse key human joints in the
+Source: MICA (Xin et al., Sensors 2025), of which only the abstract is known ("focuses on sparse key human joints in the
 frequency domain with compact signal energy"); all else is this project's design, see docs/mica.md.
 """
 
@@ -26,16 +26,16 @@ GROUPS = 8  # of channels, each with its own gate
 AXES = ("time", "joint", "both")
 TRANSFORMS = ("dct", "rfft")
 SPARSITIES = ("sparsemax", "topk")
-SHARPNESS = 0.1  # what a joint's share of the energy is divided by
+SHARPNESS = 0.1  # temperature: a joint's share of the energy is divided by it
 KEPT = 0.5  # share of joints that "topk" keeps
 
 
 class Look(NamedTuple):
-    """What FreST sees of persons (B, C, T, V).
+    """The quantities that FreST's weights are computed from, for persons (B, C, T, V).
 
     Attributes:
-        bands: log(1 + energy) without the mean over time, pooled to bands (B, 8, V): of time frequencies, or of time
-            where the axis is the joints.
+        bands: log(1 + energy) without the mean over time, pooled to bands (B, 8, V): of frequencies along time, or of
+            time if only joints are transformed.
         energy: each joint's share of the energy without its mean over time (B, V), adding up to 1.
         joints: s, the weights of key joints (B, V), adding up to 1.
     """
@@ -46,12 +46,12 @@ class Look(NamedTuple):
 
 
 class FreST(nn.Module):
-    """The block between graph and temporal convolution: (B, C, T, V) -> (B, C, T, V).
+    """A residual block between graph and temporal convolution: (B, C, T, V) -> (B, C, T, V).
 
     Args:
         channels: C.
         joints: V.
-        axis: what is transformed: "time", "joint" or "both".
+        axis: the axes that are transformed: "time", "joint" or "both".
         transform: "dct" (II) or "rfft" (cosines and sines), both orthonormal.
         sparsity: how key joints are chosen: "sparsemax", or "topk" (half of them, gradient straight through).
     """
@@ -82,7 +82,7 @@ class FreST(nn.Module):
         width = max(1, channels // 8)
         self.query = nn.Linear(channels, width, bias=False)
         self.key = nn.Linear(channels, width, bias=False)
-        self.mix = nn.Linear(channels, channels, bias=False)  # a norm follows
+        self.mix = nn.Linear(channels, channels, bias=False)  # a batch norm follows
         self.norm = BatchNorm2d(channels)
         self.beta = nn.Parameter(torch.zeros(1))
         self.gamma = nn.Parameter(torch.zeros(1))
@@ -96,7 +96,7 @@ class FreST(nn.Module):
             return x + self.gamma * branch
 
     def look(self, x: Tensor) -> Look:
-        """What the block sees of x (B, C, T, V)."""
+        """Bands, energy and key joints of x (B, C, T, V)."""
         rows = _rows(x)
         moving = rows - rows.mean(dim=1, keepdim=True)
         bands = torch.log1p(pooled(self._transformed(moving).square().mean(dim=-1), self._row_frequencies(rows)))
@@ -108,7 +108,7 @@ class FreST(nn.Module):
         frequencies = self._row_frequencies(rows)
         spectrum = self._transformed(rows)
         gated = spectrum * self._gate(spectrum, frequencies)
-        of_joints = self._along_joints(gated, inverse=True)  # time stays frequencies
+        of_joints = self._along_joints(gated, inverse=True)  # along time these are still frequencies
         joints = self._key_joints(_motion(rows))
         weight = 1 - self.beta + self.beta * joints.shape[1] * joints  # (B, V)
         pairs = self._attention(self._along_joints(spectrum, inverse=True), frequencies)  # (B, V, V)
@@ -116,7 +116,7 @@ class FreST(nn.Module):
         return self._along_time(mixed, inverse=True)
 
     def _gate(self, spectrum: Tensor, frequencies: Tensor) -> Tensor:
-        """2·sigmoid(a_k + b_v + MLP(log E)) of a spectrum (B, K, V, C): 1 where it is indifferent, same shape."""
+        """2·sigmoid(a_k + b_v + MLP(log E)) of a spectrum (B, K, V, C), of the same shape; 1 changes nothing."""
         b, _, v, c = spectrum.shape
         energy = spectrum.square().unflatten(-1, (self.groups, -1)).mean(dim=-1)  # (B, K, V, groups)
         bands = torch.log1p(pooled(energy.flatten(2), frequencies)).view(b, BANDS, v, self.groups)
@@ -136,7 +136,7 @@ class FreST(nn.Module):
         return chosen + soft - soft.detach()
 
     def _attention(self, features: Tensor, frequencies: Tensor) -> Tensor:
-        """How much each joint takes (B, V, V), columns the takers, from features (B, K, V, C) pooled to bands."""
+        """Attention weights (B, V, V), one column per receiving joint, of features (B, K, V, C) pooled to bands."""
         b, _, v, c = features.shape
         bands = pooled(features.flatten(2), frequencies).view(b, BANDS, v, c)
         query, key = (layer(bands).transpose(1, 2).flatten(2) for layer in (self.query, self.key))  # (B, V, bands·d)
@@ -160,7 +160,7 @@ class FreST(nn.Module):
         return (matrix.T if inverse else matrix) @ rows
 
     def _row_frequencies(self, rows: Tensor) -> Tensor:
-        """Place of every row (K,) among the bands, 0 to 1: its frequency, or its time where that is not transformed."""
+        """Position of every row (K,) among the bands, 0 to 1: its frequency, or its time if time is not transformed."""
         count = rows.shape[1]
         index = torch.arange(count, device=rows.device)
         if self.axis != "joint" and self.transform == "rfft":
@@ -169,13 +169,13 @@ class FreST(nn.Module):
 
 
 def basis(transform: str, size: int, like: Tensor) -> Tensor:
-    """The orthonormal matrix (size, size) of a transform, a basis vector a row, by rising frequency.
+    """The orthonormal matrix (size, size) of a transform, one basis vector per row, by rising frequency.
 
     "dct" is the DCT-II. "rfft" has the constant, then cosine and sine of 1, 2, ... periods: the real and imaginary
-    parts of the real Fourier transform, scaled to keep the energy.
+    parts of the real Fourier transform, scaled to preserve the energy.
     """
     t = torch.arange(size, device=like.device)
-    if transform == "dct":  # angles are whole parts of a turn, reduced before they lose digits
+    if transform == "dct":  # angles are reduced modulo a turn as integers, before they lose digits
         rows = torch.cos(math.pi / (2 * size) * ((2 * t + 1) * t[:, None] % (4 * size)).to(like.dtype))
         rows = rows * math.sqrt(2 / size)
         return torch.cat([rows[:1] / math.sqrt(2), rows[1:]])
@@ -201,7 +201,7 @@ def pooled(rows: Tensor, frequencies: Tensor) -> Tensor:
 
 
 def sparsemax(scores: Tensor) -> Tensor:
-    """The point of the simplex nearest to scores (B, V): most of it exactly 0.
+    """The point of the simplex nearest to scores (B, V), in which most entries are exactly 0.
 
     Source: Martins and Astudillo, "From Softmax to Sparsemax" (ICML 2016), algorithm 1.
     """
@@ -214,7 +214,7 @@ def sparsemax(scores: Tensor) -> Tensor:
 
 
 def full_precision(device: str) -> AbstractContextManager[object]:
-    """No autocast: bfloat16 keeps too little of a spectrum, whose energy lies in few coefficients."""
+    """Turn autocast off: bfloat16 is too coarse for a spectrum, whose energy lies in few coefficients."""
     return nullcontext() if device == "meta" else torch.autocast(device, enabled=False)
 
 
@@ -226,7 +226,7 @@ def _rows(x: Tensor) -> Tensor:
 def _motion(rows: Tensor) -> Tensor:
     """Each joint's share (B, V) of the energy of rows (B, T, V, C) without its mean over time.
 
-    By Parseval that is the sum over all frequencies but 0, whichever transform is taken.
+    By Parseval that is the sum over all frequencies but 0, for either transform.
     """
     energy = (rows - rows.mean(dim=1, keepdim=True)).square().mean(dim=3).sum(dim=1)
     return energy / energy.sum(dim=1, keepdim=True).clamp(min=1e-12)

@@ -32,7 +32,7 @@ def _hop(layout: Layout) -> np.ndarray:
 
     A0 self, A1 from a joint at least as far from the centre, A2 from a nearer one. The released code cuts
     distances at one hop, so two joints that are both further away count as equally far and nearly all edges
-    stand in A1; that holds here for every layout. Columns of A0 + A1 + A2 sum to 1.
+    are in A1; that holds here for every layout. Columns of A0 + A1 + A2 sum to 1.
     """
     layout.need("centre", "The graph 'hop'")
     size = layout.num_joints
@@ -40,7 +40,7 @@ def _hop(layout: Layout) -> np.ndarray:
     for child, parent in layout.bones:
         linked[child, parent] = linked[parent, child] = 1
     normalised = linked / linked.sum(axis=0)
-    distance = np.where(linked[:, layout.centre] > 0, 1, 2)  # 2 stands for "further than one hop"
+    distance = np.where(linked[:, layout.centre] > 0, 1, 2)  # 2 means "further than one hop"
     distance[layout.centre] = 0
     edges = normalised * (1 - np.eye(size))
     outward = distance[:, None] < distance[None, :]  # from nearer to farther
@@ -60,7 +60,7 @@ def _inout(layout: Layout) -> np.ndarray:
 
 
 def draw_edges(size: tuple[int, ...], drop: float, add: float, generator: Generator) -> dict[str, Tensor]:
-    """Draw which entries of graphs of `size` (B, K, V, V) go and which come.
+    """Draw which entries of graphs of `size` (B, K, V, V) are dropped and which are added.
 
     Each of the B graphs has its own probabilities, uniform on 0 … `drop` and 0 … `add`.
     """
@@ -74,9 +74,9 @@ def draw_edges(size: tuple[int, ...], drop: float, add: float, generator: Genera
 
 
 def change_edges(graph: Tensor, dropped: Tensor, share: Tensor, added: Tensor) -> Tensor:
-    """Drop entries of a graph (K, V, V) and scale the rest by 1 / (1 − share), then give some empty ones 1.
+    """Drop entries of a graph (K, V, V) and scale the rest by 1 / (1 − share), then set some empty ones to 1.
 
-    What was added is paid for by scaling with ΣA / (ΣA + Σadded). Returns (B, K, V, V).
+    The added entries are balanced by scaling with ΣA / (ΣA + Σadded). Returns (B, K, V, V).
     Source: HiCLR@49ffdf8, where adding is commented out for ST-GCN.
     """
     kept = torch.where(dropped, 0, graph / (1 - share).to(graph.dtype))

@@ -1,4 +1,4 @@
-"""Any image backbone of timm, for clips seen as pictures."""
+"""Any image backbone of timm, applied to clips as images."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Size = int | Sequence[int] | None
 
 @BACKBONES.register("images")
 class Images(Backbone):
-    """A clip as a picture for any timm model, which `timm/MODEL` names too.
+    """A timm model applied to clips as images; `timm/MODEL` is the same with the model in its name.
 
-    Each person is a picture of its own: T rows, V columns in the layout's order, x, y and z as its three channels.
-    A batch norm over the channels brings coordinates to a network's scale. The picture is then stretched to `size`
-    bilinearly, whatever T and V are. The map of the model's last features has axes T' and V' which still run along
-    time and joints, but a joint has no column of its own: neighbours in the layout's order share one.
+    Each person is a separate image: T rows, V columns in the layout's order, x, y and z as its three channels.
+    A batch norm over the channels brings the coordinates to the scale of a network's input. The image is then resized
+    to `size` bilinearly, whatever T and V are. The axes T' and V' of the model's last feature map still run along time
+    and joints, but joints do not have separate columns: neighbours in the layout's order share one.
     Class tokens are left out; `pool` takes the mean over the map, then over persons.
 
     Args:
@@ -34,15 +34,15 @@ class Images(Backbone):
         num_frames: T; unused, any T works.
         num_persons: M; unused, any M works.
         model: a name of `timm.list_models()`.
-        size: rows and columns (or one number for both) that the model sees; None takes those it was made for, 224 for
-            most. A convolutional network takes any size from about 32 on and is faster on a smaller one; a
-            transformer is made for the given size, which has to be a multiple of its patches.
+        size: rows and columns of the input (or one number for both); None takes those the model was made for, 224 for
+            most. A convolutional network takes any size from about 32 on and is faster with a smaller one; a
+            transformer is built for the given size, which must be a multiple of its patch size.
         pretrained: whether to load timm's weights, over the network or from its cache.
         options: further arguments of `timm.create_model`, such as {"drop_path_rate": 0.1} or {"embed_dim": 64}.
 
     Raises:
-        SkelbenchError: for an unknown model or option, a size that the model cannot see, a model whose features are
-            no map, or weights out of reach.
+        SkelbenchError: for an unknown model or option, a size that the model does not take, a model whose features are
+            not a map, or weights that cannot be loaded.
     """
 
     localises_joints = False
@@ -73,9 +73,9 @@ class Images(Backbone):
         return self._map(self.model.forward_features(pictures)).unflatten(0, (x.shape[0], x.shape[4]))  # type: ignore[operator]
 
     def _map(self, features: Any) -> Tensor:
-        """What a model gives, maps with channels first or last or tokens, as (B, T', V', D)."""
+        """Output of a model (maps with channels first or last, or tokens) as (B, T', V', D)."""
         if not isinstance(features, Tensor) or features.ndim not in (3, 4) or self.dim not in features.shape[1:]:
-            raise ValueError("its features are no map")
+            raise ValueError("its features are not a map")
         if features.ndim == 4:
             last = features.shape[3] == self.dim and features.shape[1] == features.shape[2] != self.dim
             last = last or features.shape[1] != self.dim
@@ -86,7 +86,7 @@ class Images(Backbone):
         return tokens.unflatten(1, (rows, columns) if rows * columns == tokens.shape[1] else (1, -1))
 
     def _try(self, model: str) -> None:
-        """Show the model one empty picture, so that what it cannot see is told before a run."""
+        """Run the model on one empty image, so that an unsuitable size or model fails before training."""
         self.model.eval()
         like = next(self.model.parameters())
         try:
@@ -94,7 +94,7 @@ class Images(Backbone):
                 self._map(self.model.forward_features(like.new_zeros(1, CHANNELS, *self.size)))  # type: ignore[operator]
         except (RuntimeError, ValueError, AssertionError, IndexError, ZeroDivisionError) as error:
             raise SkelbenchError(
-                f"The timm model '{model}' cannot see pictures of {self.size[0]} × {self.size[1]}: {_short(error)}; "
+                f"The timm model '{model}' cannot take images of {self.size[0]} × {self.size[1]}: {_short(error)}; "
                 "set another size or choose another model."
             ) from error
         self.model.train()
@@ -102,7 +102,7 @@ class Images(Backbone):
 
 @BACKBONES.family(FAMILY)
 def by_name(model: str) -> type[Backbone]:
-    """Make the backbone `timm/MODEL`: `images` with its model chosen."""
+    """Make the backbone `timm/MODEL`: `images` with the given model."""
     _known(model)
 
     class Timm(Images):
@@ -118,14 +118,14 @@ def by_name(model: str) -> type[Backbone]:
         ):
             super().__init__(layout=layout, model=model, size=size, pretrained=pretrained, options=options)
 
-    Timm.__doc__ = f"The timm model {model} for clips seen as pictures; see `images`."
+    Timm.__doc__ = f"The timm model {model} applied to clips as images; see `images`."
     Timm.__name__ = FAMILY + model
     return Timm
 
 
 def _known(model: str) -> None:
     """Raise a `SkelbenchError` if timm has no such model."""
-    import timm  # heavy, and no other backbone needs it
+    import timm  # slow to import, and no other backbone needs it
 
     if not isinstance(model, str) or not timm.is_model(model):
         close = difflib.get_close_matches(str(model), timm.list_models(), n=3, cutoff=0.5)
@@ -134,7 +134,7 @@ def _known(model: str) -> None:
 
 
 def _size(model: str, size: Size) -> tuple[int, int]:
-    """Rows and columns of the pictures."""
+    """Rows and columns of the images."""
     _known(model)
     if size is None:
         import timm

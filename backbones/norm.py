@@ -1,4 +1,4 @@
-"""Batch norm over channels-last memory, whose statistics keep their precision on the CPU."""
+"""Batch norm with precise statistics for channels-last memory on the CPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ST-GCN, as all the released code of this field has it: ten blocks, 9-frame temporal kernels, time stride 4.
+"""ST-GCN as in all released code of this field: ten blocks, 9-frame temporal kernels, time stride 4.
 
 Sources: CrosSCLR@792b70c and SkeAttnCLR@e3f05c6, `net/st_gcn.py`; they differ in the graph, not in the network.
 """
@@ -39,7 +39,7 @@ class STGCN(Backbone):
         dropout: after each temporal convolution but the first.
         graph: "hop" (distance to the centre) or "inout" (inward and outward edges).
         frest: blocks with a `FreST` between their convolutions: "none", "all", or the last of each of the three
-            "stages", between which time is halved.
+            "stages", between which the number of frames is halved.
         frest_axis, frest_transform, frest_sparsity: see `FreST`.
     """
 
@@ -54,14 +54,14 @@ class STGCN(Backbone):
         Deviation(
             "partitions of the hop graph",
             "by distance to the centre: nearer, equal, farther",
-            "distances are cut at one hop, so that two joints further out count as equal: of 48 edges 40 stand in one "
+            "distances are cut at one hop, so that two joints further out count as equal: of 48 edges 40 are in one "
             "partition",
             "as the code, for every layout",
         ),
         Deviation(
             "edge importance",
             "a weight for each edge",
-            "a full matrix a block, of which only entries on edges matter",
+            "a full matrix per block, of which only entries on edges matter",
             "as the code",
         ),
         Deviation(
@@ -107,22 +107,22 @@ class STGCN(Backbone):
         )
         how = {"axis": frest_axis, "transform": frest_transform, "sparsity": frest_sparsity}
         self.has_frest = frest != "none"
-        for i in FREST_AT[frest]:  # after the blocks, whose weights are drawn as they are without
+        for i in FREST_AT[frest]:  # after the blocks, so that their weights are drawn as without it
             block = self.blocks[i]
             block.frest = FreST(block.temporal.in_channels, joints, **how)  # type: ignore[union-attr, arg-type]
 
     def forward(self, x: Tensor, graphs: Tensor | None = None) -> Tensor:
         """Encode clips x (N, 3, T, V, M) into features (N, M, ceil(T/4), V, D).
 
-        `graphs` (blocks, 3, V, V) stand in for the adjacency where a method changes it.
+        `graphs` (blocks, 3, V, V) replace the adjacency where a method changes it.
         """
         n, m = len(x), x.shape[-1]
         persons = x.permute(0, 4, 3, 1, 2).flatten(0, 1)  # (N·M, V, C, T)
         if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
             features = self._encode(persons, graphs)
         else:
-            kept, place = distinct(persons)
-            features = self._encode(persons[kept], graphs)[place]
+            chosen, place = distinct(persons)
+            features = self._encode(persons[chosen], graphs)[place]
         return features.unflatten(0, (n, m)).permute(0, 1, 3, 4, 2)
 
     def _encode(self, persons: Tensor, graphs: Tensor | None) -> Tensor:
@@ -153,7 +153,7 @@ class STGCN(Backbone):
 
 
 def distinct(persons: Tensor) -> tuple[Tensor, Tensor]:
-    """Which of persons (B, ...) to encode, and the place of each among those: all who are absent (zero) share one."""
+    """Indices of the persons (B, ...) to encode, and the place of each among them; absent ones (all zero) share one."""
     absent = (persons == 0).flatten(1).all(dim=1)
     first = absent & (absent.cumsum(0) == 1)
     wanted = ~absent | first
@@ -163,9 +163,9 @@ def distinct(persons: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Pointwise(nn.Conv2d):
-    """A 1×1 convolution with a stride in time, as a product.
+    """A 1×1 convolution with a stride in time, as a matrix product.
 
-    oneDNN's own writes beyond its memory where the stride is 2, the memory channels-last and the channels few
+    oneDNN's kernel writes beyond its memory if the stride is 2, the memory channels-last and the channels few
     (uxlfoundation/oneDNN#6035).
     """
 
@@ -217,8 +217,8 @@ class Block(nn.Module):
     def _aggregate(self, x: Tensor, edges: Tensor) -> Tensor:
         """The graph convolution Σ_k (W_k x + b_k) A_k over edges A (3, V, V): (B, C, T, V) -> (B, C', T, V).
 
-        As two products without a copy: neighbours are summed first, which carries 3·C channels and not 3·C', then
-        the weights of all partitions are applied at once; a bias reaches a joint as often as its edges sum to.
+        Two products without a copy: neighbours are summed first, with 3·C channels instead of 3·C', then
+        the weights of all partitions are applied at once; the bias of a joint is weighted by the sum of its edges.
         """
         b, c, t, v = x.shape
         rows = x.permute(0, 2, 3, 1).reshape(b * t, v, c)
@@ -236,7 +236,7 @@ def _official_name(name: str) -> str:
     _, block, part, *rest = name.split(".")
     if part == "importance":
         return f"edge_importance.{block}"
-    if part == "frest":  # in no released code
+    if part == "frest":  # not in any released code
         return ".".join(["st_gcn_networks", block, part, *rest])
     official = {
         "spatial": "gcn.conv",

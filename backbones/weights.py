@@ -1,4 +1,4 @@
-"""Weights of a backbone in a file: safetensors with everything needed to make it again, or a plain state dict."""
+"""Weights of a backbone in a file: safetensors with everything needed to recreate it, or a plain state dict."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _FACTS, _CONSTANT = "skelbench", "constant."
 
 
 def to_safetensors(state: Mapping[str, Tensor], constants: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bytes:
-    """Pack a backbone.
+    """Serialise a backbone.
 
     Args:
         state: its state dict.
-        constants: what is no weight but must be the same where it is loaded, such as the adjacency.
+        constants: tensors that are not weights but must be the same where it is loaded, such as the adjacency.
         facts: JSON values: "backbone", "args", "layout", "num_frames", "num_persons", and where it comes from.
     """
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
@@ -32,7 +32,7 @@ def to_safetensors(state: Mapping[str, Tensor], constants: Mapping[str, Tensor],
 
 
 def read_facts(path: Path) -> dict[str, Any]:
-    """What `to_safetensors` was told of a file; {} for a state dict of another kind.
+    """The facts that `to_safetensors` wrote into a file; {} for any other kind of file.
 
     Raises:
         SkelbenchError: if the file is missing or damaged.
@@ -52,21 +52,21 @@ def load_weights(module: nn.Module, path: Path, constants: Mapping[str, Tensor] 
     Any key missing, left over or of another shape is an error, and so is a constant that differs.
 
     Args:
-        path: a file of `to_safetensors`, or of `torch.save(module.state_dict(), ...)`.
+        path: a file written by `to_safetensors`, or by `torch.save(module.state_dict(), ...)`.
         constants: the module's own.
     """
     try:
         state = _read(path)
-        kept = {name: state.pop(name) for name in list(state) if name.startswith(_CONSTANT)}
+        saved = {name: state.pop(name) for name in list(state) if name.startswith(_CONSTANT)}
         for name, value in (constants or {}).items():
-            own = kept.get(_CONSTANT + name)
+            own = saved.get(_CONSTANT + name)
             if own is not None and not (own.shape == value.shape and torch.allclose(own, value.cpu(), atol=1e-6)):
                 raise SkelbenchError(
                     f"The weights {path} were trained with another '{name}': give the backbone the graph and layout "
                     "that `skelbench export-weights` wrote into the file."
                 )
         module.load_state_dict(state)
-    except (RuntimeError, TypeError, AttributeError) as error:  # keys or shapes, or no state dict at all
+    except (RuntimeError, TypeError, AttributeError) as error:  # wrong keys or shapes, or not a state dict
         raise SkelbenchError(f"The weights {path} do not fit: {' '.join(str(error).split())[:400]}") from error
 
 
@@ -74,7 +74,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == SUFFIX:
             with safe_open(path, framework="pt") as file:
-                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is not a dict
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises pickle, zip, runtime and key errors here
         raise _unreadable(path, error) from error

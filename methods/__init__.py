@@ -1,4 +1,4 @@
-"""One file a method: its views, its loss, its released settings, its known deviations."""
+"""One file per method: its views, its loss, its released settings, its known deviations."""
 
 from ..deviation import Deviation
 from .base import METHODS, Method, MethodConfig, Paper, Progress, create_method

@@ -1,12 +1,12 @@
-"""AimCLR: extreme augmentations, learned from by the distribution they should have, not by their own InfoNCE.
+"""AimCLR: extreme augmentations, trained to match the basic view's distribution instead of by an InfoNCE of their own.
 
-Beside the basic query there is an extreme one and that with its most distinctive features dropped (EADM). Over the
-same key and queue the three give distributions p, p_e and p_ed, and
+Besides the basic query there is an extreme one, and the extreme one with its most distinctive features dropped (EADM).
+Over the same key and queue the three give distributions p, p_e and p_ed, and
 
     L = L_1 + (L_2 + L_3) / 2,   L_2 = −Σ p·log p_e,   L_3 = −Σ p·log p_ed                  (D3M)
 
-with L_1 the InfoNCE of the basic query; from the second stage on the nearest neighbours that any of the three
-queries finds in the queue are positives of L_1 too (NNM).
+with L_1 the InfoNCE of the basic query; from the second stage on, the nearest neighbours that any of the three
+queries finds in the queue are additional positives of L_1 (NNM).
 Source: Guo et al., "Contrastive Learning from Extremely Augmented Skeleton Sequences for Self-supervised Action
 Recognition" (AAAI 2022); Levigty/AimCLR@6cd7376.
 """
@@ -28,7 +28,8 @@ from .mining import MINED_LOSS, MiningConfig, MiningMethod, positives
 from .momentum import KEY_MODE, KEY_START, Encoder, two_layers
 from .recipe import Recipe
 
-# The code fine-tunes, but no configuration is released: the rate is its author's word, the rest its parser's defaults.
+# The code fine-tunes, but no configuration is released: the rate is the author's statement, the rest the parser's
+# defaults.
 TUNING: dict[str, Any] = {"mode": "eval", "epochs": 80, "batch": 256, "lr": 0.1, "lr_steps": (), "warmup": 0}
 RELEASED = Recipe(
     source="Levigty/AimCLR@6cd7376, config/: the same values in all its files (NTU-60 and PKU-MMD I)",
@@ -61,21 +62,21 @@ class Config(MiningConfig):
     """AimCLR's settings.
 
     Attributes:
-        eadm: "working" drops features as the paper says and the code has since 2022-03-31; "identity" is what
-            the first release computed, on which the published numbers rest.
-        keep: attention from which EADM drops a feature.
+        eadm: "working" drops features as the paper says and as the code has done since 2022-03-31; "identity" is what
+            the first release computed, which the published numbers were made with.
+        keep: attention at or above which EADM drops a feature.
         time_flip: the temporal flip: "off", as released since 2022-03; "released_first", before the noise, as in
-            the first release; "last", where the present code would have it.
+            the first release; "last", where the present code would put it.
     """
 
     eadm: Literal["working", "identity"] = "working"
-    keep: float = Field(default=0.7, gt=0.623, lt=1)  # sigmoid(1/2): no attention is less
+    keep: float = Field(default=0.7, gt=0.623, lt=1)  # sigmoid(1/2): the lowest possible attention
     time_flip: TimeFlip = "off"
 
 
 @METHODS.register("aimclr")
 class AimCLR(MiningMethod):
-    """A basic, an extreme and a dropped query against one key and one queue."""
+    """A basic query, an extreme one and one with dropped features, against one key and one queue."""
 
     Config = Config
     config: Config
@@ -92,7 +93,7 @@ class AimCLR(MiningMethod):
             Deviation(
                 "EADM",
                 "features of high attention are dropped",
-                "until 2022-03-31 what was dropped was put back at once, so EADM did nothing; since then it works",
+                "until 2022-03-31 dropped features were restored immediately, so EADM did nothing; since then it works",
                 option="eadm",
                 why="the paper's method, and the present code's",
                 effect="the numbers of paper and README were made while it did nothing",
@@ -121,7 +122,7 @@ class AimCLR(MiningMethod):
             Deviation(
                 "EADM's normalisers",
                 "a clip's own",
-                "taken over the whole batch, so that a clip's features depend on the others, in evaluation mode too",
+                "taken over the entire batch, so that a clip's features depend on the others, in evaluation mode too",
                 ours="as the code; no protocol's features pass through EADM",
             ),
         ),
@@ -184,14 +185,14 @@ class AimCLR(MiningMethod):
 
 
 def eadm(features: Tensor, keep: float) -> Tensor:
-    """Energy-based attention-guided drop: remove what stands out, joints first, then single elements.
+    """Energy-based attention-guided drop: zero the most distinctive joints, then the most distinctive elements.
 
     Attention is SimAM's, a = sigmoid(d / (4(v + λ)) + 1/2) with d the squared distance from the mean over T' and V'
-    and v its variance; what has a ≥ keep is set to 0 and the rest scaled up by the share kept of the whole batch.
+    and v its variance; features with a ≥ keep are set to 0 and the rest divided by the share of the batch left.
 
     Args:
         features: (N, M, T', V', D).
-        keep: above sigmoid(1/2), as no attention is less.
+        keep: above sigmoid(1/2), the lowest possible attention.
     """
     size = features.shape[2] * features.shape[3]
     distance = (features - features.mean(dim=(2, 3), keepdim=True)) ** 2

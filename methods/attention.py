@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class AttentionMask(nn.Module):
-    """A soft salience mask M_s = sigmoid(λ·Y) a token and channel; 1 − M_s is the non-salient rest.
+    """A soft salience mask M_s = sigmoid(λ·Y) per token and channel; 1 − M_s is the non-salient rest.
 
     Y is plain multi-head self-attention of the layer-normalised tokens, without residual or dropout.
     Source: SkeAttnCLR (IJCAI 2023), eq. 4 and 5; GitHubOfHyl97/SkeAttnCLR@e3f05c6.

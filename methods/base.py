@@ -1,4 +1,4 @@
-"""The contract of a method, and how one is made."""
+"""Base class of the methods, and `create_method`."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from .recipe import Recipe
 class Paper:
     """Where a method comes from.
 
-    `fidelity` says in a few words how near it is to its authors' code, where that must be said: tables show it under a
-    dagger.
+    `fidelity` says in a few words how close it is to its authors' code, where that needs saying; tables show it as a
+    footnote marked with a dagger.
     """
 
     title: str
@@ -41,7 +41,7 @@ class Paper:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands: 1-based epoch, 0-based iteration in it; fields may be 0-d float64 device tensors."""
+    """Progress of a run: 1-based epoch, 0-based iteration within it; fields may be 0-d float64 device tensors."""
 
     epoch: int | Tensor
     iteration: int | Tensor
@@ -51,7 +51,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Build:
-    """What `create_method` builds a method for."""
+    """Everything outside its own configuration that a method is built from."""
 
     backbone: str
     backbone_args: Mapping[str, Any]
@@ -62,7 +62,7 @@ class Build:
     class_names: tuple[str, ...] = ()
 
     def make(self) -> Backbone:
-        """Make one backbone; a method calls it once for every encoder it needs."""
+        """Make one backbone; a method calls this once for every encoder it needs."""
         return create_backbone(
             self.backbone,
             layout=self.layout,
@@ -73,13 +73,13 @@ class Build:
 
 
 class MethodConfig(Settings):
-    """What every method has.
+    """Settings that every method has.
 
     Attributes:
         crop: the temporal crop pads T // crop frames; 0 turns it off.
         shear: amplitude of the shear; 0 turns it off.
         init: "released" redraws the weights as the released code does, "torch" leaves PyTorch's.
-        key_init: how a key encoder starts: "independent" of the query encoder, as in all the released code
+        key_init: how a key encoder starts: "independent" of the query encoder, as in all released code
             (it redraws the weights after the copy), or a "copy" of it, as the papers say.
     """
 
@@ -92,7 +92,7 @@ class MethodConfig(Settings):
 class Method(nn.Module):
     """One pre-training method.
 
-    A subclass defines `outputs` and `loss` (a step calls one of them, once), and what else differs. Tensors:
+    A subclass defines `outputs` and `loss` (a step calls one of them, once), and overrides what else differs. Tensors:
     x (N, C, T, V, M) holds joint coordinates; the method converts them to its stream itself.
     """
 
@@ -101,10 +101,10 @@ class Method(nn.Module):
     version: ClassVar[int] = 1
     trainable: ClassVar[bool] = True
     uses_labels: bool = False
-    # whether one training serves the evaluations of all streams; its own stream is "all"
+    # whether one training run serves the evaluations of all streams; its own stream is then "all"
     streams_together: ClassVar[bool] = False
     view_names: ClassVar[tuple[str, ...]] = ("query", "key")
-    # what only training needs, as patterns of own state-dict names
+    # parts of the state dict that only training needs, as patterns of own names
     training_only: ClassVar[tuple[str, ...]] = ("encoder_k.*", "queue*")
     # state-dict names of the released code that this method does not hold, as patterns
     official_ignored: ClassVar[tuple[str, ...]] = ()
@@ -119,37 +119,37 @@ class Method(nn.Module):
 
     @classmethod
     def published(cls, dataset: str, split: str, stream: str) -> tuple[Recipe, bool]:
-        """The released settings for a data set, and whether they were released for just that one.
+        """The released settings for a data set, and whether they were released for exactly that one.
 
-        Where none were, they are the NTU-60 joint settings and the second value is False.
+        Where there are none, these are the NTU-60 joint settings and the second value is False.
         """
         raise NotImplementedError
 
     @classmethod
     def published_for(cls, backbone: str, dataset: str, split: str, stream: str) -> tuple[Recipe, bool]:
-        """`published` with a backbone by name.
+        """`published` for a backbone given by name.
 
-        Most methods were released with ST-GCN only: the settings are those then, the backbone has its own defaults,
-        and the second value is False.
+        Most methods were released with ST-GCN only: for other backbones the settings are those of ST-GCN, the backbone
+        has its own defaults, and the second value is False.
         """
         recipe, exact = cls.published(dataset, split, stream)
         return (recipe, exact) if backbone == "stgcn" else (recipe.model_copy(update={"backbone": {}}), False)
 
     @classmethod
     def backbone_args(cls, config: MethodConfig, args: Mapping[str, Any]) -> dict[str, Any]:
-        """What its backbones are built with: `args`, and what the method's own settings add to them."""
+        """Arguments of the backbones: `args`, and what the method's own settings add to them."""
         return dict(args)
 
     @classmethod
     def supervision(cls, config: MethodConfig) -> str:
-        """What these settings learn from beside the clips ("language-supervised"); "" for self-supervised.
+        """What these settings learn from besides the clips ("language-supervised"); "" for self-supervised.
 
-        Whatever is named here has tables of its own.
+        Each kind of supervision has separate tables.
         """
         return ""
 
     def draw(self, x: Tensor, generator: Generator) -> dict[str, Any]:
-        """Draw every random number of a step but dropout's, as a nested dict of tensors."""
+        """Draw all random numbers of a step except dropout's, as a nested dict of tensors."""
         return {name: draw_basic(x, self.config.crop, self.config.shear, generator) for name in self.view_names}
 
     def views(self, x: Tensor, draws: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -165,7 +165,7 @@ class Method(nn.Module):
         index: Tensor | None = None,
         label: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """The whole forward with its effects: logits, masks, mined positives, keys."""
+        """The complete forward pass with its side effects: logits, masks, mined positives, keys."""
         raise NotImplementedError
 
     def loss(
@@ -183,7 +183,7 @@ class Method(nn.Module):
     def needs_joints(self, backbone: Backbone, time_stride: int | None = None) -> None:
         """Raise a `SkelbenchError` if the axes of a backbone's features are not time and joints.
 
-        With a `time_stride` a step of T' has to stand for that many frames.
+        With a `time_stride`, a step of T' must also correspond to that many frames.
         """
         if not backbone.localises_joints:
             raise SkelbenchError(
@@ -193,7 +193,7 @@ class Method(nn.Module):
         if time_stride is not None and backbone.time_stride not in (None, time_stride):
             raise SkelbenchError(
                 f"{type(self).__name__} masks features in steps of {time_stride} frames, and a step of the backbone "
-                f"'{self.build.backbone}' stands for {backbone.time_stride}; set its strides otherwise."
+                f"'{self.build.backbone}' stands for {backbone.time_stride}; change its strides."
             )
 
     def check_batch(self, size: int) -> None:
@@ -204,7 +204,7 @@ class Method(nn.Module):
         return 0
 
     def after_step(self, progress: Progress) -> None:
-        """What follows the optimiser's step (enqueue, late momentum updates)."""
+        """Called after the optimiser's step (enqueue, late momentum updates)."""
 
     def to_stream(self, x: Tensor, stream: str | None = None) -> Tensor:
         """Convert joint coordinates to the method's stream, or to another."""
@@ -228,11 +228,11 @@ class Method(nn.Module):
         }
 
     def load_evaluation_state(self, state: Mapping[str, Tensor]) -> None:
-        """Load what `evaluation_state` gave. Raises `SkelbenchError` if a key is missing or left over."""
+        """Load what `evaluation_state` returned. Raises `SkelbenchError` if a key is missing or left over."""
         own = self.evaluation_state()
         if set(own) != set(state) or any(own[name].shape != state[name].shape for name in own):
             wrong = sorted(set(own) ^ set(state)) or [n for n in own if own[n].shape != state[n].shape]
-            raise SkelbenchError(f"The kept encoder does not fit this method: {', '.join(wrong[:5])}; train it again.")
+            raise SkelbenchError(f"The saved encoder does not fit this method: {', '.join(wrong[:5])}; train it again.")
         self.load_state_dict(dict(state), strict=False)
 
     def official_names(self) -> dict[str, str]:
@@ -244,7 +244,7 @@ class Method(nn.Module):
         return {}
 
     def official_alias(self, name: str) -> str:
-        """The current name of a key that earlier releases called otherwise."""
+        """The current name of a key that has another name in earlier releases."""
         return name
 
     def load_official(self, state_dict: Mapping[str, Tensor]) -> None:
@@ -260,7 +260,7 @@ class Method(nn.Module):
         for name, constant in constants.items():
             if name in given and not _same(given[name], constant):
                 raise SkelbenchError(
-                    f"The checkpoint's adjacency '{name}' is not this graph; create the method with "
+                    f"The checkpoint's adjacency '{name}' differs from this graph; create the method with "
                     "backbone_args={'graph': 'hop'} or {'graph': 'inout'}, whichever the checkpoint was trained on."
                 )
         known = set(wanted.values()) | set(constants)
@@ -274,12 +274,12 @@ class Method(nn.Module):
                 continue
             value = given[official]
             if value.ndim == own[name].ndim + 1 and value.shape[-1] == 1:
-                value = value.squeeze(-1)  # a 1×1 convolution, which here is a linear layer
+                value = value.squeeze(-1)  # a 1×1 convolution there, a linear layer here
             if value.shape != own[name].shape:
                 misshapen.append(f"{official} {tuple(value.shape)} for {tuple(own[name].shape)}")
             twin, first = shared.setdefault(own[name].data_ptr(), (official, value))
             if twin != official and not torch.equal(first, value):
-                unequal.append(f"{official} is not {twin}, with which it is one")
+                unequal.append(f"{official} differs from {twin}, with which it shares its weights")
             own[name] = value
         if missing or unknown or misshapen or unequal:
             raise SkelbenchError(
@@ -314,21 +314,21 @@ def create_method(
     class_names: Sequence[str] = (),
     **config: Any,
 ) -> Method:
-    """Make a method by name; what is not given is its published NTU-60 joint setting.
+    """Make a method by name; settings not given are its published NTU-60 joint ones.
 
     Args:
         name: a name of `METHODS`.
         backbone: a name of `BACKBONES`.
-        backbone_args: arguments of the backbone, over the published ones.
+        backbone_args: arguments of the backbone; they override the published ones.
         layout: the skeleton.
         num_frames: T of the clips.
         num_persons: M of the clips.
         stream: "joint", "bone", "motion", or "all" for a method that trains them together.
-        class_names: of the data, for a method that is told labels in words.
+        class_names: of the data, for a method that uses labels as text.
         config: the method's own settings (temperature, queue_size, ...).
 
     Raises:
-        SkelbenchError: for an unknown name, argument or setting, or a pair that does not fit.
+        SkelbenchError: for an unknown name, argument or setting, or a method and backbone that do not fit together.
     """
     kind = METHODS[name]
     recipe, _ = kind.published_for(backbone, "ntu60", "xsub", "joint")
@@ -350,9 +350,9 @@ def create_method(
 
 
 def initialise_pair(query: nn.Module, key: nn.Module, config: MethodConfig) -> None:
-    """Start a query and a key encoder as `init` and `key_init` say; the key encoder takes no gradient."""
+    """Initialise a query and a key encoder as `init` and `key_init` say; the key encoder takes no gradient."""
     if config.init == "released":
-        key.load_state_dict(query.state_dict())  # what redrawing leaves alone stays a copy, as released
+        key.load_state_dict(query.state_dict())  # layers that `initialise` does not redraw stay a copy, as released
         initialise(query)
         if config.key_init == "independent":
             initialise(key)

@@ -10,7 +10,7 @@ from torch.nn import functional
 def contrast(
     query: Tensor, key: Tensor, queue: Tensor, temperature: float, *, negative: Tensor | None = None
 ) -> Tensor:
-    """Similarities of a query to its key, the queue and, if given, one more negative of its own, over τ.
+    """Similarities of a query to its key, the queue and, if given, one more negative per query, divided by τ.
 
     Args:
         query: (N, d), unit length.
@@ -34,5 +34,5 @@ def info_nce(logits: Tensor) -> Tensor:
 
 
 def chained(target: Tensor, logits: Tensor) -> Tensor:
-    """Cross-entropy of the distribution of logits (N, L) from a target one (N, L), meaned over N."""
+    """Cross-entropy of logits (N, L) with a target distribution (N, L), averaged over N."""
     return functional.cross_entropy(logits, target)

@@ -1,7 +1,7 @@
-"""CrosSCLR: one encoder a stream, and positives that one stream finds for another.
+"""CrosSCLR: one encoder per stream, and positives that one stream mines for another.
 
 Stage 1 is SkeletonCLR on each stream, L = Σ_u L_u. In stage 2, for each pair of streams u ← v, the nearest keys that v
-finds in its queue count as positives of u, and the products of both similarities are K more logits (the context):
+finds in its queue count as positives of u, and the products of both similarities are K additional logits (the context):
 
     n_u = q_u·Q_u,   logits_uv = [q_u·k_u, n_u, n_u ⊙ n_v] / τ,   L = Σ_u mean_v L_uv
 
@@ -57,9 +57,9 @@ class Config(MiningConfig):
 
     Attributes:
         streams: the streams trained together, joint first: two or three.
-        context: whether products of two streams' similarities are further logits.
-        shared_heads: as released, the heads of motion and bone end in joint's; else each has its own.
-        frozen_keys: as released, only motion's key encoder moves in stage 2; else all do.
+        context: whether products of two streams' similarities are additional logits.
+        shared_heads: as released, the heads of motion and bone end in joint's; if off, each has its own.
+        frozen_keys: as released, only motion's key encoder moves in stage 2; if off, all do.
     """
 
     streams: tuple[Stream, ...] = ("joint", "motion", "bone")
@@ -70,7 +70,7 @@ class Config(MiningConfig):
 
 @METHODS.register("crosclr")
 class CrosSCLR(MiningMethod):
-    """Streams that learn together; the attributes of joint have no suffix, those of others `_motion` or `_bone`."""
+    """Streams trained together; the attributes of joint have no suffix, those of others `_motion` or `_bone`."""
 
     Config = Config
     config: Config
@@ -87,7 +87,7 @@ class CrosSCLR(MiningMethod):
             Deviation(
                 "heads",
                 "each stream has its own",
-                "motion's and bone's are a layer before joint's whole head, which all three share",
+                "motion's and bone's are a layer before joint's complete head, which all three share",
                 option="shared_heads",
                 why="the published numbers were made so",
                 effect="the shared key head is averaged three times a step in stage 1 (m³)",
@@ -188,7 +188,7 @@ class CrosSCLR(MiningMethod):
         return {f"logits_{pair}": torch.cat(logits, dim=1) / tau, f"positive_{pair}": torch.cat(positive, dim=1)}
 
     def loss(self, views: Mapping[str, Tensor], *, stage: int = 0, **context: Any) -> dict[str, Tensor]:
-        """The sum over streams of InfoNCE, or of the mean of what each other stream mined."""
+        """The sum over streams of InfoNCE, or in stage 1 of the mean loss over the other streams' positives."""
         outputs = self.outputs(views, stage=stage, **context)
         streams = self.config.streams
         if stage == 0:
@@ -202,7 +202,7 @@ class CrosSCLR(MiningMethod):
         return {"loss": torch.stack(list(losses.values())).sum(), **losses}
 
     def features(self, x: Tensor, stream: str | None = None) -> Tensor:
-        """Pooled features (N, D) of one stream's encoder; of all, side by side (N, streams · D)."""
+        """Pooled features (N, D) of one stream's encoder; for all streams, concatenated (N, streams · D)."""
         return torch.cat([self._features(x, s) for s in self._chosen(stream)], dim=1)
 
     def _features(self, x: Tensor, stream: str) -> Tensor:
@@ -210,7 +210,7 @@ class CrosSCLR(MiningMethod):
         return backbone.pool(backbone(self.to_stream(x, stream)))
 
     def embedding(self, x: Tensor) -> Tensor:
-        """Unit output (N, d) of the stream's encoder; of all, side by side and scaled to unit length."""
+        """Unit output (N, d) of the stream's encoder; for all streams, concatenated and scaled to unit length."""
         chosen = self._chosen(None)
         return torch.cat([self._query(x, s) for s in chosen], dim=1) / len(chosen) ** 0.5
 

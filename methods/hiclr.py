@@ -1,4 +1,4 @@
-"""HiCLR: a chain of ever stronger views, each learning the distribution of the next weaker one.
+"""HiCLR: a chain of increasingly strong views, each learning the distribution of the next weaker one.
 
 q is a basic view, q_1 an extreme one (AimCLR's augmentation), q_2 an extreme one with joints masked. Over the same key
 and queue they give distributions p, p_1, p_2, and
@@ -31,8 +31,9 @@ from .mining import MINED_LOSS, MiningConfig, MiningMethod, positives
 from .momentum import KEY_MODE, KEY_START, Encoder, two_layers
 from .recipe import Recipe
 
-# Here the rate drops at the start of an epoch of the configuration's list, which is after the one before. The semi
-# configurations are of an earlier state and serve both shares; their epochs are as long as those over all clips.
+# HiCLR's code drops the rate at the start of the epochs in the configuration's list; here it drops after the epoch
+# before. The semi configurations are from an earlier commit and serve both shares of labels; their epochs are as long
+# as epochs over all clips.
 _TUNED: dict[str, Any] = {"mode": "train", "lr": 0.1, "warmup": 5, "nesterov": True}
 _LONG = {"passes": "all"}
 _GCN = {**_TUNED, "batch": 64, "weight_decay": 1e-4, "head": "torch"}
@@ -82,7 +83,7 @@ EARLIER = "JHang2020/HiCLR, a configuration of an earlier state (03a07e9^) that 
 
 
 def _ntu60(split: str, stream: str) -> dict[str, dict[str, Any]]:
-    """Fine-tuning by stream and split; all but xsub joint is of the earlier state, as are all semi configurations."""
+    """Fine-tuning by stream and split; all but xsub joint is from the earlier state, as are all semi configurations."""
     tuned = dict(TUNING)
     if stream == "motion":
         tuned["finetune"] = TUNING["finetune"] | {"lr_steps": (29, 49)}
@@ -97,10 +98,10 @@ class Config(MiningConfig):
     """HiCLR's settings.
 
     Attributes:
-        mask_ratio: share of the joints that is masked in each frame of q_2.
-        drop_edges: each block's graph of q_2 loses entries with a probability up to this; 0 as released.
-        add_edges: likewise gains entries of 1; 0 as released.
-        edges_from: from which stage on: 1, as in the states before 2022-11-29, or 0.
+        mask_ratio: share of the joints masked in each frame of q_2.
+        drop_edges: upper limit of the probability with which each block's graph loses entries for q_2; 0 as released.
+        add_edges: upper limit of the probability with which it gains entries of 1; 0 as released.
+        edges_from: first stage with changed edges: 1, as in the states before 2022-11-29, or 0.
         style: q_2 takes another clip's statistics (SkeleAdaIN), over "TV" or "V"; "off" as released.
     """
 
@@ -113,7 +114,7 @@ class Config(MiningConfig):
 
 @METHODS.register("hiclr")
 class HiCLR(MiningMethod):
-    """Three queries of growing strength against one key and one queue."""
+    """Three queries of increasing augmentation strength against one key and one queue."""
 
     Config = Config
     config: Config
@@ -194,7 +195,7 @@ class HiCLR(MiningMethod):
 
     @classmethod
     def published(cls, dataset: str, split: str, stream: str) -> tuple[Recipe, bool]:
-        """The released settings of NTU-60, and of earlier states for the other data sets."""
+        """The released settings of NTU-60, and those of earlier states of the code for the other data sets."""
         if dataset == "ntu120":
             return RELEASED.model_copy(update={"source": EARLIER}), split in ("xsub", "xset")
         longer = {"pkummd1": (600, 500, 300), "pkummd2": (1500, 1250, 750)}
@@ -278,7 +279,7 @@ class HiCLR(MiningMethod):
         }
 
     def _masked(self, x: Tensor, draws: Mapping[str, Any]) -> Tensor:
-        """Restyle stream data (N, C, T, V, M) if asked to, and set masked joints to the learnt number."""
+        """Restyle stream data (N, C, T, V, M) if `style` is on, and set masked joints to the learnt number."""
         if self.config.style != "off":
             x = restyle(x, draws["style"]["donor"], self.config.style)
         return torch.where(draws["joint_mask"][:, :, None], self.mask_param.to(x.dtype), x)
@@ -302,7 +303,7 @@ class HiCLR(MiningMethod):
         return _renumbered(name)
 
     def official_alias(self, name: str) -> str:
-        """As the released loader, take encoders with the other methods' names of edge importances too."""
+        """Also accept the other methods' names of edge importances, as the released loader does."""
         return _renumbered(name)
 
 

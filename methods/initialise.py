@@ -6,10 +6,10 @@ from torch import nn
 
 
 def initialise(module: nn.Module) -> None:
-    """Draw weights as the released code does.
+    """Redraw weights as the released code does.
 
     N(0, 0.02) for convolutions and linear layers, N(1, 0.02) for batch norms, all their biases 0; recurrent
-    layers, layer norms and free parameters are left alone.
+    layers, layer norms and free parameters are left unchanged.
 
     Source: CrosSCLR@792b70c, `processor/processor.py`, `weights_init`.
     """

@@ -1,4 +1,4 @@
-"""Nearest-neighbour mining: from some epoch on, the likeliest keys of the queue count as positives too."""
+"""Nearest-neighbour mining: from some epoch on, the nearest keys in the queue count as positives too."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ MINED_LOSS = Deviation(
 
 
 class MiningConfig(MomentumConfig):
-    """What a method with mining has.
+    """Settings that every method with mining has.
 
     Attributes:
-        topk: nearest keys taken as positives a query.
+        topk: number of nearest keys taken as positives of each query.
         mining_epoch: last epoch (counted from 1) without mining.
         mined_loss: of several positives, the mean of −log p ("mean_log", as released) or −log of the sum of p
             ("log_sum", as the papers write it).
@@ -57,7 +57,7 @@ class MiningMethod(MomentumMethod):
         return int(epoch > self.config.mining_epoch)
 
     def instance_loss(self, logits: Tensor, positive: Tensor, stage: int) -> Tensor:
-        """InfoNCE of logits (N, 1 + K), or with mining the loss of all that `positive` marks."""
+        """InfoNCE of logits (N, 1 + K), or with mining the loss over all marked positives."""
         return mined_nce(logits, positive, self.config.mined_loss) if stage else info_nce(logits)
 
 
@@ -68,7 +68,7 @@ def nearest(similarities: Tensor, topk: int) -> Tensor:
 
 
 def positives(logits: list[Tensor], topk: int, stage: int) -> Tensor:
-    """Mark the positives (N, 1 + K): the key and, with mining, what any query finds nearest in the queue."""
+    """Mark the positives (N, 1 + K): the key and, with mining, the nearest keys in the queue of any query."""
     key = torch.zeros_like(logits[0])
     key[:, 0] = 1
     if not stage:

@@ -1,4 +1,4 @@
-"""What SkeleMixCLR and SkeAttnCLR share: body parts of another clip of the batch are pasted into the query."""
+"""Base class of SkeleMixCLR and SkeAttnCLR: pastes body parts of another clip of the batch into the query."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .momentum import MomentumMethod
 
 
 class MixingMethod(MomentumMethod):
-    """Draws which parts of which clips are mixed, J times a step.
+    """Draws which parts of which clips are mixed, J times per step.
 
     The config has `parts` (fewest and most body parts pasted) and `window` (fewest and most units of four frames).
     """

@@ -32,11 +32,11 @@ KEY_MODE = Deviation(
 
 
 class MomentumConfig(MethodConfig):
-    """What every MoCo-like method has.
+    """Settings that every MoCo-like method has.
 
     Attributes:
         feature_dim: d, length of an embedding.
-        queue_size: K, number of keys kept.
+        queue_size: K, number of keys in the queue.
         temperature: τ.
         momentum: m of the key encoder's moving average.
     """
@@ -72,10 +72,10 @@ def two_layers(inputs: int, outputs: int) -> nn.Sequential:
 class MomentumMethod(Method):
     """A method with `encoder_q`, `encoder_k` and a `queue` (d, K) of unit keys with its `queue_ptr` (1,).
 
-    A method of several streams has one of each a stream, told apart by a suffix ("_motion").
+    A method of several streams has one of each per stream, with a suffix ("_motion").
 
-    `outputs` holds its new keys; `after_step` enqueues them, so that the queue never changes between a forward and
-    its backward and needs no copy.
+    `outputs` holds back its new keys and `after_step` enqueues them: the queue never changes between a forward and its
+    backward pass and needs no copy.
     """
 
     queue: Tensor
@@ -95,13 +95,13 @@ class MomentumMethod(Method):
         self.register_buffer("queue_ptr" + suffix, torch.zeros(1, dtype=torch.long))
 
     def set_encoders(self, query: nn.Module, key: nn.Module, suffix: str = "") -> None:
-        """Take the two encoders and start them as the configuration says."""
+        """Register the two encoders and initialise them as the configuration says."""
         setattr(self, "encoder_q" + suffix, query)
         setattr(self, "encoder_k" + suffix, key)
         initialise_pair(query, key, self.config)
 
     def make_encoders(self, head: Callable[[int, int], nn.Module]) -> None:
-        """Make both encoders of a backbone and a head, which `head` makes for (D, d)."""
+        """Make both encoders, each of a backbone and the head that `head(D, d)` returns."""
         backbones = self.build.make(), self.build.make()
         query, key = (Encoder(backbone, head(backbone.dim, self.config.feature_dim)) for backbone in backbones)
         self.set_encoders(query, key)
@@ -130,11 +130,11 @@ class MomentumMethod(Method):
 
     @torch.no_grad()
     def enqueue(self) -> None:
-        """Write the held keys at each pointer, wrapping around, and move it; no value visits the host."""
+        """Write the held keys at each pointer, wrapping around, and advance it, without a transfer to the host."""
         if not self.held_keys:
-            raise SkelbenchError("There are no keys to enqueue; after_step follows loss or outputs, once each.")
+            raise SkelbenchError("There are no keys to enqueue; call after_step once after each loss or outputs.")
         for name, held in self.held_keys.items():
-            keys = distributed.all_gather(held)  # all ranks' keys in one order: the queue is the same on each
+            keys = distributed.all_gather(held)  # all ranks' keys in the same order: the queue is identical on each
             queue = cast(Tensor, getattr(self, name))
             pointer = cast(Tensor, getattr(self, name.replace("queue", "queue_ptr", 1)))
             n, size = len(keys), queue.shape[1]
@@ -163,11 +163,11 @@ class MomentumMethod(Method):
         return names
 
     def official_encoder_name(self, name: str) -> str:
-        """Where a released encoder keeps what a released backbone calls `name`."""
+        """Name within a released encoder of what a released backbone calls `name`."""
         return name
 
     def official_heads(self, encoder: Any) -> Mapping[str, str]:
-        """What an encoder has beside its backbone: own names to released ones, both within the encoder."""
+        """Everything in an encoder besides its backbone: own names to released ones, both within the encoder."""
         return {f"head.{own}": f"fc.{own}" for own in encoder.head.state_dict()}
 
     def official_constants(self) -> dict[str, Tensor]:
@@ -187,9 +187,9 @@ def average_parameters(key: nn.Module, query: nn.Module, momentum: float) -> Non
 
 @torch.no_grad()
 def average_state(key: nn.Module, query: nn.Module, momentum: Tensor) -> None:
-    """The same over the whole state dict, batch-norm statistics included; counters are copied.
+    """The same over the complete state dict, batch-norm statistics included; counters are copied.
 
-    `momentum` is a 0-d device tensor, so that a schedule needs no host value.
+    `momentum` is a 0-d device tensor, so that a schedule needs no transfer from the host.
     """
     mine, theirs = list(key.state_dict().values()), list(query.state_dict().values())
     floating = [tensor.is_floating_point() for tensor in mine]

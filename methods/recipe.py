@@ -1,4 +1,4 @@
-"""A recipe: every setting of a pre-training and its evaluations. Released ones stand in the methods' files."""
+"""A recipe: every setting of a pre-training and its evaluations. The released ones are in the methods' files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..config import Settings
 
 
 class Recipe(Settings):
-    """Everything that decides a number, except the data set, the method's name and the seed.
+    """Everything that determines a result, except the data set, the method's name and the seed.
 
     Attributes:
         source: where the values come from, for the record.
@@ -20,11 +20,11 @@ class Recipe(Settings):
         warmup: steps over which the rate rises linearly to its value.
         backbone: arguments of the backbone.
         method: configuration of the method.
-        clips: use that many clips of the data set only (None: all).
-        snapshots: epochs after which the encoder is kept, for the learning curve and for `best`; the last
+        clips: number of clips of the data set to use (None: all).
+        snapshots: epochs after which the encoder is saved, for the learning curve and for `best`; that of the last
             epoch always is.
         selection: how `best` chooses: on held-out training subjects, or on the test set as published.
-        protocols: by protocol, the settings that differ from the protocol's own defaults.
+        protocols: for each protocol, the settings that differ from the protocol's own defaults.
         valid: which frames of a clip count, see `datasets.clips.valid_frames`.
     """
 

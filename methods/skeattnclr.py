@@ -1,4 +1,4 @@
-"""SkeAttnCLR: contrast of whole clips and of their salient and non-salient parts, told apart by attention.
+"""SkeAttnCLR: contrast of complete clips and of their salient and non-salient parts, separated by attention.
 
 The query is mixed with other clips (SkeleMix); an attention mask M_s splits the mixed features into a salient part
 f_s = mean(F·M_s) and the rest f_ns = mean(F·(1 − M_s)), the un-mixed key is split by the same mask, and
@@ -51,15 +51,15 @@ RELEASED_BACKBONES: dict[str, dict[str, Any]] = {
     "bigru": {"hidden": 1024, "num_layers": 3, "dropout": 0.0, "direction": "causal"},
     "dsta": {"blocks": "skeattnclr", "temporal": "attention", "dropout": 0.0, "subsets": 3},
 }
-# Its NTU-120 configurations read a folder "xview", so there is none for xset.
+# The NTU-120 configurations read a folder "xview", so there is none for xset.
 RELEASED_FOR = {"ntu60": ("xsub", "xview"), "ntu120": ("xsub", "xview"), "pkummd2": ("xsub", "xview")}
 
 
 # Fine-tuning: rates by stream, NTU-60 xsub, xview. Transfer to PKU-MMD part 2 has NTU-60's.
 FINETUNE_LR = {"joint": (0.008, 0.005), "motion": (0.003, 0.003), "bone": (0.005, 0.005)}
-# Its files for NTU-120; 3.0 is the rate of the linear evaluation.
+# From the configurations for NTU-120; 3.0 is the rate of the linear evaluation.
 FINETUNE_LR_NTU120 = {"joint": 0.01, "motion": 3.0, "bone": 3.0}
-# Labels of 1 % and of 10 %: rate and epochs after which it drops, NTU-60 xsub, xview. NTU-120 has one pair, for joint.
+# 1 % and 10 % of the labels: rate and epochs after which it drops, NTU-60 xsub, xview. NTU-120: one pair, for joint.
 SEMI1 = {
     "joint": ((0.005, (50, 100)), (0.05, (10, 60, 110))),
     "motion": ((0.025, (10, 60, 110)), (0.02, (25, 90))),
@@ -74,7 +74,7 @@ SEMI_NTU120 = {"semi1": (0.008, (60, 100)), "semi10": (0.01, (60, 100))}
 
 
 def tuning(dataset: str, split: str, stream: str) -> dict[str, dict[str, Any]]:
-    """The released settings of fine-tuning and of semi-supervised learning; NTU-60's where there are none.
+    """The released settings of fine-tuning and semi-supervised learning; NTU-60's where there are none.
 
     Source: SkeAttnCLR@e3f05c6, config/; evaluation mode, no augmentation.
     """
@@ -99,7 +99,7 @@ class Config(MomentumConfig):
         parts: fewest and most body parts pasted by a mix.
         window: fewest and most time units (4 frames) pasted by a mix.
         context: whether the other part of the same clip is one more negative.
-        detach_parts: as released, no gradient flows into that negative; the paper has it flow.
+        detach_parts: as released, no gradient flows into that negative; in the paper it does.
         ema_offset: epochs by which the momentum's schedule is ahead: 1 as released, 0 to go from M_0 to 1 in the run.
     """
 
@@ -116,7 +116,7 @@ class Config(MomentumConfig):
 
 
 class Encoder(nn.Module):
-    """Backbone, attention mask and projection: the part that has a momentum copy."""
+    """Backbone, attention mask and projection: the part of the network that has a momentum copy."""
 
     def __init__(self, backbone: Backbone, config: Config):
         super().__init__()
@@ -127,19 +127,19 @@ class Encoder(nn.Module):
         self.projection = mlp(dim, backbone.projection_width, config.feature_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Project the whole clip: stream data (N, C, T, V, M) -> (N, d)."""
+        """Project the complete clip: stream data (N, C, T, V, M) -> (N, d)."""
         return self.projection(self.backbone.pool(self.backbone(x)))
 
     def mask(self, features: Tensor) -> Tensor:
-        """Salience of features (N, M, T', V', D): a mask of that shape; each person has its own tokens.
+        """Salience mask of features (N, M, T', V', D), of the same shape; each person has its own tokens.
 
-        Of a sequence (M = V' = 1) every step is one token, and pooling then takes the last one's.
+        In a sequence (M = V' = 1) every step is one token, and pooling then takes that of the last.
         """
         tokens = features.flatten(0, 1).flatten(1, 2)  # (N·M, T'·V', D), time-major
         return self.attention(self.norm(tokens)).view_as(features)
 
     def project_parts(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Project the whole, the salient and the non-salient part: three (N, d)."""
+        """Project all features, the salient part and the non-salient part: three (N, d)."""
         pool = self.backbone.pool
         whole = self.projection(pool(features))
         salient = self.projection(pool(features * mask))
@@ -233,7 +233,7 @@ class SkeAttnCLR(MixingMethod):
             Deviation(
                 "λ with BiGRU",
                 "a setting",
-                "not handed on: always 2",
+                "not passed on: always 2",
                 ours="a setting",
                 effect="none at the default",
             ),
@@ -257,7 +257,7 @@ class SkeAttnCLR(MixingMethod):
         super().__init__(build, config)
         check_mix(build.num_frames, build.layout, config.parts, config.window, "SkeAttnCLR")
         query, key = build.make(), build.make()
-        if not query.is_sequence:  # whose steps are masked instead
+        if not query.is_sequence:  # the steps of a sequence are masked instead
             self.needs_joints(query)
         if query.dim % config.heads:
             raise SkelbenchError(
@@ -283,7 +283,7 @@ class SkeAttnCLR(MixingMethod):
 
     @classmethod
     def published_for(cls, backbone: str, dataset: str, split: str, stream: str) -> tuple[Recipe, bool]:
-        """Classes for BiGRU and DSTA were released without configurations: their defaults, ST-GCN's settings."""
+        """BiGRU and DSTA were released without configurations: their classes' defaults, and ST-GCN's settings."""
         recipe, exact = super().published_for(backbone, dataset, split, stream)
         return (recipe.model_copy(update={"backbone": RELEASED_BACKBONES.get(backbone, recipe.backbone)}), exact)
 
@@ -296,8 +296,8 @@ class SkeAttnCLR(MixingMethod):
     ) -> dict[str, Tensor]:
         """Return logits_z (N, 1 + K), logits_s and logits_ns (N, 2 + K), mask (N, M, T', V', D), keys (N, d).
 
-        Mixing comes before the conversion to the stream. The mixed clip's whole goes through projection and
-        predictor too, as released: it is not used but counts in their batch-norm statistics.
+        Mixing comes before the conversion to the stream. The features of the complete mixed clip go through projection
+        and predictor too, as released: they are not used but count in their batch-norm statistics.
         """
         assert draws is not None, "SkeAttnCLR mixes in its forward: pass the step's draws"
         mixed = mix(views["query"], draws["donor"][0], draws["mask"][0])
@@ -324,7 +324,7 @@ class SkeAttnCLR(MixingMethod):
         }
 
     def _negative(self, part: Tensor) -> Tensor | None:
-        """A part (N, d) as the other's negative."""
+        """A part (N, d) as a negative of the other part."""
         if not self.config.context:
             return None
         return part.detach() if self.config.detach_parts else part
@@ -360,7 +360,7 @@ class SkeAttnCLR(MixingMethod):
         return {own: re.sub(r"^(predictor\w*)\.", r"\1.mlp.", official) for own, official in names.items()}
 
     def official_encoder_name(self, name: str) -> str:
-        """Beside its neck a released encoder has its backbone by name."""
+        """A released encoder has its backbone under `backbone`, next to the neck."""
         return f"backbone.{name}"
 
     def official_heads(self, encoder: Encoder) -> dict[str, str]:
@@ -373,7 +373,7 @@ class SkeAttnCLR(MixingMethod):
         }
 
     def official_alias(self, name: str) -> str:
-        """Checkpoints from before the last release say p and c where later ones say s and ns."""
+        """Checkpoints from before the last release use p and c in names where later ones use s and ns."""
         old = {
             "predictor_p.": "predictor_s.",
             "predictor_c.": "predictor_ns.",

@@ -1,6 +1,6 @@
-"""SkeleMixCLR: contrast of a clip's own part and of a pasted foreign part, read off the mixed clip's feature map.
+"""SkeleMixCLR: contrast of a clip's own part and of a part pasted from another clip, on the mixed clip's feature map.
 
-Body parts of another clip are pasted into the query for a while. The feature map of the mixed clip is pooled inside
+Body parts of another clip are pasted into some frames of the query. The feature map of the mixed clip is pooled inside
 the pasted region (p) and outside it (c); p's positive is the donor's key, c's the clip's own, and each is the other's
 extra negative:
 
@@ -29,7 +29,7 @@ from .mixing import MixingMethod
 from .momentum import KEY_MODE, KEY_START, Encoder, MomentumConfig
 from .recipe import Recipe
 
-# Fine-tuning and 1 % for NTU-60 xview, 10 % for xsub; its files for them, the same commit.
+# Fine-tuning and 1 % for NTU-60 xview, 10 % for xsub; from its configurations at the same commit.
 _TUNED: dict[str, Any] = {"mode": "eval", "batch": 128, "warmup": 0}
 TUNING: dict[str, dict[str, Any]] = {
     "finetune": {**_TUNED, "epochs": 110, "lr": 0.1, "lr_steps": (50, 70, 90), "warmup": 10},
@@ -68,7 +68,7 @@ class Config(MomentumConfig):
     """SkeleMixCLR's settings.
 
     Attributes:
-        mixes: J, mixes a step.
+        mixes: J, mixes per step.
         parts: fewest and most body parts pasted by a mix.
         window: fewest and most time units (4 frames) pasted by a mix.
     """
@@ -109,7 +109,7 @@ class SkeleMixCLR(MixingMethod):
             Deviation(
                 "number of mixes",
                 "one",
-                "three, summed, in the only pre-training configuration there is (the README's SkeleMixCLR+)",
+                "three, summed, in the only pre-training configuration (the README's SkeleMixCLR+)",
                 option="mixes",
                 why="one is the paper's method; `skelemixclr+` is the same with three",
                 effect="linear, NTU-60 xsub / xview: 79.6 / 84.4 with one, 80.7 / 85.5 with three (README)",
@@ -124,12 +124,12 @@ class SkeleMixCLR(MixingMethod):
             Deviation(
                 "frames",
                 "64",
-                "a multiple of 4 is needed; the preparation script has 32 written into it",
+                "a multiple of 4 is needed; the preparation script has 32 hard-coded",
                 ours="64 in published; any number, the last unit being shorter",
             ),
             Deviation(
                 "learning rate",
-                "not given beside 0.1",
+                "not given except for 0.1",
                 "constant: its only step is the last epoch",
                 ours="as the code in published; divided by ten after five sixths in equal",
             ),
@@ -141,7 +141,7 @@ class SkeleMixCLR(MixingMethod):
         check_mix(build.num_frames, build.layout, config.parts, config.window, "SkeleMixCLR")
         if config.parts[1] == len(PARTS) and config.window[1] * UNIT >= build.num_frames:
             raise SkelbenchError(
-                "SkeleMixCLR contrasts what is left of a mixed clip, and a mix of all body parts over the whole clip "
+                "SkeleMixCLR contrasts what is left of a mixed clip, and a mix of all body parts over the entire clip "
                 "leaves nothing; set smaller 'parts' or 'window'."
             )
         self.make_encoders(head)
@@ -206,7 +206,7 @@ class SkeleMixCLR(MixingMethod):
 
 @METHODS.register("skelemixclr+")
 class SkeleMixCLRPlus(SkeleMixCLR):
-    """SkeleMixCLR with three mixes a step."""
+    """SkeleMixCLR with three mixes per step."""
 
     Config = PlusConfig
 

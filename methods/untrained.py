@@ -1,4 +1,4 @@
-"""The floor: an encoder with its initial weights. Every table has it."""
+"""The floor, a baseline that every table has: an encoder with its initial weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .skeletonclr import RELEASED
 
 
 class Encoder(nn.Module):
-    """A backbone and nothing else."""
+    """A backbone without a head."""
 
     def __init__(self, backbone: Backbone):
         super().__init__()
@@ -24,7 +24,7 @@ class Encoder(nn.Module):
 
 @METHODS.register("untrained")
 class Untrained(Method):
-    """No pre-training: zero steps, then evaluated like any other method."""
+    """No pre-training: zero steps, evaluated like any other method."""
 
     paper = Paper(title="An untrained encoder", venue="", year=0, code="")
     trainable = False
@@ -38,7 +38,7 @@ class Untrained(Method):
 
     @classmethod
     def published(cls, dataset: str, split: str, stream: str) -> tuple[Recipe, bool]:
-        """SkeletonCLR's encoder and evaluation; a track leaves out the training."""
+        """SkeletonCLR's encoder and evaluation; the tracks skip the training."""
         return RELEASED.model_copy(update={"source": "SkeletonCLR's encoder, untrained", "method": {}}), False
 
     def embedding(self, x: Tensor) -> Tensor:

@@ -1,15 +1,15 @@
-"""MICA: momentum contrast with language as a second teacher, on an encoder that looks at frequencies.
+"""MICA: momentum contrast with language as a second teacher, on an encoder with frequency blocks.
 
     L = L_nce + r·(λ_eig·L_eig + λ_cross·L_cross) + λ_self·L_self
     L_eig = KL(P ‖ Q),  P = softmax(t·Bᵀ / τ_t),  Q = softmax(u·Bᵀ / τ_u)    (text teaches, "expected information gain")
     L_cross: skeleton to text and back, targets (1 − a)·I + a·softmax(t·tᵀ / τ_t)  ("inter-modality cross-consistency")
     L_self: cross-correlation of u_q and u_k over feature dimensions             ("feature-wise self-similarity")
 
-u is a clip's embedding among sentences, t its sentence's, B a bank of sentences; r rises over the first tenth of the
-steps, a over all of them. The encoder has FreST blocks. Evaluation needs neither text nor u.
+u is a clip's embedding in the space of sentences, t its sentence's, B a bank of sentences; r rises over the first tenth
+of the steps, a over all of them. The encoder has FreST blocks. Evaluation needs neither text nor u.
 
 Source: Xin et al., "Modeling the Internal and Contextual Attention for Self-Supervised Skeleton-Based Action
-Recognition" (Sensors 2025), of which the abstract and the start of section 4.1 are known; docs/mica.md tells what is
+Recognition" (Sensors 2025), of which the abstract and the start of section 4.1 are known; docs/mica.md says what is
 known, what was inferred, and what this project decided.
 """
 
@@ -47,9 +47,9 @@ RECIPE = Recipe(
 )
 WIDTH = 512  # K5: CLIP ViT-B/32
 TEXT_TEMPERATURE, SKELETON_TEMPERATURE = 0.05, 0.1
-RAMP = 0.1  # share of the steps over which the terms of language rise
-SOFTEST = 0.5  # what a rises to
-REPEATS = 0.3  # share of a batch with a repeated caption from which a is at its highest at once
+RAMP = 0.1  # share of the steps over which the weight of the language terms rises
+SOFTEST = 0.5  # final value of a
+REPEATS = 0.3  # share of repeated captions in a batch above which a takes its final value immediately
 
 
 class Config(MomentumConfig):
@@ -57,12 +57,12 @@ class Config(MomentumConfig):
 
     Attributes:
         momentum: M_0 of the key encoder; it rises to 1 by a cosine.
-        frest: blocks of ST-GCN with frequency blocks, see `backbones.stgcn`; `backbone.frest`, if set, wins.
-        text: which sentences teach: "generated" captions, a bank of "concepts" seen through them, or a "class_prompt"
-            by label, which is no longer self-supervised.
+        frest: blocks of ST-GCN with frequency blocks, see `backbones.stgcn`; `backbone.frest`, if set, overrides it.
+        text: which sentences are targets: "generated" captions, a bank of "concepts" matched to them, or a
+            "class_prompt" by label, which is no longer self-supervised.
         text_encoder: "hash" (seeded bag of words) or "clip" (from the text bank).
         eig, cross, self_similarity: weights λ of the losses; 0 turns one off.
-        shuffle: as a control, give every clip another one's caption.
+        shuffle: as a control, shuffle the captions over the clips of a batch.
     """
 
     temperature: float = Field(default=0.2, gt=0)
@@ -77,7 +77,7 @@ class Config(MomentumConfig):
 
 
 class Encoder(nn.Module):
-    """Backbone, projection z for instances, and modulation u for sentences."""
+    """Backbone, projection z for instance contrast, and modulation u for matching sentences."""
 
     def __init__(self, backbone: Backbone, feature_dim: int):
         super().__init__()
@@ -93,7 +93,7 @@ class Encoder(nn.Module):
 
 @METHODS.register("mica")
 class MICA(MomentumMethod):
-    """SkeletonCLR's contrast, with three more losses between clips and the sentences that describe them."""
+    """SkeletonCLR's contrast with three more losses, two of them between clips and the sentences that describe them."""
 
     Config = Config
     config: Config
@@ -112,7 +112,7 @@ class MICA(MomentumMethod):
                 "all but the parts' names",
                 "known by its abstract and the start of section 4.1",
                 "none was released",
-                ours="this project's design, see [mica.md](mica.md); no number of it is the authors'",
+                ours="this project's design, see [mica.md](mica.md); none of its numbers are the authors'",
             ),
             Deviation(
                 "sentence of a clip",
@@ -150,7 +150,7 @@ class MICA(MomentumMethod):
         build = replace(build, backbone_args=self.backbone_args(config, build.backbone_args))
         if "frest" in build.backbone_args and not BACKBONES[build.backbone].takes_frest:
             raise SkelbenchError(
-                f"MICA's frequency blocks stand inside the blocks of ST-GCN, which the backbone '{build.backbone}' "
+                f"MICA's frequency blocks are inside the blocks of ST-GCN, which the backbone '{build.backbone}' "
                 "does not have; choose stgcn, or set method.frest=none."
             )
         super().__init__(build, config)
@@ -158,35 +158,35 @@ class MICA(MomentumMethod):
         self.uses_labels = config.text == "class_prompt"
         query, key = (Encoder(self.build.make(), config.feature_dim) for _ in range(2))
         self.set_encoders(query, key)
-        self.register_buffer("share", torch.zeros(1))  # of the run that is done, 0 to 1
+        self.register_buffer("share", torch.zeros(1))  # progress of the run, 0 to 1
         self.texts: tuple[Tensor, Tensor] | None = None  # made by the first `draw`: evaluation needs no text
 
     @classmethod
     def published(cls, dataset: str, split: str, stream: str) -> tuple[Recipe, bool]:
-        """This project's settings in the field's usual frame; none were released for any data set."""
+        """This project's settings, with the field's usual schedule; none were released for any data set."""
         return RECIPE, False
 
     @classmethod
     def backbone_args(cls, config: MethodConfig, args: Mapping[str, Any]) -> dict[str, Any]:
-        """Those given, and FreST where they do not say."""
+        """The given arguments, and the setting `frest` unless they set it."""
         assert isinstance(config, Config)
         given = config.frest == "none" or args.get("frest", "none") != "none"
         return dict(args) if given else {**args, "frest": config.frest}
 
     @classmethod
     def supervision(cls, config: MethodConfig) -> str:
-        """Prompts by class are labels in other words."""
+        """Class prompts use the labels; all other settings are self-supervised."""
         assert isinstance(config, Config)
         return "language-supervised" if config.text == "class_prompt" else ""
 
     def draw(self, x: Tensor, generator: Generator) -> dict[str, Any]:
-        """The two basic views, and what is said of the clips, unaugmented as they are.
+        """The two basic views, and the sentences of the clips, computed before augmentation.
 
         "caption" (N,) is the number of each clip's sentence, "text" (N, 512) its vector, "bank" (B, 512) those of the
-        concepts or of the classes' prompts, if the mode has any.
+        concepts or of the class prompts, if `text` has any.
 
         Raises:
-            SkelbenchError: if a text bank is asked for and missing, or prompts by class lack the classes' names.
+            SkelbenchError: if the text bank is needed and missing, or class prompts lack the class names.
         """
         self.texts = captions, bank = self.texts or self._read_texts(x)
         number = caption(x, self.body)
@@ -240,10 +240,10 @@ class MICA(MomentumMethod):
         }
 
     def loss(self, views: Mapping[str, Tensor], **context: Any) -> dict[str, Tensor]:
-        """The four losses, and two figures of training: the share of repeated captions, and a."""
+        """The four losses, and two training statistics: the share of repeated captions, and a."""
         found, config = self.outputs(views, **context), self.config
         text, u, sentence = found["text"], found["u"], found["sentence"]
-        repeated = (sentence[:, None] == sentence).sum(dim=1)  # (N,) clips of the batch that say the same
+        repeated = (sentence[:, None] == sentence).sum(dim=1)  # (N,) clips of the batch with the same sentence
         repeats = (repeated > 1).to(text.dtype).mean()
         soften = SOFTEST * (1 - torch.cos(math.pi * self.share[0])) / 2
         soften = torch.where(repeats > REPEATS, torch.full_like(soften, SOFTEST), soften)
@@ -259,7 +259,7 @@ class MICA(MomentumMethod):
         return {"loss": total, **losses, "caption_repeats": repeats, "soften": soften.to(text.dtype)}
 
     def _information_gain(self, text: Tensor, u: Tensor, bank: Tensor, repeated: Tensor) -> Tensor:
-        """L_eig over a bank; of generated captions the bank is those of the batch, and the same ones count once."""
+        """L_eig over a bank; for generated captions the bank is those of the batch, and duplicates count once."""
         once = repeated.to(text.dtype).log() if self.config.text == "generated" else text.new_zeros(())
         likeness = text @ bank.T / TEXT_TEMPERATURE - once
         target = balanced(likeness) if self.config.text == "concepts" else likeness.softmax(dim=1)
@@ -277,7 +277,7 @@ class MICA(MomentumMethod):
 
     @torch.no_grad()
     def after_step(self, progress: Progress) -> None:
-        """Enqueue the keys, and note how much of the run is done."""
+        """Enqueue the keys, and record the progress of the run."""
         self.enqueue()
         done = (progress.epoch - 1) * progress.iterations_per_epoch + progress.iteration + 1
         share = done / (progress.epochs * progress.iterations_per_epoch)
@@ -291,6 +291,6 @@ class MICA(MomentumMethod):
         return self.encoder_q(self.to_stream(x))[0]
 
     def official_heads(self, encoder: Encoder) -> dict[str, str]:
-        """There is no released code: own names, the projection's as everywhere."""
+        """No code was released: own names, with the projection named as in the other methods."""
         heads = {f"head.{own}": f"fc.{own}" for own in encoder.head.state_dict()}
         return heads | {f"modulation.{own}": f"modulation.{own}" for own in encoder.modulation.state_dict()}

@@ -1,7 +1,7 @@
-"""What a clip shows, as an English sentence: a rule-based captioner of kinematics that never sees a label.
+"""Rule-based captions: describe the motion of a clip in an English sentence, without labels.
 
-A caption has eight parts of a few phrases each, so that there are 3,888 sentences in all. Every clip gets the number of
-its sentence, computed in batches on the device; a text encoder needs to have read the sentences once, before training.
+A caption has eight slots of a few phrases each, which makes 3,888 sentences in all. Every clip gets the number of its
+sentence, computed in batches on the device; a text encoder embeds the sentences once, before training.
 
 Source: this project's design. MICA aligns skeletons with "action description or generated prompt sentence"; which
 sentences it generates is not known.
@@ -39,16 +39,16 @@ PHRASES: tuple[tuple[str, ...], ...] = (
 SIZES = tuple(len(phrases) for phrases in PHRASES)
 COUNT = math.prod(SIZES)
 
-# In lengths of the trunk; chosen by how often phrases are said of generated motion, without looking at classes.
-STILL = 0.02  # mean energy of the liveliest part, squared lengths
-ALIKE = 0.5  # energy of the lesser limb over that of its mirror
+# In trunk lengths; chosen by how often phrases occur for generated motion, without looking at classes.
+STILL = 0.02  # mean energy of the part that moves most, in squared lengths
+ALIKE = 0.5  # energy of the limb that moves less over that of the other side
 NEAR_HEAD, NEAR_HAND = 0.8, 0.5
-SINKS = 0.12  # change of height, as a share of it
-CYCLES = (3, 8)  # DCT coefficients from which motion repeats, and from which it is fast
+SINKS = 0.12  # relative change of height
+CYCLES = (3, 8)  # DCT coefficients from which motion counts as repeated, and from which as fast
 
 
 def sentences() -> list[str]:
-    """All captions by number."""
+    """All captions, in the order of their numbers."""
     return [_sentence(phrases) for phrases in itertools.product(*PHRASES)]
 
 
@@ -59,12 +59,12 @@ def _sentence(phrases: tuple[str, ...]) -> str:
 
 @dataclass(frozen=True)
 class Body:
-    """The joints that captions speak of.
+    """The joints that captions are computed from.
 
     Attributes:
         parts: the joints of the five body parts.
         hands, feet: the outermost joint of each arm and of each leg, left first.
-        head: the joint of the trunk that is furthest from its root.
+        head: the joint of the trunk that is furthest from the legs.
         trunk: two joints whose distance is the unit of length.
     """
 
@@ -76,7 +76,7 @@ class Body:
 
     @classmethod
     def of(cls, layout: Layout) -> Body:
-        """Find them; raises `SkelbenchError` where a layout knows no body parts or no shoulders."""
+        """Find them in a layout; raises `SkelbenchError` if it has no body parts or no shoulders."""
         layout.need("parts", "A caption")
         layout.need("shoulders", "A caption")
         assert layout.shoulders is not None
@@ -114,10 +114,10 @@ def _way_up(layout: Layout, joint: int) -> list[int]:
 
 
 def caption(x: Tensor, body: Body) -> Tensor:
-    """The number of each clip's sentence (N,), from joint coordinates x (N, 3, T, V, M) that nothing has augmented.
+    """The number of each clip's sentence (N,), from unaugmented joint coordinates x (N, 3, T, V, M).
 
-    The first person is spoken of. Coordinates are those of `datasets.clips`: every body about its own centre, x along
-    the shoulders, y up. Two bodies that are both centred cannot be told near from far, so captions do not speak of it.
+    Captions describe the first person. Coordinates are those of `datasets.clips`: every body about its own centre, x
+    along the shoulders, y up. As both bodies are centred, their distance is unknown, and captions do not mention it.
     """
     person = x[..., 0]  # (N, 3, T, V)
     unit = _distance(person, *body.trunk).mean(dim=1).clamp(min=1e-6)  # (N,)
@@ -143,12 +143,12 @@ def caption(x: Tensor, body: Body) -> Tensor:
 
 
 def _distance(person: Tensor, a: int, b: int) -> Tensor:
-    """Between two joints of (N, 3, T, V): (N, T)."""
+    """Distance between two joints of (N, 3, T, V): (N, T)."""
     return (person[..., a] - person[..., b]).norm(dim=1)
 
 
 def _energy(joints: Tensor) -> Tensor:
-    """Mean squared distance of joints (N, 3, T, J) from where they are on average: (N,)."""
+    """Mean squared distance of joints (N, 3, T, J) from their mean positions: (N,)."""
     return (joints - joints.mean(dim=2, keepdim=True)).square().sum(dim=1).mean(dim=(1, 2))
 
 
@@ -170,19 +170,19 @@ def _rhythm(track: Tensor) -> Tensor:
     frames = track.shape[2]
     spectrum = track @ basis("dct", frames, track).T
     index = torch.arange(frames, device=track.device)
-    energy = (spectrum.square() * index).sum(dim=1)  # between the path's, all slow, and the speed's, mostly noise
+    energy = (spectrum.square() * index).sum(dim=1)  # between that of the path (slow) and of its speed (mostly noise)
     band = (index[:, None] >= torch.tensor(CYCLES, device=track.device)).sum(dim=1)  # (T,)
     of_band = (band == torch.arange(3, device=track.device)[:, None]).to(track.dtype)  # (3, T)
     return (energy @ of_band.T).argmax(dim=1)
 
 
 def _near(person: Tensor, pairs: list[tuple[int, int]], limit: float) -> Tensor:
-    """1 where one of the pairs of joints comes closer than the limit at some time."""
+    """1 where one of the pairs of joints comes closer than the limit in any frame."""
     return torch.stack([_distance(person, *pair) for pair in pairs]).amin(dim=(0, 2)) < limit
 
 
 def _height(person: Tensor, body: Body) -> Tensor:
-    """0 as it was, 1 lower, 2 higher: head above feet in the last quarter against the first."""
+    """0 unchanged, 1 lower, 2 higher: head above feet in the last quarter compared with the first."""
     height = person[:, 1, :, body.head] - person[:, 1, :, list(body.feet)].mean(dim=2)  # (N, T)
     quarter = max(1, height.shape[1] // 4)
     before, after = height[:, :quarter].mean(dim=1), height[:, -quarter:].mean(dim=1)

@@ -1,4 +1,4 @@
-"""CLIP's text encoder, by open_clip."""
+"""CLIP's text encoder, from open_clip."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def read_with_clip(sentences: Sequence[str], weights: Path, device: str) -> np.n
         model = open_clip.create_model(MODEL, pretrained=str(weights), device=device).eval()
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise SkelbenchError(f"The weights {weights} are none of CLIP {MODEL} ({reason}); name others.") from error
+        raise SkelbenchError(f"The weights {weights} are not those of CLIP {MODEL} ({reason}); name others.") from error
     tokenise = open_clip.get_tokenizer(MODEL)
     batches = (sentences[i : i + _BATCH] for i in range(0, len(sentences), _BATCH))
     return torch.cat([model.encode_text(tokenise(list(batch)).to(device)).cpu() for batch in batches]).float().numpy()

@@ -11,14 +11,14 @@ SINKHORN_ROUNDS = 3
 
 
 def information_gain(target: Tensor, logits: Tensor) -> Tensor:
-    """KL(P ‖ Q) of distributions P (N, B) from Q = softmax(logits), meaned over N: what Q lacks of its teacher P."""
+    """KL(P ‖ Q) of target distributions P (N, B) and Q = softmax(logits), averaged over N."""
     return functional.kl_div(logits.log_softmax(dim=1), target.detach(), reduction="batchmean")
 
 
 def balanced(logits: Tensor) -> Tensor:
     """Distributions (N, B) near exp(logits) that use all columns about equally (Sinkhorn and Knopp, three rounds).
 
-    Each round scales columns to the sum N / B and rows to 1; it works with logarithms, so that nothing overflows.
+    Each round scales columns to the sum N / B and rows to 1; computed with logarithms, so that nothing overflows.
     """
     for _ in range(SINKHORN_ROUNDS):
         logits = logits.log_softmax(dim=0).log_softmax(dim=1)
@@ -26,12 +26,12 @@ def balanced(logits: Tensor) -> Tensor:
 
 
 def soft_match(u: Tensor, text: Tensor, soften: Tensor, tau: float, tau_text: float) -> Tensor:
-    """Cross-entropy of matching clips to sentences and sentences to clips, meaned over both.
+    """Cross-entropy of matching clips to sentences and sentences to clips, averaged over both.
 
-    Targets are (1 − a)·I + a·softmax(t·tᵀ / τ_t): sentences that say the same share a clip.
+    Targets are (1 − a)·I + a·softmax(t·tᵀ / τ_t): clips with similar sentences share their targets.
 
     Args:
-        u, text: (N, d), unit length; pairs stand in the same row.
+        u, text: (N, d), unit length; the two of a pair are in the same row.
         soften: a, a 0-d tensor.
         tau, tau_text: temperatures of the logits and of the targets.
     """
@@ -45,7 +45,7 @@ def soft_match(u: Tensor, text: Tensor, soften: Tensor, tau: float, tau_text: fl
 def cross_correlation(first: Tensor, second: Tensor) -> Tensor:
     """(Σ_i (1 − c_ii)² + 5e-3·Σ_{i≠j} c_ij²) / d of the correlations c (d, d) between features (N, d) of two views.
 
-    As in Barlow Twins (Zbontar et al., ICML 2021), but divided by d, so that it is of the size of the other losses.
+    As in Barlow Twins (Zbontar et al., ICML 2021), but divided by d, so that its scale is that of the other losses.
     """
     a, b = (_standardised(features) for features in (first, second))
     correlation = a.T @ b / len(a)

@@ -1,4 +1,4 @@
-"""Sentences as unit vectors: read from a text bank that CLIP filled once, or hashed words where there is none.
+"""Sentences as unit vectors: from a text bank computed once with CLIP, or from hashed words.
 
 Training reads vectors only; no text encoder is loaded. The bank is `text_bank.npz` in the data folder, written by
 `skelbench text-bank`.
@@ -22,29 +22,29 @@ from ...errors import SkelbenchError
 
 WIDTH = 512  # of CLIP ViT-B/32's sentence embeddings
 FILE = "text_bank.npz"
-# Said of nearly every clip.
+# Words that occur in nearly every sentence.
 _COMMON = frozenset(("a", "an", "and", "as", "is", "it", "its", "most", "of", "on", "only", "the", "there", "with"))
 
 Vectors = NDArray[np.float32]
 
-# Concepts: what parts of a body may do, without the name of any class. 5 parts and 3 groups × 5 ways × 5 manners = 200.
+# Concepts: motions of body parts, without the name of any class. 5 parts and 3 groups × 5 ways × 5 manners = 200.
 _WHO = (*(f"the {part.replace('_', ' ')}" for part in PARTS), "both arms", "both legs", "the whole body")
 _WAYS = ("moves sideways", "moves up and down", "moves forwards and backwards", "turns in a circle", "keeps still")
 _MANNERS = ("slowly and once", "again and again", "fast and briefly", "close to the head", "close to the other side")
 
 
 def concepts() -> list[str]:
-    """The concept bank: 200 sentences of body parts and motions."""
+    """The concept bank: 200 sentences about body parts and their motions."""
     return [f"{who[0].upper()}{who[1:]} {way}, {how}." for who, way, how in itertools.product(_WHO, _WAYS, _MANNERS)]
 
 
 def class_prompts(class_names: Sequence[str]) -> list[str]:
-    """A sentence for every class, by its name."""
+    """A sentence for every class, made from its name."""
     return [f"a person is {name.replace('_', ' ')}" for name in class_names]
 
 
 def encode(sentences: Sequence[str], encoder: str) -> Vectors:
-    """Unit vectors (S, 512) of sentences, by an encoder: "hash", or "clip" from the text bank.
+    """Unit vectors (S, 512) of sentences from an encoder: "hash", or "clip" from the text bank.
 
     Raises:
         SkelbenchError: if there is no text bank or it lacks a sentence.
@@ -53,7 +53,7 @@ def encode(sentences: Sequence[str], encoder: str) -> Vectors:
 
 
 def hashed(sentences: Sequence[str]) -> Vectors:
-    """A seeded bag of words: the sum of the words' random vectors, the commonest words left out, at length 1."""
+    """A seeded bag of words: the sum of the words' random vectors, the most common words left out, normalised."""
     split = [[word for word in re.findall(r"\w+", text.lower()) if word not in _COMMON] for text in sentences]
     words = sorted({word for found in split for word in found})
     place = {word: i for i, word in enumerate(words)}
@@ -70,7 +70,7 @@ def _vector(word: str) -> NDArray[np.float64]:
 
 
 def write_bank(path: Path, sentences: Sequence[str], vectors: NDArray[np.floating], encoder: str) -> None:
-    """Keep the vectors (S, 512) of sentences; `encoder` says in words what read them."""
+    """Save the vectors (S, 512) of sentences; `encoder` describes what computed them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.stem}.part.npz")
     kept = _at_length_one(vectors).astype(np.float16)
@@ -82,7 +82,7 @@ def read_bank(path: Path, sentences: Sequence[str]) -> Vectors:
     """Unit vectors (S, 512) of sentences from a bank.
 
     Raises:
-        SkelbenchError: if the bank is missing, damaged, or lacks one.
+        SkelbenchError: if the bank is missing, damaged, or lacks a sentence.
     """
     try:
         with np.load(path, allow_pickle=False) as bank:

@@ -32,7 +32,7 @@ def test_every_bit_of_a_random_word_is_fair_and_independent_of_the_next():
     assert correlation.abs().max() < 5.5 / 8000**0.5
 
 
-def test_the_tail_beyond_the_last_whole_word_is_random_too():
+def test_the_tail_beyond_the_last_complete_word_is_random_too():
     draws = torch.stack([Dropout(0.5)(torch.ones(70)) for _ in range(2000)]) / 2
     assert (draws.mean(0) - 0.5).abs().max() < 5 * 0.5 / 2000**0.5
 

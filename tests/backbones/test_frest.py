@@ -1,4 +1,4 @@
-"""FreST: its transforms, its identity at the start, what it looks at, and what turning it off must not change."""
+"""FreST: its transforms, its start as the identity, what it weights, and what turning it off must not change."""
 
 import copy
 from typing import Any
@@ -26,7 +26,7 @@ def small(seed: Any = 0, **args) -> Any:
 
 
 def opened(backbone):
-    """A backbone whose frequency blocks act."""
+    """A backbone whose frequency blocks are active."""
     with torch.no_grad():
         for name, parameter in backbone.named_parameters():
             if name.endswith(("frest.gamma", "frest.beta")):
@@ -97,13 +97,13 @@ def test_every_part_of_an_open_block_takes_gradient(axis, transform, sparsity):
         assert parameter.grad.any() or name.endswith("bias"), name
 
 
-def test_it_stands_where_it_is_asked_for():
+def test_it_is_in_the_blocks_it_is_asked_for():
     for where, expected in (("none", []), ("stages", [3, 6, 9]), ("all", list(range(10)))):
         backbone = small(frest=where)
         assert [i for i, block in enumerate(backbone.blocks) if block.frest is not None] == expected
 
 
-def test_an_absent_person_gets_nothing_of_it():
+def test_absent_persons_are_unchanged_by_it():
     block = opened(torch.nn.ModuleDict({"frest": FreST(8, 20)}))["frest"]
     x = torch.randn(4, 8, 12, 20)
     y = block(x, torch.tensor([True, False, True, False]))
@@ -150,8 +150,8 @@ def test_half_precision_around_it_does_not_reach_its_spectrum():
     torch.testing.assert_close(inside, block(x), rtol=0, atol=0)
 
 
-def test_two_classes_that_differ_in_frequency_only_are_told_apart_better_with_it():
-    """A linear probe on the pooled output of a block that adds nothing yet, and of one that mixes by band."""
+def test_two_classes_that_differ_in_frequency_only_are_separated_better_with_it():
+    """Compare linear probes on the pooled output of a block that adds nothing yet and of one that mixes by band."""
     generator = torch.Generator().manual_seed(0)
     label = torch.arange(80) % 2
     phase = 2 * torch.pi * torch.rand(80, generator=generator)
@@ -173,7 +173,7 @@ def test_two_classes_that_differ_in_frequency_only_are_told_apart_better_with_it
 # --- as an option ------------------------------------------------------------------------------------
 
 
-def test_without_it_weights_and_random_numbers_are_those_of_before():
+def test_without_it_weights_and_random_numbers_are_unchanged():
     for args in ({}, {"frest": "none"}):
         backbone = small(seed=3, **args)
         after = torch.rand(1)
@@ -211,7 +211,7 @@ def test_any_method_takes_it():
 
 
 @pytest.mark.parametrize("setting", ["frest", "frest_axis", "frest_transform", "frest_sparsity"])
-def test_a_setting_that_cannot_be_is_named(setting):
+def test_an_invalid_setting_is_named(setting):
     with pytest.raises(SkelbenchError, match=rf"'{setting}' cannot be 'sideways'; it is one of"):
         small(**({"frest": "all"} | {setting: "sideways"}))
 

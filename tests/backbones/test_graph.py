@@ -15,7 +15,7 @@ def generator(seed=0):
 
 
 def neighbours(layout):
-    """Who is linked to whom by a bone, as sets."""
+    """For each joint, the set of joints linked to it by a bone."""
     linked = {joint: set() for joint in range(layout.num_joints)}
     for child, parent in enumerate(layout.parents):
         if parent >= 0:
@@ -158,10 +158,10 @@ def test_changed_graphs_are_the_released_computation_entry_by_entry(name, graph)
                 kept[entry] = float(a[entry]) / (1 - share)
             if draws["added"][b][entry] and kept[entry] == 0:
                 new[entry] = 1
-        assert new.sum() > 0 and (kept != 0).sum() < (a != 0).sum(), "something went and something came"
+        assert new.sum() > 0 and (kept != 0).sum() < (a != 0).sum(), "some entries are dropped and some added"
         expected = (kept + new) * kept.sum() / (kept.sum() + new.sum())
         np.testing.assert_allclose(out[b], expected, rtol=1e-6, atol=0)
-        assert out[b].sum().item() == pytest.approx(kept.sum(), rel=1e-6), "what came is paid for"
+        assert out[b].sum().item() == pytest.approx(kept.sum(), rel=1e-6), "added entries are balanced by scaling"
 
 
 def test_dropping_keeps_the_expected_weight():
@@ -172,7 +172,7 @@ def test_dropping_keeps_the_expected_weight():
     assert out.sum((1, 2, 3)).mean().item() == pytest.approx(a.sum().item(), rel=0.01)
 
 
-def test_an_entry_that_went_may_come_back_with_1():
+def test_a_dropped_entry_may_be_added_back_with_1():
     a = torch.tensor([[[2.0, 0.0], [3.0, 5.0]]])
     dropped = torch.tensor([[[[True, False], [False, False]]]])
     added = torch.tensor([[[[True, False], [True, False]]]])
@@ -182,7 +182,7 @@ def test_an_entry_that_went_may_come_back_with_1():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("graph", ["hop", "inout"])
-def test_neither_dropping_nor_adding_is_no_change(graph, dtype):
+def test_without_dropping_and_adding_nothing_changes(graph, dtype):
     a = adjacency(LAYOUTS["kinect20"], graph).to(dtype)
     out = change_edges(a, **draw_edges((4, *a.shape), 0.0, 0.0, generator()))
     assert torch.equal(out, a.expand(4, -1, -1, -1))

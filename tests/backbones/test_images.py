@@ -1,4 +1,4 @@
-"""Clips seen as pictures by timm's models."""
+"""Clips as images for timm's models."""
 
 from typing import Any
 
@@ -36,11 +36,11 @@ def test_every_kind_of_model_gives_a_map(model):
     assert not backbone.localises_joints
     rows, columns = backbone.size
     tall, wide = features.shape[2:4]
-    assert rows * wide == columns * tall, "the map has the picture's proportions"
+    assert rows * wide == columns * tall, "the map has the image's proportions"
     torch.testing.assert_close(backbone.pool(features), features.mean(dim=(1, 2, 3)))
 
 
-def test_the_features_are_timms_of_the_stretched_picture():
+def test_the_features_are_timms_of_the_resized_image():
     backbone = make("images", model="test_resnet", size=(48, 64)).eval()
     x = torch.randn(2, 3, 10, 20, 2)
     picture = torch.stack([x[1, c, :, :, 1] for c in range(3)])[None] / (1 + 1e-5) ** 0.5  # an untrained batch norm
@@ -104,12 +104,12 @@ def test_sizes_are_the_models_own_or_the_given():
             create_backbone("timm/test_resnet", size=size)
 
 
-def test_what_timm_refuses_is_one_sentence():
+def test_an_error_of_timm_is_a_one_sentence_error():
     with pytest.raises(SkelbenchError, match=r"timm cannot make 'test_resnet' with .*widht"):
         create_backbone("timm/test_resnet", options={"widht": 3})
 
 
-def test_weights_from_elsewhere_are_asked_for_only_when_told_to(monkeypatch):
+def test_pretrained_weights_are_loaded_only_if_requested(monkeypatch):
     asked = []
     create = timm.create_model
 
@@ -123,7 +123,7 @@ def test_weights_from_elsewhere_are_asked_for_only_when_told_to(monkeypatch):
     assert asked == [False, True]
 
 
-def test_weights_out_of_reach_are_one_sentence(monkeypatch):
+def test_unavailable_weights_are_a_one_sentence_error(monkeypatch):
     def offline(*_, **__):
         raise OSError("no connection")
 

@@ -60,7 +60,7 @@ def test_both_directions_are_those_of_pytorch(direction, layers):
         torch.testing.assert_close(features[:, 0, :, 0], expected)
         torch.testing.assert_close(backbone.pool(features), torch.cat([last[-2], last[-1]], dim=1))
     else:
-        shorter = backbone(x[:, :, :4])  # what is to come does not matter
+        shorter = backbone(x[:, :, :4])  # future frames do not matter
         torch.testing.assert_close(features[:, :, :4], shorter)
         assert torch.equal(backbone.pool(features), features[:, 0, -1, 0])
     assert features.shape == (2, 1, 7, 1, 10)

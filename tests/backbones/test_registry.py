@@ -1,4 +1,4 @@
-"""What holds for every backbone, and how one is made by name."""
+"""Tests that every backbone must pass, and creation by name."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from skelbench.backbones import BACKBONES, Backbone, create_backbone
 from skelbench.datasets.layout import LAYOUTS
 from skelbench.errors import SkelbenchError
 
-# small sizes of what is large by default; a backbone without any here is tried as it is
+# small sizes for backbones that are large by default; others are tested with their defaults
 SMALL: dict[str, dict[str, Any]] = {
     "bigru": {"hidden": 16},
     "dsta": {"blocks": ((16, 16, 4, 1), (16, 32, 4, 2), (32, 32, 4, 2))},
@@ -59,7 +59,7 @@ def test_a_clip_in_evaluation_does_not_depend_on_its_batch(name):
 
 
 @pytest.mark.parametrize("name", [name for name in BACKBONES if maps_official_names(name)])
-def test_official_names_are_a_bijection_over_the_whole_state(name):
+def test_official_names_are_a_bijection_over_the_complete_state(name):
     backbone = small(name, num_frames=16)
     names = backbone.official_names()
     assert set(names) == set(backbone.state_dict())
@@ -114,7 +114,7 @@ def test_weights_are_never_executed(tmp_path):
         create_backbone("stgcn", weights=tmp_path / "trap.pt")
 
 
-def test_a_missing_file_of_weights_is_one_sentence(tmp_path):
+def test_a_missing_file_of_weights_is_a_one_sentence_error(tmp_path):
     with pytest.raises(SkelbenchError, match=r"nowhere\.pt do not fit: .*No such file"):
         create_backbone("stgcn", weights=tmp_path / "nowhere.pt")
 

@@ -1,4 +1,4 @@
-"""ST-GCN: against the released encoder and against the same network written out plainly in float64."""
+"""ST-GCN: against the released encoder and against the same network written plainly in float64."""
 
 import itertools
 from functools import partial
@@ -148,7 +148,7 @@ def test_training_gives_the_released_output_and_statistics(golden, released, dty
 
 
 def test_training_gives_the_released_gradients(golden, released):
-    # In float32 a value that rounding carries over a ReLU's kink changes whole gradients by 1e-3, so ours are
+    # In float32 a value that rounding carries over a ReLU's kink changes complete gradients by 1e-3, so ours are
     # taken in float64; the recorded ones, in float32, lie within 1e-4 of them.
     recorded = golden("moco-family/encoder_io.npz")
     backbone, head = released

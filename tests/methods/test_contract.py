@@ -1,4 +1,4 @@
-"""What holds for every registered method: the contract the trainer and the protocols rely on."""
+"""Tests that every registered method must pass: the contract that the trainer and the protocols rely on."""
 
 import copy
 import dataclasses
@@ -75,7 +75,7 @@ def prepare(method, seed=0):
 
 
 def step(method, seed=0, lr=0.05, stage=0):
-    """One whole training step; return its losses."""
+    """Run one complete training step; return its losses."""
     views, draws = prepare(method, seed)
     losses = method.loss(views, stage=stage, draws=draws)
     trained = [p for p in method.parameters() if p.requires_grad]
@@ -89,12 +89,12 @@ def step(method, seed=0, lr=0.05, stage=0):
 
 
 def suffixes(name):
-    """What tells the encoders, queues and keys of a method's streams apart."""
+    """Suffixes of the encoders, queues and keys of a method's streams."""
     return list(SUFFIXES.get(name, {"joint": ""}).values())
 
 
 def encoder_of(method, name, stream):
-    """The query encoder that stands for a stream."""
+    """The query encoder of a stream."""
     return getattr(method, "encoder_q" + SUFFIXES.get(name, {}).get(stream, ""))
 
 
@@ -176,7 +176,7 @@ def test_outputs_and_loss_move_the_state_alike(name, stage):
 
 
 @each_stage
-def test_labels_and_indices_are_not_looked_at(name, stage):
+def test_labels_and_indices_are_not_used(name, stage):
     assert not METHODS[name].uses_labels
     first, second = small(name), small(name)
     views, draws = prepare(first)
@@ -188,7 +188,7 @@ def test_labels_and_indices_are_not_looked_at(name, stage):
 
 
 @each_stage
-def test_the_whole_method_works_in_float64(name, stage):
+def test_the_complete_method_works_in_float64(name, stage):
     losses = step(small(name).double(), stage=stage)
     assert all(value.dtype == torch.float64 for value in losses.values())
     single = step(small(name), stage=stage)
@@ -396,7 +396,7 @@ def test_what_evaluation_keeps_gives_the_same_features_and_embedding(name):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_kept_state_that_does_not_fit_is_refused_and_names_the_key(name):
+def test_a_saved_state_that_does_not_fit_is_refused_and_names_the_key(name):
     method = small(name)
     kept = method.evaluation_state()
     key = next(iter(kept))
@@ -464,7 +464,7 @@ ASKS_FOR_A_VALUE = {
 
 
 @pytest.mark.parametrize("case", ASKS_FOR_A_VALUE)
-def test_the_probes_notice_a_value_that_visits_the_host(case):
+def test_the_probes_notice_a_transfer_to_the_host(case):
     with pytest.raises((RuntimeError, NotImplementedError)):
         ASKS_FOR_A_VALUE[case](torch.ones(2, device="meta"))
     if case not in ("tolist", "selection"):
@@ -473,7 +473,7 @@ def test_the_probes_notice_a_value_that_visits_the_host(case):
 
 
 @each_stage
-def test_no_value_of_a_step_visits_the_host(name, stage):
+def test_a_step_transfers_no_value_to_the_host(name, stage):
     method = small(name)
     views, draws = prepare(method)
     place = Progress(*(torch.tensor(float(v), dtype=torch.float64) for v in (1, 2, 10, 4)))
@@ -496,7 +496,7 @@ def test_a_step_runs_where_tensors_have_no_values(name, stage):
 
 
 @each_stage
-def test_progress_may_stand_in_tensors(name, stage):
+def test_progress_may_be_tensors(name, stage):
     ours, theirs = small(name, momentum=0.9), small(name, momentum=0.9)
     tensors = Progress(*(torch.tensor(float(v), dtype=torch.float64) for v in (1, 2, 10, 4)))
     for method, place in ((ours, PLACE), (theirs, tensors)):
@@ -507,7 +507,7 @@ def test_progress_may_stand_in_tensors(name, stage):
         torch.testing.assert_close(a, b, msg=key)
 
 
-# Tracing the gradient takes half of the time; a step of one method is traced whole in the tests of steps.
+# Tracing the gradient takes half of the time; a complete step of one method is traced in the tests of steps.
 TRACE_GRADIENTS = "SKELBENCH_SLOW_TESTS" in os.environ
 
 
@@ -657,7 +657,7 @@ def official(method):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_official_names_are_a_bijection_over_the_whole_state(name):
+def test_official_names_are_a_bijection_over_the_complete_state(name):
     method = small(name)
     names = method.official_names()
     assert set(names) == set(method.state_dict())
@@ -667,7 +667,7 @@ def test_official_names_are_a_bijection_over_the_whole_state(name):
 
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("prefix", ["", "module."])
-def test_a_released_checkpoint_is_loaded_whole(name, prefix):
+def test_a_released_checkpoint_is_loaded_completely(name, prefix):
     method, other = small(name, seed=1), small(name, seed=2)
     if method.trainable:
         step(method)
@@ -677,7 +677,7 @@ def test_a_released_checkpoint_is_loaded_whole(name, prefix):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_checkpoint_that_does_not_fit_is_refused_whole(name):
+def test_a_checkpoint_that_does_not_fit_is_refused_and_nothing_loaded(name):
     method = small(name, seed=1)
     given = official(small(name, seed=2))
     key = next(k for k in given if k.endswith("tcn.2.weight"))
@@ -701,7 +701,7 @@ def test_a_checkpoint_of_the_other_graph_is_refused_and_names_the_argument(name)
     given = official(small(name, args={"graph": "hop"}))
     method = small(name, args={"graph": "inout"})
     before = copy.deepcopy(method.state_dict())
-    with pytest.raises(SkelbenchError, match=r"'.*A' is not this graph.*'graph'"):
+    with pytest.raises(SkelbenchError, match=r"'.*A' differs from this graph.*'graph'"):
         method.load_official(given)
     for own, value in method.state_dict().items():
         assert torch.equal(value, before[own]), f"{own} was loaded"
@@ -854,7 +854,7 @@ def test_skeattnclr_attends_to_each_person_alone():
             torch.testing.assert_close(mask[n, m], alone[0, 0], rtol=1e-9, atol=1e-12)
 
 
-def test_skeattnclr_parts_add_up_to_the_whole_before_the_projection():
+def test_skeattnclr_parts_add_up_to_all_features_before_the_projection():
     method = small("skeattnclr", persons=2).double().eval()
     features = torch.randn(3, 2, 4, 20, 32, dtype=torch.float64)
     mask = torch.rand_like(features)
@@ -889,7 +889,7 @@ def test_more_neighbours_than_keys_are_refused(name):
 
 
 def mined_by_hand(logits, positive, how):
-    """The mean over rows of what several positives cost, one number at a time."""
+    """The mean over rows of the loss of several positives, one number at a time."""
     total = 0.0
     for row, marked in zip(logits.tolist(), positive.tolist(), strict=True):
         whole = math.fsum(math.exp(value) for value in row)
@@ -1001,7 +1001,7 @@ def test_eadm_drops_joints_then_elements_by_their_attention(keep):
     torch.testing.assert_close(eadm(x, keep), expected, rtol=1e-10, atol=1e-12)
 
 
-def test_aimclr_reverses_time_where_it_is_told_to():
+def test_aimclr_reverses_time_where_it_is_set_to():
     methods = {how: small("aimclr", time_flip=how) for how in ("off", "released_first", "last")}
     x = clips(methods["off"])
     draws = {how: method.draw(x, torch.Generator().manual_seed(0)) for how, method in methods.items()}
@@ -1015,7 +1015,7 @@ def test_aimclr_reverses_time_where_it_is_told_to():
     last = methods["last"].views(x, draws["last"])["query_extreme"]
     assert torch.equal(last[on], off[on].flip(2))
     assert torch.equal(last[~on], off[~on])
-    # blur and mask do not know the direction of time, so flipping first differs only in which frame the noise meets
+    # blur and mask ignore the direction of time, so flipping first differs only in which frame the noise meets
     first = methods["released_first"].views(x, draws["last"])["query_extreme"]
     value = draws["last"]["query_extreme"]["noise"]["value"]
     value[on] = value[on].flip(2)
@@ -1314,6 +1314,6 @@ def test_shared_weights_that_are_not_equal_in_a_checkpoint_are_refused():
     method = small("crosclr", stream="all")
     given = official(method)
     key = "encoder_q_bone.fc.2.0.weight"
-    with pytest.raises(SkelbenchError, match=rf"unequal: {re.escape(key)} is not encoder_q.fc.0.weight"):
+    with pytest.raises(SkelbenchError, match=rf"unequal: {re.escape(key)} differs from encoder_q.fc.0.weight"):
         method.load_official(given | {key: given[key] + 1})
     method.load_official(given)

@@ -1,12 +1,12 @@
 """The most important figures of the parity tests, condensed so that they are checked everywhere.
 
-Two kinds stand in `expected_steps.json`:
+`expected_steps.json` has two kinds:
 
 * "steps": three SGD steps of small models in float64 whose weights, inputs, donors and masks come from closed
   formulas (no random numbers), as `three_steps` below gave them once. The implementation that gave them equalled
   tensors recorded from the released code: SkeletonCLR, AimCLR, CrosSCLR and HiCLR to 1e-5 in float32, SkeAttnCLR and
-  SkeleMixCLR+ over three steps to 1e-8 in float64. They keep what was equal then from changing. MICA has no
-  released code: its figures only keep it from changing.
+  SkeleMixCLR+ over three steps to 1e-8 in float64. They detect changes of what was equal then. MICA has no
+  released code: its figures only detect changes.
 * everything else is an excerpt of those recorded tensors themselves (CrosSCLR@792b70c for "hop", "crop" and
   "shear", SkeleMixCLR@4538d6c for "inout" and "mixes", SkeAttnCLR@e3f05c6 for "momentum" and "mixes") and the
   parameter counts of the released models.
@@ -143,7 +143,7 @@ def kept_under(name, stage):
 
 
 @pytest.mark.parametrize(("name", "stage"), CASES)
-def test_three_steps_from_closed_formulas_give_the_kept_figures(name, stage):
+def test_three_steps_from_closed_formulas_give_the_stored_figures(name, stage):
     for ours, kept in zip(three_steps(name, stage), EXPECTED["steps"][kept_under(name, stage)], strict=True):
         assert ours == pytest.approx(kept, rel=1e-8)
 

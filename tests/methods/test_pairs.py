@@ -15,7 +15,7 @@ from skelbench.methods.mining import MiningMethod
 CLIPS, FRAMES = 4, 16
 PLACE = Progress(epoch=1, iteration=0, iterations_per_epoch=10, epochs=2)
 CONFIG = {"feature_dim": 8, "queue_size": 12, "heads": 4, "window": (1, 3), "topk": 1}
-# small sizes; a backbone without any here is tried as it is
+# small sizes; backbones not listed are tested with their defaults
 TINY: dict[str, dict[str, Any]] = {
     "stgcn": {"width": 4, "dim": 16, "dropout": 0.0},
     "bigru": {"hidden": 8, "num_layers": 2},
@@ -86,7 +86,7 @@ def test_a_pair_trains_or_says_in_one_sentence_why_not(name, backbone, args, ans
 
 
 def one_step(method, x, stage):
-    """Train one step, and see that the loss is finite, all it hangs on moves and the key encoder has no gradient."""
+    """Train one step; check that the loss is finite, its parameters move and the key encoder has no gradient."""
     draws = method.draw(x, torch.Generator().manual_seed(stage))
     losses = method.loss(method.views(x, draws), stage=stage, draws=draws)
     assert all(value.ndim == 0 and value.isfinite() for value in losses.values())

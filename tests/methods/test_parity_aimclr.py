@@ -64,7 +64,7 @@ def test_a_step_leaves_the_released_state(golden, file, stage, mode):
     expect(key.backbone.input_norm.running_mean, recorded["encoder_k.data_bn.running_mean_after"])
 
 
-# The recorded gradients are float32; ours are taken in float64 and tell how far rounding carried those of a small loss.
+# The recorded gradients are float32; ours are taken in float64 and show how far rounding carried those of a small loss.
 @pytest.mark.parametrize(("file", "stage", "rtol"), [("stage1", 0, 5e-4), ("nnm", 1, 1e-5)])
 def test_gradients_and_an_optimiser_step_are_the_released(golden, file, stage, rtol):
     recorded = golden(f"moco-family/aimclr_{file}_train.npz")

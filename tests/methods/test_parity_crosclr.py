@@ -38,7 +38,7 @@ def expect(actual, expected, rtol=RTOL):
     torch.testing.assert_close(actual.detach(), expected, rtol=rtol, atol=rtol * expected.abs().max().item())
 
 
-def test_the_checkpoint_is_taken_whole_and_heads_stay_shared(golden):
+def test_the_checkpoint_is_loaded_completely_and_heads_stay_shared(golden):
     state, method = golden("moco-family/crossclr3_tiny_state.pt"), make(golden)
     own = method.state_dict()
     for name, official in method.official_names().items():

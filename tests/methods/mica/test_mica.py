@@ -1,4 +1,4 @@
-"""MICA: its captions, its text vectors, its losses by a second way of computing them, and what it must not see."""
+"""MICA: its captions, its text vectors, its losses against a second implementation, and what it must not use."""
 
 import subprocess
 import sys
@@ -127,7 +127,7 @@ def test_the_concept_bank_names_no_class():
     assert class_prompts(["hand_waving"]) == ["a person is hand waving"]
 
 
-def test_a_text_bank_gives_back_what_was_read_and_says_what_it_lacks(tmp_path, monkeypatch):
+def test_a_text_bank_returns_what_was_written_and_says_what_it_lacks(tmp_path, monkeypatch):
     monkeypatch.setenv("SKELBENCH_DATA", str(tmp_path))
     with pytest.raises(SkelbenchError, match=r"no text bank .*text_bank\.npz; write it with `skelbench text-bank`"):
         encode(["one"], "clip")
@@ -217,7 +217,7 @@ def test_shuffling_gives_the_captions_of_the_batch_to_other_clips():
     assert own["caption"].tolist() != other["caption"].tolist()
 
 
-# --- what it sees ------------------------------------------------------------------------------------
+# --- inputs -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("text", ["generated", "concepts"])
@@ -261,4 +261,4 @@ heavy = ("clip", "open_clip", "transformers", "tokenizers")
 print([name for name in sys.modules if name.startswith(heavy)], method.texts)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[] None", "not even with a text bank that is not there"
+    assert done.stdout.strip() == "[] None", "not even with a missing text bank"
