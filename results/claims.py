@@ -1,11 +1,11 @@
-"""Claims on cells: who runs what in a folder of runs that any number of processes and machines share.
+"""Claims on cells: which process runs which cell in a folder of runs shared by many processes and machines.
 
-A cell has a folder ``.claims/<identity>`` with one file a claim, numbered; the highest number holds the cell. A claim
-is made by creating the next number exclusively, which one process alone can do, on NFS too; no lock is asked of the
-file system. While its owner lives, a thread counts up in the file. A cell may be claimed anew when the last claim was
-released, when its owner's process is known to be gone (same machine), or when the count has stood still for
-``PATIENCE`` seconds of the observer's own monotonic clock: no two machines' clocks are ever compared, and a clock that
-is set back changes nothing. The last file of a cell stays for good, so that no number is ever given twice.
+A cell has a folder ``.claims/<identity>`` with one numbered file per claim; the highest number holds the cell. A claim
+is made by creating the next number exclusively, which only one process can do, on NFS too; file system locks are not
+used. While the owner lives, a thread increments a count in the file. A cell may be claimed again when the last claim
+was released, when its owner's process is known to be gone (same machine), or when the count has not changed for
+``PATIENCE`` seconds of the observer's own monotonic clock: clocks of different machines are never compared, and setting
+a clock back changes nothing. The last file of a cell is never deleted, so that no number is used twice.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from pathlib import Path
 from ..errors import SkelbenchError
 
 FOLDER = ".claims"
-BEAT, PATIENCE = 5.0, 60.0  # seconds between two counts; standstill after which an owner counts as dead
-_WIDTH = 20  # bytes of the count, so that it is rewritten in place: a full disk stops no heart
+BEAT, PATIENCE = 5.0, 60.0  # seconds between two counts; without a new count for this long, an owner counts as dead
+_WIDTH = 20  # bytes of the count; fixed width, so the heartbeat overwrites in place and works on a full disk
 _RELEASED = "released"
 
 
 class ClaimLostError(SkelbenchError):
-    """Another process holds the cell by now; what this one has made of it is not kept."""
+    """Another process has taken the cell over; the results of this one are discarded."""
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Who made a claim. ``machine`` tells boots and process namespaces apart; ``born`` tells a reused pid."""
+    """Who made a claim. ``machine`` identifies the boot and process namespace; ``born`` detects a reused pid."""
 
     host: str
     pid: int
@@ -47,13 +47,13 @@ class Holder:
     about: str
 
     def gone(self) -> bool:
-        """Whether its process is known to have ended, which only its own machine can tell."""
+        """Whether its process is known to have ended; only its own machine can know."""
         return bool(self.machine and self.born) and self.machine == _machine() and _born(self.pid) != self.born
 
 
 @dataclass(frozen=True)
 class Standing:
-    """The last claim on a cell as it stands in its file; ``holder`` is None where the file was never finished."""
+    """The last claim on a cell, as read from its file; ``holder`` is None if the file is incomplete."""
 
     identity: str
     number: int
@@ -62,14 +62,14 @@ class Standing:
 
     @property
     def released(self) -> bool:
-        """Whether its owner has given it back."""
+        """Whether its owner has released it."""
         return self.count == _RELEASED
 
 
 class Claims:
     """Takes claims below ``root``, the folder of runs; one object serves all threads of a process.
 
-    ``beat`` and ``patience`` are in seconds and the same for all who share a folder; ``clock`` is monotonic.
+    ``beat`` and ``patience`` are in seconds and must be the same for all who share a folder; ``clock`` is monotonic.
     """
 
     def __init__(
@@ -77,15 +77,15 @@ class Claims:
     ):
         self.root = Path(root) / FOLDER
         self.beat, self.patience, self.clock = beat, patience, clock
-        self._watched: dict[str, tuple[Standing, float]] = {}  # since when a claim looks as it does
+        self._watched: dict[str, tuple[Standing, float]] = {}  # each claim as last seen, and when it last changed
 
     def take(self, identity: str, about: object = "") -> Claim | None:
-        """Claim a cell, or return None at once while another holds it: ask again, for its owner may die.
+        """Claim a cell, or return None at once while another process holds it; ask again later, its owner may die.
 
         Raises ``SkelbenchError`` if the folder cannot be written.
         """
         if not re.fullmatch("[0-9a-f]{10,128}", identity):
-            raise SkelbenchError(f"{identity!r} is no identity of a cell; nothing was claimed.")
+            raise SkelbenchError(f"{identity!r} is not the identity of a cell; nothing was claimed.")
         folder = self.root / identity
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ class Claims:
                 return None
             path = folder / f"{last.number + 1 if last else 1:08d}"
             _create(path, _content(_myself(str(about))))
-            if not _is_last(path):  # whoever was watched here was followed by another long ago
+            if not _is_last(path):  # the claim read above was replaced by a newer one in the meantime
                 path.unlink()
                 return None
             for number in _numbers(folder):
@@ -109,18 +109,18 @@ class Claims:
         return Claim(path, self.beat)
 
     def standing(self, identity: str) -> Standing | None:
-        """The last claim on a cell, released or not; None if it was never claimed."""
+        """Return the last claim on a cell, released or not; None if it was never claimed."""
         return _last(self.root / identity)
 
     def held(self) -> Iterator[Standing]:
-        """The claims that are not released and whose owner is not known to be gone, by identity."""
+        """Yield the claims that are not released and whose owner is not known to be gone, ordered by identity."""
         for folder in sorted(self.root.glob("*")):
             last = _last(folder)
             if last is not None and not last.released and not (last.holder and last.holder.gone()):
                 yield last
 
     def _free(self, last: Standing) -> bool:
-        """Whether a cell may be claimed anew; remembers since when its last claim stands still."""
+        """Whether a cell may be claimed again; remembers since when its last claim has not changed."""
         if last.released or (last.holder is not None and last.holder.gone()):
             return True
         before, since = self._watched.get(last.identity, (None, 0.0))
@@ -131,7 +131,7 @@ class Claims:
 
 
 class Claim:
-    """A cell that this process holds until ``release``; ``lost`` is set when another has taken it over."""
+    """A cell that this process holds until ``release``; ``lost`` is set when another process has taken it over."""
 
     def __init__(self, path: Path, beat: float):
         self.path = path
@@ -141,21 +141,21 @@ class Claim:
         self._heart.start()
 
     def check(self) -> None:
-        """Raise ``ClaimLostError`` if another has taken the cell over; call it before writing a record."""
+        """Raise ``ClaimLostError`` if another process has taken the cell over; call it before writing a record."""
         if self.lost.is_set() or not self.path.exists() or not _is_last(self.path):
             self.lost.set()
             raise ClaimLostError(
-                f"{self.path.parent} was taken over while this process stood still; it leaves the cell to the other."
+                f"{self.path.parent} was taken over by another process while this one was stalled; it keeps the cell."
             )
 
     def release(self) -> None:
-        """Give the cell back; whoever was refused it may take it at once."""
+        """Release the cell, so that another process can claim it at once."""
         if self._ended.is_set():
             return
         self._ended.set()
         self._heart.join()
         if not self.lost.is_set():
-            with suppress(OSError):  # a share that is gone: others wait until the count has stood still
+            with suppress(OSError):  # the share is gone: others wait until the count has not changed for long enough
                 self._write(_RELEASED)
 
     def __enter__(self) -> Claim:
@@ -174,18 +174,18 @@ class Claim:
                     continue
             except FileNotFoundError:
                 pass
-            except OSError:  # a share that does not answer: the next count may get through
+            except OSError:  # the share does not respond: the next count may succeed
                 continue
             self.lost.set()
             return
 
     def _write(self, count: str) -> None:
-        with self.path.open("r+b") as file:  # never makes the file anew; opening asks the server
+        with self.path.open("r+b") as file:  # never recreates the file; opening asks the server
             file.write(_field(count))
 
 
 def _create(path: Path, content: bytes) -> None:
-    """Make a file that was not there; where the disk refuses its content, it is not there afterwards either."""
+    """Create a new file; if writing its content fails, remove it again."""
     with path.open("xb", buffering=0) as file:
         try:
             file.write(content)
@@ -214,14 +214,14 @@ def _is_last(path: Path) -> bool:
 
 def _last(folder: Path) -> Standing | None:
     for number in reversed(_numbers(folder)):
-        with suppress(FileNotFoundError):  # followed by another since it was listed
+        with suppress(FileNotFoundError):  # replaced by another since it was listed
             content = (folder / f"{number:08d}").read_bytes()
             return Standing(folder.name, number, content[:_WIDTH].decode(errors="replace").strip(), _holder(content))
     return None
 
 
 def _holder(content: bytes) -> Holder | None:
-    """Who wrote a claim; None of one that is not whole."""
+    """Who wrote a claim; None if the file is incomplete."""
     try:
         return Holder(**json.loads(content[_WIDTH:]))
     except (ValueError, TypeError):
@@ -235,16 +235,16 @@ def _myself(about: str) -> Holder:
 
 @cache
 def _machine() -> str:
-    """What tells this boot and this process namespace from all others; empty where the system does not say."""
+    """An id of this boot and process namespace; empty if the system does not provide one."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot} {os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115 - the link leads nowhere, its text is meant
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115 - the link has no target, its text is what counts
     except OSError:
         return ""
 
 
 def _born(pid: int) -> str:
-    """When a process of this machine started, in ticks; empty if it has ended or the system does not say."""
+    """When a process of this machine started, in ticks; empty if it has ended or the system does not provide it."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

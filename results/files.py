@@ -1,4 +1,4 @@
-"""Atomic writing, and the files that lie beside a record: curve, confusion, per-class and scores."""
+"""Atomic writing, and the files stored beside a record: curve, confusion, per-class and scores."""
 
 import csv
 import io
@@ -17,14 +17,14 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import SkelbenchError
 from .seal import fits
 
-_TORN = (zipfile.BadZipFile, zlib.error)
+_BAD_ZIP = (zipfile.BadZipFile, zlib.error)
 
 
 def atomic_write(path: Path, content: bytes | str) -> None:
-    """Write a file so that it is there whole or not at all, through a power cut too; text is UTF-8.
+    """Write a file atomically and durably, so that a power cut leaves no partial file; text is UTF-8.
 
-    The folder is made where it is missing. Raises ``SkelbenchError`` if the disk refuses; an older
-    file of that name is then untouched and nothing half-written stays.
+    A missing folder is created. Raises ``SkelbenchError`` if writing fails; an older file of that
+    name is then unchanged and no temporary file is left behind.
     """
     content = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
@@ -35,7 +35,7 @@ def atomic_write(path: Path, content: bytes | str) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, path)  # noqa: PTH105 - the one call whose atomicity this is about
+            os.replace(temporary, path)  # noqa: PTH105 - the call that makes this atomic
         except BaseException:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
@@ -48,7 +48,7 @@ def atomic_write(path: Path, content: bytes | str) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    with suppress(OSError):  # Windows opens no folder, some network file systems sync none
+    with suppress(OSError):  # Windows cannot open a folder, some network file systems cannot sync one
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
@@ -57,14 +57,14 @@ def _sync_folder(folder: Path) -> None:
 
 
 def write_curve(folder: Path, rows: Iterable[Mapping[str, object]]) -> str:
-    """Write a learning curve, a row per epoch, as ``curve.csv``; what a row lacks stays empty."""
+    """Write a learning curve, a row per epoch, as ``curve.csv``; missing values are left empty."""
     rows = list(rows)
     columns = list(dict.fromkeys(key for row in rows for key in row))
     return _write_csv(folder, "curve.csv", columns, ([row.get(key) for key in columns] for row in rows))
 
 
 def read_curve(path: Path, *columns: str) -> list[list[tuple[int, float]]]:
-    """(epoch, value) of each of these columns of a ``curve.csv``, without what is empty, missing or not finite.
+    """Return (epoch, value) of each of these columns of a ``curve.csv``, without empty, missing or non-finite values.
 
     Raises ``SkelbenchError`` if the file is missing or damaged.
     """
@@ -84,7 +84,7 @@ def read_curve(path: Path, *columns: str) -> list[list[tuple[int, float]]]:
 def write_confusion(folder: Path, matrix: ArrayLike, class_names: Sequence[str]) -> str:
     """Write counts of clips as ``confusion.csv``: a row per true class, a column per predicted one.
 
-    ``matrix`` (K, K) holds whole numbers, ``class_names`` K names; else ``SkelbenchError``.
+    ``matrix`` (K, K) holds integers, ``class_names`` K names; else ``SkelbenchError``.
     """
     counts = _confusion(folder, matrix, class_names)
     rows = ([name, *row] for name, row in zip(class_names, counts.tolist(), strict=True))
@@ -92,7 +92,7 @@ def write_confusion(folder: Path, matrix: ArrayLike, class_names: Sequence[str])
 
 
 def read_confusion(path: Path) -> tuple[list[str], NDArray[np.int64]]:
-    """Class names and counts (K, K) of a ``confusion.csv``.
+    """Read class names and counts (K, K) from a ``confusion.csv``.
 
     Raises ``SkelbenchError`` if the file is missing or damaged.
     """
@@ -110,7 +110,7 @@ def read_confusion(path: Path) -> tuple[list[str], NDArray[np.int64]]:
 def write_per_class(folder: Path, matrix: ArrayLike, class_names: Sequence[str]) -> str:
     """Write each class's test clips and top-1 (percent) from the same ``matrix`` as ``per_class.csv``.
 
-    A class without a test clip has an empty top-1, which is null and not zero.
+    A class without a test clip has an empty top-1 (null, not zero).
     """
     counts = _confusion(folder, matrix, class_names)
     clips = counts.sum(axis=1).tolist()
@@ -120,7 +120,7 @@ def write_per_class(folder: Path, matrix: ArrayLike, class_names: Sequence[str])
 
 
 def read_per_class(path: Path) -> list[tuple[str, int, float | None]]:
-    """Each class's name, test clips and top-1 (percent; None without a clip) of a ``per_class.csv``.
+    """Read each class's name, test clips and top-1 (percent; None without a clip) from a ``per_class.csv``.
 
     Raises ``SkelbenchError`` if the file is missing or damaged.
     """
@@ -142,21 +142,21 @@ def write_scores(folder: Path, names: Sequence[str], labels: ArrayLike, scores: 
     if score.ndim != 2 or name.shape != label.shape or label.shape != score.shape[:1]:
         raise SkelbenchError(
             f"Scores for {folder} do not fit: names {name.shape}, labels {label.shape}, scores "
-            f"{score.shape} stand where (N,), (N,) and (N, classes) belong."
+            f"{score.shape}; expected (N,), (N,) and (N, classes)."
         )
     if len(np.unique(name)) != len(name):
-        raise SkelbenchError(f"Scores for {folder} hold two clips of one name: give each clip its own.")
+        raise SkelbenchError(f"Scores for {folder} hold two clips with the same name: give each clip its own.")
     content = io.BytesIO()
-    kept = score.astype(score.dtype if score.dtype == np.float16 else np.float32)
-    np.savez_compressed(content, names=name, labels=label, scores=kept)
+    stored = score.astype(score.dtype if score.dtype == np.float16 else np.float32)
+    np.savez_compressed(content, names=name, labels=label, scores=stored)
     atomic_write(folder / "scores.npz", content.getvalue())
     return "scores.npz"
 
 
 def read_scores(path: Path) -> tuple[NDArray[np.str_], NDArray[np.int64], NDArray[np.floating]]:
-    """Read names (N,), labels (N,) and scores (N, K) back, without unpickling anything.
+    """Read names (N,), labels (N,) and scores (N, K), without unpickling anything.
 
-    Raises ``SkelbenchError`` if the file is missing, damaged or something else.
+    Raises ``SkelbenchError`` if the file is missing, damaged or of another kind.
     """
     try:
         content = path.read_bytes()
@@ -165,8 +165,8 @@ def read_scores(path: Path) -> tuple[NDArray[np.str_], NDArray[np.int64], NDArra
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return arrays["names"], arrays["labels"], arrays["scores"]
     except FileNotFoundError as error:
-        raise SkelbenchError(f"{path} is not there: evaluate that cell with its scores kept.") from error
-    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, *_TORN) as error:
+        raise SkelbenchError(f"{path} does not exist: evaluate that cell again and save its scores.") from error
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, *_BAD_ZIP) as error:
         raise SkelbenchError(f"{path} is damaged or holds no scores: evaluate that cell again.") from error
 
 
@@ -175,7 +175,7 @@ def _confusion(folder: Path, matrix: ArrayLike, class_names: Sequence[str]) -> N
     if not np.issubdtype(counts.dtype, np.integer) or counts.shape != (len(class_names), len(class_names)):
         raise SkelbenchError(
             f"The confusion matrix for {folder} is {counts.dtype} of shape {counts.shape}: "
-            f"whole numbers of shape {(len(class_names),) * 2} are needed, a row and a column for each class."
+            f"integers of shape {(len(class_names),) * 2} are needed, a row and a column for each class."
         )
     return counts
 
@@ -190,14 +190,14 @@ def _write_csv(folder: Path, name: str, columns: Sequence[str], rows: Iterable[I
 
 
 def _read_csv(path: Path) -> list[list[str]]:
-    """The lines of a csv that are not empty."""
+    """Read the non-empty lines of a csv."""
     try:
         content = path.read_bytes()
         if not fits(path, content):
             raise _damaged(path)
         return [line for line in csv.reader(io.StringIO(content.decode(), newline="")) if line]
     except FileNotFoundError as error:
-        raise SkelbenchError(f"{path} is not there: run that cell again with --force.") from error
+        raise SkelbenchError(f"{path} does not exist: run that cell again with --force.") from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise _damaged(path) from error
 

@@ -1,9 +1,9 @@
-"""The numbers printed in papers, by our names, each with the line of the file it was read from.
+"""The numbers printed in papers, under our names, each with the line of the file it was read from.
 
 So far: every number of Tables 1-7 of SkeAttnCLR (IJCAI 2023, arXiv 2305.00666), exactly as printed.
-Printed beside its own method are numbers cited from others and SkeletonCLR trained again with
-SkeAttnCLR's settings; ``source`` keeps them apart. What a reader must know of a number (printing errors,
-other settings than its neighbours') stands in ``paper/caveats.csv``, by the words of the number's note or by
+Besides its own method, the paper prints numbers cited from others and SkeletonCLR trained again with
+SkeAttnCLR's settings; ``source`` distinguishes them. What a reader must know about a number (printing errors,
+other settings than its neighbours') is in ``paper/caveats.csv``, by the words of the number's note or by
 its place.
 """
 
@@ -34,7 +34,7 @@ _METHODS: dict[str, tuple[str, str, str | None]] = {  # as printed -> method, so
     "ST-GCN (supervised)": ("untrained", CITED, "supervised"),
 }
 _ABLATION = "SkeAttnCLR ablation: "
-# The paper does not say which protocol of PKU-MMD it used; cross-subject is what its rivals report.
+# The paper does not say which protocol of PKU-MMD it used; the methods it compares with report cross-subject.
 _PARTS = {("pkummd", "part1"): ("pkummd1", "xsub"), ("pkummd", "part2"): ("pkummd2", "xsub")}
 _ROUTINE = re.compile(
     r"quoted( as 3S)?|matches README|printed as CrossCLR|printed (delta )?[+-]?[\d.]+ .*OK.*|ablation"
@@ -43,10 +43,10 @@ _ROUTINE = re.compile(
 
 @dataclass(frozen=True)
 class Published:
-    """One printed number: top-1 accuracy in percent, where it stands and what is known about it.
+    """One printed number: top-1 accuracy in percent, where it is printed and what is known about it.
 
-    ``variant`` is None for a method as its paper proposes it; ``row`` the line in the csv, whose
-    header is line 1; ``printed`` what the file calls the table's row.
+    ``variant`` is None for a method as its paper proposes it; ``row`` is the line in the csv, whose
+    header is line 1; ``printed`` is the file's name of the table's row.
     """
 
     method: str
@@ -65,7 +65,7 @@ class Published:
 
     @property
     def ablation(self) -> bool:
-        """Whether a part of the method was taken out, or the row stands among those where it was."""
+        """Whether the row belongs to an ablation study, the full method listed there included."""
         return self.method == "skeattnclr" and self.variant is not None
 
     @property
@@ -75,12 +75,12 @@ class Published:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """The parts of the note that say more than "quoted" and sums that add up, in the words of the file."""
+        """The parts of the note that are not routine ("quoted", sums that add up), in the words of the file."""
         return tuple(part for part in self.note.split("; ") if part and not _ROUTINE.fullmatch(part))
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """What a reader must know of the number, in sentences; a remark without one of its own is told as it is."""
+        """What a reader must know about the number, in sentences; a remark without a sentence is returned as it is."""
         rules = [rule for rule in _rules() if all(getattr(self, key) == value for key, value in rule.place.items())]
         sentences = [rule.caveat for rule in rules if any(one.startswith(rule.remark) for one in (*self.remarks, ""))]
         known = tuple(rule.remark for rule in _rules() if rule.remark)
@@ -89,7 +89,7 @@ class Published:
 
 
 class _Rule(NamedTuple):
-    """A caveat of the numbers at a place, or only of those with a remark that starts so; "" for one told elsewhere."""
+    """A caveat of the numbers at a place, or only of those whose remark starts so; "" if it is stated elsewhere."""
 
     remark: str
     place: dict[str, str]
@@ -112,7 +112,7 @@ def _rules() -> tuple[_Rule, ...]:
 
 
 def _lines(name: str) -> Iterator[tuple[dict[str, str], int]]:
-    """The rows of a file beside this one, each with its line."""
+    """Yield the rows of a file in ``paper``, each with its line."""
     text = (resources.files(__package__ or "") / "paper" / name).read_text(encoding="utf-8")
     reader = csv.DictReader(text.splitlines())
     for row in reader:
@@ -132,7 +132,7 @@ def find(
     """Return the numbers printed for one cell, by our names, the most trustworthy first; () if none.
 
     First those by or cited from the method's authors, then re-runs, then those that are likely another
-    method's. The same number printed in several tables comes several times.
+    method's. A number printed in several tables is returned several times.
     """
     cell = (method, dataset, split, stream, protocol, backbone)
     found = [n for n in _by_cell().get(cell, ()) if ablations or not n.ablation]
@@ -158,7 +158,7 @@ def _published(row: dict[str, str], line: int) -> Published:
     elif printed in _METHODS:
         method, source, variant = _METHODS[printed]
     else:
-        raise SkelbenchError(f"{FILE}, line {line}: {printed!r} has no name of ours; add it to results/published.py.")
+        raise SkelbenchError(f"{FILE}, line {line}: {printed!r} is an unknown method; add it to results/published.py.")
     dataset, split = _PARTS.get((row["dataset"], row["split"]), (row["dataset"], row["split"]))
     return Published(
         method=method,

@@ -1,4 +1,4 @@
-"""The record: what a finished cell leaves, and the failure record of a cell that did not finish."""
+"""The record of a finished cell, and the failure record of a cell that did not finish."""
 
 import json
 import re
@@ -61,11 +61,11 @@ RelativePath = Annotated[str, AfterValidator(_relative)]
 
 
 class _Frozen(BaseModel):
-    # "model_" is pydantic's own prefix; `Record.model` is the table's word and collides with nothing.
+    # pydantic reserves the prefix "model_"; the field `Record.model` does not collide with it.
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     def to_json(self) -> str:
-        """JSON with one top-level key a line: as small as it gets while a diff still reads."""
+        """JSON with one top-level key per line: compact, and still readable in a diff."""
         lines = (
             f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False, allow_nan=False)}"
             for key, value in self.model_dump(mode="json").items()
@@ -102,7 +102,7 @@ class Cell(_Frozen):
         return self
 
     def slug(self) -> str:
-        """A folder name that any file system takes; it may be cut, so an identity belongs beside it."""
+        """A folder name that any file system accepts; it may be truncated, so append the identity."""
         setting = (self.track, self.label or "", self.method, self.backbone)
         origin = f"from {self.pretrained_on}" if self.pretrained_on else ""
         parts = (*setting, self.dataset, self.split, self.stream, self.protocol, origin)
@@ -110,7 +110,7 @@ class Cell(_Frozen):
         return "-".join(part for part in safe if part)[:160] + f"-s{self.seed}"
 
     def __str__(self) -> str:
-        """Read as a sentence names it: ``skeattnclr stgcn ntu60 xsub joint linear seed 0 (equal)``."""
+        """Format for messages: ``skeattnclr stgcn ntu60 xsub joint linear seed 0 (equal)``."""
         track = self.track if self.label is None else f"{self.track}: {self.label}"
         names = (self.method, self.backbone, self.dataset, self.split, self.stream, self.protocol)
         origin = f", pre-trained on {self.pretrained_on}" if self.pretrained_on else ""
@@ -136,16 +136,16 @@ class Best(Score):
 
 
 class Record(_Frozen):
-    """What a finished cell leaves: at most 4 kB; larger things lie beside it in ``files``.
+    """The result of a finished cell, at most 4 kB; larger data is stored beside it in ``files``.
 
-    ``identity`` is the hash that decides whether a cell was already run; ``pretrain`` the identity of
-    the pre-training it builds on. ``last`` is what tables show and is null for a pre-training.
+    ``identity`` is the hash that decides whether a cell was already run; ``pretrain`` is the identity of
+    the pre-training it builds on. ``last`` is what tables show; it is null for a pre-training.
 
     Keys that readers rely on: ``data`` fingerprint, train, test, classes, layout; ``model`` parameters,
     width, frames, epochs, flops_per_clip, persons; ``cost`` train_seconds, eval_seconds,
     clips_per_second, peak_memory_mb; ``versions`` method, protocol, and fidelity where a method is not
     its authors' code: one sentence, which tables show under a dagger; ``settings`` supervision where a
-    method is not self-supervised: a word, which keeps it in tables of its own; ``files`` curve, confusion,
+    method is not self-supervised: a word, which puts it in separate tables; ``files`` curve, confusion,
     per_class, scores, each relative to the record's folder. ``finished`` is ISO 8601 in UTC.
     """
 
@@ -166,7 +166,7 @@ class Record(_Frozen):
     finished: Utc
 
     def to_json(self) -> str:
-        """Serialise; raise ``SkelbenchError`` above 4 kB (4096 bytes of UTF-8), naming the largest parts."""
+        """Serialise; raise ``SkelbenchError`` above 4 kB (4096 bytes of UTF-8) that names the largest parts."""
         text = super().to_json()
         size = len(text.encode())
         if size > MAX_BYTES:

@@ -1,4 +1,4 @@
-"""The folder of runs: one folder a cell, done when its ``record.json`` is there."""
+"""The folder of runs: one folder per cell, finished once it has a ``record.json``."""
 
 import glob
 import tempfile
@@ -19,18 +19,18 @@ Stored = TypeVar("Stored", Record, Failure)
 
 
 class RunStore:
-    """Cells on disk under ``root``, which is made by the first write.
+    """Cells on disk under ``root``, which is created by the first write.
 
-    Many processes may write at once: each cell has a folder of its own and there is no index to keep.
+    Many processes may write at once: each cell has a separate folder and there is no index.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
 
     def folder(self, cell: Cell, identity: str) -> Path:
-        """Where a cell's files lie: a name that people can read, and the identity's first ten digits.
+        """The folder of a cell: a readable name and the identity's first ten digits.
 
-        The identity decides: what another label already made lies in a folder named after that one.
+        The identity decides: a cell that was run under another label has a folder named after that label.
         """
         own = self.root / f"{cell.slug()}-{identity[:10]}"
         if (own / RECORD).exists():
@@ -40,19 +40,19 @@ class RunStore:
         return next(iter(finished or ([own] if own in others else others)), own)
 
     def find(self, cell: Cell, identity: str) -> Record | None:
-        """Return the record of a finished cell, or None; the whole identity must match, the label need not.
+        """Return the record of a finished cell, or None; the full identity must match, the label need not.
 
-        Raises ``SkelbenchError`` if the record is there but damaged.
+        Raises ``SkelbenchError`` if the record exists but is damaged.
         """
         path = self.folder(cell, identity) / RECORD
         record = _read(path, Record) if path.exists() else None
         return record if record and record.identity == identity else None
 
     def write(self, record: Record) -> None:
-        """Write a record atomically; call it last, for its presence means that the cell is done.
+        """Write a record atomically; call it last, because its presence means that the cell is done.
 
         An older failure of the cell is removed. Raises ``SkelbenchError`` above 4 kB, if a file that
-        the record names is not there, or if the disk refuses; nothing is written then.
+        the record names does not exist, or if writing fails; nothing is written then.
         """
         folder = self.folder(record.cell, record.identity)
         text = record.to_json()
@@ -63,23 +63,23 @@ class RunStore:
         (folder / FAILURE).unlink(missing_ok=True)
 
     def forget(self, cell: Cell, identity: str) -> None:
-        """Take back a cell's record, before its files are written anew."""
+        """Delete a cell's record, before its files are rewritten."""
         (self.folder(cell, identity) / RECORD).unlink(missing_ok=True)
 
     def write_failure(self, failure: Failure) -> None:
-        """Leave word of a cell that did not finish; a later success removes it."""
+        """Write the failure record of a cell; a later success removes it."""
         folder = self.folder(failure.cell, failure.identity)
         atomic_write(folder / FAILURE, seal(failure.to_json(), folder, ()))
 
     def records(self) -> list[Record]:
-        """Every finished cell, by folder name; none where ``root`` does not exist.
+        """Read every finished cell, by folder name; none if ``root`` does not exist.
 
         Raises ``SkelbenchError`` naming the first damaged record, or if ``root`` is not a folder.
         """
         return [_read(path, Record) for path in self._paths(RECORD)]
 
     def failures(self) -> list[Failure]:
-        """Every cell that failed and was not finished since, by folder name; raises as ``records``."""
+        """Read every cell that failed and has not finished since, by folder name; raises as ``records``."""
         paths = (path for path in self._paths(FAILURE) if not path.with_name(RECORD).exists())
         return [_read(path, Failure) for path in paths]
 
@@ -90,7 +90,7 @@ class RunStore:
             place = next(path for path in way if path.exists() or path.is_symlink())
             if not place.is_dir():
                 raise SkelbenchError(f"{place} is not a folder: choose another --out for the runs.")
-            with tempfile.TemporaryFile(dir=place):  # os.access says yes to root even where writing fails
+            with tempfile.TemporaryFile(dir=place):  # os.access returns True for root even where writing fails
                 pass
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
@@ -107,7 +107,7 @@ class RunStore:
 def read_record(folder: Path) -> Record:
     """Read the record in a cell's folder; raises ``SkelbenchError`` if there is none or it is damaged."""
     if not (folder / RECORD).is_file():
-        raise SkelbenchError(f"{folder} is no finished cell (it has no {RECORD}); `skelbench ls cells` lists them.")
+        raise SkelbenchError(f"{folder} is not a finished cell (it has no {RECORD}); `skelbench ls cells` lists them.")
     return _read(folder / RECORD, Record)
 
 

@@ -1,4 +1,4 @@
-"""What the accuracies of the open leaderboard hide: the choice of an epoch, seeds, kinds of mistakes, features."""
+"""Details behind the accuracies of the open leaderboard: choice of the epoch, seeds, kinds of mistakes, features."""
 
 from collections.abc import Iterable, Sequence
 from statistics import fmean
@@ -10,11 +10,11 @@ from skelbench.results.store import RunStore
 from skelbench.results.tables.rows import FLOOR, PRETRAIN, Place, difference, mean_entry
 from skelbench.results.tables.table import Column, Entry, Table
 
-INCORRECT = " (incorrect)"  # how a class of UI-PRMD ends that is another one done wrongly
+INCORRECT = " (incorrect)"  # suffix of UI-PRMD classes that are another class done incorrectly
 
 
 def selection(place: Place, records: Sequence[Record], runs: RunStore) -> Table:
-    """What the same runs would have shown, had their epoch been chosen otherwise than by being the last.
+    """Make a table of the accuracies that other choices of the epoch than the last would give.
 
     Of each seed's learning curve: the last epoch's test accuracy, that of the epoch which is best on held-out training
     subjects, and the highest of all.
@@ -38,13 +38,13 @@ def selection(place: Place, records: Sequence[Record], runs: RunStore) -> Table:
 
 
 def _at_best(test: Sequence[tuple[int, float]], held: Sequence[tuple[int, float]]) -> float:
-    """The test accuracy of the epoch, the first of equal ones, that is highest on the held-out subjects."""
+    """The test accuracy of the first epoch that is highest on the held-out subjects."""
     chosen = max(held, key=lambda point: point[1])[0]
     return dict(test)[chosen]
 
 
 def seeds(place: Place, records: Sequence[Record]) -> Table:
-    """Each seed's accuracy and the directions its features lie in; without rows where nothing but the floor was run."""
+    """Make a table of each seed's accuracy and effective rank; without rows if only the floor was run."""
     rows = compared(place, records)
     found = sorted({record.cell.seed for row in rows for record in row.cells[JUDGE]})
     lines = []
@@ -62,20 +62,19 @@ def seeds(place: Place, records: Sequence[Record]) -> Table:
 
 
 def mistakes(place: Place, records: Sequence[Record], runs: RunStore) -> Table:
-    """Where classes are exercises done in two ways: how often the exercise is right, and then the way of doing it.
+    """For exercises done in two ways: how often the exercise is right, and among these the way of doing it.
 
-    Of each seed, the product of both is the accuracy. Without rows for other data, and where nothing but the floor was
-    run.
+    The product of both is the accuracy of a seed. Without rows for other data, and if only the floor was run.
     """
     rows = compared(place, records)
     lines = []
     for row in rows:
         counts = [_halves(record, runs) for record in row.cells[JUDGE]]
-        told = [(right, exercise, clips) for right, exercise, clips in counts if clips]
-        score = mean_entry([100 * right / clips for right, _, clips in told])
-        whole = mean_entry([100 * exercise / clips for _, exercise, clips in told])
-        rest = mean_entry([100 * right / exercise for right, exercise, _ in told if exercise])
-        lines += [(*named(row), Entry(len(told)), score, whole, rest)] if told else []
+        counted = [(right, exercise, clips) for right, exercise, clips in counts if clips]
+        score = mean_entry([100 * right / clips for right, _, clips in counted])
+        exercises = mean_entry([100 * exercise / clips for _, exercise, clips in counted])
+        ways = mean_entry([100 * right / exercise for right, exercise, _ in counted if exercise])
+        lines += [(*named(row), Entry(len(counted)), score, exercises, ways)] if counted else []
     columns = (
         *NAMES,
         Column("seeds", "count"),
@@ -85,7 +84,7 @@ def mistakes(place: Place, records: Sequence[Record], runs: RunStore) -> Table:
 
 
 def _halves(record: Record, runs: RunStore) -> tuple[int, int, int]:
-    """Clips with the right class, with the right exercise, and all; nothing where no class is an incorrect one."""
+    """Clips with the right class, with the right exercise, and all; zeros if no class is an incorrect exercise."""
     if "confusion" not in record.files:
         return 0, 0, 0
     names, matrix = read_confusion(runs.folder(record.cell, record.identity) / record.files["confusion"])
@@ -97,9 +96,9 @@ def _halves(record: Record, runs: RunStore) -> tuple[int, int, int]:
 
 
 def features(place: Place, records: Sequence[Record], behind: Iterable[Record], runs: RunStore) -> Table:
-    """Features beside the floor's: the loss they come from, how alike clips are, in how many directions they lie.
+    """Make a table of features compared with the floor's: loss, mean cosine similarity and effective rank.
 
-    Without rows where nothing but the floor was run.
+    Without rows if only the floor was run.
     """
     trained = {record.identity: record for record in behind if record.cell.protocol == PRETRAIN}
     rows = compared(place, records)

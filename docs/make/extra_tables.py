@@ -1,4 +1,4 @@
-"""What the open leaderboard tells beside its boards: raw joints, widths, what was run again, and the sweep."""
+"""Further tables of the open leaderboard: raw joints, widths, repeated runs, and the sweep."""
 
 from collections.abc import Sequence
 
@@ -18,13 +18,13 @@ from skelbench.results.tables.rows import (
 )
 from skelbench.results.tables.table import Column, Entry, Table
 
-SWEEP = "sweep: "  # labels of the sweep begin so
+SWEEP = "sweep: "  # prefix of the sweep's labels
 WIDE = "open-width"
 BASELINES = ("nearest", "ridge")
 
 
 def raw(records: Sequence[Record]) -> list[Table]:
-    """The baselines on raw joints, a row for each split; empty where there are none."""
+    """Make a table of the baselines on raw joints, one row per split; empty if there are none."""
     mine = {place: found for place, found in places(records).items() if place.label == RAW_LABEL}
     lines = []
     for place, found in mine.items():
@@ -43,7 +43,7 @@ def raw(records: Sequence[Record]) -> list[Table]:
 
 
 def widths(records: Sequence[Record]) -> list[Table]:
-    """One method at two widths, all else alike; empty where no wide one is there."""
+    """Make a table of one method at two widths, all else equal; empty without a wide one."""
     found = places(records)
     lines = []
     for place in (place for place in found if place.label == WIDE):
@@ -60,7 +60,7 @@ def widths(records: Sequence[Record]) -> list[Table]:
 
 
 def repeats(records: Sequence[Record], again: Sequence[Record]) -> list[Table]:
-    """Cells that were run a second time, seed by seed beside the first; empty where there are none."""
+    """Make a table of cells that were run twice, both means side by side; empty if there are none."""
     first = {
         (place, row.method, row.backbone): row
         for place, mine in places(records).items()
@@ -101,7 +101,7 @@ def _width_line(place: Place, row: Row) -> tuple[Entry, ...]:
 
 
 def sweep(records: Sequence[Record], runs: RunStore) -> list[Table]:
-    """The sweep by what it was read at: a training subject held out of the linear fit; empty without one."""
+    """Make a table of the sweep by accuracy on a training subject held out of the linear fit; empty without one."""
     boards = {place: mine for place, mine in places(records).items() if (place.label or "").startswith(SWEEP)}
     lines = []
     for place, mine in boards.items():

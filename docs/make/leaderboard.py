@@ -1,7 +1,7 @@
-"""The open leaderboard as a page: fills the tables of docs/leaderboard.md from records, so that each number has one.
+"""Fill the tables of docs/leaderboard.md from records, so that each number has a record.
 
-`python docs/make/leaderboard.py FOLDER PAGE` writes the page anew from three folders of runs in FOLDER: `open`,
-`again` and `sweep`. A table stands between `<!-- NAME: begin -->` and `<!-- NAME: end -->`; what stands outside is
+`python docs/make/leaderboard.py FOLDER PAGE` rewrites the page from three folders of runs in FOLDER: `open`,
+`again` and `sweep`. Tables are between `<!-- NAME: begin -->` and `<!-- NAME: end -->`; the rest of the page is
 written by hand.
 """
 
@@ -29,17 +29,17 @@ _BLOCK = re.compile(r"(<!-- (\w+): begin -->\n).*?(<!-- \2: end -->)", re.DOTALL
 
 
 def filled(page: str, folder: Path) -> str:
-    """The page with its tables made from the records in three folders of runs, `open`, `again` and `sweep`.
+    """Return the page with its tables made from the records in three folders of runs, `open`, `again` and `sweep`.
 
     Raises:
-        SkelbenchError: for a block of an unknown name, a damaged record, or a file that a record names and is gone.
+        SkelbenchError: for a block of an unknown name, a damaged record, or a missing file that a record names.
     """
     blocks = _blocks(*(RunStore(folder / name) for name in FOLDERS))
 
     def block(match: re.Match[str]) -> str:
         begin, name, end = match.groups()
         if name not in blocks:
-            raise SkelbenchError(f"The page has a block '{name}'; there are {', '.join(blocks)}.")
+            raise SkelbenchError(f"The page has an unknown block '{name}'; choose one of {', '.join(blocks)}.")
         return f"{begin}\n{to_markdown(blocks[name])}\n{end}" if blocks[name] else begin + end
 
     return _BLOCK.sub(block, page)
@@ -48,10 +48,10 @@ def filled(page: str, folder: Path) -> str:
 def _blocks(runs: RunStore, again: RunStore, swept: RunStore) -> dict[str, Sequence[Table]]:
     records = runs.records()
     boards = {place: mine for place, mine in places(records).items() if _is_board(place)}
-    whole = [mine for place, mine in boards.items() if not FOLD.fullmatch(place.split)]
+    unfolded = [mine for place, mine in boards.items() if not FOLD.fullmatch(place.split)]
     return {
         "boards": [
-            *(_without_times(table) for mine in whole for table in leaderboard(mine, runs=runs, behind=records)),
+            *(_without_times(table) for mine in unfolded for table in leaderboard(mine, runs=runs, behind=records)),
             *folded(record for mine in boards.values() for record in mine),
         ],
         "raw": [*raw(records), *folded(record for record in records if record.cell.label == RAW_LABEL)],
@@ -66,12 +66,12 @@ def _blocks(runs: RunStore, again: RunStore, swept: RunStore) -> dict[str, Seque
 
 
 def _without_times(table: Table) -> Table:
-    """What a pre-training took is the machine's load where several run at once; the records have it."""
-    kept = [i for i, column in enumerate(table.columns) if column.name not in TIMES]
+    """Drop training times: they depend on the machine's load if several run at once; the records have them."""
+    shown = [i for i, column in enumerate(table.columns) if column.name not in TIMES]
     return replace(
         table,
-        columns=tuple(table.columns[i] for i in kept),
-        rows=tuple(tuple(row[i] for i in kept) for row in table.rows),
+        columns=tuple(table.columns[i] for i in shown),
+        rows=tuple(tuple(row[i] for i in shown) for row in table.rows),
         footnotes=tuple(note for note in table.footnotes if not note.startswith(TIMES[0])),
     )
 

@@ -1,1 +1,1 @@
-"""Ours against the papers' numbers, earlier records or an earlier measurement of speed."""
+"""Compare our numbers with the papers', with earlier records or with an earlier measurement of speed."""

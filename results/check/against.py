@@ -1,4 +1,4 @@
-"""Ours against the paper's numbers, and against earlier records: a worse row fails.
+"""Compare our numbers with the paper's and with earlier records: a worse row fails.
 
 The number compared is the mean over seeds of ``last`` top-1, as tables show it.
 """
@@ -20,15 +20,15 @@ from ..tables.table import spans
 from .report import Line, Report, judge
 from .tolerances import Tolerances
 
-_NO_CONDITION = {"seed", "pretrain", "identity", "threads"}  # of settings: they differ between seeds and machines
-_SHOWN = 4  # differing conditions that are named
+_NO_CONDITION = {"seed", "pretrain", "identity", "threads"}  # settings that differ between seeds and machines
+_SHOWN = 4  # number of differing conditions that are listed
 
 
 def check_paper(records: Iterable[Record], tolerances: Tolerances) -> Report:
     """Compare the track ``published`` with every number of the paper's tables, run or not.
 
-    A cell that stands in several tables is one line, beside the most trustworthy of its numbers. Numbers that
-    are most likely another method's and those of settings that were not released are left out; notes say which.
+    A cell that is in several tables is one line, compared with the most trustworthy of its numbers. Numbers that
+    are most likely another method's and those of settings that were not released are left out and listed in notes.
     """
     published = [record for record in records if record.cell.track == "published"]
     cells: dict[Configuration, list[Comparison]] = defaultdict(list)
@@ -41,7 +41,7 @@ def check_paper(records: Iterable[Record], tolerances: Tolerances) -> Report:
     doubtful = [numbers[0].number.row for numbers in cells.values() if numbers[0].number.doubtful]
     lines = [_paper_line(numbers, tolerances) for numbers in cells.values() if not numbers[0].number.doubtful]
     tolerances.check_used()
-    notes = [f"what is known against a printed number stands in the note of its line of {FILE}."]
+    notes = [f"known problems of a printed number are in the note of its line of {FILE}."]
     if doubtful:
         notes.append(f"left out, most likely another method's number: lines {spans(doubtful)}.")
     notes.append(f"left out, of settings that were not released (track custom): lines {spans(unreleased)}.")
@@ -51,8 +51,8 @@ def check_paper(records: Iterable[Record], tolerances: Tolerances) -> Report:
 def check_records(records: Iterable[Record], earlier: Iterable[Record], name: str, tolerances: Tolerances) -> Report:
     """Compare every cell of earlier records, its seeds together, with the same cell of ours.
 
-    Conditions (settings, versions of method and protocol, data, precision, torch and device) that are not the
-    same on both sides are named: then more than the code has changed.
+    Conditions (settings, versions of method and protocol, data, precision, torch and device) that differ between
+    the two sides are listed: then more than the code has changed.
     """
     ours, theirs = _by_row(records), _by_row(earlier)
     lines = [_record_line(row, ours.get(row, []), theirs[row], tolerances) for row in sorted(theirs, key=str)]
@@ -73,12 +73,12 @@ def read_earlier(path: Path) -> list[Record]:
 
 
 def _trust(one: Comparison) -> tuple[bool, bool, int]:
-    """The row of the method itself goes before that of an ablation which has the release's settings by chance."""
+    """Sort the row of the method itself before that of an ablation with the same settings as the release."""
     return (one.number.doubtful, one.number.ablation, one.number.row)
 
 
 def _paper_line(numbers: Sequence[Comparison], tolerances: Tolerances) -> Line:
-    """One cell beside the first of its numbers; others that the paper prints for the same settings are named."""
+    """Compare one cell with the first of its numbers; others printed for the same settings become remarks."""
     (target, records, number), others = numbers[0][2:], [one.number for one in numbers[1:]]
     remarks = [
         f"the paper also prints {other.top1} (line {other.row})" for other in others if other.top1 != number.top1
@@ -97,7 +97,7 @@ def _record_line(row: Configuration, ours: Sequence[Record], theirs: Sequence[Re
     changed = list(_differences(old[-1], new[-1])) if new else []
     if changed:
         more = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
-        remarks.append(f"not of the code alone, conditions differ: {', '.join(changed[:_SHOWN])}{more}")
+        remarks.append(f"not only the code differs, conditions differ: {', '.join(changed[:_SHOWN])}{more}")
     source = f"{len(old)} seed{'s' if len(old) > 1 else ''}"
     return _line(row, new, mean(top1(old)), source, remarks, tolerances)
 
@@ -130,7 +130,7 @@ def _line(
 
 
 def _by_row(records: Iterable[Record]) -> dict[Configuration, list[Record]]:
-    """Evaluations by their cell without its seed."""
+    """Group evaluations by their cell without its seed."""
     rows: dict[Configuration, list[Record]] = defaultdict(list)
     for record in records:
         if record.last is not None:
@@ -139,7 +139,7 @@ def _by_row(records: Iterable[Record]) -> dict[Configuration, list[Record]]:
 
 
 def _differences(old: Record, new: Record) -> Iterator[str]:
-    """Conditions that two records do not share, as ``lr 0.1 -> 0.2``."""
+    """Yield conditions in which two records differ, as ``lr 0.1 -> 0.2``."""
     before, after = (dict(_conditions(record)) for record in (old, new))
     for key in sorted(before.keys() | after.keys()):
         if before.get(key) != after.get(key):

@@ -1,4 +1,4 @@
-"""What a check found: one line a row, passed, failed or not run, and how that is told to people and programs."""
+"""The report of a check: one line per row (passed, failed or not run), formatted for people and programs."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 from ..tables.table import MISSING, Column, Entry, Table, printable
 
 Status = Literal["not run", "pass", "above", "fail"]
-ORDER: tuple[Status, ...] = ("not run", "pass", "above", "fail")  # what matters is read last
-_SLACK = 1e-9  # of sums of floats: a difference of exactly the tolerance passes
+ORDER: tuple[Status, ...] = ("not run", "pass", "above", "fail")  # the most important is printed last
+_SLACK = 1e-9  # for rounding errors: a difference of exactly the tolerance passes
 
 
 @dataclass(frozen=True)
@@ -17,15 +17,15 @@ class Line:
     """One compared row.
 
     Attributes:
-        name: of the row, as a table names it.
+        name: name of the row, as in a table.
         reference: what it is compared with, in the report's unit.
-        source: where the reference stands.
-        ours: our number; None was not run.
-        spread: standard deviation of ours over its seeds; None where there is one.
-        seeds: whose mean ours is; () for a speed.
+        source: where the reference is from.
+        ours: our number; None if it was not run.
+        spread: standard deviation of ours over its seeds; None for a single seed.
+        seeds: seeds that ours is the mean of; () for a speed.
         change: from the reference to ours: points of accuracy, or percent of time.
         allowed: the largest change that passes.
-        remarks: what a reader must know, the reason of an override among it.
+        remarks: what a reader must know, including the reason of an override.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Report:
-    """All lines of a check. ``unit`` is "%" (top-1) or "ms"; ``notes`` hold for the whole."""
+    """All lines of a check. ``unit`` is "%" (top-1) or "ms"; ``notes`` are about the entire check."""
 
     against: str
     unit: Literal["%", "ms"]
@@ -50,7 +50,7 @@ class Report:
     notes: tuple[str, ...] = ()
 
     def count(self, *statuses: Status) -> int:
-        """Lines of these statuses."""
+        """Return the number of lines with these statuses."""
         return sum(line.status in statuses for line in self.lines)
 
     @property
@@ -62,7 +62,7 @@ class Report:
 
     @property
     def summary(self) -> str:
-        """The three counts in one sentence; what was not run passed nothing."""
+        """The three counts in one sentence; rows that were not run do not count as passed."""
         above = f" ({self.count('above')} of them better by more than allowed)" if self.count("above") else ""
         counts = f"{self.count('pass', 'above')} passed{above}, {self.count('fail')} failed"
         end = ": nothing to compare" if self.exit_code == 2 else ""
@@ -70,14 +70,14 @@ class Report:
 
 
 def judge(change: float, allowed: float, better: Literal["up", "down"]) -> Status:
-    """Pass within what is allowed, "above" where ours is better by more; whatever is no number fails."""
+    """Return "pass" within the tolerance, "above" if ours is better by more, else "fail", also for NaN."""
     if abs(change) <= allowed + _SLACK:
         return "pass"
     return "above" if (change > allowed if better == "up" else change < -allowed) else "fail"
 
 
 def to_lines(report: Report) -> Iterator[str]:
-    """Plain lines, one a row, then the notes and the summary."""
+    """Yield plain lines, one per row, then the notes and the summary."""
     for line in _ordered(report):
         yield f"{line.status:<7}  {printable(line.name)}: {_words(line, report.unit)}"
     yield from (f"* {printable(note)}" for note in report.notes)
@@ -85,7 +85,7 @@ def to_lines(report: Report) -> Iterator[str]:
 
 
 def to_table(report: Report) -> Table:
-    """A table for a terminal; remarks are its footnotes."""
+    """Return a table for a terminal; remarks are its footnotes."""
     lines = _ordered(report)
     heads = ("ours", "±", "seeds", "reference", "Δ", "allowed")
     shows = [_cells(line, report.unit) for line in lines]
@@ -100,7 +100,7 @@ def to_table(report: Report) -> Table:
 
 
 def to_json(report: Report) -> dict[str, Any]:
-    """The same for a program."""
+    """Return the report as a dict for JSON."""
     counts = {"passed": report.count("pass", "above"), "above": report.count("above")}
     return {
         "against": report.against,
@@ -113,7 +113,7 @@ def to_json(report: Report) -> dict[str, Any]:
 
 
 def to_junit(report: Report) -> str:
-    """JUnit XML: a test case a row, a failure for what failed, skipped for what was not run."""
+    """Return JUnit XML: a test case per row, a failure if it failed, skipped if it was not run."""
     counts = {"tests": len(report.lines), "failures": report.count("fail"), "skipped": report.count("not run")}
     facts = {"name": "skelbench check", **{key: str(value) for key, value in counts.items()}, "errors": "0"}
     suites = ElementTree.Element("testsuites")

@@ -1,4 +1,4 @@
-"""A fresh measurement of `skelbench bench` against a stored one: a slower row fails."""
+"""Compare a new measurement of `skelbench bench` with a stored one: a slower row fails."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +21,7 @@ class Timing(BaseModel):
 
 
 class Measurement(BaseModel):
-    """What ``skelbench bench step --json`` printed, as far as it matters here."""
+    """The output of ``skelbench bench step --json``, as far as it is needed here."""
 
     kind: Literal["skelbench bench"]
     what: str
@@ -34,8 +34,8 @@ class Measurement(BaseModel):
 def check_speed(fresh: Path, stored: Path, slowdown: float = SLOWDOWN) -> Report:
     """Compare the medians of two measurements by the rows' names.
 
-    Times of another device or of other settings are not comparable: no row counts as run then. Raises
-    ``SkelbenchError`` if a file is no measurement.
+    Times of another device or of other settings are not comparable: then no row counts as run. Raises
+    ``SkelbenchError`` if a file is not a measurement.
     """
     old, new = read_measurement(stored), read_measurement(fresh)
     unlike = list(_unlike(old, new))
@@ -57,7 +57,7 @@ def read_measurement(path: Path) -> Measurement:
         raise SkelbenchError(f"{path} cannot be read ({error.strerror or error}): name a measurement.") from error
     except ValidationError as error:
         raise SkelbenchError(
-            f"{path} is no measurement ({first_error(error)}): make one with `skelbench bench step --json`."
+            f"{path} is not a measurement ({first_error(error)}): make one with `skelbench bench step --json`."
         ) from error
     names = [row.name for row in found.rows]
     twice = next((name for name in names if names.count(name) > 1), None)

@@ -1,4 +1,4 @@
-"""How far a row may be off: a default, and exceptions read from a file, each with its reason."""
+"""Tolerances of rows: a default, and exceptions read from a file, each with its reason."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ Text = Annotated[str, Field(min_length=1)]
 
 
 class Override(BaseModel):
-    """Another tolerance for the rows that agree with every fact given, and why."""
+    """Another tolerance for the rows that match all given facts, with the reason."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,7 +36,7 @@ class Override(BaseModel):
 
     @property
     def facts(self) -> dict[str, str]:
-        """What a row must agree with."""
+        """The facts that a row must match."""
         return self.model_dump(exclude={"tolerance", "reason"}, exclude_none=True)
 
     def __str__(self) -> str:
@@ -44,11 +44,11 @@ class Override(BaseModel):
 
 
 class Tolerances:
-    """What is allowed to each row.
+    """The tolerance of each row.
 
     Args:
-        points: the default in percentage points; two standard deviations of our seeds where that is more.
-        overrides: exceptions, which hold as they are.
+        points: the default in percentage points; two standard deviations of our seeds if that is more.
+        overrides: exceptions, which replace the default.
     """
 
     def __init__(self, points: float = DEFAULT, overrides: Sequence[Override] = ()):
@@ -57,34 +57,34 @@ class Tolerances:
         self._used: set[int] = set()
 
     def of(self, row: Mapping[str, Any]) -> Override | None:
-        """The exception for a row, by its facts. Raises ``SkelbenchError`` if there are two."""
+        """Return the exception for a row, by its facts. Raises ``SkelbenchError`` if there are two."""
         found = [i for i, one in enumerate(self.overrides) if one.facts.items() <= dict(row).items()]
         self._used.update(found)
         if len(found) > 1:
             one, other = (self.overrides[i] for i in found[:2])
             raise SkelbenchError(
-                f"The tolerances '{one}' and '{other}' are both for the row {' '.join(map(str, row.values()))}: "
+                f"The tolerances '{one}' and '{other}' both match the row {' '.join(map(str, row.values()))}: "
                 "name more of its facts in one and leave out the other."
             )
         return self.overrides[found[0]] if found else None
 
     def allowed(self, override: Override | None, top1: Sequence[float]) -> float:
-        """Points that the mean of these seeds may be off."""
+        """Return the points by which the mean of these seeds may differ."""
         if override:
             return override.tolerance
         return max(self.points, DEVIATIONS * stdev(top1) if len(top1) > 1 else 0.0)
 
     def check_used(self) -> None:
-        """Raise ``SkelbenchError`` if an exception was for no row at all: it is misspelt or out of date."""
+        """Raise ``SkelbenchError`` if an exception matched no row: it is misspelt or out of date."""
         for i, one in enumerate(self.overrides):
             if i not in self._used:
-                raise SkelbenchError(f"The tolerance '{one}' ({one.reason}) is for no row: mend or remove it.")
+                raise SkelbenchError(f"The tolerance '{one}' ({one.reason}) matches no row: fix or remove it.")
 
 
 def read_overrides(path: Path) -> list[Override]:
     """Read a YAML list of exceptions: facts of the row, ``tolerance`` in points and ``reason``.
 
-    Raises ``SkelbenchError`` if the file is missing or no such list.
+    Raises ``SkelbenchError`` if the file is missing or not such a list.
     """
     try:
         found = TypeAdapter(list[Override]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")) or [])
@@ -94,7 +94,7 @@ def read_overrides(path: Path) -> list[Override]:
     except (yaml.YAMLError, ValueError) as error:
         reason = first_error(error) if isinstance(error, ValidationError) else " ".join(str(error).split())
         raise SkelbenchError(
-            f"{path} is no list of tolerances ({reason}): each has facts of the row (method, dataset, ...), "
+            f"{path} is not a list of tolerances ({reason}): each has facts of the row (method, dataset, ...), "
             "tolerance in points and reason."
         ) from error
     for number, one in enumerate(found, start=1):

@@ -1,1 +1,1 @@
-"""Export and import of records: a zip that is checked like a stranger's when it arrives."""
+"""Export and import of records: a zip that is fully checked before it is imported."""

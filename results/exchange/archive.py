@@ -1,6 +1,6 @@
-"""A zip with a manifest of its members' sizes and sha256; one from elsewhere is not trusted before it was checked.
+"""A zip with a manifest of its members' sizes and sha256; it is checked before anything in it is trusted.
 
-The same members make the same bytes wherever zlib compresses alike: sorted names, no times, no owners.
+The same members give the same bytes wherever zlib compresses alike: sorted names, no times, no owners.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ class _Frozen(BaseModel):
 
 
 class Member(_Frozen):
-    """What the manifest says of a file."""
+    """A file as listed in the manifest."""
 
     bytes: Annotated[int, Field(ge=0, le=LARGEST)]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -48,14 +48,14 @@ class _Manifest(_Frozen):
 
 
 def safe(name: str) -> bool:
-    """Whether a relative path is safe to be written below a folder, on any system."""
+    """Whether a relative path can safely be written below a folder, on any system."""
     return len(name) <= 400 and all(_PART.fullmatch(part) and len(part) <= 240 for part in name.split("/"))
 
 
 def write_archive(to: Path, kind: str, members: Mapping[str, Path | bytes]) -> None:
-    """Write files and contents by their names, whole or not at all; an older file of that name is replaced.
+    """Write files and contents by their names, atomically; an older file of that name is replaced.
 
-    Raises ``SkelbenchError`` if a name is not safe, a file is gone or too large, or the disk refuses.
+    Raises ``SkelbenchError`` if a name is not safe, a file is missing or too large, or writing fails.
     """
     temporary = to.with_name(f".{to.name}.{secrets.token_hex(6)}.tmp")
     try:
@@ -73,12 +73,12 @@ def write_archive(to: Path, kind: str, members: Mapping[str, Path | bytes]) -> N
     except OSError as error:
         place = error.filename if error.filename not in (None, str(temporary)) else to
         raise SkelbenchError(
-            f"{place}: {error.strerror or error}; nothing was exported: mend that or choose another place."
+            f"{place}: {error.strerror or error}; nothing was exported: fix that or choose another place."
         ) from error
 
 
 def _fill(file: BinaryIO, kind: str, members: Mapping[str, Path | bytes]) -> None:
-    kept: dict[str, Member] = {}
+    entries: dict[str, Member] = {}
     with zipfile.ZipFile(file, "w") as archive:
         for name in sorted(members):
             source = members[name]
@@ -88,9 +88,9 @@ def _fill(file: BinaryIO, kind: str, members: Mapping[str, Path | bytes]) -> Non
                     f"{source if isinstance(source, Path) else name} cannot be exported: files have names of letters, "
                     f"digits and ._=+- and at most {LARGEST >> 20} MiB; rename or remove it, and its cell's record."
                 )
-            kept[name] = Member(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+            entries[name] = Member(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
             _add(archive, name, content)
-        manifest = _Manifest(kind=kind, members=kept).model_dump()
+        manifest = _Manifest(kind=kind, members=entries).model_dump()
         _add(archive, MANIFEST, (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode())
 
 
@@ -101,7 +101,7 @@ def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
 
 
 class Archive:
-    """An opened archive whose names, kinds and declared sizes are checked; contents are when they are read."""
+    """An opened archive with checked names, kinds and declared sizes; contents are checked when they are read."""
 
     def __init__(self, path: Path, archive: zipfile.ZipFile, kind: str):
         self.path = path
@@ -110,10 +110,10 @@ class Archive:
         for info in archive.infolist():
             self._check(info)
         if len({name.lower() for name in self._infos}) < len(archive.infolist()):
-            raise self._refusal("two of its files have one name")
+            raise self._refusal("two of its files have the same name")
         self.members = self._manifest(kind).members
         for name in sorted(set(self._infos) - {MANIFEST} ^ set(self.members)):
-            raise self._refusal(f"{name!r} stands in its manifest or among its files, not in both")
+            raise self._refusal(f"{name!r} is in its manifest or among its files, not in both")
         for name, member in self.members.items():
             if self._infos[name].file_size != member.bytes:
                 raise self._refusal(f"{name!r} has another size than its manifest says")
@@ -131,7 +131,7 @@ class Archive:
         return content
 
     def verify(self) -> None:
-        """Read everything once. Raises ``SkelbenchError`` at the first member that is damaged."""
+        """Read all members. Raises ``SkelbenchError`` at the first damaged one."""
         for name, member in self.members.items():
             seen = hashlib.sha256()
             for chunk in self._chunks(name):
@@ -140,7 +140,7 @@ class Archive:
                 raise self._refusal(f"{name!r} is damaged: its sha256 differs")
 
     def _chunks(self, name: str) -> Iterator[bytes]:
-        """Pieces of a member; more than was declared is never unpacked."""
+        """Yield a member in chunks; never unpacks more than its declared size."""
         left = self._infos[name].file_size
         try:
             with self._zip.open(self._infos[name]) as file:
@@ -157,7 +157,7 @@ class Archive:
         if not safe(name) or name != info.filename:
             raise self._refusal(f"the name {name!r} leads elsewhere or is not portable")
         if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
-            raise self._refusal(f"{name!r} is a link or no plain file")
+            raise self._refusal(f"{name!r} is a link or not a plain file")
         if info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise self._refusal(f"{name!r} is encrypted or packed in an unknown way")
         if info.file_size > LARGEST:
@@ -185,7 +185,7 @@ class Archive:
 def open_archive(path: Path, kind: str) -> Iterator[Archive]:
     """Open a zip that ``write_archive`` made.
 
-    Raises ``SkelbenchError`` if it is missing, no zip, not of that kind, or holds a name that leads out
+    Raises ``SkelbenchError`` if it is missing, not a zip, not of that kind, or holds a name that leads out
     of its folder, a link, an encrypted file, or more than it declares.
     """
     try:

@@ -1,4 +1,4 @@
-"""A record with all that belongs to it: as it lies in a folder of runs, and as it travels in a zip."""
+"""A record with its files: in a folder of runs, and in a zip."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ Stored = TypeVar("Stored", Record, Failure)
 
 @dataclass(frozen=True)
 class Held:
-    """A record on disk, the files beside it by name, and a hash of all of it; ``aside`` if no table reads it."""
+    """A record on disk, the files beside it by name, and a hash of all of it; ``aside`` if it is in conflict."""
 
     folder: Path
     record: Record
@@ -50,14 +50,14 @@ class Parcel:
 
 
 def name_of(item: Record | Failure) -> str:
-    """How people tell a cell: as its folder of runs is called."""
+    """The readable name of a cell: that of its folder."""
     return f"{item.cell.slug()}-{item.identity[:10]}"
 
 
 def held_records(runs: RunStore, identities: set[str] | None = None) -> Iterator[Held]:
-    """Records on disk (of those identities): first those that tables show, then those in conflict.
+    """Yield the records on disk (of those identities): first those that tables show, then those in conflict.
 
-    Raises ``SkelbenchError`` if a record is damaged, or a file that it names is gone or no side file.
+    Raises ``SkelbenchError`` if a record is damaged, or a file that it names is missing or not allowed.
     """
     for pattern, aside in ((f"*/{RECORD}", False), (f"{CONFLICTS}/*/*/{RECORD}", True)):
         for path in sorted(runs.root.glob(pattern)):
@@ -89,14 +89,14 @@ def _content(record: Record, hashes: dict[str, str]) -> str:
 
 
 def _check_file(name: str, place: object) -> None:
-    """Refuse what would be taken for something else in a run's folder: a record, a checkpoint, weights."""
+    """Refuse names with another meaning in a run's folder: a record, a checkpoint, weights."""
     path = PurePosixPath(name)
     if not safe(name) or path.name in (RECORD, FAILURE) or path.suffix.lower() in _WEIGHTS:
         raise SkelbenchError(f"{place}: a record may not name {name!r} as a file beside it; remove that record.")
 
 
 def parcels(archive: Archive) -> list[Parcel]:
-    """The records of a zip, first those that tables show. Raises ``SkelbenchError`` if anything else is in it."""
+    """Read the records of a zip, first those that tables show. Raises ``SkelbenchError`` if it holds anything else."""
     heads = {str(PurePosixPath(name).parent) for name in archive.members if PurePosixPath(name).name == RECORD}
     folders: dict[str, list[str]] = defaultdict(list)
     for name in archive.members:
@@ -111,7 +111,7 @@ def parcels(archive: Archive) -> list[Parcel]:
 
 def _parcel(archive: Archive, folder: str, members: list[str]) -> Parcel:
     record = _parsed(archive, f"{folder}/{RECORD}", Record)
-    record.to_json()  # refuses one that is too large to be ours
+    record.to_json()  # refuses a record that is too large
     files = {name: f"{folder}/{name}" for name in sorted(set(record.files.values()))}
     if {*files.values(), f"{folder}/{RECORD}"} != set(members):
         raise SkelbenchError(f"{archive.path} is refused: {folder} holds other files than its record names.")
@@ -122,13 +122,13 @@ def _parcel(archive: Archive, folder: str, members: list[str]) -> Parcel:
 
 
 def records(archive: Archive) -> list[Record]:
-    """The records of a zip, without those in conflict and without a look at the files beside them."""
+    """Read the records of a zip, without those in conflict and without checking the files beside them."""
     names = [name for name in archive.members if name.startswith(f"{RECORDS}/") and name.endswith(f"/{RECORD}")]
     return [_parsed(archive, name, Record) for name in names]
 
 
 def failures(archive: Archive) -> list[Failure]:
-    """The failures of a zip."""
+    """Read the failures of a zip."""
     return [_parsed(archive, name, Failure) for name in archive.members if name.startswith(f"{FAILURES}/")]
 
 
@@ -137,4 +137,4 @@ def _parsed(archive: Archive, name: str, kind: type[Stored]) -> Stored:
         return kind.model_validate_json(archive.read(name))
     except ValidationError as error:
         what = f"{kind.__name__.lower()} of this version ({first_error(error)})"
-        raise SkelbenchError(f"{archive.path} is refused: {name} is no {what}.") from error
+        raise SkelbenchError(f"{archive.path} is refused: {name} is not a {what}.") from error

@@ -1,8 +1,8 @@
 """Export and import: a zip of records that merges into another folder of runs without loss and without duplicates.
 
 A record is the same if its identity, its content and the files beside it are. Two records of one identity and
-different content are in conflict: the one that is there stays, the other is kept below ``conflicts/``, in a
-folder of runs of its own (``conflicts/<content>/<cell>``), where no table and no grid reads it. Weights stay at home.
+different content are in conflict: the existing one stays, the other is saved below ``conflicts/``, in a
+separate folder of runs (``conflicts/<content>/<cell>``), which no table and no grid reads. Weights are not exported.
 """
 
 import shutil
@@ -26,7 +26,7 @@ KIND = "skelbench results"
 
 @dataclass(frozen=True)
 class Exported:
-    """How much an export holds; ``conflicts`` are of the ``records``."""
+    """How much an export holds; ``conflicts`` are among the ``records``."""
 
     records: int
     failures: int
@@ -35,7 +35,7 @@ class Exported:
 
 @dataclass(frozen=True)
 class Conflict:
-    """Two records of one identity: what was there, and where the other is kept."""
+    """Two records of one identity: the folder of the existing one, and that of the other."""
 
     cell: Cell
     ours: Path
@@ -44,7 +44,7 @@ class Conflict:
 
 @dataclass
 class Imported:
-    """What an import did: records and failures added, records that were there, and those in conflict."""
+    """What an import did: records and failures added, records that were there already, and those in conflict."""
 
     added: int = 0
     there: int = 0
@@ -57,9 +57,9 @@ def export_results(
 ) -> Exported:
     """Write the wanted cells' records, the pre-trainings that they build on and the files beside them to a zip.
 
-    Records of cells in conflict are exported too, and the wanted cells that failed. What records call ``without``
-    ("nearest", "scores") is left out of them and of the zip. Raises ``SkelbenchError`` if there are none, no record
-    names what is to be left out, a file that a record names is gone, or the disk refuses.
+    Records of cells in conflict are exported too, and the wanted cells that failed. The kinds of file in ``without``
+    ("nearest", "scores") are left out of the records and of the zip. Raises ``SkelbenchError`` if there are no cells,
+    no record names a kind to be left out, a file that a record names is missing, or writing fails.
     """
     if to.suffix != ".zip":
         raise SkelbenchError(f"{to} must end in .zip.")
@@ -72,7 +72,7 @@ def export_results(
     failures = [failure for failure in _latest(runs.failures()).values() if wanted(failure.cell)]
     if not chosen and not failures:
         raise SkelbenchError(
-            f"No finished cell in {runs.root} fits; `skelbench ls cells --out {runs.root}` shows what there is."
+            f"No finished cell in {runs.root} fits; `skelbench ls cells --out {runs.root}` lists what is available."
         )
     members: dict[str, Path | bytes] = {f"{FAILURES}/{name_of(one)}.json": one.to_json().encode() for one in failures}
     for held in chosen:
@@ -83,18 +83,18 @@ def export_results(
 
 
 def _less(held: Held, without: Collection[str]) -> Held:
-    """A record that does not name these files, and the files that it does name."""
+    """Return the record without these kinds of file."""
     named = {kind: name for kind, name in held.record.files.items() if kind not in without}
     files = {name: path for name, path in held.files.items() if name in named.values()}
     return replace(held, record=held.record.model_copy(update={"files": named}), files=files)
 
 
 def import_results(path: Path, runs: RunStore) -> Imported:
-    """Merge an exported zip into a folder of runs; nothing that is there is changed or lost.
+    """Merge an exported zip into a folder of runs; nothing in the folder is changed or lost.
 
-    All of the zip is checked before anything is written, and a cell's record is written behind its files: an
-    interrupted import leaves whole cells, and the same command goes on. Of two failures of a cell the later
-    one stays. Raises ``SkelbenchError`` if the zip is damaged, hostile or not ours.
+    The complete zip is checked before anything is written, and a cell's record is written after its files: an
+    interrupted import leaves complete cells, and the same command resumes it. Of two failures of a cell the later
+    one stays. Raises ``SkelbenchError`` if the zip is damaged, malicious or of another kind.
     """
     done = Imported()
     with open_archive(path, KIND) as archive:
@@ -117,13 +117,13 @@ def import_results(path: Path, runs: RunStore) -> Imported:
 
 
 def exported_records(path: Path) -> list[Record]:
-    """The records of an exported zip, without those in conflict."""
+    """Read the records of an exported zip, without those in conflict."""
     with open_archive(path, KIND) as archive:
         return records_of(archive)
 
 
 def _take(archive: Archive, parcel: Parcel, runs: RunStore, there: list[Held], done: Imported) -> None:
-    """Put a record where it belongs, unless it is there; ``there`` holds what has its identity, and learns of it."""
+    """Import a record unless it exists already; ``there`` lists the records of its identity and is updated."""
     main = next((held for held in there if not held.aside), None)
     same = next((held for held in there if held.content == parcel.content), None)
     if main is None:
@@ -149,11 +149,11 @@ def _unpack(archive: Archive, parcel: Parcel, place: RunStore, *, aside: bool) -
 
 
 def _chosen(runs: RunStore, wanted: Callable[[Cell], bool]) -> list[Held]:
-    """What is to be exported: of each identity the record that tables show and those in conflict, each content once."""
+    """Select the records to export: for each identity the one in tables and those in conflict, each content once."""
     versions: dict[str, dict[str, Held]] = defaultdict(dict)
     for held in held_records(runs):
         mine = versions[held.record.identity]
-        main = not mine  # a copy made by hand, or what is left of a conflict
+        main = not mine  # a copy made by hand, or the remainder of a conflict
         mine.setdefault(held.content, replace(held, aside=not main))
     asked = {identity for identity, mine in versions.items() if wanted(next(iter(mine.values())).record.cell)}
     asked |= {pretrain for one in asked for held in versions[one].values() if (pretrain := held.record.pretrain)}
@@ -161,12 +161,12 @@ def _chosen(runs: RunStore, wanted: Callable[[Cell], bool]) -> list[Held]:
 
 
 def _check_place(path: Path, parcel: Parcel, runs: RunStore) -> None:
-    """Refuse a record whose folder another cell has: folders are told apart by the first digits of an identity."""
+    """Refuse a record whose folder belongs to another cell: folder names have only the first digits of an identity."""
     folder = runs.folder(parcel.record.cell, parcel.record.identity)
     if (folder / RECORD).is_file() and read_record(folder).identity != parcel.record.identity:
         raise SkelbenchError(
             f"{path} is refused: {parcel.record.cell} would take the place of another cell, {folder}; nothing was "
-            "taken from it: import it into a folder of runs of its own."
+            "taken from it: import it into a separate folder of runs."
         )
 
 

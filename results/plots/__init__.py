@@ -1,1 +1,1 @@
-"""Figures of records and of the arrays beside them, a file a figure; drawing needs matplotlib and no torch."""
+"""Figures of records and of the arrays beside them, one file per figure; drawing needs matplotlib, not torch."""

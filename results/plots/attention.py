@@ -19,13 +19,13 @@ from .page import FONT, LINE, SCORES, WIDTHS, Width, picture, sheet, shown
 from .skeleton import POSES, Motion, Skeleton, add_scale, draw_poses, extent_of, spaced, strip_height
 
 FILE = "attention.npz"
-_TORN = (zipfile.BadZipFile, zlib.error)
-_BESIDE = 4.2  # cm that names and scale take of a width
+_BAD_ZIP = (zipfile.BadZipFile, zlib.error)
+_BESIDE = 4.2  # cm of the width that names and scale take
 Array = NDArray[Any]
 
 
 class StoredSkeleton(NamedTuple):
-    """The skeleton that is kept beside an attention."""
+    """The skeleton that is stored with an attention mask."""
 
     joints: tuple[str, ...]
     bones: tuple[tuple[int, int], ...]
@@ -34,12 +34,12 @@ class StoredSkeleton(NamedTuple):
 
 @dataclass(frozen=True)
 class Attention:
-    """The mask M_s of one clip.
+    """The attention mask M_s of one clip.
 
     Attributes:
         mask: (M, T', V), the mean over channels of sigmoids, 0 to 1.
         keypoints: (T, M, V, 3), the clip as the encoder saw it.
-        stride: frames that a step of T' stands for.
+        stride: frames per step of T'.
         clip, label: name of the clip and of its class.
         skeleton: joints, bones and parts.
     """
@@ -57,7 +57,7 @@ class Attention:
 
 
 def write_attention(folder: Path, attention: Attention) -> Path:
-    """Keep the arrays beside a record, as plain arrays that anybody can load."""
+    """Save the arrays beside a record, as plain arrays that load without pickle."""
     content, skeleton = io.BytesIO(), attention.skeleton
     parts = [(name, joint) for name, joints in skeleton.parts.items() for joint in joints]
     np.savez_compressed(
@@ -77,7 +77,7 @@ def write_attention(folder: Path, attention: Attention) -> Path:
 
 
 def read_attention(folder: Path) -> Attention:
-    """Read what ``write_attention`` kept; raises ``SkelbenchError`` if it is missing or damaged."""
+    """Read what ``write_attention`` saved; raises ``SkelbenchError`` if it is missing or damaged."""
     path = folder / FILE
     try:
         with np.load(path, allow_pickle=False) as arrays:
@@ -94,17 +94,17 @@ def read_attention(folder: Path) -> Attention:
                 skeleton=StoredSkeleton(tuple(arrays["joints"].tolist()), bones, parts),
             )
     except FileNotFoundError as error:
-        raise SkelbenchError(f"{path} is not there: leave --stored out and it is computed.") from error
-    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, *_TORN) as error:
-        raise SkelbenchError(f"{path} is damaged: leave --stored out and it is computed anew.") from error
+        raise SkelbenchError(f"{path} does not exist: omit --stored to compute it.") from error
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, *_BAD_ZIP) as error:
+        raise SkelbenchError(f"{path} is damaged: omit --stored to compute it again.") from error
 
 
 def draw_attention(
     attention: Attention, *, person: int = 0, method: str = "", suffix: str = ".png", width: Width = "double"
 ) -> bytes:
-    """The mask of one person: evenly spaced poses above, joints × frames below, by body part.
+    """Draw the mask of one person: evenly spaced poses above, joints × frames below, by body part.
 
-    The scale runs from the lowest to the highest value of the map, for a mean over channels stays near one half.
+    The scale runs from the lowest to the highest value of the map, because a mean over channels is close to 0.5.
 
     Raises:
         SkelbenchError: if the clip has no such person.
@@ -138,7 +138,7 @@ def _of_person(attention: Attention, person: int) -> Array:
 
 
 def _draw_map(axes: Any, mask: Array, attention: Attention, scale: Any, chosen: Array) -> None:
-    """Joints × frames; lines between body parts, a tick at the top where a pose is drawn above."""
+    """Draw joints × frames, with lines between body parts and a marker at the top for each pose drawn above."""
     order, borders = _by_part(attention.skeleton)
     frames = len(mask) * attention.stride
     box = (-0.5, frames - 0.5, len(order) - 0.5, -0.5)
@@ -153,7 +153,7 @@ def _draw_map(axes: Any, mask: Array, attention: Attention, scale: Any, chosen: 
 
 
 def _by_part(skeleton: Skeleton) -> tuple[list[int], list[int]]:
-    """Joints in the order of their body parts, and where a new part begins; as they are where parts are unknown."""
+    """Joints ordered by body part, and where each new part begins; in layout order if parts are unknown."""
     order, borders = [], []
     for joints in skeleton.parts.values():
         borders.append(len(order))

@@ -1,4 +1,4 @@
-"""The confusion matrix, each row in shares of its class, with the accuracy of every class beside it."""
+"""The confusion matrix, normalised by row, with the accuracy of every class beside it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from .page import COLOURS, COUNTS, FONT, LINE, Width, picture, sheet, shown
 
 Array = NDArray[Any]
-_SIDE = {"single": 4.5, "double": 11.0}  # cm that the matrix takes of a width
-_FEW = 16  # classes that a single column holds
-_NUMBERED = 0.6  # cm of a place from which its number is written in
+_SIDE = {"single": 4.5, "double": 11.0}  # cm of the width that the matrix takes
+_FEW = 16  # most classes that fit in a single column
+_NUMBERED = 0.6  # cm per cell from which its number is printed
 
 
 def shares(counts: Array) -> Array:
-    """Counts (K, K) with rows that sum to 1; the row of a class without a test clip is NaN."""
+    """Normalise the rows of counts (K, K) to 1; the row of a class without a test clip is NaN."""
     clips = counts.sum(axis=1, keepdims=True)
     return np.divide(counts, clips, out=np.full(counts.shape, np.nan), where=clips > 0)
 
@@ -25,7 +25,7 @@ def shares(counts: Array) -> Array:
 def draw_confusion(
     names: list[str], counts: Array, *, title: str = "", suffix: str = ".png", width: Width | None = None
 ) -> bytes:
-    """Rows are true classes; of many, every second, third, … is named. ``width`` None: as many classes need."""
+    """Draw a confusion matrix, rows are true classes; of many, every n-th is named. ``width`` None: by their number."""
     width = width or ("single" if len(names) <= _FEW else "double")
     rows, pitch = shares(counts), _SIDE[width] / len(names)
     step = math.ceil(LINE / pitch)
@@ -61,7 +61,7 @@ def _draw_matrix(axes: Any, rows: Array, pitch: float) -> None:
 
 
 def _draw_bars(axes: Any, top1: Array, pitch: float) -> None:
-    """Top-1 in percent of every class (K,), beside its row."""
+    """Draw the top-1 in percent of every class (K,) beside its row."""
     axes.barh(range(len(top1)), np.nan_to_num(top1), height=0.8, color=COLOURS[0])
     if pitch >= LINE:
         for row, value in enumerate(top1):

@@ -1,4 +1,4 @@
-"""Learning curves: the loss of pre-trainings, and what a probe made of their encoders along the way."""
+"""Learning curves: the loss of pre-trainings, and the accuracy of a probe on their encoders during training."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Curve:
 
 
 def read_curves(folders: Sequence[Path]) -> list[Curve]:
-    """The curves of finished pre-trainings by their folders, and of the evaluations beside them that build on them.
+    """Read the curves of finished pre-trainings from their folders, and of the evaluations that build on them.
 
     Raises:
-        SkelbenchError: if a folder is no finished pre-training, or nothing was trained there.
+        SkelbenchError: if a folder is not a finished pre-training, or nothing was trained there.
     """
     runs: dict[Path, list[Record]] = {}  # each folder of runs is read once
     return [_read(folder, runs) for folder in folders]
@@ -41,7 +41,9 @@ def read_curves(folders: Sequence[Path]) -> list[Curve]:
 def _read(folder: Path, runs: dict[Path, list[Record]]) -> Curve:
     record = read_record(folder)
     if record.cell.protocol != PRETRAIN:
-        raise SkelbenchError(f"{folder} is no pre-training; name the folder with '-pretrain-' in it that it builds on.")
+        raise SkelbenchError(
+            f"{folder} is not a pre-training; name the folder with '-pretrain-' in it that it builds on."
+        )
     if "curve" not in record.files:
         raise SkelbenchError(f"{folder} has no learning curve: nothing was trained there; name another run.")
     root = folder.resolve().parent
@@ -59,7 +61,7 @@ def _read(folder: Path, runs: dict[Path, list[Record]]) -> Curve:
 
 
 def _probe_name(cell: Cell, pretraining: Cell) -> str:
-    """The protocol, and what else an evaluation does not share with its pre-training: the newest of each is drawn."""
+    """The protocol, and how an evaluation differs from its pre-training; the newest of each name is drawn."""
     stream = "" if cell.stream == pretraining.stream else f", {cell.stream}"
     same = (cell.track, cell.label) == (pretraining.track, pretraining.label)
     return cell.protocol + stream + ("" if same else f" ({cell.label or cell.track})")
@@ -71,13 +73,13 @@ def _line(path: Path, name: str) -> tuple[list[int], list[float]]:
 
 
 def draw_curves(curves: Sequence[Curve], *, suffix: str = ".png", width: Width = "single") -> bytes:
-    """Losses, and top-1 where it was recorded; a colour a run, a kind of line a protocol."""
+    """Draw losses, and top-1 if it was recorded; one colour per run, one line style per protocol."""
     from matplotlib.ticker import MaxNLocator
 
     protocols = sorted({name for curve in curves for name in curve.probes})
     panels = 2 if protocols else 1
     shape = (panels, 1) if width == "single" else (1, panels)
-    names = _told_apart([curve.cell for curve in curves])
+    names = _distinct_names([curve.cell for curve in curves])
     columns = 1 if width == "single" else 2
     lines = -(-(len(names) + len(protocols)) // columns)
     with sheet(width, 5.0 * shape[0] + 0.36 * lines) as figure:
@@ -99,8 +101,8 @@ def draw_curves(curves: Sequence[Curve], *, suffix: str = ".png", width: Width =
         return picture(figure, suffix)
 
 
-def _told_apart(cells: Sequence[Cell]) -> list[str]:
-    """The method, and what else differs between the cells."""
+def _distinct_names(cells: Sequence[Cell]) -> list[str]:
+    """Name each cell by its method and the fields in which the cells differ."""
     values = {field: {getattr(cell, field) for cell in cells} for field in _FIELDS}
     fields = [field for field in _FIELDS if field == "method" or len(values[field]) > 1]
     return [

@@ -1,4 +1,4 @@
-"""Where FreST looks: its joint scores drawn on a skeleton, and its band profile, for a clip of each class."""
+"""FreST: its joint scores drawn on a skeleton, and its band profile, for a clip of each class."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .skeleton import Motion, Skeleton, add_scale, draw_poses, extent_of
 
 FILE = "frest.npz"
 COLUMNS = {"single": 2, "double": 4}
-_TORN = (zipfile.BadZipFile, zlib.error)
+_BAD_ZIP = (zipfile.BadZipFile, zlib.error)
 Array = NDArray[Any]
 
 
@@ -49,7 +49,7 @@ class FrestLook:
 
 
 def write_frest(folder: Path, look: FrestLook) -> Path:
-    """Keep the arrays beside a record, as plain arrays that anybody can load."""
+    """Save the arrays beside a record, as plain arrays that load without pickle."""
     content = io.BytesIO()
     np.savez_compressed(
         content,
@@ -68,29 +68,29 @@ def write_frest(folder: Path, look: FrestLook) -> Path:
 
 
 def read_frest(folder: Path) -> FrestLook:
-    """Read what ``write_frest`` kept; raises ``SkelbenchError`` if it is missing or damaged."""
+    """Read what ``write_frest`` saved; raises ``SkelbenchError`` if it is missing or damaged."""
     path = folder / FILE
     try:
-        with np.load(path, allow_pickle=False) as kept:
-            bones = tuple((int(child), int(parent)) for child, parent in kept["bones"])
+        with np.load(path, allow_pickle=False) as arrays:
+            bones = tuple((int(child), int(parent)) for child, parent in arrays["bones"])
             return FrestLook(
-                joints=kept["joint_scores"],
-                bands=kept["bands"],
-                poses=kept["poses"],
-                clips=tuple(kept["clips"].tolist()),
-                labels=tuple(kept["labels"].tolist()),
-                frame=int(kept["frame"]),
-                block=int(kept["block"]),
-                skeleton=StoredSkeleton(tuple(kept["joints"].tolist()), bones, {}),
+                joints=arrays["joint_scores"],
+                bands=arrays["bands"],
+                poses=arrays["poses"],
+                clips=tuple(arrays["clips"].tolist()),
+                labels=tuple(arrays["labels"].tolist()),
+                frame=int(arrays["frame"]),
+                block=int(arrays["block"]),
+                skeleton=StoredSkeleton(tuple(arrays["joints"].tolist()), bones, {}),
             )
     except FileNotFoundError as error:
-        raise SkelbenchError(f"There is no {path}; draw once without --stored, which writes it.") from error
-    except (OSError, KeyError, ValueError, *_TORN) as error:
-        raise SkelbenchError(f"{path} cannot be read; draw once without --stored, which writes it again.") from error
+        raise SkelbenchError(f"{path} does not exist; draw once without --stored to write it.") from error
+    except (OSError, KeyError, ValueError, *_BAD_ZIP) as error:
+        raise SkelbenchError(f"{path} cannot be read; draw once without --stored to write it again.") from error
 
 
 def draw_frest(look: FrestLook, *, method: str, suffix: str, width: Width = "double") -> bytes:
-    """A pose a class, its joints the larger and darker the more they count, and below it the energy of the bands."""
+    """Draw a pose per class, joints larger and darker with their weight, and the energy of the bands below it."""
     from matplotlib.colors import Normalize
 
     columns = min(COLUMNS[width], len(look.labels))
@@ -117,6 +117,6 @@ def draw_frest(look: FrestLook, *, method: str, suffix: str, width: Width = "dou
                 below.set_xlabel("band, slow to fast")
         add_scale(list(panels.ravel()), scale, "s, weight of key joints")
         for axes in panels.ravel():
-            axes.set_anchor("C")  # which a scale beside them moves
+            axes.set_anchor("C")  # the scale beside the panels changes it
         figure.suptitle(shown(f"{method}: FreST in block {look.block}; bars: log(1 + energy of motion)", 80))
         return picture(figure, suffix)

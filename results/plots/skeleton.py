@@ -1,4 +1,4 @@
-"""Skeletons: poses of a clip side by side, a clip in motion, and scores of joints drawn on them."""
+"""Skeletons: poses of a clip side by side, animated clips, and joint scores drawn on poses."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from matplotlib.colors import Normalize
 
 Array = NDArray[Any]
-POSES = {"single": 4, "double": 8}  # that fit side by side
-_SCREEN = 100  # dots per inch of what is watched and not printed
+POSES = {"single": 4, "double": 8}  # poses that fit side by side
+_SCREEN = 100  # dots per inch of animations
 _COLUMNS = 4  # motions side by side in an animation
-_SMALL, _LARGE = 3.0, 34.0  # areas of a joint of the lowest and of the highest score, in square points
+_SMALL, _LARGE = 3.0, 34.0  # marker areas of the lowest and the highest score, in square points
 
 
 class Skeleton(Protocol):
@@ -36,7 +36,7 @@ class Skeleton(Protocol):
 
 @dataclass(frozen=True)
 class Motion:
-    """A clip or a view of it: keypoints (T, M, V, 3), absent persons all zero, and what each frame is called."""
+    """A clip or a view of it: keypoints (T, M, V, 3), absent persons all zero, and the numbers of its frames."""
 
     name: str
     keypoints: Array
@@ -47,7 +47,7 @@ class Motion:
 
 
 class Extent(NamedTuple):
-    """The box in x and y that holds every joint, with a margin around."""
+    """The bounding box of all joints in x and y, with a margin."""
 
     left: float
     right: float
@@ -56,12 +56,12 @@ class Extent(NamedTuple):
 
 
 def spaced(total: int, count: int) -> Array:
-    """Indices of at most ``count`` evenly spaced items of ``total``, the first and the last among them."""
+    """Return indices of at most ``count`` evenly spaced items of ``total``, including the first and the last."""
     return np.linspace(0, total - 1, min(count, total)).round().astype(int)
 
 
 def extent_of(keypoints: Array) -> Extent:
-    """The box around all that is drawn of keypoints (..., V, 3)."""
+    """Return the bounding box of all present bodies in keypoints (..., V, 3)."""
     points = keypoints[_present(keypoints)][..., :2].reshape(-1, 2)
     low, high = (points.min(axis=0), points.max(axis=0)) if len(points) else (np.zeros(2), np.ones(2))
     margin = 0.04 * max(float((high - low).max()), 1e-3)
@@ -79,8 +79,8 @@ def draw_poses(
 ) -> None:
     """Draw the frames of a motion side by side, seen from the front (x to the right, y up).
 
-    With ``scores`` (T, M, V), joints are the larger and the darker the higher on ``scale`` they are; else
-    every person has a colour.
+    With ``scores`` (T, M, V), joints are larger and darker the higher they are on ``scale``; without, each
+    person has a colour.
     """
     box = extent or extent_of(motion.keypoints)
     pitch = box.right - box.left
@@ -105,17 +105,17 @@ def draw_poses(
 
 
 def strip_height(extent: Extent, poses: int, width: float) -> float:
-    """Height in cm of poses side by side on ``width`` cm, their frame numbers included."""
+    """Return the height in cm of poses side by side on ``width`` cm, including their frame numbers."""
     body = width * (extent.top - extent.bottom) / (poses * (extent.right - extent.left))
     return float(np.clip(body, 1.5, 6.0)) + LINE
 
 
 def draw_strip(motions: Sequence[Motion], skeleton: Skeleton, *, suffix: str, width: Width = "double") -> bytes:
-    """Evenly spaced frames of every motion, a row each, all at one scale; the numbers are frames."""
+    """Draw evenly spaced frames of every motion, one row each, all at the same scale, with frame numbers."""
     rows = [motion[spaced(len(motion.keypoints), POSES[width])] for motion in motions]
-    whole = extent_of(np.concatenate([row.keypoints.reshape(-1, *row.keypoints.shape[-2:]) for row in rows]))
+    common = extent_of(np.concatenate([row.keypoints.reshape(-1, *row.keypoints.shape[-2:]) for row in rows]))
     poses = max(len(row.keypoints) for row in rows)
-    extents = [Extent(whole.left, whole.right, *extent_of(row.keypoints)[2:]) for row in rows]
+    extents = [Extent(common.left, common.right, *extent_of(row.keypoints)[2:]) for row in rows]
     heights = [strip_height(extent, poses, WIDTHS[width]) + 2 * LINE for extent in extents]
     with sheet(width, sum(heights)) as figure:
         panels = figure.subplots(len(rows), squeeze=False, height_ratios=heights)[:, 0]
@@ -128,7 +128,7 @@ def draw_strip(motions: Sequence[Motion], skeleton: Skeleton, *, suffix: str, wi
 def draw_scores(
     skeleton: Skeleton, keypoints: Array, scores: Array, *, name: str, suffix: str, width: Width = "double"
 ) -> bytes:
-    """Scores of joints on one person's poses: keypoints (T, V, 3), scores (T, V) or (V,), ``name`` what they are."""
+    """Draw scores (T, V) or (V,) on one person's poses (T, V, 3); ``name`` is the label of the scale."""
     from matplotlib.colors import Normalize
 
     chosen = spaced(len(keypoints), POSES[width])
@@ -144,19 +144,19 @@ def draw_scores(
 
 
 def add_scale(axes: Axes | Sequence[Axes], scale: Normalize, name: str) -> None:
-    """A bar at the right that tells the colours of scores."""
+    """Add a colour bar of the scores at the right."""
     from matplotlib.cm import ScalarMappable
 
     first = axes[0] if isinstance(axes, Sequence) else axes
     figure = first.get_figure(root=True)
-    assert figure is not None, "axes stand on a figure"
+    assert figure is not None, "axes belong to a figure"
     bar = figure.colorbar(ScalarMappable(scale, SCORES), ax=axes, pad=0.01, fraction=0.05, aspect=50)
     bar.set_label(shown(name))
     bar.outline.set_visible(False)  # type: ignore[operator]
 
 
 def animate(motions: Sequence[Motion], skeleton: Skeleton, *, fps: float, width: Width = "single") -> bytes:
-    """The motions side by side as a GIF that repeats; all have the same number of frames."""
+    """Draw the motions side by side as a looping GIF; all have the same number of frames."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
@@ -177,7 +177,7 @@ def animate(motions: Sequence[Motion], skeleton: Skeleton, *, fps: float, width:
                 draw_poses(axes, skeleton, motion[frame : frame + 1], extent=extent)
                 axes.set_title(shown(motion.name))
             canvas.draw()
-            figure.set_layout_engine("none")  # laid out once: nothing shall wander
+            figure.set_layout_engine("none")  # lay out once, so that nothing moves between frames
             images.append(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).quantize(32))
     content = io.BytesIO()
     images[0].save(content, format="GIF", save_all=True, append_images=images[1:], duration=round(1000 / fps), loop=0)
@@ -185,7 +185,7 @@ def animate(motions: Sequence[Motion], skeleton: Skeleton, *, fps: float, width:
 
 
 def _present(keypoints: Array) -> Array:
-    """Which bodies of keypoints (..., V, 3) are there."""
+    """Which bodies of keypoints (..., V, 3) are present."""
     return (keypoints != 0).any(axis=(-2, -1))
 
 

@@ -14,7 +14,7 @@ from .page import COLOURS, GREY, Width, picture, sheet, shown
 
 
 class Setting(NamedTuple):
-    """What all numbers of one figure share: tracks and labels never stand in one."""
+    """What all numbers of one figure share; a figure never mixes tracks or labels."""
 
     track: str
     label: str | None
@@ -35,12 +35,12 @@ class Transfer:
 
     @property
     def sources(self) -> list[str]:
-        """Where encoders were pre-trained."""
+        """Data that encoders were pre-trained on."""
         return sorted({source for source, _, _ in self.numbers})
 
     @property
     def targets(self) -> list[str]:
-        """Where they were evaluated."""
+        """Data that they were evaluated on."""
         return sorted({target for _, target, _ in self.numbers})
 
     @property
@@ -50,7 +50,7 @@ class Transfer:
 
 
 def transfers(records: Iterable[Record]) -> list[Transfer]:
-    """All transfers of a folder of runs by setting; encoders trained on a target itself stand beside them."""
+    """Group all transfers of a folder of runs by setting, together with encoders trained on the target itself."""
     rows: dict[Setting, dict[tuple[str, str], list[Row]]] = {}
     for place, mine in places(records).items():
         target = f"{place.dataset}:{place.split}"
@@ -77,14 +77,14 @@ def _numbers(setting: Setting, table: dict[tuple[str, str], list[Row]]) -> dict[
 
 
 def _encoder(row: Row, setting: Setting) -> tuple[Any, ...]:
-    """What a floor must share with the row that it stands under."""
+    """What a floor must share with the row that it is compared with."""
     record = next(iter(row.cells.get(setting.protocol, ())), None)
     settings = record.settings if record else {}
     return (row.backbone, settings.get("frames"), settings.get("backbone"))
 
 
 def chosen(found: Sequence[Transfer], **wanted: str | None) -> Transfer:
-    """The one transfer whose setting has the values that are not None.
+    """Return the one transfer whose setting has the values that are not None.
 
     Raises:
         SkelbenchError: if there is none, or more than one.
@@ -103,7 +103,7 @@ def chosen(found: Sequence[Transfer], **wanted: str | None) -> Transfer:
 
 
 def draw_transfer(transfer: Transfer, *, suffix: str = ".png", width: Width = "single") -> bytes:
-    """A row of panels per source, a column per target; bars are encoders, a line on each is its floor."""
+    """Draw a row of panels per source, a column per target; bars are encoders, the line on each is its floor."""
     sources, targets, encoders = transfer.sources, transfer.targets, transfer.encoders
     height = len(sources) * (len(encoders) * 0.5 + 1.3) + 1.5
     with sheet(width, height) as figure:
@@ -128,7 +128,7 @@ def _draw_bars(axes: Any, values: Sequence[tuple[Entry, Entry] | None]) -> None:
             axes.annotate(MISSING, (0, place), (2, 0), textcoords="offset points", va="center", color=GREY)
             continue
         ours, floor = pair
-        assert isinstance(ours.value, float), "only means of numbers are kept"
+        assert isinstance(ours.value, float), "only means of numbers are stored"
         axes.barh(place, ours.value, height=0.7, color=COLOURS[5], xerr=ours.spread, error_kw={"linewidth": 0.8})
         edge = ours.value + (ours.spread or 0)
         axes.annotate(f"{ours.value:.1f}", (edge, place), (2, 0), textcoords="offset points", va="center_baseline")

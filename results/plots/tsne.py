@@ -1,4 +1,4 @@
-"""t-SNE: where the test clips lie in a plane, by class."""
+"""t-SNE of the test clips in two dimensions, by class."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .page import COLOURS, LINE, MARKERS, WIDTHS, Width, picture, sheet, shown
 
 FILE = "tsne.csv"
 _COLUMNS = ("name", "label", "x", "y")
-_FEW = 300  # clips; the points of more are smaller
-_LEGEND = 20  # classes from which names stand among the clips instead
+_FEW = 300  # clips; with more, points are smaller
+_LEGEND = 20  # most classes with a legend; with more, names are drawn among the clips
 
 
 class Point(NamedTuple):
-    """A clip, the name of its class, and where it lies."""
+    """A clip, the name of its class, and its coordinates."""
 
     name: str
     label: str
@@ -31,7 +31,7 @@ class Point(NamedTuple):
 
 
 def write_tsne(folder: Path, points: Iterable[Point]) -> Path:
-    """Keep the points beside a record as ``tsne.csv``."""
+    """Save the points beside a record as ``tsne.csv``."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
@@ -41,23 +41,23 @@ def write_tsne(folder: Path, points: Iterable[Point]) -> Path:
 
 
 def read_tsne(folder: Path) -> list[Point]:
-    """Read what ``write_tsne`` kept; raises ``SkelbenchError`` if it is missing or damaged."""
+    """Read what ``write_tsne`` saved; raises ``SkelbenchError`` if it is missing or damaged."""
     path = folder / FILE
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         points = [Point(row["name"], row["label"], float(row["x"]), float(row["y"])) for row in rows]
     except FileNotFoundError as error:
-        raise SkelbenchError(f"{path} is not there: leave --stored out and it is computed.") from error
+        raise SkelbenchError(f"{path} does not exist: omit --stored to compute it.") from error
     except (OSError, KeyError, ValueError, TypeError, csv.Error) as error:
-        raise SkelbenchError(f"{path} is damaged: leave --stored out and it is computed anew.") from error
+        raise SkelbenchError(f"{path} is damaged: omit --stored to compute it again.") from error
     if not points or not all(math.isfinite(point.x) and math.isfinite(point.y) for point in points):
-        raise SkelbenchError(f"{path} holds no finite points: leave --stored out and it is computed anew.")
+        raise SkelbenchError(f"{path} holds no finite points: omit --stored to compute it again.")
     return points
 
 
 def draw_tsne(points: list[Point], *, title: str = "", suffix: str = ".png", width: Width = "single") -> bytes:
-    """A point a clip; classes differ in colour and in form. The axes of t-SNE mean nothing and have no numbers."""
+    """Draw a point per clip, with a colour and marker per class. The axes of t-SNE have no meaning and no ticks."""
     labels = list(dict.fromkeys(point.label for point in points))
     columns = 3 if width == "single" else 6
     legend = len(labels) <= _LEGEND
@@ -87,5 +87,5 @@ def draw_tsne(points: list[Point], *, title: str = "", suffix: str = ".png", wid
 
 
 def _mark(number: int) -> str:
-    """The form of a class: another one for each of the classes that share a colour."""
+    """The marker of a class: a different one for each of the classes that share a colour."""
     return MARKERS[(number + 3 * (number // len(COLOURS))) % len(MARKERS)]

@@ -2,11 +2,11 @@
 
 - ``build``: a folder of runs in, a folder of pages out
 - ``cells``: records by cell, a cell being one configuration with all its seeds
-- ``side_files``: the files that lie beside a record, read for the charts
-- ``repeat_command``: the command that makes a cell again
-- ``boards``: the leaderboards as data files that the index loads when it needs them
-- ``against_paper``: the page that sets our numbers against the printed ones
-- ``cell_page``, ``cell_facts``, ``cell_charts``: one page a cell, what it tells of settings and machine, what it draws
-- ``markup``: escaping, and the frame that all pages share
-- ``output_folder``: writing into the output folder without touching anybody else's
+- ``side_files``: the files stored beside a record, read for the charts
+- ``repeat_command``: the command that reproduces a cell
+- ``boards``: the leaderboards as data files that the index loads on demand
+- ``against_paper``: the page that compares our numbers with the printed ones
+- ``cell_page``, ``cell_facts``, ``cell_charts``: one page per cell, its settings and machine, its charts
+- ``markup``: escaping, and the frame of all pages
+- ``output_folder``: writing into the output folder without changing files that are not the site's
 """

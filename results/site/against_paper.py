@@ -1,4 +1,4 @@
-"""Our numbers against the printed ones: track `published` only, and only where both exist."""
+"""Compare our numbers with the printed ones: track `published` only, and only if both exist."""
 
 from collections.abc import Iterable, Mapping
 from statistics import mean, stdev
@@ -12,15 +12,15 @@ TRACK = "published"
 
 
 def paper_points(cells: Mapping[Configuration, SiteCell]) -> list[dict[str, Any]]:
-    """One point a cell: the printed number, ours with its deviation, and where the printed one stands.
+    """Return one point per cell: the printed number, ours with its deviation, and the source of the printed one.
 
-    A number that most likely belongs to another method is left out, as are cells pre-trained elsewhere.
+    A number that most likely belongs to another method is left out, as are cells pre-trained on other data.
     """
     return [_point(cell, number) for cell, number in _pairs(cells.values())]
 
 
 def printed(key: Configuration) -> Published | None:
-    """The most trustworthy number that a paper has for a cell."""
+    """Return the most trustworthy number that a paper has for a cell."""
     if key.track != TRACK or key.pretrained_on is not None:
         return None
     found = find(key.method, key.dataset, key.split, key.stream, key.protocol, key.backbone)
@@ -56,5 +56,5 @@ def _point(cell: SiteCell, number: Published) -> dict[str, Any]:
 
 
 def paper_name() -> str:
-    """What the printed numbers were taken from."""
+    """Return the source of the printed numbers."""
     return f"{PAPER} ({FILE})"

@@ -1,4 +1,4 @@
-"""The leaderboards as data files: an index of what there is, and the tables in parts that are loaded when shown."""
+"""The leaderboards as data files: an index of all tables, and the tables in parts that are loaded when shown."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,7 +28,7 @@ class Board:
     curves: list[dict[str, Any]] = field(default_factory=list)
 
     def protocols(self) -> list[str]:
-        """The protocols with a column of their own."""
+        """The protocols that have columns."""
         return list(dict.fromkeys(column.group for column in self.table.columns if column.group))
 
     def backbones(self) -> list[str]:
@@ -37,7 +37,7 @@ class Board:
 
 
 def boards(tables: Iterable[Table], cells: Mapping[Configuration, SiteCell]) -> list[Board]:
-    """Make the boards of all tables; a floor that nobody ran has a row of dashes."""
+    """Make the boards of all tables; a floor that was not run gets a row of dashes."""
     made = []
     for table in tables:
         facts = {name: table.facts.get(name) or None for name in Place._fields}
@@ -50,14 +50,14 @@ def boards(tables: Iterable[Table], cells: Mapping[Configuration, SiteCell]) -> 
 
 
 def row_names(table: Table, entries: Sequence[Entry]) -> tuple[str, str]:
-    """Method and backbone of a row."""
+    """Return method and backbone of a row."""
     values = {column.name: str(entry.value) for column, entry in zip(table.columns, entries, strict=True)}
     method = values["method"]
     return (FLOOR if method == FLOOR_NAME else method), values["backbone"]
 
 
 def shown(entry: Entry, column: Column) -> dict[str, Any]:
-    """An entry as a page shows and sorts it; only what there is."""
+    """Return what a page needs to show and sort an entry, without empty fields."""
     plain = replace(entry, spread=None, seeds=None, remark="")
     value = entry.value
     parts: dict[str, Any] = {"t": text(plain, column)}
@@ -72,7 +72,7 @@ def shown(entry: Entry, column: Column) -> dict[str, Any]:
 
 
 def text(entry: Entry, column: Column) -> str:
-    """An entry as text, a negative difference with a minus as wide as the plus."""
+    """Format an entry as text; a negative difference has a minus sign as wide as the plus."""
     plain = text_of(entry, column.kind)
     return plain.replace("-", "−") if column.kind == "difference" else plain
 
@@ -89,7 +89,7 @@ def _row(board: Board, entries: Sequence[Entry], cells: Mapping[Configuration, S
 
 
 def _missing_floors(board: Board) -> Iterator[dict[str, Any]]:
-    """A row of dashes for every backbone whose floor was not run."""
+    """Yield a row of dashes for every backbone whose floor was not run."""
     if not set(board.protocols()) & set(FROZEN):
         return
     present = {row["backbone"] for row in board.rows if row["floor"]}
@@ -122,14 +122,14 @@ def _curves(board: Board, cells: Mapping[Configuration, SiteCell]) -> list[dict[
 
 
 def mean_curve(cell: SiteCell) -> list[list[float]]:
-    """[epoch, mean top-1] of the epochs that every seed has."""
+    """Return [epoch, mean top-1] of the epochs that every seed has."""
     seeds = [dict(points) for one in cell.shown for points in curves(one, _ACCURACY)]
     common = set.intersection(*(set(one) for one in seeds)) if seeds else set()
     return [[epoch, round(mean(one[epoch] for one in seeds), 2)] for epoch in sorted(common)]
 
 
 def write_boards(made: Sequence[Board], folder: Path) -> None:
-    """Write ``data/index.js``, which tells what tables there are and where, and the parts with their rows."""
+    """Write ``data/index.js``, which lists the tables and their parts, and the parts with their rows."""
     parts, where = _parts(made)
     for number, part in enumerate(parts):
         (folder / "data" / f"part-{number}.js").write_text(data_file(f"part-{number}", part), encoding="utf-8")
@@ -153,7 +153,7 @@ def write_boards(made: Sequence[Board], folder: Path) -> None:
 
 
 def _parts(made: Sequence[Board]) -> tuple[list[dict[str, Any]], list[list[int]]]:
-    """Pack tables into parts of about the same size; a long table goes on in the next part."""
+    """Pack tables into parts of about the same size; a long table continues in the next part."""
     parts: list[dict[str, Any]] = []
     where: list[list[int]] = []
     size = PART_BYTES

@@ -1,4 +1,4 @@
-"""From a folder of runs to the site."""
+"""Build the site from a folder of runs."""
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ from .output_folder import site_folder
 
 
 class Built(NamedTuple):
-    """What a site consists of."""
+    """The index of a built site, and the number of its tables, cells and records."""
 
     index: Path
     tables: int
@@ -28,26 +28,26 @@ class Built(NamedTuple):
 
 
 def build_site(runs: RunStore, out: Path, presets: Collection[str] = ()) -> Built:
-    """Write the site of a folder of runs into ``out``, over an older one if there is one.
+    """Write the site of a folder of runs into ``out``, replacing an older one.
 
     Args:
         runs: where the records are.
-        out: a new or empty folder, or a site made before.
+        out: a new or empty folder, or an earlier site.
         presets: names of the grid files that a reader can reproduce a cell with.
 
     Raises:
         SkelbenchError: if nothing has been evaluated, a record or a file beside one is damaged, or ``out`` cannot be
             written or holds something else; nothing is written then.
     """
-    kept = read_runs(runs.root)
-    records = [one.record for one in kept]
+    stored = read_runs(runs.root)
+    records = [one.record for one in stored]
     tables = leaderboard(records, runs.failures(), runs=runs)
     if not tables:
         raise SkelbenchError(
             f"There is no finished evaluation in {runs.root} to show: run one with `skelbench grid`, or name the "
             "folder of runs with --out."
         )
-    cells = site_cells(kept)
+    cells = site_cells(stored)
     made = boards(tables, cells)
     site = Site(
         runs.root.absolute().name, presets, _rows(tables), _by_identity(cells.values()), _built_on(cells.values())
@@ -81,7 +81,7 @@ def _about(records: Sequence[Record], cells: int, runs: str) -> str:
 
 
 def _rows(tables: Sequence[Table]) -> dict[Configuration, tuple[Table, Sequence[Entry]]]:
-    """Each table's rows by their cells, of no protocol in particular."""
+    """Index the rows of all tables by their cells, without the protocol."""
     rows = {}
     for table in tables:
         for entries in table.rows:

@@ -1,4 +1,4 @@
-"""What the charts of a cell's page draw, each seed on its own."""
+"""Data of the charts on a cell's page, per seed."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,21 +11,21 @@ _LOSS, _TEST, _HELD_OUT = "loss", "test_top1", "held_out_top1"
 
 
 def chart_data(cell: SiteCell, site: Site) -> dict[str, Any]:
-    """Curves, classes, confusion and t-SNE, as far as they lie beside the records."""
+    """Return curves, classes, confusion and t-SNE, as far as they are stored beside the records."""
     training = [_training(one, site) for one in cell.shown]
     return {
         "protocol": cell.key.protocol,
         "floor": _floor(cell, site),
-        "loss": [_line(one, kept, _LOSS) for one, kept in training if kept],
+        "loss": [_line(one, source, _LOSS) for one, source in training if source],
         "accuracy": [_line(one, one, _TEST, _HELD_OUT) for one, _ in training if cell.key.protocol != PRETRAIN],
         "classes": _of_seeds(cell.shown, side_files.per_class),
         "confusion": _of_seeds(cell.shown, side_files.confusion),
-        "tsne": [{"seed": one.record.cell.seed} | points for one, kept in training if (points := _tsne(one, kept))],
+        "tsne": [{"seed": one.record.cell.seed} | points for one, source in training if (points := _tsne(one, source))],
     }
 
 
 def _floor(cell: SiteCell, site: Site) -> float | None:
-    """The floor's top-1 in the leaderboard where this cell stands; None for protocols that train the encoder."""
+    """The floor's top-1 in the leaderboard of this cell; None for protocols that train the encoder."""
     found = site.rows.get(cell.key._replace(method=FLOOR, protocol=""))
     if found is None or cell.key.method == FLOOR or cell.key.protocol not in FROZEN:
         return None
@@ -37,7 +37,7 @@ def _floor(cell: SiteCell, site: Site) -> float | None:
 
 
 def _training(one: StoredRecord, site: Site) -> tuple[StoredRecord, StoredRecord | None]:
-    """An evaluation and the pre-training it builds on; a pre-training is its own."""
+    """An evaluation and the pre-training it builds on; for a pre-training, itself twice."""
     if one.record.cell.protocol == PRETRAIN:
         return one, one
     found = site.by_identity.get(one.record.pretrain or "")

@@ -1,4 +1,4 @@
-"""What a cell's page says of its settings and of what it ran on: a table for each part of its records."""
+"""The settings and the environment on a cell's page: a table for each part of its records."""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from ..tables.table import MISSING
 from .cells import SiteCell
 from .markup import escape
 
-PARTS = {  # of a record, as headings; what is a mapping in the settings has a heading of its own
+PARTS = {  # parts of a record and their headings; mappings in the settings get their own headings
     "data": "Data",
     "model": "Encoder",
     "versions": "Versions",
@@ -19,7 +19,7 @@ PARTS = {  # of a record, as headings; what is a mapping in the settings has a h
 
 
 def settings_tables(cell: SiteCell) -> str:
-    """Every setting, those of backbone, method and protocol in tables of their own."""
+    """Return tables of all settings; those of backbone, method and protocol are in separate tables."""
     settings = cell.shown[0].record.settings
     plain = {key: value for key, value in settings.items() if not isinstance(value, dict)}
     groups = {key: value for key, value in settings.items() if isinstance(value, dict)}
@@ -32,14 +32,14 @@ def settings_tables(cell: SiteCell) -> str:
 
 def _group(name: str, values: Mapping[str, Any]) -> str:
     rows = "".join(
-        f'<tr><th scope="row">{escape(str(key))}</th><td>{escape(_said(value))}</td></tr>'
+        f'<tr><th scope="row">{escape(str(key))}</th><td>{escape(_formatted(value))}</td></tr>'
         for key, value in values.items()
     )
     return f"<table class='facts'><caption>{escape(name)}</caption><tbody>{rows}</tbody></table>"
 
 
 def facts_table(cell: SiteCell, part: str, heading: str) -> str:
-    """A part of the records; where the seeds differ, each seed's value is named."""
+    """Return a table of a part of the records; if the seeds differ, each seed's value is listed."""
     found = {one.record.cell.seed: getattr(one.record, part) for one in cell.shown}
     keys = dict.fromkeys(key for values in found.values() for key in values)
     if not keys:
@@ -50,13 +50,13 @@ def facts_table(cell: SiteCell, part: str, heading: str) -> str:
 
 
 def _over_seeds(values: Mapping[int, Any]) -> str:
-    told = {seed: _said(round(value, 4) if isinstance(value, float) else value) for seed, value in values.items()}
-    if len(set(told.values())) == 1:
-        return next(iter(told.values()))
-    return "; ".join(f"seed {seed}: {text}" for seed, text in told.items())
+    texts = {seed: _formatted(round(value, 4) if isinstance(value, float) else value) for seed, value in values.items()}
+    if len(set(texts.values())) == 1:
+        return next(iter(texts.values()))
+    return "; ".join(f"seed {seed}: {text}" for seed, text in texts.items())
 
 
-def _said(value: Any) -> str:
+def _formatted(value: Any) -> str:
     if value is None:
         return MISSING
     if isinstance(value, bool):

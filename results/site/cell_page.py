@@ -1,4 +1,4 @@
-"""One page a cell: its numbers, seeds and charts, every setting, the machine, and the command that makes it again."""
+"""The page of a cell: its numbers, seeds and charts, all settings, the machine, and the command to reproduce it."""
 
 from typing import Any
 from urllib.parse import urlencode
@@ -14,7 +14,7 @@ from .repeat_command import Reproduction, reproduction
 
 
 def cell_page(cell: SiteCell, site: Site) -> str:
-    """The whole page."""
+    """Return the complete page."""
     key = cell.key
     name = FLOOR_NAME if key.method == FLOOR and key.protocol in FROZEN else key.method
     what = f"{key.protocol}, {key.dataset} {key.split}, {key.stream}"
@@ -37,7 +37,7 @@ def cell_page(cell: SiteCell, site: Site) -> str:
 
 
 def chip(track: str, label: str | None) -> str:
-    """The track as a mark; a custom cell's says what it differs by."""
+    """Return a badge with the track, for a custom cell with its label."""
     text = track if label is None else f"{track}: {label}"
     return f'<span class="chip {escape(track)}">{escape(text)}</span>'
 
@@ -57,11 +57,11 @@ def _board_link(key: Configuration) -> str:
 
 
 def _numbers(cell: SiteCell, site: Site) -> str:
-    """The leaderboard's numbers of this cell, under the names that they have there."""
+    """The leaderboard's numbers of this cell, with the same names."""
     found = site.rows.get(cell.key._replace(protocol=""))
     if cell.key.protocol == PRETRAIN or found is None:
         built = _built_on(cell, site)
-        return f"<p>A pre-training has no number of its own; {built}</p>"
+        return f"<p>A pre-training itself has no accuracy; {built}</p>"
     table, entries = found
     mine = [(c, e) for c, e in zip(table.columns, entries, strict=True) if c.group == cell.key.protocol]
     return (
@@ -78,7 +78,7 @@ def _number(column: Column, entry: Entry) -> str:
 
 
 def _built_on(cell: SiteCell, site: Site) -> str:
-    """Links to what was evaluated on a pre-training."""
+    """Links to the evaluations of a pre-training."""
     mine = [one.record.identity for one in (*cell.shown, *cell.left_out)]
     links = dict(link for identity in mine for link in site.built_on.get(identity, ()))
     if not links:
@@ -124,7 +124,7 @@ def _seed(one: StoredRecord, site: Site, scored: bool) -> str:
 
 
 def record_path(one: StoredRecord, runs: str) -> str:
-    """Where a record stands, from the folder that holds the runs."""
+    """Return the path of a record, relative to the folder that contains the runs."""
     return f"{runs}/{one.folder.name}/record.json"
 
 

@@ -1,4 +1,4 @@
-"""Records by cell: one configuration with all its seeds, and the page it has."""
+"""Records by cell: one configuration with all its seeds, and its page."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ class StoredRecord(NamedTuple):
 class SiteCell:
     """One configuration.
 
-    ``shown`` holds one record a seed, those that a mean is over; ``left_out`` older ones and those of other
+    ``shown`` holds one record per seed, those in the mean; ``left_out`` holds older ones and those of other
     settings, versions or data. ``href`` is the page, relative to the site's root.
     """
 
@@ -36,11 +36,11 @@ class SiteCell:
 
 @dataclass(frozen=True)
 class Site:
-    """What a page needs to know of the others.
+    """What a page needs to know about the other pages.
 
-    ``runs`` is what the folder of runs is called; ``rows`` finds the leaderboard's row of a (key without protocol);
-    ``by_identity`` the record and the page of an identity; ``built_on`` the evaluations of a pre-training: page and
-    name.
+    ``runs`` is the name of the folder of runs; ``rows`` maps a key without protocol to its row in a leaderboard;
+    ``by_identity`` maps an identity to its record and page; ``built_on`` maps a pre-training to its evaluations: page
+    and name.
     """
 
     runs: str
@@ -51,14 +51,14 @@ class Site:
 
 
 def read_runs(root: Path) -> list[StoredRecord]:
-    """Every finished cell with its folder. Raises ``SkelbenchError`` naming the first damaged record."""
+    """Read every finished cell with its folder. Raises ``SkelbenchError`` naming the first damaged record."""
     return [StoredRecord(read_record(path.parent), path.parent) for path in sorted(root.glob(f"*/{RECORD}"))]
 
 
-def site_cells(kept: Iterable[StoredRecord]) -> dict[Configuration, SiteCell]:
-    """Records grouped into cells."""
+def site_cells(stored: Iterable[StoredRecord]) -> dict[Configuration, SiteCell]:
+    """Group records into cells."""
     return {
-        key: _cell(key, group) for key, group in grouped(kept, lambda one: configuration_of(one.record.cell)).items()
+        key: _cell(key, group) for key, group in grouped(stored, lambda one: configuration_of(one.record.cell)).items()
     }
 
 
@@ -71,7 +71,7 @@ def _cell(key: Configuration, group: Sequence[StoredRecord]) -> SiteCell:
 
 
 def page_name(key: Configuration) -> str:
-    """Where a cell's page stands: a name any file system takes, told apart by a hash of the whole key."""
+    """Return the path of a cell's page: a name any file system accepts, made unique by a hash of the key."""
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:10]
     slug = Cell(**key._asdict(), seed=0).slug().removesuffix("-s0")
     return f"cells/{slug[:120]}-{digest}.html"

@@ -1,4 +1,4 @@
-"""Escaping, and the frame that all pages share. What comes from data is text here, never markup."""
+"""Escaping, and the frame of all pages. Values from data are always text, never markup."""
 
 import json
 from functools import cache
@@ -7,7 +7,7 @@ from importlib import resources
 from string import Template
 from typing import Any
 
-# Nothing may be loaded but the site's own files: as 'self' from a server, as file: from disk.
+# Only the site's own files may be loaded: as 'self' from a server, as file: from disk.
 POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -25,7 +25,7 @@ __all__ = ["ASSETS", "POLICY", "asset", "data_block", "data_file", "escape", "pa
 
 @cache
 def asset(name: str) -> str:
-    """The text of a style sheet, script or picture that comes with the package."""
+    """Read a style sheet, script or picture of the package."""
     return (resources.files(__package__ or "") / "assets" / name).read_text(encoding="utf-8")
 
 
@@ -35,12 +35,12 @@ def _template(name: str) -> Template:
 
 
 def page(name: str, *, title: str, root: str, **parts: str) -> str:
-    """A whole page: the frame around the template ``name``.
+    """Return a complete page: the frame around the template ``name``.
 
     Args:
         title: plain text.
-        root: the way to the site's root, "" or "../".
-        parts: markup that fills the template; its maker has escaped it.
+        root: the relative path to the site's root, "" or "../".
+        parts: markup that fills the template, already escaped.
     """
     body = _template(name).substitute(parts, root=root)
     here = {f"here_{entry}": ' aria-current="page"' if f"{entry}.html" == name else "" for entry in ("index", "paper")}
@@ -49,16 +49,16 @@ def page(name: str, *, title: str, root: str, **parts: str) -> str:
 
 
 def script_json(value: Any) -> str:
-    """JSON that may stand inside a script: ASCII only, and nothing in it ends a script or starts a comment."""
+    """Return JSON that is safe inside a script: ASCII only, and nothing in it ends a script or starts a comment."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def data_block(value: Any) -> str:
-    """A block of data within a page, which no browser runs."""
+    """Return a block of data for a page, which browsers do not execute."""
     return f'<script type="application/json" id="data">{script_json(value)}</script>'
 
 
 def data_file(name: str, value: Any) -> str:
-    """A script that hands over data: pages opened from disk may load scripts and nothing else."""
+    """Return a script that passes data to a page: pages opened from disk can load scripts but not fetch files."""
     return f"skelbench.deliver({script_json(name)},{script_json(value)});\n"

@@ -1,4 +1,4 @@
-"""Writing the site: built beside its place, then moved there file by file; nobody else's files are touched."""
+"""Writing the site: built in a folder beside ``out``, then moved file by file; other files are not changed."""
 
 import os
 import secrets
@@ -11,17 +11,17 @@ from ...errors import SkelbenchError
 
 MARK = "skelbench-site.txt"
 MARK_TEXT = (
-    "A page made by `skelbench site`; the next one replaces its files and what lies in assets, cells and data.\n"
+    "A page made by `skelbench site`; the next one replaces its files and everything in assets, cells and data.\n"
 )
-OWN = ("assets", "cells", "data")  # folders in which nothing but the site stands
+OWN = ("assets", "cells", "data")  # folders that contain only files of the site
 
 
 @contextmanager
 def site_folder(out: Path) -> Iterator[Path]:
-    """Hand out an empty folder to build in; when that went well, its files stand in ``out``.
+    """Provide an empty folder to build in; on success, its files are moved to ``out``.
 
-    The pages are moved last, so that an older site stays whole until all that the new one links to is there.
-    Raises ``SkelbenchError`` if ``out`` is a file, or holds anything and is no site of ours, or the disk refuses.
+    The pages are moved last, so that an older site stays complete until everything the new one links to is there.
+    Raises ``SkelbenchError`` if ``out`` is a file, or is not empty and not our site, or writing fails.
     """
     check_ours(out)
     building = out.absolute().with_name(f".{out.absolute().name}.{secrets.token_hex(6)}.tmp")
@@ -48,7 +48,7 @@ def check_ours(out: Path) -> None:
         raise SkelbenchError(f"{out} is not a folder: choose another place for the site.")
     if any(out.iterdir()) and not (out / MARK).is_file():
         raise SkelbenchError(
-            f"{out} is not empty and holds no site of ours ({MARK} is missing): choose a new or an empty folder."
+            f"{out} is not empty and not a site of skelbench ({MARK} is missing): choose a new or an empty folder."
         )
 
 
@@ -56,11 +56,11 @@ def _move(building: Path, out: Path) -> None:
     made = sorted(path.relative_to(building) for path in building.rglob("*") if path.is_file())
     pages = [path for path in made if path.parent == Path()]
     (out / "assets").mkdir(parents=True, exist_ok=True)
-    (out / MARK).write_text(MARK_TEXT, encoding="utf-8")  # first: what is cut off here can be made again
+    (out / MARK).write_text(MARK_TEXT, encoding="utf-8")  # first: an interrupted move can be repeated
     for name in OWN:
         (out / name).mkdir(exist_ok=True)
     for path in [path for path in made if path.parent != Path()] + pages:
-        os.replace(building / path, out / path)  # noqa: PTH105 - a file is the old one or the new one, never half
+        os.replace(building / path, out / path)  # noqa: PTH105 - atomic for each file
     wanted = set(made)
     for name in OWN:
         for path in (out / name).iterdir():

@@ -1,4 +1,4 @@
-"""The command that makes a cell again, from what its records say."""
+"""The command that reproduces a cell, derived from its records."""
 
 import json
 import re
@@ -15,14 +15,14 @@ from .cells import SiteCell
 _SETTING = re.compile(r"[a-z]\w*(\.\w+)?=.*", re.DOTALL)
 _IMPORTED = re.compile(r"imported [0-9a-f]{8}")
 _EVALUATED = re.compile(r".*, trained on \S+ \S+, (equal|published) evaluation", re.DOTALL)
-# What a record's settings hold that is no setting of a grid.
+# Keys of a record's settings that are not settings of a grid.
 _NOT_SET = {"precision", "source", "released_for_this_data", "fusion"}
 GRID_FILE = "cell.yaml"
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """The command; a grid file that it needs, to be saved as ``cell.yaml``; and what else is to be known."""
+    """The command; the grid file that it needs, to be saved as ``cell.yaml``; and a note."""
 
     command: str
     file: str = ""
@@ -30,12 +30,12 @@ class Reproduction:
 
 
 def reproduction(cell: SiteCell, presets: Collection[str], runs: str) -> Reproduction:
-    """How a cell is made again.
+    """Return how to reproduce a cell.
 
     Args:
         cell: with at least one record.
-        presets: names of the grid files that come with the package and are one product each.
-        runs: what the folder of runs is called.
+        presets: names of the grid files in the package that are a single product each.
+        runs: name of the folder of runs.
     """
     if cell.key.method == RAW:
         return _raw(cell)
@@ -69,22 +69,22 @@ def _grid(cell: SiteCell, presets: Collection[str]) -> Reproduction:
     }
     options = [part for option, value in axes.items() if value for part in (f"--{option}", str(value))]
     note = (
-        "The pre-training comes with an evaluation, for that is what a grid is for." if protocol != key.protocol else ""
+        "The pre-training comes with an evaluation, because grids list evaluations." if protocol != key.protocol else ""
     )
     known = all(_is_set(setting, settings) for setting in single)
     pairs = [part for setting, text in single.items() for part in ("--set", _pair(setting, text, settings))]
     if known and (name in presets or not name):
         source = ["--preset", name] if name else []
-        return Reproduction(_spelt("grid", *source, *options, *pairs, "--no-floor"), note=note)
+        return Reproduction(_command_line("grid", *source, *options, *pairs, "--no-floor"), note=note)
     values = _all_settings(settings) if name else {s: _value(s, text, settings) for s, text in single.items()}
     file = yaml.safe_dump({"name": label if name else None, "set": values}, sort_keys=False, default_flow_style=None)
-    return Reproduction(_spelt("grid", GRID_FILE, *options, "--no-floor"), file, note)
+    return Reproduction(_command_line("grid", GRID_FILE, *options, "--no-floor"), file, note)
 
 
 def _raw(cell: SiteCell) -> Reproduction:
     key, frames = cell.key, cell.shown[0].record.settings.get("frames")
     counted = [] if frames is None else ["--frames", str(frames)]
-    return Reproduction(_spelt("baselines", "--datasets", key.dataset, "--splits", key.split, *counted))
+    return Reproduction(_command_line("baselines", "--datasets", key.dataset, "--splits", key.split, *counted))
 
 
 def _imported(cell: SiteCell) -> Reproduction:
@@ -93,19 +93,19 @@ def _imported(cell: SiteCell) -> Reproduction:
     layout = ["--layout", str(record.data["layout"])] if "layout" in record.data else []
     stream = [] if key.stream == "all" else ["--stream", key.stream]
     note = f"FILE is the released checkpoint {record.settings.get('source', '')}".strip() + "."
-    return Reproduction(_spelt("import-weights", "FILE", *place, *stream, *layout), note=note)
+    return Reproduction(_command_line("import-weights", "FILE", *place, *stream, *layout), note=note)
 
 
 def _evaluated(cell: SiteCell, track: str, runs: str) -> Reproduction:
-    """An encoder that was trained before; the floor beside it comes from the same command."""
+    """An evaluation of an already trained encoder; the same command also evaluates the floor."""
     key = cell.key
     place = ["--dataset", key.dataset, "--split", key.split, "--stream", key.stream, "--protocol", key.protocol]
     note = f"RUN is the folder in {runs}/ of the pre-training that the label names."
-    return Reproduction(_spelt("evaluate", "RUN", *place, "--track", track), note=note)
+    return Reproduction(_command_line("evaluate", "RUN", *place, "--track", track), note=note)
 
 
 def _read_label(label: str) -> tuple[str, dict[str, str]]:
-    """Take a label apart: what the settings are known by, and those spelt out behind it."""
+    """Split a label into the name of the settings and the single settings listed after it."""
     parts = label.split(", ") if label else []
     single: dict[str, str] = {}
     while parts and _SETTING.fullmatch(parts[-1]):
@@ -115,7 +115,7 @@ def _read_label(label: str) -> tuple[str, dict[str, str]]:
 
 
 def _is_set(setting: str, settings: dict[str, Any]) -> bool:
-    """Whether the cell has the setting; a grid passes by the methods without it, a single cell refuses it."""
+    """Whether the cell has the setting; a grid skips methods without it, a single cell rejects it."""
     head, _, rest = setting.partition(".")
     return not rest or rest in (settings.get(head) or {})
 
@@ -128,9 +128,9 @@ def _pair(setting: str, text: str, settings: dict[str, Any]) -> str:
 def _value(setting: str, text: str, settings: dict[str, Any]) -> Any:
     """A label's value: "60x100" is a list where the record has one, everything else is YAML."""
     head, _, rest = setting.partition(".")
-    told = settings.get(head)
-    told = told.get(rest) if rest and isinstance(told, dict) else told
-    if isinstance(told, list) or (told is None and re.fullmatch(r"\d+(x\d+)+", text)):
+    recorded = settings.get(head)
+    recorded = recorded.get(rest) if rest and isinstance(recorded, dict) else recorded
+    if isinstance(recorded, list) or (recorded is None and re.fullmatch(r"\d+(x\d+)+", text)):
         return _list(text)
     return {"None": None}.get(text, _scalar(text))
 
@@ -152,7 +152,7 @@ def _scalar(text: str) -> Any:
 
 
 def _all_settings(settings: dict[str, Any]) -> dict[str, Any]:
-    """Every setting by its dotted name."""
+    """All settings by their dotted names."""
     values: dict[str, Any] = {}
     for key, value in settings.items():
         if key in _NOT_SET:
@@ -161,5 +161,5 @@ def _all_settings(settings: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _spelt(*words: str) -> str:
+def _command_line(*words: str) -> str:
     return " ".join(["skelbench", *map(shlex.quote, words)])

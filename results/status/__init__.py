@@ -1,1 +1,1 @@
-"""A launched plan, what is left of it and how long that may take."""
+"""A launched plan, its progress and the estimated time left."""

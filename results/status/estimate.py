@@ -1,4 +1,4 @@
-"""How long cells will take, from what earlier ones took in the same folder of runs on the same kind of device."""
+"""Estimate how long cells will take from earlier ones in the same folder of runs on the same kind of device."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Kind = tuple[object, ...]
 class Estimate:
     """Seconds of a cell: the median cost per clip and epoch of finished cells of its kind, times its own.
 
-    Of a kind are pre-trainings of one method, and evaluations by one protocol, with the same backbone, width and
-    frames. What no finished cell resembles is unknown and not guessed.
+    Pre-trainings of one method, and evaluations by one protocol, are of one kind if backbone, width and frames are
+    the same. A cell of a kind that has no finished cell is unknown and not guessed.
     """
 
     def __init__(self, records: Iterable[Record], device_name: str):
@@ -35,7 +35,7 @@ class Estimate:
         self.records = sum(map(len, costs.values()))
 
     def seconds(self, planned: Planned) -> float | None:
-        """How long a cell will take on one device; None if nothing like it has been finished."""
+        """Return how long a cell will take on one device; None if no cell of its kind has finished."""
         work = planned.clips * planned.epochs
         if planned.cell.stream == FUSED or not work:
             return 0.0
@@ -43,13 +43,13 @@ class Estimate:
         return None if cost is None else cost * work
 
     def total(self, cells: Sequence[Planned]) -> tuple[float, int]:
-        """Seconds of all cells that can be told, and how many cannot."""
+        """Return the sum over all cells with an estimate, and the number of cells without one."""
         found = [self.seconds(planned) for planned in cells]
         return sum(seconds for seconds in found if seconds is not None), found.count(None)
 
 
 def spelt(seconds: float) -> str:
-    """A duration as people say it: "40 s", "12 min", "3.4 h", "2.1 days"."""
+    """Format a duration for people: "40 s", "12 min", "3.4 h", "2.1 days"."""
     for size, name in ((86400.0, "days"), (3600.0, "h")):
         if seconds >= 1.5 * size:
             return f"{seconds / size:.1f} {name}"
@@ -62,7 +62,7 @@ def _kind(cell: Cell, frames: object, width: object) -> Kind:
 
 
 def _work(record: Record) -> float:
-    """Clips that were gone through: per epoch those of the training side, for an evaluation both sides once."""
+    """Number of clips processed: the training clips once per epoch, for an evaluation both sides once."""
     train, test, epochs = record.data.get("train"), record.data.get("test"), record.model.get("epochs")
     if not isinstance(train, int) or not isinstance(test, int) or not isinstance(epochs, int):
         return 0.0

@@ -1,4 +1,4 @@
-"""Where the cells of a folder of runs stand, read from its files alone, while others write them."""
+"""The state of the cells of a folder of runs, read from its files only, while other processes write them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CURVE = "curve.jsonl"
 
 @dataclass(frozen=True)
 class Standings:
-    """One cell: where it stands, what is to be said of that, and how many seconds are left (None: unknown)."""
+    """One cell: its state, details of it, and how many seconds are left (None: unknown)."""
 
     cell: Cell
     state: State
@@ -37,18 +37,18 @@ class Overview:
     cells: tuple[Standings, ...]
 
     def count(self) -> Counter[State]:
-        """How many cells stand where."""
+        """Return how many cells are in each state."""
         return Counter(cell.state for cell in self.cells)
 
     def left(self) -> tuple[float, int]:
-        """Seconds until all that can be told is done, with as many at once as run now; and how many cannot be told."""
+        """Return the seconds left, with as many cells at once as now, and how many cells have no estimate."""
         open_ = [cell.seconds for cell in self.cells if cell.state in ("running", "to do")]
         at_once = max(1, self.count()["running"])
         return sum(seconds or 0.0 for seconds in open_) / at_once, open_.count(None)
 
 
 def overview(runs: RunStore) -> Overview:
-    """Where the cells of the launches stand that go on, and of the last one; without any, what is there.
+    """Return the state of the cells of all running launches and of the last one; without any, of the cells on disk.
 
     Raises ``SkelbenchError`` for a damaged record, failure or plan.
     """
@@ -57,17 +57,17 @@ def overview(runs: RunStore) -> Overview:
     held = {standing.identity: standing for standing in Claims(runs.root).held()}
     plans = read_plans(runs.root)
     going = [plan for plan in plans[:-1] if any(planned.identity in held for planned in plan.cells)] + plans[-1:]
-    planned = cells_of(going) or _there(records, failures)
+    planned = cells_of(going) or _on_disk(records, failures)
     estimate = Estimate(records.values(), going[-1].device_name if going else "")
-    return Overview(tuple(_stands(runs, one, records, failures, held, estimate) for one in planned))
+    return Overview(tuple(_state_of(runs, one, records, failures, held, estimate) for one in planned))
 
 
-def _there(records: dict[str, Record], failures: dict[str, Failure]) -> list[Planned]:
+def _on_disk(records: dict[str, Record], failures: dict[str, Failure]) -> list[Planned]:
     found = (*records.values(), *failures.values())
     return [Planned(cell=one.cell, identity=one.identity, clips=0) for one in found]
 
 
-def _stands(
+def _state_of(
     runs: RunStore,
     planned: Planned,
     records: dict[str, Record],
@@ -86,21 +86,21 @@ def _stands(
 
 
 def _running(runs: RunStore, planned: Planned, standing: Standing, estimate: Estimate) -> Standings:
-    """A cell that is claimed: who is at it, and for a training how far it came."""
+    """A claimed cell: which process is running it, and for a training its progress."""
     holder = standing.holder
     who = f"{holder.host}, process {holder.pid}" if holder else "being claimed"
     if planned.cell.protocol != PRETRAIN:
         return Standings(planned.cell, "running", who, estimate.seconds(planned))
     done = _epochs(runs.folder(planned.cell, planned.identity) / CURVE)
     left = planned.epochs - len(done)
-    whole = estimate.seconds(planned)
+    total = estimate.seconds(planned)
     share = left / planned.epochs if planned.epochs else 0.0
-    seconds = left * sum(done) / len(done) if done else None if whole is None else whole * share
+    seconds = left * sum(done) / len(done) if done else None if total is None else total * share
     return Standings(planned.cell, "running", f"epoch {len(done) + 1} of {planned.epochs}, {who}", seconds)
 
 
 def _epochs(path: Path) -> list[float]:
-    """Seconds of each finished epoch of a training that goes on; a line that is being written does not count."""
+    """Seconds of each finished epoch of a running training; an incomplete line is skipped."""
     found: dict[int, float] = {}
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()

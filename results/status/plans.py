@@ -1,4 +1,4 @@
-"""What launches are going to do, left in the folder of runs for whoever looks on: ``.plans/<hash>.json``."""
+"""Plans of launches, written to the folder of runs for observers: ``.plans/<hash>.json``."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ FOLDER = ".plans"
 
 
 class Planned(BaseModel):
-    """A cell that a launch is going to make, and what decides how long that takes.
+    """A cell that a launch is going to run, and what determines how long that takes.
 
-    ``clips`` are those it is trained on, for an evaluation both sides'; ``epochs`` is 1 for an evaluation.
+    ``clips`` is the number of training clips, for an evaluation of both sides; ``epochs`` is 1 for an evaluation.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -34,7 +34,7 @@ class Planned(BaseModel):
 
 
 class Launched(BaseModel):
-    """One launch: when it began, on what kind of device, and its cells in their order."""
+    """One launch: when it started, on what kind of device, and its cells in order."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -45,7 +45,7 @@ class Launched(BaseModel):
 
 
 def write_plan(root: Path, plan: Launched) -> Path:
-    """Leave a plan in a folder of runs; the same cells launched again take the same file."""
+    """Write a plan to a folder of runs; launching the same cells again overwrites the same file."""
     name = hashlib.sha256("\n".join(planned.identity for planned in plan.cells).encode()).hexdigest()[:16]
     path = root / FOLDER / f"{name}.json"
     atomic_write(path, plan.model_dump_json())
@@ -53,13 +53,13 @@ def write_plan(root: Path, plan: Launched) -> Path:
 
 
 def read_plans(root: Path) -> list[Launched]:
-    """The plans in a folder of runs, the one launched last at the end. Raises ``SkelbenchError`` for a damaged one."""
+    """Read the plans in a folder of runs, the latest last. Raises ``SkelbenchError`` for a damaged one."""
     plans = [_read(path) for path in sorted((root / FOLDER).glob("*.json"))]
     return sorted(plans, key=lambda plan: plan.started)
 
 
 def cells_of(plans: Iterable[Launched]) -> list[Planned]:
-    """The cells of several plans, each once."""
+    """Return the cells of several plans, each once."""
     return list({planned.identity: planned for plan in plans for planned in plan.cells}.values())
 
 
@@ -68,4 +68,4 @@ def _read(path: Path) -> Launched:
         return Launched.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         reason = first_error(error) if isinstance(error, ValidationError) else error.strerror
-        raise SkelbenchError(f"{path} cannot be read ({reason}): delete it, the next launch writes its own.") from error
+        raise SkelbenchError(f"{path} cannot be read ({reason}): delete it; the next launch writes another.") from error

@@ -1,1 +1,1 @@
-"""Records in, tables out: which records stand together, what their means, ranks and notes are."""
+"""Make tables from records: group them, compute means and ranks, and add notes."""

@@ -1,4 +1,4 @@
-"""What it took to pre-train the encoders behind a row's evaluations."""
+"""The cost of pre-training the encoders behind a row's evaluations."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
@@ -8,9 +8,9 @@ from .table import Entry
 
 
 def trainings(record: Record, by_identity: Mapping[str, Record]) -> tuple[Record, ...]:
-    """The pre-trainings that an evaluation builds on: one, or those of the streams that were fused.
+    """Return the pre-trainings that an evaluation builds on: one, or those of the streams that were fused.
 
-    Streams trained together share one. None are returned if one of them is not among the records.
+    Streams trained together share one. Returns none of them if one is not among the records.
     """
     parts = record.settings.get("fusion")
     if record.pretrain is None and isinstance(parts, dict):
@@ -39,7 +39,7 @@ def machines(records: Iterable[Record], by_identity: Mapping[str, Record]) -> li
 
 
 def _spent(found: Iterable[Record]) -> tuple[float | None, float | None]:
-    """Seconds and clips of all pre-trainings behind one evaluation; None where one does not tell."""
+    """Seconds and clips of all pre-trainings behind one evaluation; None if one does not record it."""
     times = [(record.cost.get("train_seconds"), record.cost.get("clips_per_second")) for record in found]
     seconds = [time for time, _ in times if time is not None]
     clips = [time * rate for time, rate in times if time is not None and rate is not None]

@@ -1,4 +1,4 @@
-"""Means over folds, for data whose splits are folds (fold1, fold2, …): the number that papers give for such data."""
+"""Means over folds, for data whose splits are folds (fold1, fold2, …), as papers report them."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -13,11 +13,11 @@ FOLD = re.compile(r"fold\d+")
 
 
 def folded(records: Iterable[Record]) -> list[Table]:
-    """A table for each track, label, data set and stream with several folds: the mean over folds, ± over seeds.
+    """Make a table for each track, label, data set and stream with several folds: the mean over folds, ± over seeds.
 
-    A seed counts for a protocol where it was run in every fold of the table; a row that lacks a fold has no mean. The
-    width, frames and epochs of a row's folds are shown; what else a track sets by the size of the training set, such
-    as the queue, may differ between them.
+    A seed counts for a protocol if it was run in every fold of the table; a row that lacks a fold has no mean. The
+    width, frames and epochs of a row's folds are shown; other settings that a track chooses by the size of the training
+    set, such as the queue, may differ between folds.
     """
     found = {place: mine for place, mine in places(records).items() if FOLD.fullmatch(place.split)}
     boards = grouped(found, lambda place: place._replace(split=""))
@@ -37,11 +37,11 @@ def _table(board: Place, folds: Sequence[Sequence[Row]]) -> Table:
     }
     leading = "linear" if "linear" in protocols else protocols[0]
 
-    def standing(name: tuple[str, str]) -> tuple[bool, float, tuple[str, str]]:
+    def sort_key(name: tuple[str, str]) -> tuple[bool, float, tuple[str, str]]:
         values = means[name][leading]
         return name[0] != FLOOR, -fmean(values) if values else 1.0, name
 
-    order = sorted(rows, key=standing)
+    order = sorted(rows, key=sort_key)
     setups = {name: setup_entries([record for row in rows[name] for record in row.records]) for name in order}
     columns: list[tuple[Column, list[Entry]]] = [
         (Column("method"), [Entry(rows[name][0].name) for name in order]),
@@ -70,7 +70,7 @@ def _table(board: Place, folds: Sequence[Sequence[Row]]) -> Table:
 
 
 def _means(folds: Sequence[Sequence[Record]], wanted: int) -> list[float]:
-    """Of each seed that has every fold, the mean of its top-1 over folds."""
+    """Return the mean top-1 over folds of each seed that has every fold."""
     scores = grouped((record for fold in folds for record in fold if record.last), lambda record: record.cell.seed)
     return [
         fmean(r.last.top1 for r in scores[seed] if r.last) for seed in sorted(scores) if len(scores[seed]) == wanted

@@ -1,4 +1,4 @@
-"""What stands below tables: how numbers came about, what is missing, and what is wrong with the papers' numbers."""
+"""Footnotes of tables: how numbers were computed, what is missing, and caveats of the papers' numbers."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ _DAGGERS = ("†", "‡", "§", "††", "‡‡", "§§")
 
 
 def footnotes(place: Place, rows: Sequence[Row], left_out: int, failures: Sequence[Failure]) -> Iterable[str]:
-    """All that is said below a leaderboard but its ranks."""
+    """Yield all footnotes of a leaderboard except those on ranks."""
     shown = [record for row in rows for record in row.records]
     yield MEANS
     if rows and all(row.method == RAW for row in rows):
@@ -43,7 +43,7 @@ def footnotes(place: Place, rows: Sequence[Row], left_out: int, failures: Sequen
 
 
 def borrowed_note(records: Iterable[Record]) -> Iterable[str]:
-    """Say which methods run on settings that their authors released for another data set."""
+    """Name the methods that run with settings that their authors released for another data set."""
     borrowed = {
         record.cell.method
         for record in records
@@ -57,20 +57,20 @@ def borrowed_note(records: Iterable[Record]) -> Iterable[str]:
 
 
 def left_out_note(count: int) -> Iterable[str]:
-    """Say how many records no mean holds."""
+    """State how many records are in no mean."""
     if count:
         yield f"{count} record(s) left out of the means: older, or of other settings, versions or data."
 
 
 def mixed_data_note(records: Iterable[Record], what: str) -> Iterable[str]:
-    """Warn where numbers that stand beside each other were measured on different data."""
+    """Warn if numbers in one table were measured on different data."""
     prints = {str(record.data["fingerprint"]) for record in records if record.data.get("fingerprint")}
     if len(prints) > 1:
-        yield f"WARNING: {what} stand on different versions of the data ({', '.join(sorted(prints))})."
+        yield f"WARNING: {what} are from different versions of the data ({', '.join(sorted(prints))})."
 
 
 def mixed_versions_note(records: Iterable[Record]) -> Iterable[str]:
-    """Warn where numbers that stand beside each other come from different versions of a method or a protocol."""
+    """Warn if numbers in one table come from different versions of a method or a protocol."""
     found: dict[str, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         for kind, name in (("method", record.cell.method), ("protocol", record.cell.protocol)):
@@ -81,18 +81,18 @@ def mixed_versions_note(records: Iterable[Record]) -> Iterable[str]:
         newest = max(versions)
         if len(versions) > 1:
             older = (f"{v} ({', '.join(dict.fromkeys(rows))})" for v, rows in sorted(versions.items()) if v < newest)
-            yield f"WARNING: {what} stands here in version {newest} and in older ones: {'; '.join(older)}."
+            yield f"WARNING: {what} is here in version {newest} and in older ones: {'; '.join(older)}."
 
 
 def fidelity_notes(records: Iterable[Record]) -> dict[str, Note]:
-    """A dagger for each way in which a method is not its authors' code, by what the record says of it."""
-    told = dict.fromkeys(fidelity for record in records if (fidelity := fidelity_of(record)))
-    marks = [_DAGGERS[i] if i < len(_DAGGERS) else f"†{i + 1}" for i in range(len(told))]
-    return {text: Note(mark, text) for text, mark in zip(told, marks, strict=True)}
+    """A dagger for each way in which a method is not its authors' code, by the text in the record."""
+    texts = dict.fromkeys(fidelity for record in records if (fidelity := fidelity_of(record)))
+    marks = [_DAGGERS[i] if i < len(_DAGGERS) else f"†{i + 1}" for i in range(len(texts))]
+    return {text: Note(mark, text) for text, mark in zip(texts, marks, strict=True)}
 
 
 def fidelity_of(record: Record) -> str:
-    """How near a method is to its authors' code, where that must be said; else ""."""
+    """How close a method is to its authors' code, if its record says so; else ""."""
     return str(record.versions.get("fidelity") or "")
 
 
@@ -109,7 +109,7 @@ def _floor_notes(rows: Sequence[Row]) -> Iterable[str]:
         yield f"A floor is the mean of at least {FLOOR_SEEDS} seeds; here: {', '.join(few)}."
     trained = sorted({p for row in floors.values() for p in row.cells} - {*FROZEN, PRETRAIN})
     if trained:
-        yield f"{', '.join(trained)} of untrained is supervised training from scratch and no floor."
+        yield f"{', '.join(trained)} of untrained is supervised training from scratch and not a floor."
 
 
 def _seed_counts(row: Row) -> str:
@@ -118,7 +118,7 @@ def _seed_counts(row: Row) -> str:
 
 
 def _paper_notes(place: Place, rows: Sequence[Row]) -> Iterable[str]:
-    """Where the papers' numbers come from, then what is wrong with them, by line of the file."""
+    """Yield the sources of the papers' numbers, then their caveats, by line of the file."""
     numbers = [number for row in rows for found in row.numbers.values() for number in found]
     if not numbers:
         return

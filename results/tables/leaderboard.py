@@ -1,4 +1,4 @@
-"""Records in, leaderboards out: one table per track, label, dataset, split, stream and pre-training data."""
+"""Make leaderboards from records: one table per track, label, dataset, split, stream and pre-training data."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -46,19 +46,19 @@ def leaderboard(
     runs: RunStore | None = None,
     behind: Iterable[Record] = (),
 ) -> list[Table]:
-    """Order methods by backbone, in a table of its own for each track, label, dataset, split and stream.
+    """Rank methods on backbones, in one table for each track, label, dataset, split and stream.
 
-    Encoders that were pre-trained on other data than a table's have tables of their own, too.
+    Encoders that were pre-trained on other data than a table's are in separate tables, too.
 
-    Ours is the mean over seeds of ``last`` top-1 with the sample standard deviation; ``best`` stands
-    beside it where every seed has it. A mean never mixes settings, method or protocol versions or
+    Ours is the mean over seeds of ``last`` top-1 with the sample standard deviation; ``best`` is shown
+    beside it if every seed has it. A mean never mixes settings, method or protocol versions or
     data: those of the newest record count, and a footnote says how many others were left out. The
     paper's number is a reference; the difference to it is shown in track ``published`` only. Records
-    of pre-training alone make no row. ``refused`` says of (method, backbone) why they do not go
-    together: every table has a row "n/a" for them.
+    of pre-training alone have no row. ``refused`` maps (method, backbone) to the reason why they do not
+    work together: every table has a row "n/a" for them.
 
     With ``runs``, the folder that the records are from, tables are ranked: a difference within the noise
-    of the test clips is a tie (``significance``), and the cost of pre-training stands in each row, taken
+    of the test clips is a tie (``significance``), and each row has the cost of pre-training, taken
     from the pre-trainings among ``records`` and ``behind`` (which are not shown themselves; the parts of a
     fusion are looked up there, too). Ranking reads the scores of every record shown.
     """
@@ -85,11 +85,11 @@ def _table(
     protocols = sorted({p for row in rows for p in row.cells}, key=lambda p: (rank(p, _PROTOCOLS), p))
     leading = min(protocols, key=lambda p: rank(p, _RANKED_BY))
 
-    def standing(row: Row) -> tuple[Any, ...]:
+    def sort_key(row: Row) -> tuple[Any, ...]:
         score = row.last(leading)
         return (row.method != FLOOR, -fmean(score) if score else 1.0, row.backbone, row.method)
 
-    rows = sorted(rows, key=standing)
+    rows = sorted(rows, key=sort_key)
     daggers = fidelity_notes(record for row in rows for record in row.records)
     order = _ranking(rows, leading, runs) if runs else None
     notes = list(footnotes(place, rows, left_out, failures))
@@ -117,8 +117,8 @@ def _table(
 
 
 def _named(row: Row, daggers: Mapping[str, Note]) -> Entry:
-    told = dict.fromkeys(fidelity for record in row.records if (fidelity := fidelity_of(record)))
-    return Entry(row.name, marks=tuple(daggers[text].mark for text in told))
+    texts = dict.fromkeys(fidelity for record in row.records if (fidelity := fidelity_of(record)))
+    return Entry(row.name, marks=tuple(daggers[text].mark for text in texts))
 
 
 def _setup(rows: Sequence[Row]) -> Columns:
@@ -146,7 +146,7 @@ def _ranks(rows: Sequence[Row], order: Ranking) -> list[Entry]:
 
 
 def _rank_notes(rows: Sequence[Row], protocol: str, order: Ranking) -> Iterable[str]:
-    """How ranks came about, and which rows have none."""
+    """Explain how rows are ranked, and which have no rank."""
     if order.ranges:
         yield (
             f"rank: by {protocol}; rows share a range (2–4) where the difference between them is within the noise of "
@@ -176,7 +176,7 @@ def _cost_note(rows: Sequence[Row], by_identity: Mapping[str, Record]) -> Iterab
 def _scores(protocol: str, rows: Sequence[Row], first: set[int], *, against_paper: bool) -> Columns:
     """The columns of one protocol: ours, best, difference to the floor, paper, difference to the paper.
 
-    ``first`` are the rows that may be the best of all by their test; else the highest value is.
+    ``first`` are the rows that may be the best by the test; without any, it is the highest value.
     """
     ours = [Entry(NONE) if row.refused else mean_entry(row.last(protocol)) for row in rows]
     yield Column(protocol, "percent", group=protocol), _with_best_strong(ours, first)
@@ -207,7 +207,7 @@ def _blank(row: Row) -> Entry | None:
 
 
 def _gain(row: Row, ours: Entry, floor: Row | None, protocol: str) -> Entry:
-    """Difference to the floor, if its encoder is the row's: in `published` they differ in width, graph and frames."""
+    """Difference to the floor if both have the same encoder: in `published`, width, graph and frames may differ."""
     if row.method == FLOOR or row.refused:
         return Entry("")
     if floor is None or _encoder(floor) != _encoder(row):
@@ -220,7 +220,7 @@ def _encoder(row: Row) -> list[str]:
 
 
 def _paper(numbers: tuple[Published, ...]) -> Entry:
-    """The most trustworthy number; a re-run by another paper is named as one, beside it or in its stead."""
+    """The most trustworthy number; a re-run by another paper is marked as such, beside it or in its place."""
     if not numbers:
         return Entry()
     first = numbers[0]
@@ -230,7 +230,7 @@ def _paper(numbers: tuple[Published, ...]) -> Entry:
 
 
 def _with_best_strong(entries: Sequence[Entry], first: set[int]) -> list[Entry]:
-    """Mark the best, and those that print the same; one value alone is not the best of anything."""
+    """Mark the best and those that print the same; a single value is not marked."""
     values = {i: round(entry.value, 1) for i, entry in enumerate(entries) if isinstance(entry.value, float)}
     best = {i for i, value in values.items() if value == max(values.values())}
     best = first if best & first else best  # a floor above all methods has no rank, but is the best

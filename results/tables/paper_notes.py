@@ -1,4 +1,4 @@
-"""What stands below a table of the paper: what is wrong with its numbers, and how ours came about."""
+"""Footnotes of a table of the paper: caveats of its numbers, and how ours were computed."""
 
 from collections.abc import Iterable, Sequence
 from itertools import product
@@ -10,13 +10,13 @@ from .paper_rows import Filled, PaperRow, line_of
 from .rows import FLOOR_SEEDS
 from .table import Note
 
-_LETTERS = "abcdefghijklmnoprstuvwxyz"  # no q, which no font raises
+_LETTERS = "abcdefghijklmnoprstuvwxyz"  # without q, which has no superscript character
 
 
 class Caveats(NamedTuple):
-    """What a reader must know of a table's numbers.
+    """What a reader must know about a table's numbers.
 
-    ``notes`` are about some of them; their marks stand at rows, all of whose numbers a note is about, or at
+    ``notes`` are about some of them; their marks are at rows if a note is about all numbers of the row, else at
     single numbers (by line of the file). ``general`` holds for every number of the table.
     """
 
@@ -27,7 +27,7 @@ class Caveats(NamedTuple):
 
 
 def caveats(numbers: Sequence[Published]) -> Caveats:
-    """Gather what is known of a table's numbers into notes, each with the lines of the file it is about."""
+    """Gather the caveats of a table's numbers into notes, each with the lines of the file it is about."""
     about: dict[str, list[int]] = {}
     for number in numbers:
         for caveat in number.caveats:
@@ -50,7 +50,7 @@ def caveats(numbers: Sequence[Published]) -> Caveats:
 
 
 def paper_footnotes(table: Filled, general: Iterable[str]) -> Iterable[str]:
-    """All that is said below a table of the paper as a whole."""
+    """Yield the footnotes of a table of the paper that are about the entire table."""
     shown = [record for cell in table.cells.values() for record in cell]
     rows = [number.row for number in table.numbers]
     yield f"{MEANS[:-1]}, their number in brackets."
@@ -73,7 +73,7 @@ def paper_footnotes(table: Filled, general: Iterable[str]) -> Iterable[str]:
 
 
 def _track_notes(table: Filled) -> Iterable[str]:
-    """What a track's numbers may be compared with, and which rows it cannot have."""
+    """Explain what a track's numbers may be compared with, and which rows it cannot have."""
     elsewhere = ""
     if table.track == "published":
         elsewhere = " (track custom has them)"

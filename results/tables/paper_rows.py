@@ -1,8 +1,8 @@
 """Rows and columns of the seven tables of the SkeAttnCLR paper, and the cells of ours that belong there.
 
-They are those of the numbers in ``paper/skeattnclr_tables.csv``, in its order. A row aims at cells of track
-``published``, or, where the paper changed a method's settings, at cells of track ``custom`` with the label that
-the preset of that table gives them.
+They follow the numbers in ``paper/skeattnclr_tables.csv``, in its order. The target of a row are cells of track
+``published``, or, if the paper changed a method's settings, cells of track ``custom`` with the label that the
+preset of that table gives them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +25,7 @@ TITLES = {
     "table7": "SkeAttnCLR without parts of its loss, NTU-60 joint, linear evaluation",
 }
 PAPER_TABLES = tuple(TITLES)
-# Rows whose settings are no release's, by source or variant: the labels that the presets give their cells. The row of
+# Rows whose settings were not released, by source or variant: the labels that the presets give their cells. The row of
 # Table 7 that is not here has μ = 1, which is what SkeAttnCLR's release has for NTU-60 joint: it is plain `published`.
 LABELS = {
     RERUN: "published, SkeAttnCLR's settings",
@@ -33,16 +33,16 @@ LABELS = {
     "no qs-qns negative, Ls only": "published, no q_s-q_ns, L_s",
     "full": "published, q_s-q_ns, L_s + L_ns",
 }
-_IN_EQUAL = (None, "supervised", "full")  # the variants that a method of the equal track is
+_IN_EQUAL = (None, "supervised", "full")  # the variants that correspond to a method of the equal track
 
 
 class Comparison(NamedTuple):
-    """A number of the paper and what we have for it."""
+    """A number of the paper and our records for it."""
 
     table: str
-    row: str  # as the paper calls it
+    row: str  # its name in the paper
     target: Configuration
-    records: list[Record]  # one a seed, all comparable; none if nobody ran it
+    records: list[Record]  # one per seed, all comparable; none if it was not run
     number: Published
 
 
@@ -55,7 +55,7 @@ class Spot(NamedTuple):
 
 
 class PaperRow(NamedTuple):
-    """A row of a table: what the paper calls it, and of what its cells are."""
+    """A row of a table: its name in the paper, and what its cells are."""
 
     name: str
     method: str
@@ -66,11 +66,11 @@ class PaperRow(NamedTuple):
 
     @property
     def is_floor(self) -> bool:
-        """Whether the row is an untrained encoder's, which the paper has not."""
+        """Whether the row is an untrained encoder's, which the paper does not have."""
         return self.name == FLOOR_NAME
 
     def target(self, spot: Spot, track: str) -> Configuration | None:
-        """The cell that a place of this row aims at; None if a track has none."""
+        """Return the cell that belongs in a place of this row; None if the track has none."""
         label = LABELS.get(self.source) or LABELS.get(self.variant or "")
         if track == "equal":
             fits, label = self.source != RERUN and self.variant in _IN_EQUAL, None
@@ -86,8 +86,8 @@ class Filled:
 
     Attributes:
         numbers: the paper's, in its order.
-        cells: by row and column one record a seed, all comparable.
-        left_out: how many records of these cells no mean holds.
+        cells: by row and column one record per seed, all comparable.
+        left_out: how many records of these cells are in no mean.
     """
 
     name: str
@@ -107,7 +107,7 @@ class Filled:
         return [record for line in self.lines for record in self.cells[line, spot]]
 
     def heading(self, spot: Spot) -> str:
-        """What a column is called: the data, or the encoder where all columns share the data."""
+        """The name of a column: the data, or the encoder if all columns share the data."""
         same_data = len({(one.dataset, one.split) for one in self.spots}) == 1
         return spot.backbone if same_data and len(self.spots) > 1 else f"{spot.dataset} {spot.split}"
 
@@ -133,9 +133,9 @@ def filled(name: str, records: Iterable[Record], track: str) -> Filled:
 
 
 def comparisons(records: Iterable[Record]) -> list[Comparison]:
-    """Every number of the seven tables, in the paper's order, with the records that aim at it.
+    """Every number of the seven tables, in the paper's order, with the records that belong there.
 
-    Rows with settings of their own are compared with cells of track ``custom``, all others with ``published``.
+    Rows with changed settings are compared with cells of track ``custom``, all others with ``published``.
     """
     ours = _by_target(records)
     found = []
@@ -149,13 +149,13 @@ def comparisons(records: Iterable[Record]) -> list[Comparison]:
 
 
 def line_of(number: Published) -> PaperRow:
-    """The row that a number stands in."""
+    """Return the row of a number."""
     printed = number.variant if number.ablation and number.variant else number.printed.partition(" (")[0]
     return PaperRow(printed, number.method, number.source, number.variant, number.stream, number.protocol)
 
 
 def spot_of(number: Published) -> Spot:
-    """The column that a number stands in."""
+    """Return the column of a number."""
     return Spot(number.dataset, number.split, number.backbone)
 
 
@@ -175,7 +175,7 @@ def _by_target(records: Iterable[Record]) -> dict[Configuration, list[Record]]:
 
 
 def _lines(numbers: Sequence[Published], *, floors: bool) -> tuple[PaperRow, ...]:
-    """The rows in the paper's order, each stream's led by the floor where an untrained encoder is one."""
+    """The rows in the paper's order, with the floor first in each stream whose protocol has one."""
     lines = []
     printed = dict.fromkeys(map(line_of, numbers))
     for (stream, protocol), block in groupby(printed, lambda line: (line.stream, line.protocol)):

@@ -30,9 +30,9 @@ Columns = Iterable[tuple[Column, list[Entry]]]
 def paper_table(name: str, records: Iterable[Record], track: str = "published") -> Table:
     """Fill one of the paper's tables ("table1" ... "table7") with our numbers of one track.
 
-    Each place has ours (mean ± sample deviation, number of seeds), ``best`` where every seed has it, the
+    Each place has ours (mean ± sample deviation, number of seeds), ``best`` if every seed has it, the
     paper's number, and in track ``published`` the difference, but not to a number that is likely another
-    method's. All rows and columns of the paper are there, whether run or not; an untrained encoder stands
+    method's. All rows and columns of the paper are present, whether run or not; an untrained encoder is
     above the rows of a stream as their floor. Raises ``SkelbenchError`` for another table or track.
     """
     table = filled(name, records, track)
@@ -53,8 +53,8 @@ def paper_table(name: str, records: Iterable[Record], track: str = "published") 
 
 def _names(table: Filled, known: Caveats, daggers: Mapping[str, Note]) -> Columns:
     def method(line: PaperRow) -> Entry:
-        told = dict.fromkeys(fidelity for record in table.row(line) if (fidelity := fidelity_of(record)))
-        return Entry(line.method, marks=tuple(daggers[text].mark for text in told))
+        texts = dict.fromkeys(fidelity for record in table.row(line) if (fidelity := fidelity_of(record)))
+        return Entry(line.method, marks=tuple(daggers[text].mark for text in texts))
 
     yield Column("row"), [Entry(line.name, marks=known.of_rows.get(line, ())) for line in table.lines]
     yield Column("method"), [method(line) for line in table.lines]

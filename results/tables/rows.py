@@ -14,7 +14,7 @@ from .table import Entry
 
 FLOOR = "untrained"
 FLOOR_SEEDS = 3
-RAW, RAW_LABEL = "raw", "raw data"  # joints as they are, without an encoder
+RAW, RAW_LABEL = "raw", "raw data"  # raw joints, without an encoder
 FROZEN = ("knn", "linear", "fewshot")  # protocols in which an untrained encoder is a floor
 PRETRAIN = "pretrain"
 TRACKS = ("published", "equal", "custom")
@@ -35,10 +35,10 @@ class Place(NamedTuple):
     dataset: str
     split: str
     stream: str
-    pretrained_on: str | None  # where that is other data than the table's own
+    pretrained_on: str | None  # if it differs from the table's own data
 
     def __str__(self) -> str:
-        """Read as a title: ``ntu60 xsub, joint (custom: demo)``."""
+        """Format as a title: ``ntu60 xsub, joint (custom: demo)``."""
         label = self.track if self.label is None else f"{self.track}: {self.label}"
         origin = f", pre-trained on {self.pretrained_on}" if self.pretrained_on else ""
         return f"{self.dataset} {self.split}, {self.stream} ({label}{origin})"
@@ -59,11 +59,11 @@ class Configuration(NamedTuple):
 
     @property
     def facts(self) -> dict[str, str]:
-        """What it is, by name."""
+        """Its fields that are set, by name."""
         return {name: value for name, value in self._asdict().items() if value is not None}
 
     def __str__(self) -> str:
-        """Read as a sentence names it: ``skeattnclr stgcn ntu60 xsub joint linear (published)``."""
+        """Format for messages: ``skeattnclr stgcn ntu60 xsub joint linear (published)``."""
         names = (self.method, self.backbone, self.dataset, self.split, self.stream, self.protocol)
         label = self.track if self.label is None else f"{self.track}: {self.label}"
         origin = f", pre-trained on {self.pretrained_on}" if self.pretrained_on else ""
@@ -75,13 +75,13 @@ class Row(NamedTuple):
 
     method: str
     backbone: str
-    cells: dict[str, list[Record]]  # protocol -> one record a seed, all comparable
-    numbers: dict[str, tuple[Published, ...]]  # protocol -> what papers printed, the most trustworthy first
-    refused: str = ""  # why method and backbone do not go together
+    cells: dict[str, list[Record]]  # protocol -> one record per seed, all comparable
+    numbers: dict[str, tuple[Published, ...]]  # protocol -> numbers of papers, the most trustworthy first
+    refused: str = ""  # why method and backbone do not work together
 
     @property
     def name(self) -> str:
-        """The method as tables call it."""
+        """The name of the method in tables."""
         return FLOOR_NAME if self.method == FLOOR else self.method
 
     @property
@@ -103,46 +103,46 @@ FLOOR_NAME = f"{FLOOR} (floor)"
 
 
 def place_of(cell: Cell) -> Place:
-    """The place a cell's number stands in."""
+    """Return the place of a cell."""
     return Place(cell.track, cell.label, cell.dataset, cell.split, cell.stream, cell.pretrained_on)
 
 
 def _place_of_record(record: Record) -> Place:
-    """The place of its cell; what is not self-supervised stands apart, its label says so."""
+    """The place of its cell; methods that are not self-supervised get a label, and so a separate table."""
     place, supervision = place_of(record.cell), record.settings.get("supervision")
     return place._replace(label=", ".join(filter(None, (place.label, str(supervision))))) if supervision else place
 
 
 def configuration_of(cell: Cell) -> Configuration:
-    """The cell without its seed."""
+    """Return the cell without its seed."""
     return Configuration(*(getattr(cell, name) for name in Configuration._fields))
 
 
 def places(records: Iterable[Record]) -> dict[Place, list[Record]]:
-    """Evaluations by place, in the order that tables stand in; pre-trainings have no number and no place."""
+    """Group evaluations by place, in the order of tables; pre-trainings have no number and no place."""
     scored = [record for record in records if record.last is not None and record.cell.protocol != PRETRAIN]
     found = grouped(scored, _place_of_record)
     return {place: found[place] for place in sorted(found, key=_reading_order)}
 
 
 def rows_of(place: Place, records: Sequence[Record]) -> tuple[list[Row], int]:
-    """The rows in no order, and how many records were left out of them as older or not comparable."""
-    rows, kept = [], 0
-    # A protocol that was not run has its paper's number all the same: it is what the cell aims at.
+    """Return the rows, unordered, and how many records were left out as older or not comparable."""
+    rows, used = [], 0
+    # A protocol that was not run still has its paper's number: it is what the cell is compared with.
     protocols = sorted({record.cell.protocol for record in records})
-    # Beside changed settings a paper's number would mislead; no leaderboard so far holds a transferred encoder.
+    # With changed settings a paper's number would mislead; no paper's table has transferred encoders so far.
     own = place.pretrained_on is None and place.track != "custom"
     for (method, backbone), mine in grouped(records, lambda r: (r.cell.method, r.cell.backbone)).items():
         cells = {p: comparable(group) for p, group in grouped(mine, lambda r: r.cell.protocol).items()}
-        kept += sum(map(len, cells.values()))
+        used += sum(map(len, cells.values()))
         where = (place.dataset, place.split, place.stream)
         numbers = {p: find(method, *where, p, backbone) if own else () for p in protocols}
         rows.append(Row(method, backbone, cells, numbers))
-    return rows, len(records) - kept
+    return rows, len(records) - used
 
 
 def comparable(records: Sequence[Record]) -> list[Record]:
-    """One record a seed, the newest, of those that agree with the newest of all but for the seed."""
+    """Return the newest record of each seed, of those that agree with the newest of all except for the seed."""
     if not records:
         return []
     by_age = sorted(records, key=lambda record: _instant(record.finished))
@@ -152,12 +152,12 @@ def comparable(records: Sequence[Record]) -> list[Record]:
 
 
 def top1(records: Iterable[Record]) -> list[float]:
-    """The top-1 of evaluations in percent, at the end of training."""
+    """Return the top-1 of evaluations in percent, at the end of training."""
     return [record.last.top1 for record in records if record.last]
 
 
 def mean_entry(values: Sequence[float]) -> Entry:
-    """Mean and sample deviation; no deviation of one value, a missing cell without any."""
+    """Return mean and sample deviation; no deviation for one value, a missing cell for none."""
     if not values:
         return Entry()
     mean = fmean(values)
@@ -166,25 +166,25 @@ def mean_entry(values: Sequence[float]) -> Entry:
 
 
 def difference(ours: Entry, reference: Entry) -> Entry:
-    """Ours less the reference, in percentage points; missing where one of them is."""
+    """Return ours minus the reference, in percentage points; missing if one of them is."""
     if isinstance(ours.value, float) and isinstance(reference.value, float):
         return Entry(ours.value - reference.value)
     return Entry()
 
 
 def difference_to_paper(ours: Entry, number: Published | None) -> Entry:
-    """Ours less a printed number; missing without one, and where it most likely belongs to another method."""
+    """Return ours minus a printed number; missing without one, and if it most likely belongs to another method."""
     return Entry() if number is None or number.doubtful else difference(ours, Entry(number.top1))
 
 
 def setup_entries(records: Sequence[Record]) -> dict[str, Entry]:
-    """Width, parameters, frames and epochs of a row's records: one number, or "5/20" where they disagree."""
+    """Return width, parameters, frames and epochs of a row's records: one number, or "5/20" if they disagree."""
     values = {key: [record.model.get(key) for record in records] for key in _SETUP}
     return {key: distinct([v for v in found if isinstance(v, int | float)]) for key, found in values.items()}
 
 
 def distinct(values: Sequence[float]) -> Entry:
-    """One number, or "2/3" where the row's cells disagree."""
+    """Return one number, or "2/3" if the row's cells disagree."""
     seen = sorted(set(values))
     if len(seen) < 2:
         return Entry(seen[0] if seen else None)
@@ -192,7 +192,7 @@ def distinct(values: Sequence[float]) -> Entry:
 
 
 def grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
-    """Items by key, both in the order they came."""
+    """Group items by key, both in their original order."""
     groups: dict[Key, list[Item]] = defaultdict(list)
     for item in items:
         groups[key(item)].append(item)
@@ -200,7 +200,7 @@ def grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list
 
 
 def rank(name: str, order: Sequence[str]) -> int:
-    """Where a name stands in an order; behind it if it does not."""
+    """Return the position of a name in an order; after the last if it is not in it."""
     return order.index(name) if name in order else len(order)
 
 

@@ -1,11 +1,11 @@
-"""Which differences between rows are more than the noise of the test clips.
+"""Test which differences between rows exceed the noise of the test clips.
 
 Two rows are compared clip by clip: by how much more often the seeds of one get a clip right than those of
 the other. If neither were better, each of these differences could as well have the other sign; the p-value
 is the share of all sign patterns whose sum is at least as far from zero as the one found. That is Fisher's
-randomisation test, for one seed each McNemar's exact test, and it is computed, not drawn. All pairs of a
-table are corrected by Holm's rule. It knows the noise of clips; the noise of trainings is in the deviation
-over seeds, and with one seed nowhere.
+randomisation test, for one seed each McNemar's exact test, and it is computed exactly, without sampling. All
+pairs of a table are corrected by Holm's rule. The test covers the noise of clips only; the noise of trainings
+is in the deviation over seeds, and with one seed it is unknown.
 """
 
 import math
@@ -26,7 +26,7 @@ LEVEL = 0.05
 
 
 class Hits(NamedTuple):
-    """How many of ``seeds`` runs get each test clip right: ``right`` (N,) by ``names`` (N,), which are in order."""
+    """How many of ``seeds`` runs get each test clip right: ``right`` (N,) by ``names`` (N,), which are sorted."""
 
     names: NDArray[np.str_]
     right: NDArray[np.int64]
@@ -34,21 +34,21 @@ class Hits(NamedTuple):
 
 
 class Ranking(NamedTuple):
-    """By row the best and the worst rank that the test allows, and why other rows have none."""
+    """By row the best and the worst rank that the test allows, and the reasons why other rows have none."""
 
     ranges: dict[int, tuple[int, int]]
     untested: dict[int, str]
 
 
 def hits_of(records: Sequence[Record], runs: RunStore) -> Hits | str:
-    """Count which clips a row's seeds get right, from the scores kept beside its records; or say why one cannot.
+    """Count how often a row's seeds get each clip right, from the scores beside its records; or return why not.
 
-    Raises ``SkelbenchError`` where a file that a record names is damaged or gone.
+    Raises ``SkelbenchError`` if a file that a record names is damaged or missing.
     """
     found = []
     for record in records:
         if "scores" not in record.files:
-            return "no scores of clips were kept"
+            return "no class scores were saved"
         path = runs.folder(record.cell, record.identity) / record.files["scores"]
         names, labels, scores = read_scores(path)
         if scores.ndim != 2 or not len(labels) == len(names) == len(scores) > 0:
@@ -61,16 +61,16 @@ def hits_of(records: Sequence[Record], runs: RunStore) -> Hits | str:
 
 
 def p_value(ours: Hits, theirs: Hits) -> float:
-    """Two-sided p of the randomisation test on two rows' hits on the same clips.
+    """Return the two-sided p-value of the randomisation test on two rows' hits on the same clips.
 
     The sum of n independent signs of size v has the characteristic function cos(v t)^n; their product over
     the sizes, transformed back, is the distribution of the sum over all sign patterns.
     """
-    whole = math.lcm(ours.seeds, theirs.seeds)  # differences in units of 1 / whole are whole numbers
-    difference = ours.right * (whole // ours.seeds) - theirs.right * (whole // theirs.seeds)  # (N,)
+    unit = math.lcm(ours.seeds, theirs.seeds)  # differences in multiples of 1 / unit are integers
+    difference = ours.right * (unit // ours.seeds) - theirs.right * (unit // theirs.seeds)  # (N,)
     sizes, counts = np.unique(np.abs(difference), return_counts=True)
     reach = int(sizes @ counts)
-    length = 1 << (2 * reach).bit_length()  # no sum lies beyond ± reach
+    length = 1 << (2 * reach).bit_length()  # all sums are within ± reach
     angles = 2 * np.pi * np.arange(length // 2 + 1) / length
     transform = np.ones_like(angles)
     for size, count in zip(sizes, counts, strict=True):
@@ -81,19 +81,19 @@ def p_value(ours: Hits, theirs: Hits) -> float:
 
 
 def holm(values: Mapping[tuple[int, int], float], level: float = LEVEL) -> set[tuple[int, int]]:
-    """The comparisons that stand after Holm's correction for having made them all."""
-    standing = set()
+    """Return the comparisons that are significant after Holm's correction for multiple testing."""
+    significant = set()
     for place, pair in enumerate(sorted(values, key=lambda pair: (values[pair], pair))):
         if values[pair] > level / (len(values) - place):
             break
-        standing.add(pair)
-    return standing
+        significant.add(pair)
+    return significant
 
 
 def ranking(scores: Mapping[int, float], read: Callable[[int], Hits | str]) -> Ranking:
     """Rank rows by ``scores``: a row is above another only if the test says so, else they share a range of ranks.
 
-    ``read`` gives a row's hits. Rows that have none, or were tested on other clips than most, stay without a rank.
+    ``read`` returns a row's hits. Rows that have none, or were tested on other clips than most, get no rank.
     """
     found = {row: read(row) for row in sorted(scores, key=lambda row: (-scores[row], row))}
     untested = {row: reason for row, reason in found.items() if isinstance(reason, str)}

@@ -1,4 +1,4 @@
-"""One table of results: what stands where, and how a value is shown as text.
+"""One table of results: its columns and entries, and how a value is formatted as text.
 
 Makers of tables (``leaderboard``, ``paper_tables``) fill a ``Table`` with numbers; ``writers`` decide how
 it looks. A new output format is one more writer, a new table one more maker.
@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-MISSING = "–"  # a cell nobody ran
-NONE = "n/a"  # a cell that cannot be: method and backbone do not go together
+MISSING = "–"  # a cell that was not run
+NONE = "n/a"  # an impossible cell: method and backbone do not work together
 
 Kind = Literal["text", "count", "percent", "difference", "duration"]
 
@@ -18,8 +18,8 @@ Kind = Literal["text", "count", "percent", "difference", "duration"]
 class Column:
     """A column: ``percent`` and ``difference`` (percentage points) show one decimal, ``duration`` is in seconds.
 
-    ``minor`` columns are kept in the background where a format can do so; those of one ``group`` (a
-    protocol) stay together where a table must be broken, and text columns name the row.
+    ``minor`` columns are shown dimmed if a format can do so; those of one ``group`` (a protocol) stay
+    together if a table must be split, and text columns name the row.
     """
 
     name: str
@@ -29,17 +29,17 @@ class Column:
 
     @property
     def short(self) -> str:
-        """The name below a heading that has the group already: "paper" of "linear paper"."""
+        """The name below a heading that already has the group: "paper" of "linear paper"."""
         return self.name.removeprefix(self.group).strip() or "top-1" if self.group else self.name
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What stands in one place of a table. ``value`` None is a missing cell, "" a place where none belongs.
+    """One entry of a table. ``value`` None is a missing cell, "" a place that is empty on purpose.
 
-    ``spread`` is a standard deviation over ``seeds`` runs (None where the table counts them elsewhere),
-    ``remark`` a short text behind the number, ``source`` the file and line it was read from
-    ("skeattnclr_tables.csv:10"), ``strong`` the best of its column, ``marks`` the notes that it refers to.
+    ``spread`` is a standard deviation over ``seeds`` runs (None if the table counts them elsewhere),
+    ``remark`` a short text after the number, ``source`` the file and line it was read from
+    ("skeattnclr_tables.csv:10"), ``strong`` marks the best of its column, ``marks`` are the notes that it refers to.
     """
 
     value: str | float | None = None
@@ -60,7 +60,7 @@ class Note:
     sources: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """The note as it is read: ``Likely mislabelled. (skeattnclr_tables.csv:99, 100)``."""
+        """Format with its sources: ``Likely mislabelled. (skeattnclr_tables.csv:99, 100)``."""
         return f"{self.text} ({_gathered(self.sources)})" if self.sources else self.text
 
 
@@ -68,7 +68,7 @@ class Note:
 class Table:
     """Rows of entries under columns. ``facts`` (track, dataset, ...) hold for every row.
 
-    ``footnotes`` are about the whole table, ``notes`` about the entries that bear their marks.
+    ``footnotes`` are about the entire table, ``notes`` about the entries with their marks.
     """
 
     title: str
@@ -80,7 +80,7 @@ class Table:
 
 
 def text_of(entry: Entry, kind: Kind) -> str:
-    """Show an entry as people read it: ``57.2 ± 0.4 (3)``, ``+3.1``, ``68.3 (re-run 72.0)`` or ``–``; without marks."""
+    """Format an entry for people: ``57.2 ± 0.4 (3)``, ``+3.1``, ``68.3 (re-run 72.0)`` or ``–``; without marks."""
     value = entry.value
     if value is None:
         return MISSING
@@ -95,12 +95,12 @@ def text_of(entry: Entry, kind: Kind) -> str:
 
 
 def printable(text: str) -> str:
-    """A text from data on one line, without characters that steer a terminal or that XML and TeX refuse."""
+    """Put a text from data on one line, without control characters and those that XML and TeX reject."""
     return "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))
 
 
 def bare(value: str | float | None, kind: Kind) -> str:
-    """Show a value as programs read it, with the decimals of the printed table; a missing one is empty."""
+    """Format a value for programs, with the decimals of the printed table; a missing one is empty."""
     if value is None or isinstance(value, str):
         return value or ""
     return f"{round(value, 1) + 0.0:.1f}" if kind in ("percent", "difference", "duration") else f"{value:.0f}"
@@ -121,7 +121,7 @@ def _duration(seconds: float) -> str:
 
 
 def _gathered(sources: Iterable[str]) -> str:
-    """Files with their lines, each file once: "a.csv:1-3, 9; b.csv:7"."""
+    """Format files with their lines, each file once: "a.csv:1-3, 9; b.csv:7"."""
     lines: dict[str, list[int]] = {}
     for source in sources:
         file, _, line = source.partition(":")
@@ -130,7 +130,7 @@ def _gathered(sources: Iterable[str]) -> str:
 
 
 def spans(lines: Iterable[int]) -> str:
-    """Numbers in order, neighbours as one: "4-9, 18"."""
+    """Format numbers in order, consecutive ones as a range: "4-9, 18"."""
     runs: list[list[int]] = []
     for line in sorted(set(lines)):
         if runs and line == runs[-1][-1] + 1:

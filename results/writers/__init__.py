@@ -1,11 +1,11 @@
-"""How a table looks: one writer a format.
+"""Writers of tables, one per format.
 
 - ``terminal``: rich, for people at a terminal
 - ``markdown``: GitHub's tables
-- ``latex``: booktabs, to be read in by a paper
-- ``html``: a page of its own, or a piece of one
-- ``csv_text``: csv, a row a line, for spreadsheets
-- ``json_text``: JSON with every digit, for programs
+- ``latex``: booktabs, to be included in a paper
+- ``html``: a complete page, or a fragment of one
+- ``csv_text``: csv, one line per row, for spreadsheets
+- ``json_text``: JSON with all digits, for programs
 """
 
 from collections.abc import Callable, Sequence

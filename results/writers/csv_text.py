@@ -8,10 +8,10 @@ from ..tables.table import Entry, Table, bare
 
 
 def to_csv(tables: Table | Sequence[Table]) -> str:
-    """Return tables as one csv for programs: a row keeps its track, dataset, split and stream.
+    """Return tables as one csv for programs: each row has its track, dataset, split and stream.
 
     Numbers are bare, with the decimals of the printed table; deviations, seeds, remarks, sources and
-    notes have columns of their own; a missing cell is empty. Footnotes are left to the other formats.
+    notes have separate columns; a missing cell is empty. Footnotes are only in the other formats.
     """
     several = [tables] if isinstance(tables, Table) else tables
     records = [record for table in several for record in _rows(table)]
@@ -24,7 +24,7 @@ def to_csv(tables: Table | Sequence[Table]) -> str:
 
 
 def _rows(table: Table) -> list[dict[str, str]]:
-    """Rows as a mapping; a side column (std, seeds, ...) is there if any row of the table fills it."""
+    """Rows as mappings; a side column (std, seeds, ...) is included if any row of the table fills it."""
     notes = {note.mark: note.text for note in table.notes}
     sides = [[_sides(entry, notes) for entry in column] for column in zip(*table.rows, strict=True)]
     filled = [[name for name in side[0] if any(one[name] for one in side)] for side in sides]
@@ -39,7 +39,7 @@ def _rows(table: Table) -> list[dict[str, str]]:
 
 
 def _sides(entry: Entry, notes: dict[str, str]) -> dict[str, str]:
-    """What stands beside a value, each in a column of its own."""
+    """The details of a value, each for a separate column."""
     return {
         "std": bare(entry.spread, "percent"),
         "seeds": bare(entry.seeds, "count"),

@@ -1,4 +1,4 @@
-"""Tables in HTML: a page that needs nothing else, or a piece of one."""
+"""Tables in HTML: a self-contained page, or a fragment of one."""
 
 from collections.abc import Sequence
 from html import escape
@@ -27,7 +27,7 @@ ul { font-size: .85em; padding-left: 1.2rem; }
 
 
 def to_html(tables: Table | Sequence[Table]) -> str:
-    """Return a page with its style in it and nothing loaded from elsewhere; everything of the tables is escaped."""
+    """Return a self-contained page with its style inline; all text of the tables is escaped."""
     several = [tables] if isinstance(tables, Table) else tables
     body = "\n".join(fragment(table, f"t{number}") for number, table in enumerate(several, start=1))
     title = escape(several[0].title) if len(several) == 1 else "Tables"
@@ -39,7 +39,7 @@ def to_html(tables: Table | Sequence[Table]) -> str:
 
 
 def fragment(table: Table, name: str) -> str:
-    """Return one table with its footnotes as a ``section``; ``name`` keeps its links apart from other tables'."""
+    """Return one table with its footnotes as a ``section``; ``name`` makes its link targets unique."""
     rows = "\n".join(_row(table, row, name) for row in table.rows)
     notes = [f'<li id="{name}-{i}">{_mark(note.mark)} {escape(str(note))}</li>' for i, note in enumerate(table.notes)]
     notes += [f"<li>{escape(note)}</li>" for note in table.footnotes]
@@ -51,7 +51,7 @@ def fragment(table: Table, name: str) -> str:
 
 
 def _head(columns: Sequence[Column]) -> str:
-    """One line of names, with a line of groups above it where there are any."""
+    """One line of names, with a line of groups above it if there are any."""
     grouped = any(column.group for column in columns)
     names = "".join(f'<th scope="col"{_class(c)}>{escape(c.short if grouped else c.name)}</th>' for c in columns)
     if not grouped:

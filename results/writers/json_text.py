@@ -1,4 +1,4 @@
-"""Tables as JSON, with every digit and everything that is known of an entry."""
+"""Tables as JSON, with all digits and everything that is known about an entry."""
 
 import json
 from collections.abc import Sequence
@@ -8,10 +8,10 @@ from ..tables.table import Entry, Kind, Note, Table, text_of
 
 
 def to_json(tables: Table | Sequence[Table]) -> str:
-    """Return ``{"tables": [...]}``: facts, columns, rows (one object a row, by column name), footnotes and notes.
+    """Return ``{"tables": [...]}``: facts, columns, rows (one object per row, by column name), footnotes and notes.
 
-    An entry has its ``value`` (unrounded; null where nobody ran it, "" where none belongs) and ``text`` as the
-    other formats show it; ``std``, ``seeds``, ``remark``, ``source``, ``best`` and ``notes`` where there are any.
+    An entry has its ``value`` (unrounded; null if it was not run, "" if empty on purpose) and ``text`` as the
+    other formats show it; ``std``, ``seeds``, ``remark``, ``source``, ``best`` and ``notes`` if there are any.
     """
     several = [tables] if isinstance(tables, Table) else tables
     return json.dumps({"tables": [_table(table) for table in several]}, ensure_ascii=False, indent=1) + "\n"

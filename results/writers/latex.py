@@ -32,13 +32,13 @@ _LATEX = {
     **{mark: "\\" + mark for mark in "&%$#_"},
 }
 
-_NOT_IN_OT1 = "ÐðÞþĄąĐđĘęĦħĮįĸĿŀŉŊŋŦŧŲųſ"  # of the Latin letters up to U+017F; each was compiled
+_NOT_IN_OT1 = "ÐðÞþĄąĐđĘęĦħĮįĸĿŀŉŊŋŦŧŲųſ"  # of the Latin letters up to U+017F; each was tested by compiling it
 
 
 def to_latex(tables: Table | Sequence[Table]) -> str:
-    """Return a ``table`` environment for each, to be read in where booktabs and graphicx are loaded.
+    """Return a ``table`` environment for each; the document must load booktabs and graphicx.
 
-    One wider than the text is made smaller. Characters that LaTeX's usual fonts lack stand as U+4E2D.
+    A table wider than the text is scaled down. Characters that LaTeX's usual fonts lack are printed as U+XXXX.
     """
     several = [tables] if isinstance(tables, Table) else tables
     head = "% Needs " + " and ".join(f"\\usepackage{{{name}}}" for name in NEEDS) + ".\n"
@@ -69,7 +69,7 @@ def _table(table: Table) -> str:
 
 
 def _head(columns: Sequence[Column]) -> list[str]:
-    """One line of names, with a line of groups above it where there are any."""
+    """One line of names, with a line of groups above it if there are any."""
     if not any(column.group for column in columns):
         return [_line([escaped(column.name) for column in columns])]
     cells, rules, start = [], [], 1
@@ -83,7 +83,7 @@ def _head(columns: Sequence[Column]) -> list[str]:
 
 
 def _line(cells: Sequence[str]) -> str:
-    # An empty group keeps a text that starts with "[" or "*" from being read as an argument of the line before.
+    # An empty group prevents a text that starts with "[" or "*" from being parsed as an argument of the line before.
     return " & ".join("{}" + cell if cell[:1] in ("[", "*") else cell for cell in cells) + r" \\"
 
 
@@ -98,7 +98,7 @@ def _raised(marks: Sequence[str]) -> str:
 
 
 def escaped(text: str) -> str:
-    """Return a text that LaTeX prints as it is, on one line."""
+    """Escape a text for LaTeX, on one line."""
     return "".join(_LATEX.get(character) or _plain(character) for character in " ".join(text.split()))
 
 

@@ -6,7 +6,7 @@ from ..tables.table import Entry, Kind, Table, printable, text_of
 
 
 def to_markdown(tables: Table | Sequence[Table]) -> str:
-    """Return tables under headings; the best of a column is bold, marks are raised, footnotes are a list below."""
+    """Return tables under headings; the best of a column is bold, marks are superscripts, footnotes a list below."""
     several = [tables] if isinstance(tables, Table) else tables
     return "\n".join(_table(table) for table in several)
 

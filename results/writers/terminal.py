@@ -11,13 +11,13 @@ from rich.text import Text
 from ..tables.table import Entry, Kind, Table, printable, text_of
 
 _GAP = 2  # characters between columns
-_RAISED = dict(zip("abcdefghijklmnoprstuvwxyz", "ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻ", strict=True))  # there is no raised q
+_RAISED = dict(zip("abcdefghijklmnoprstuvwxyz", "ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻ", strict=True))  # there is no superscript q
 
 
 def to_rich(table: Table) -> RenderableType:
     """Return a table for ``rich.console.Console.print``, footnotes below it.
 
-    One too wide for the terminal goes on below itself, protocol by protocol, so that no number is cut.
+    A table too wide for the terminal is split by protocol into blocks, so that no number is cut.
     """
     return _Rich(table)
 
@@ -45,7 +45,7 @@ def _shown(entry: Entry, kind: Kind) -> str:
 
 
 def _widths(table: Table, texts: list[list[str]]) -> list[int]:
-    """Characters that each column takes at least: a header may break at its spaces, a value may not."""
+    """Minimum width of each column: a header may wrap at its spaces, a value may not."""
     columns = [[*column.name.split(), *(row[i] for row in texts)] for i, column in enumerate(table.columns)]
     return [max(map(cell_len, column)) for column in columns]
 
@@ -55,7 +55,7 @@ def _total(widths: list[int], columns: list[int]) -> int:
 
 
 def _blocks(table: Table, widths: list[int], width: int) -> list[list[int]]:
-    """Break the columns into blocks of at most ``width`` characters, each led by the text columns."""
+    """Split the columns into blocks of at most ``width`` characters, each starting with the text columns."""
     names = [i for i, column in enumerate(table.columns) if column.kind == "text"]
     groups: dict[str, list[int]] = {}
     for i, column in enumerate(table.columns):
@@ -73,7 +73,7 @@ def _blocks(table: Table, widths: list[int], width: int) -> list[list[int]]:
 
 
 def _grid(table: Table, texts: list[list[str]], columns: list[int], widths: list[int] | None) -> RichTable:
-    """Some columns as wide as ``widths``, or as rich can fit them in."""
+    """A grid of some columns with these ``widths``, or as rich fits them."""
     grid = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for i in columns:
         column = table.columns[i]

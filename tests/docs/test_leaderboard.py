@@ -1,4 +1,4 @@
-"""The open leaderboard's page: each number is of a record, and what stands between its marks is what records say."""
+"""The open leaderboard's page: each number has a record, and the text between its marks is made from records."""
 
 from pathlib import Path
 
@@ -97,7 +97,7 @@ def test_epochs_are_chosen_on_held_out_subjects_and_on_test_from_the_same_curve(
     ]
 
 
-def test_the_features_stand_beside_the_loss_and_the_floor_of_their_own_encoder(runs):
+def test_features_are_beside_the_loss_and_the_floor_of_their_encoder(runs):
     _, _, *rows = block(filled(PAGE, runs), "features")
     assert rows[:2] == [
         ["untrained (floor)", "bigru", "", "", "", "–", "–"],
@@ -107,14 +107,14 @@ def test_the_features_stand_beside_the_loss_and_the_floor_of_their_own_encoder(r
     assert ["aimclr", "bigru", "+5.0", "", "", "–", "–"] in rows
 
 
-def test_every_seed_stands_by_itself_with_the_directions_of_its_features(runs):
+def test_every_seed_has_its_accuracy_and_effective_rank(runs):
     header, _, *rows = block(filled(PAGE, runs), "seeds")
     assert header[2:] == ["seed 0", "seed 1", "effective rank, seed 0", "effective rank, seed 1"]
     assert ["skeletonclr", "stgcn", "40.0", "41.0", "7", "7"] in rows
     assert ["aimclr", "stgcn", "25.0", "–", "–", "–"] in rows
 
 
-def test_mistakes_are_told_apart_into_exercise_and_way(tmp_path, make_record):
+def test_mistakes_are_split_into_exercise_and_way(tmp_path, make_record):
     """Of ten squats: five right, three taken for the other way, two for a lunge; the four lunges are all right."""
     names = ["squat", "lunge", "squat (incorrect)", "lunge (incorrect)"]
     counts = [[5, 2, 3, 0], [0, 4, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
@@ -153,7 +153,7 @@ def test_where_only_a_floor_was_run_there_is_nothing_to_explain(tmp_path, make_r
     assert block(page, name) == [] and block(page, "boards")
 
 
-def test_what_was_run_again_stands_beside_the_first(runs):
+def test_repeated_runs_are_beside_the_first(runs):
     (row,) = block(filled(PAGE, runs), "again")[2:]
     assert row == ["nwucla xview", "skeletonclr", "stgcn", "linear", "2", "40.5 ± 0.7", "42.5 ± 0.7", "+2.0"]
 
@@ -166,7 +166,7 @@ def test_raw_joints_have_a_row_for_each_split(runs):
     )
 
 
-def test_a_wide_encoder_stands_below_the_one_of_the_board(runs):
+def test_a_wide_encoder_is_below_the_one_of_the_board(runs):
     _, _, narrow, wide = block(filled(PAGE, runs), "widths")
     assert (narrow[2], narrow[4:]) == ("16", ["2", "35.0 ± 0.0", "40.5 ± 0.7"])
     assert (wide[2], wide[4:]) == ("64", ["1", "–", "48.0"])
@@ -181,13 +181,13 @@ def test_the_sweep_shows_held_out_subjects_and_never_the_test_set(runs):
     assert "99.0" not in page.split("<!-- selection")[1]
 
 
-def test_boards_have_a_row_a_method_and_tell_no_times(runs):
+def test_boards_have_a_row_per_method_and_no_times(runs):
     header, _, *rows = block(filled(PAGE, runs), "boards")
     assert [row[1] for row in rows] == ["untrained (floor)"] * 2 + ["aimclr", "skeletonclr", "aimclr"]
     assert "linear" in header and not {"train time", "clips/s"} & set(header)
 
 
-def test_folds_stand_as_their_mean(tmp_path, make_record):
+def test_folds_are_shown_as_their_mean(tmp_path, make_record):
     for fold, top1 in ((1, 40.0), (2, 50.0)):
         fields = {"dataset": "sbu", "split": f"fold{fold}", "track": "custom", "method": "untrained"}
         for label, shift in (("open-sbu", 0.0), ("raw data", 5.0)):
@@ -213,7 +213,7 @@ def test_without_records_every_block_is_empty(tmp_path):
 
 
 def test_a_block_of_another_name_is_refused(tmp_path):
-    with pytest.raises(SkelbenchError, match="block 'ranks'; there are boards, raw"):
+    with pytest.raises(SkelbenchError, match="block 'ranks'; choose one of boards, raw"):
         filled("<!-- ranks: begin -->\n<!-- ranks: end -->\n", tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Claims on cells: one process holds a cell, a dead one's is taken over, and no clock of another machine is asked."""
+"""Claims on cells: one process holds a cell, a dead owner's is taken over, clocks of other machines are not used."""
 
 import json
 import os
@@ -16,7 +16,7 @@ CELL = "0123456789abcdef"
 
 
 class Clock:
-    """A monotonic clock that is turned by hand."""
+    """A monotonic clock that is set by hand."""
 
     def __init__(self):
         self.now = 1000.0
@@ -63,7 +63,7 @@ def test_a_cell_is_held_by_one_and_free_again_when_it_is_given_back(tmp_path):
     assert list(other.held()) == []
     with got(other):
         assert one.take(CELL) is None
-    assert files(tmp_path) == ["00000002"], "one file stays, so that no number is given twice"
+    assert files(tmp_path) == ["00000002"], "one file stays, so that no number is used twice"
 
 
 def test_of_many_processes_that_ask_at_once_one_gets_it(tmp_path):
@@ -82,7 +82,7 @@ def test_of_many_processes_that_ask_at_once_one_gets_it(tmp_path):
     assert sorted(answers) == ["False", "False", "False", "True"]
 
 
-@pytest.mark.skipif(not module._machine(), reason="the system does not tell processes apart")
+@pytest.mark.skipif(not module._machine(), reason="the system does not provide an id of a process")
 def test_a_claim_of_a_process_of_this_machine_that_was_killed_is_free_at_once(tmp_path):
     script = (
         "import sys, os, signal; from pathlib import Path; from skelbench.results.claims import Claims\n"
@@ -103,7 +103,7 @@ def test_a_claim_from_elsewhere_is_taken_over_when_its_count_has_stood_still_and
     assert observer.take(CELL) is None
     clock.now += 29
     assert observer.take(CELL) is None
-    claim._write("1")  # a sign of life begins the wait anew
+    claim._write("1")  # a new count restarts the wait
     clock.now += 29
     assert observer.take(CELL) is None
     clock.now += 29
@@ -114,7 +114,7 @@ def test_a_claim_from_elsewhere_is_taken_over_when_its_count_has_stood_still_and
         claim.check()
     taken.check()
     claim.release()
-    assert claims(tmp_path).take(CELL) is None, "who has lost a cell gives nothing back"
+    assert claims(tmp_path).take(CELL) is None, "a claim that was lost releases nothing"
     taken.release()
 
 
@@ -168,7 +168,7 @@ def test_an_observer_of_long_ago_withdraws_when_others_followed(tmp_path, clock)
     got(claims(tmp_path)).release()
     now = got(claims(tmp_path))
     assert files(tmp_path) == ["00000003"]
-    real, module._last = module._last, lambda folder: last  # what it read before it fell asleep
+    real, module._last = module._last, lambda folder: last  # what it read before it was suspended
     try:
         slow._free = lambda last: True
         assert slow.take(CELL) is None
@@ -200,7 +200,7 @@ def test_a_claim_that_was_never_finished_is_taken_over_in_time(tmp_path, clock):
 
 
 @pytest.mark.parametrize("name", ["../../etc", "", "0123", "0123456789ABCDEF", "0123456789/"])
-def test_what_is_no_identity_becomes_no_path(tmp_path, name):
-    with pytest.raises(SkelbenchError, match="no identity"):
+def test_what_is_not_an_identity_becomes_no_path(tmp_path, name):
+    with pytest.raises(SkelbenchError, match="is not the identity of a cell"):
         claims(tmp_path).take(name)
     assert list(tmp_path.iterdir()) == []

@@ -71,7 +71,7 @@ def test_curve_keeps_every_column_and_leaves_gaps_empty(tmp_path):
     ]
 
 
-def test_curves_are_read_back_without_what_is_empty_or_no_finite_number(tmp_path):
+def test_curves_are_read_without_empty_or_non_finite_values(tmp_path):
     rows = [{"epoch": 1, "loss": 2.0}, {"epoch": 2, "test_top1": 30.0}, {"epoch": 3, "loss": float("nan")}]
     path = tmp_path / write_curve(tmp_path, rows)
     assert read_curve(path, "loss", "test_top1", "best") == [[(1, 2.0)], [(2, 30.0)], []]
@@ -110,7 +110,7 @@ def test_damaged_classes_and_files_that_are_gone_are_one_clear_error(tmp_path):
     with pytest.raises(SkelbenchError, match="is damaged"):
         read_per_class(tmp_path / "per_class.csv")
     for read in (read_curve, read_confusion, read_per_class):
-        with pytest.raises(SkelbenchError, match="is not there: run that cell again"):
+        with pytest.raises(SkelbenchError, match="does not exist: run that cell again"):
             read(tmp_path / "gone.csv")
 
 
@@ -139,14 +139,14 @@ def test_confusion_refuses_other_shapes_and_fractions(tmp_path, matrix):
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"), [(np.float16, np.float16), (np.float32, np.float32), (np.float64, np.float32)]
+    ("given", "stored"), [(np.float16, np.float16), (np.float32, np.float32), (np.float64, np.float32)]
 )
-def test_scores_come_back_by_name(tmp_path, given, kept):
+def test_scores_come_back_by_name(tmp_path, given, stored):
     scores = np.arange(6, dtype=given).reshape(2, 3)
     path = tmp_path / write_scores(tmp_path, ["clip é", "b"], [2, 0], scores)
     names, labels, found = read_scores(path)
     assert names.tolist() == ["clip é", "b"] and labels.tolist() == [2, 0]
-    assert found.dtype == kept and np.array_equal(found, scores)
+    assert found.dtype == stored and np.array_equal(found, scores)
 
 
 def test_scores_are_the_same_bytes_for_the_same_numbers(tmp_path):
@@ -174,13 +174,13 @@ def test_reading_scores_runs_no_code(tmp_path):
 
 def test_damaged_scores_are_one_clear_error(tmp_path):
     path = tmp_path / write_scores(tmp_path, ["a", "b"], [0, 1], np.random.default_rng(0).normal(size=(2, 50)))
-    whole = path.read_bytes()
-    torn = bytearray(whole)
-    torn[len(whole) // 2] ^= 255
-    for content in (b"", b"PK\x03\x04 torn", b"text", whole[:-40], bytes(torn)):
+    complete = path.read_bytes()
+    flipped = bytearray(complete)
+    flipped[len(complete) // 2] ^= 255
+    for content in (b"", b"PK\x03\x04 cut", b"text", complete[:-40], bytes(flipped)):
         path.write_bytes(content)
         with pytest.raises(SkelbenchError, match="damaged or holds no scores"):
             read_scores(path)
     path.unlink()
-    with pytest.raises(SkelbenchError, match="is not there"):
+    with pytest.raises(SkelbenchError, match="does not exist"):
         read_scores(path)

@@ -1,4 +1,4 @@
-"""The seal: no changed bit of a record or of a file beside it goes unseen, and records from before are read."""
+"""The seal: every changed bit of a record or of a file beside it is detected, and older records are still read."""
 
 import json
 import random
@@ -40,21 +40,21 @@ READERS = {
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_a_flipped_bit_is_told_wherever_it_is(name, folder):
+def test_a_flipped_bit_is_detected_wherever_it_is(name, folder):
     path, rng = folder / name, random.Random(0)
-    whole = path.read_bytes()
-    for at in range(len(whole)):
-        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << rng.randrange(8)]) + whole[at + 1 :])
+    complete = path.read_bytes()
+    for at in range(len(complete)):
+        path.write_bytes(complete[:at] + bytes([complete[at] ^ 1 << rng.randrange(8)]) + complete[at + 1 :])
         with pytest.raises(SkelbenchError, match=name.replace(".", r"\.")):
             READERS[name](path)
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_a_file_that_is_cut_off_is_told(name, folder):
+def test_a_truncated_file_is_detected(name, folder):
     path = folder / name
-    whole = path.read_bytes()
-    for length in range(0, len(whole), 7):
-        path.write_bytes(whole[:length])
+    complete = path.read_bytes()
+    for length in range(0, len(complete), 7):
+        path.write_bytes(complete[:length])
         with pytest.raises(SkelbenchError, match=name.replace(".", r"\.")):
             READERS[name](path)
 
@@ -64,7 +64,7 @@ def test_a_record_from_before_there_were_seals_is_read(folder):
     (folder / RECORD).write_text(record.to_json())
     assert "seal" not in json.loads(record.to_json())
     assert read_record(folder) == record
-    (folder / "confusion.csv").write_text("true,a\na,1\n")  # which nothing vouches for
+    (folder / "confusion.csv").write_text("true,a\na,1\n")  # which no seal lists
     assert read_confusion(folder / "confusion.csv")[0] == ["a"]
 
 

@@ -34,7 +34,7 @@ def test_each_identity_has_its_folder(store, make_record):
     assert store.folder(one.cell, one.identity).name == one.cell.slug() + "-" + "a" * 10
 
 
-def test_the_whole_identity_counts(store, make_record):
+def test_the_full_identity_counts(store, make_record):
     record = make_record(identity="a" * 64)
     store.write(record)
     assert store.find(record.cell, "a" * 10 + "b" * 54) is None
@@ -58,14 +58,14 @@ def test_an_unfinished_folder_of_another_label_is_the_cells_too(store, make_reco
     assert len(list(store.root.iterdir())) == 1
 
 
-def test_an_identity_is_no_pattern(store, make_record):
+def test_an_identity_is_not_a_pattern(store, make_record):
     record = make_record(identity="a" * 64)
     store.write(record)
     assert store.folder(make_record(seed=1).cell, "?" * 64).name.endswith("-??????????")
     assert store.folder(make_record(seed=1).cell, "*" * 64).name.endswith("-**********")
 
 
-def test_a_torn_write_leaves_no_record(store, make_record, monkeypatch):
+def test_a_partial_write_leaves_no_record(store, make_record, monkeypatch):
     record = make_record()
 
     def fail(*_):
@@ -138,7 +138,7 @@ def test_a_damaged_record_names_the_file_and_the_way_out(store, make_record, spo
     assert store.records() == [record]
 
 
-def test_temporary_and_foreign_files_are_no_records(store, make_record):
+def test_temporary_and_unknown_files_are_not_records(store, make_record):
     store.write(make_record())
     folder = store.root / "checkpoints"
     folder.mkdir()
@@ -151,7 +151,7 @@ def test_no_folder_means_no_records(store):
     assert store.records() == [] and store.failures() == []
 
 
-def test_a_file_is_no_folder_of_runs(tmp_path):
+def test_a_file_is_not_a_folder_of_runs(tmp_path):
     (tmp_path / "runs").write_text("")
     with pytest.raises(SkelbenchError, match="not a folder"):
         RunStore(tmp_path / "runs").records()
@@ -169,11 +169,11 @@ def test_checking_a_writable_place_leaves_nothing(tmp_path, made):
 
 @pytest.mark.parametrize("name", ["file", "file/below", "dangling", "dangling/below"])
 def test_a_place_that_can_hold_no_folder_is_refused(tmp_path, name):
-    (tmp_path / "file").write_text("kept")
+    (tmp_path / "file").write_text("content")
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
     with pytest.raises(SkelbenchError, match="--out"):
         RunStore(tmp_path / name).check_writable()
-    assert (tmp_path / "file").read_text() == "kept" and not (tmp_path / "nowhere").exists()
+    assert (tmp_path / "file").read_text() == "content" and not (tmp_path / "nowhere").exists()
 
 
 def test_an_unwritable_place_is_refused(tmp_path, monkeypatch):
@@ -192,7 +192,7 @@ def test_an_unwritable_place_is_refused(tmp_path, monkeypatch):
     assert not list(root.iterdir())
 
 
-def test_a_relative_root_is_checked_where_it_stands(tmp_path, monkeypatch):
+def test_a_relative_root_is_checked_where_it_is(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     RunStore(RunStore("runs").root).check_writable()  # pyright: ignore[reportArgumentType] - a str is taken too
     assert not list(tmp_path.iterdir())

@@ -1,5 +1,5 @@
 "use strict";
-// The index: which tables there are (data/index.js), and the tables that pass the filters, loaded when they are shown.
+// The index: the list of tables (data/index.js), and the tables that match the filters, loaded when they are shown.
 (() => {
   const { h, s, load, readHash, writeHash, foldFilters, select, sortHead, compare, scroll, lines, explain } = skelbench;
   const TABLES = 10;
@@ -59,8 +59,8 @@
   }
 
   // ---- one table
-  // Who it is, then the scores, then what it took: what is compared must not lie beyond the edge of a screen.
-  // A backbone that all rows share tells nobody apart.
+  // The names, then the scores, then the setup and cost, so that the scores are visible without scrolling.
+  // A backbone that all rows share is hidden.
   function visible(board, state) {
     const all = board.columns.map((column, i) => ({ ...column, i, key: column.name }));
     const one = new Set(board.rows.map((row) => row.backbone)).size === 1;
@@ -164,7 +164,7 @@
     const fill = () => {
       const { bodies, left, rows } = body(board, columns, state, known, table.number, limit);
       const sorted = known ? `sorted by ${known.key}, ${known.dir === "asc" ? "lowest" : "highest"} first` : "in order of rank";
-      holder.replaceChildren(h("caption", { class: "hidden" }, `${title(table)}, track ${track(table)}: ${rows} methods, ${sorted}; the untrained floor stands first.`),
+      holder.replaceChildren(h("caption", { class: "hidden" }, `${title(table)}, track ${track(table)}: ${rows} methods, ${sorted}; the untrained floor is first.`),
         head(columns, known, onsort), ...bodies);
       more.hidden = !left;
       more.textContent = `Show ${Math.min(left, ROWS * 4)} more rows of ${left}`;
@@ -219,7 +219,7 @@
     if (mine !== drawing) return;
     byId("boards").replaceChildren(...boards.map((board, i) => section(found[i], board, state)));
     const count = `${found.length} of ${tables.length} table${tables.length === 1 ? "" : "s"}${found.length > limit ? `, the first ${limit} shown` : ""}.`;
-    byId("count").textContent = found.length ? count : "No table passes these filters; Reset shows them all.";
+    byId("count").textContent = found.length ? count : "No table matches these filters; Reset shows all tables.";
     const left = found.length - limit;
     byId("more").hidden = left <= 0;
     byId("more").textContent = `Show ${Math.min(left, TABLES)} more tables of ${left}`;

@@ -1,5 +1,5 @@
 "use strict";
-// The charts of a cell's page: learning curves, classes, confusion, t-SNE. Which seed they show stands behind the #.
+// The charts of a cell's page: learning curves, classes, confusion, t-SNE. The selected seed is stored in the hash of the address.
 (() => {
   const { h, s, data, readHash, writeHash, sortable, scroll, mark, look, lines, responsive } = skelbench;
   const cell = data();
@@ -78,30 +78,30 @@
     const totals = counts.map((row) => [...row.values()].reduce((a, b) => a + b, 0));
     const wrong = counts.flatMap((row, i) => [...row].filter(([j]) => j !== i).map(([j, n]) => ({ i, j, n, share: (100 * n) / totals[i] })));
     wrong.sort((a, b) => b.share - a.share || b.n - a.n);
-    const told = h("p", { class: "told", role: "status" }, "Point at a square, or go there with the arrow keys.");
-    const tell = (i, j) => {
+    const status = h("p", { class: "told", role: "status" }, "Point at a square, or move to it with the arrow keys.");
+    const report = (i, j) => {
       const n = counts[i].get(j) || 0;
-      told.textContent = `${names[i]} → ${names[j]}: ${n} of ${totals[i]} clips (${percent(totals[i] ? (100 * n) / totals[i] : null)} %)`;
+      status.textContent = `${names[i]} → ${names[j]}: ${n} of ${totals[i]} clips (${percent(totals[i] ? (100 * n) / totals[i] : null)} %)`;
     };
     const about = choice.chosen === null && used.length > 1 ? `clips of ${used.length} seeds together` : `seed ${used[0].seed}`;
     const first = wrong.slice(0, 10);
     const columns = [
       { key: "true", name: "true class", text: true, cell: (one) => names[one.i], value: (one) => names[one.i] },
-      { key: "predicted", name: "taken for", text: true, cell: (one) => names[one.j], value: (one) => names[one.j] },
+      { key: "predicted", name: "predicted class", text: true, cell: (one) => names[one.j], value: (one) => names[one.j] },
       { key: "n", name: "clips", class: "num", cell: (one) => String(one.n), value: (one) => one.n },
       { key: "share", name: "of the class, %", class: "num", cell: (one) => percent(one.share), value: (one) => one.share },
     ];
     const table = first.length ? scroll("The most frequent confusions", sortable("The most frequent confusions", columns, first, { key: "share", dir: "desc" })) : null;
     return section("confusion", "Confusion", seedSelect(choice, "seed-confusion"),
       h("p", { class: "dim" }, `Rows: true class, columns: predicted class; the stronger the colour, the larger the share of the row; ${about}.`),
-      matrix(names, counts, totals, tell), told, table);
+      matrix(names, counts, totals, report), status, table);
   }
-  function matrix(names, counts, totals, tell) {
+  function matrix(names, counts, totals, report) {
     const at = { i: 0, j: 0 };
     const title = "Confusion matrix";
     const right = counts.reduce((sum, row, i) => sum + (row.get(i) || 0), 0);
     const all = totals.reduce((a, b) => a + b, 0);
-    const description = `${names.length} classes; ${right} of ${all} clips lie on the diagonal. The table below has the most frequent confusions.`;
+    const description = `${names.length} classes; ${right} of ${all} clips are on the diagonal. The table below has the most frequent confusions.`;
     const holder = responsive(title, description, (width) => {
       const K = names.length;
       const longest = Math.max(...names.map((name) => name.length));
@@ -127,7 +127,7 @@
         cursor.setAttribute("x", label + size * at.j);
         cursor.setAttribute("y", label + size * at.i);
         cursor.setAttribute("visibility", "visible");
-        tell(at.i, at.j);
+        report(at.i, at.j);
       };
       svg.addEventListener("pointermove", (event) => {
         const place = svg.getBoundingClientRect();
@@ -161,12 +161,12 @@
     const one = ofSeed(cell.tsne, choice.chosen)[0];
     if (!one) return null;
     const few = one.labels.length <= 21;
-    lit ??= new Set(few ? [] : [0, 1, 2, 3, 4]); // of many classes a few are coloured, for all would look alike
+    lit ??= new Set(few ? [] : [0, 1, 2, 3, 4]); // with many classes only a few are coloured, else all would look alike
     const lookOf = (label) => (few ? look(label) : lit.has(label) ? look([...lit].indexOf(label)) : { colour: "faint", mark: "circle" });
     const shown = (label) => !few || !lit.size || lit.has(label);
     const title = `t-SNE of the test clips, seed ${one.seed}`;
     const thinned = one.points.length < one.all ? `, ${one.points.length} of ${one.all} drawn` : "";
-    const chart = responsive(title, `${one.points.length} clips of ${one.labels.length} classes${thinned}; near means alike to the encoder.`, (width) => {
+    const chart = responsive(title, `${one.points.length} clips of ${one.labels.length} classes${thinned}; clips that are close are similar to the encoder.`, (width) => {
       const height = Math.min(width, 560);
       const [xs, ys] = [2, 3].map((k) => one.points.map((point) => point[k]));
       const [lowX, highX, lowY, highY] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];

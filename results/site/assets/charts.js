@@ -1,5 +1,5 @@
 "use strict";
-// What all pages share: making elements (text is always text, never markup), tables that sort, and charts as SVG.
+// Shared by all pages: creating elements (text is always text, never markup), sortable tables, and charts as SVG.
 const skelbench = (() => {
   const SVG = "http://www.w3.org/2000/svg";
   const MARKS = ["circle", "square", "triangle", "diamond", "down", "plus", "cross"];
@@ -17,7 +17,7 @@ const skelbench = (() => {
   const h = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
   const s = (tag, attributes, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
 
-  // ---- data files, loaded as scripts because pages from disk may fetch nothing
+  // ---- data files, loaded as scripts because pages opened from disk cannot fetch files
   const waiting = {};
   const loading = {};
   function deliver(name, value) {
@@ -27,14 +27,14 @@ const skelbench = (() => {
   function load(name) {
     loading[name] ??= new Promise((resolve, reject) => {
       waiting[name] = resolve;
-      const failed = () => reject(new Error(`data/${name}.js is not there: make the site again.`));
+      const failed = () => reject(new Error(`data/${name}.js does not exist: build the site again.`));
       document.head.append(h("script", { src: `data/${name}.js`, onerror: failed }));
     });
     return loading[name];
   }
   const data = () => JSON.parse(document.getElementById("data").textContent);
 
-  // ---- the state of a page, kept behind the # of its address
+  // ---- the state of a page, stored in the hash of its address
   function readHash() {
     return Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
   }
@@ -45,7 +45,7 @@ const skelbench = (() => {
     if (quiet) history.replaceState(null, "", hash);
     else location.hash = hash;
   }
-  // On a phone the filters would fill the first screen, so they start folded.
+  // On a phone the filters would fill the first screen, so they start collapsed.
   function foldFilters() {
     if (matchMedia("(max-width: 40rem)").matches) document.getElementById("filterbox").open = false;
   }
@@ -71,7 +71,7 @@ const skelbench = (() => {
       h("button", { type: "button", class: "sort", "data-sort": column.key, onclick: () => onsort({ key: column.key, dir: next }) },
         column.name, h("span", { class: "arrow", "aria-hidden": "true" }, arrow)));
   }
-  // Missing values stay last whichever way the others go.
+  // Missing values stay last in both sort directions.
   function compare(dir, value) {
     const sign = dir === "asc" ? 1 : -1;
     return (a, b) => {
@@ -127,7 +127,7 @@ const skelbench = (() => {
     };
     return shapes[kind]();
   }
-  // Colour, shape and dash number i; no two of the first 49 are alike.
+  // Colour, shape and dash of series i; the first 49 are all different.
   const look = (i) => {
     const round = Math.floor(i / COLOURS);
     return { colour: `c${i % COLOURS}`, mark: MARKS[(i + round) % MARKS.length], dash: `d${round % 3}` };
@@ -165,7 +165,7 @@ const skelbench = (() => {
       g.append(s("line", { class: "grid", x1: plot.left, x2: plot.left + plot.width, y1: at.y(tick), y2: at.y(tick) }));
       g.append(s("text", { x: plot.left - 8, y: at.y(tick) + 4, "text-anchor": "end" }, String(tick)));
     }
-    for (const tick of ticks(x.low, x.high, Math.max(2, plot.width / 80)).filter((tick) => !x.whole || Number.isInteger(tick))) {
+    for (const tick of ticks(x.low, x.high, Math.max(2, plot.width / 80)).filter((tick) => !x.integers || Number.isInteger(tick))) {
       g.append(s("line", { class: "grid", x1: at.x(tick), x2: at.x(tick), y1: plot.top, y2: plot.top + plot.height }));
       g.append(s("text", { x: at.x(tick), y: plot.top + plot.height + 17, "text-anchor": "middle" }, String(tick)));
     }
@@ -197,7 +197,7 @@ const skelbench = (() => {
       const height = Math.max(220, Math.min(340, width * 0.5));
       const xs = all.map((point) => point[0]);
       const ys = [...all.map((point) => point[1]), ...(rule ? [rule.value] : [])];
-      const { g, at, plot } = axes({ width, height, x: { name: x, ...range(xs, 0.02), whole: true }, y: { name: y, ...range(ys, 0.08) } });
+      const { g, at, plot } = axes({ width, height, x: { name: x, ...range(xs, 0.02), integers: true }, y: { name: y, ...range(ys, 0.08) } });
       const svg = s("svg", { width, height, viewBox: `0 0 ${width} ${height}` }, g);
       if (rule) {
         svg.append(s("line", { class: "rule", x1: plot.left, x2: plot.left + plot.width, y1: at.y(rule.value), y2: at.y(rule.value) }));
@@ -209,7 +209,7 @@ const skelbench = (() => {
         const few = one.points.length <= 30 ? one.points : [one.points.at(-1)];
         for (const [a, b] of few) svg.append(s("g", {}, s("title", {}, `${one.name}, ${x} ${a}: ${b}`), mark(kind, at.x(a), at.y(b), 3.5, { class: `dot ${colour}` })));
       });
-      // Last, with a rim of the ground's colour, so that no line runs through the words.
+      // Drawn last, outlined in the background colour, so that no line crosses the text.
       if (rule) svg.append(s("text", { class: "rulename", x: plot.left + plot.width - 4, y: at.y(rule.value) - 5, "text-anchor": "end" }, `${rule.name} ${rule.value}`));
       return svg;
     };

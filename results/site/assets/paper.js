@@ -1,5 +1,5 @@
 "use strict";
-// Printed numbers against ours: a scatter and the same points as a table.
+// Printed numbers and ours: a scatter plot, and the same points as a table.
 (() => {
   const { h, s, data, readHash, writeHash, foldFilters, select, sortable, scroll, mark, look, axes, range, responsive } = skelbench;
   const AXES = [["dataset", "Data set"], ["split", "Split"], ["stream", "Stream"], ["protocol", "Protocol"], ["backbone", "Backbone"]];
@@ -59,7 +59,7 @@
     if (focused) byId(focused)?.focus();
     const shown = points.filter((point) => AXES.every(([axis]) => !state[axis] || point[axis] === state[axis]));
     byId("count").textContent = !points.length
-      ? "No cell of the track “published” that a paper has a number for has been run yet, so there is nothing to compare."
+      ? "No cell of the track “published” with a printed number has been run yet, so there is nothing to compare."
       : `${shown.length} of ${points.length} cells.`;
     byId("chart").replaceChildren(...(shown.length ? [key(shown), scatter(shown)] : []));
     byId("points").replaceChildren(...(shown.length ? [table(shown)] : []));

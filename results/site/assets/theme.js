@@ -1,5 +1,5 @@
 "use strict";
-// Dark or light: what the reader chose here before, else what the system says. Runs before the page is drawn.
+// Dark or light: the reader's earlier choice, else the system setting. Runs before the page is drawn.
 (() => {
   const root = document.documentElement;
   const system = matchMedia("(prefers-color-scheme: dark)");
@@ -7,7 +7,7 @@
   try {
     chosen = localStorage.getItem("skelbench-theme");
   } catch {
-    chosen = null; // storage is switched off: the choice lasts for this page
+    chosen = null; // storage is disabled: the choice lasts for this page
   }
   const dark = () => (chosen ? chosen === "dark" : system.matches);
   const apply = () => {

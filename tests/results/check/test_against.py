@@ -68,7 +68,7 @@ def test_two_deviations_of_our_seeds_are_allowed_where_that_is_more(published, s
     assert line.seeds == (0, 1, 2)
 
 
-def test_every_trustworthy_number_of_the_paper_is_a_row_and_not_run_is_no_pass(published):
+def test_every_trustworthy_number_of_the_paper_is_a_row_and_not_run_does_not_pass(published):
     text = (resources.files("skelbench.results") / "paper" / "skeattnclr_tables.csv").read_text()
     printed = [row for row in csv.DictReader(text.splitlines()) if "MISLABELLED" not in row["note"]]
     cells = {
@@ -85,23 +85,23 @@ def test_every_trustworthy_number_of_the_paper_is_a_row_and_not_run_is_no_pass(p
     assert report.summary.startswith(f"1 passed, 0 failed, {len(report.lines) - 1} not run")
 
 
-def test_a_number_that_is_most_likely_another_methods_is_left_out_and_told(published):
+def test_a_number_that_is_most_likely_another_methods_is_left_out_and_reported(published):
     report = against_paper(published(PRINTED))
     assert not [line for line in report.lines if line.name == "skeletonclr stgcn ntu120 xsub 3s finetune (published)"]
     assert any("another method's number: lines" in note and "101-102, 173-176" in note for note in report.notes)
 
 
-def test_what_is_not_compared_with_the_paper_is_told_by_line():
-    """By the words of the file: settings of the paper's own, and the ablation but for the released setting."""
+def test_numbers_that_are_not_compared_are_listed_by_line():
+    """By the words of the file: settings specific to the paper, and the ablation except for the released setting."""
     (note,) = [note for note in check_paper([], Tolerances()).notes if "not released" in note]
     spans = re.findall(r"(\d+)(?:-(\d+))?", note.partition("lines ")[2])
-    told = {line for first, last in spans for line in range(int(first), int(last or first) + 1)}
+    listed = {line for first, last in spans for line in range(int(first), int(last or first) + 1)}
     file = resources.files("skelbench.results") / "paper" / "skeattnclr_tables.csv"
     rows = enumerate(csv.DictReader(file.read_text(encoding="utf-8").splitlines()), start=2)
     own = ("Baseline* ", "SkeAttnCLR ablation: ")
     released = "qs-qns negative, Ls only"
     expected = {line for line, row in rows if row["method"].startswith(own) and row["method"] != own[1] + released}
-    assert told == expected
+    assert listed == expected
 
 
 def test_beside_a_doubtful_number_a_sound_one_of_the_same_cell_counts(make_record):
@@ -128,14 +128,14 @@ def test_best_does_not_count(published):
     assert line_of(against_paper(published(70.0, best=PRINTED))).status == "fail"
 
 
-def test_one_bad_row_fails_the_whole(published):
+def test_one_bad_row_fails_the_check(published):
     good = published(86.1, split="xview", identity="b" * 64)
     report = against_paper([*published(70.0), *good])
     assert (report.count("pass"), report.count("fail"), report.exit_code) == (1, 1, 1)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_what_is_no_number_never_passes(value):
+def test_nan_and_infinity_never_pass(value):
     assert judge(value, 1.0, better="up") in ("fail", "above")
     assert judge(float("nan"), 1.0, better="up") == "fail"
     assert judge(float("nan"), 1.0, better="down") == "fail"
@@ -179,8 +179,8 @@ def test_a_tolerance_may_be_tighter_than_the_spread_of_the_seeds(published, over
         ("- {method: skeattnclr, tolerance: .nan, reason: a}", "tolerance"),
         ("- {metod: skeattnclr, tolerance: 1, reason: a}", "metod"),
         ("- {tolerance: 1, reason: a}", "entry 1, names no row"),
-        ("{method: [", "no list of tolerances"),
-        ("just words", "no list of tolerances"),
+        ("{method: [", "not a list of tolerances"),
+        ("just words", "not a list of tolerances"),
     ],
 )
 def test_a_file_of_tolerances_that_is_none_is_refused(overrides, text, match):
@@ -189,10 +189,10 @@ def test_a_file_of_tolerances_that_is_none_is_refused(overrides, text, match):
 
 
 def test_a_tolerance_for_no_row_or_two_for_one_are_refused(published, overrides):
-    with pytest.raises(SkelbenchError, match=r"'skeatnclr' .* is for no row"):
+    with pytest.raises(SkelbenchError, match=r"'skeatnclr' .* matches no row"):
         against_paper(published(PRINTED), overrides=overrides("- {method: skeatnclr, tolerance: 2, reason: a}"))
     two = "- {method: skeattnclr, tolerance: 2, reason: a}\n- {split: xsub, tolerance: 2, reason: b}"
-    with pytest.raises(SkelbenchError, match="'skeattnclr' and 'xsub' are both for the row "):
+    with pytest.raises(SkelbenchError, match="'skeattnclr' and 'xsub' both match the row "):
         against_paper(published(PRINTED), overrides=overrides(two))
 
 
@@ -223,7 +223,7 @@ def test_only_the_same_cell_is_compared(make_record, change):
     assert report.notes[0].startswith("without an earlier record: ")
 
 
-def test_means_over_seeds_are_compared_and_other_seeds_told(make_record):
+def test_means_over_seeds_are_compared_and_other_seeds_reported(make_record):
     earlier = [make_record(top1=top1, seed=seed) for seed, top1 in enumerate((60.0, 62.0, 64.0))]
     (line,) = against_earlier([make_record(top1=61.5)], earlier).lines
     assert (line.ours, line.reference, line.status, line.source) == (61.5, 62.0, "pass", "3 seeds")
@@ -243,10 +243,10 @@ def test_means_over_seeds_are_compared_and_other_seeds_told(make_record):
 def test_conditions_that_changed_are_named(make_record, change, said):
     (line,) = against_earlier([make_record(top1=60.0, **change)], [make_record(top1=60.0)]).lines
     assert line.status == "pass"
-    assert line.remarks == (f"not of the code alone, conditions differ: {said}",)
+    assert line.remarks == (f"not only the code differs, conditions differ: {said}",)
 
 
-def test_what_differs_between_seeds_and_runs_of_the_same_code_is_no_condition(make_record):
+def test_what_differs_between_seeds_and_runs_of_the_same_code_is_not_a_condition(make_record):
     facts = {"versions": {"method": 1, "protocol": 1, "git": "b"}, "cost": {"eval_seconds": 2.0}}
     ours = make_record(top1=60.0, seed=0, settings={"lr": 0.1, "seed": 0, "threads": 4}, **facts)
     (line,) = against_earlier([ours], [make_record(top1=60.0)]).lines
@@ -270,7 +270,7 @@ def test_earlier_records_are_read_from_a_folder_or_a_zip(make_record, tmp_path):
         read_earlier(tmp_path / "notes.txt")
 
 
-# --- How it is told -----------------------------------------------------------------------------------------------
+# --- Output formats -----------------------------------------------------------------------------------------------
 
 NAMES = ("not there", "good", "better", "[bold]<worse> & \x1b[31mred\x00")
 REPORT = Report(
@@ -325,11 +325,11 @@ def test_junit_counts_and_skips_what_was_not_run():
 
 
 def test_json_has_every_digit_and_the_exit_code():
-    told = json.loads(json.dumps(to_json(REPORT), allow_nan=False))
-    assert told["counts"] == {"passed": 2, "above": 1, "failed": 1, "not_run": 1}
-    assert told["exit_code"] == 1
-    assert told["rows"][0]["ours"] == 70.04
-    assert told["rows"][2] | {"name": ""} == {
+    parsed = json.loads(json.dumps(to_json(REPORT), allow_nan=False))
+    assert parsed["counts"] == {"passed": 2, "above": 1, "failed": 1, "not_run": 1}
+    assert parsed["exit_code"] == 1
+    assert parsed["rows"][0]["ours"] == 70.04
+    assert parsed["rows"][2] | {"name": ""} == {
         "name": "", "status": "not run", "reference": 60.0, "source": "", "ours": None, "spread": None, "seeds": [],
         "change": None, "allowed": None, "remarks": [],
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""A fresh measurement against a stored one."""
+"""A new measurement compared with a stored one."""
 
 import json
 
@@ -51,7 +51,7 @@ def test_the_slowdown_that_is_allowed_can_be_set(measured):
     assert checked(measured, fresh, slowdown=18.0).exit_code == 1
 
 
-def test_a_row_that_was_not_measured_is_not_run_and_a_new_one_is_told(measured):
+def test_a_row_that_was_not_measured_is_not_run_and_a_new_one_is_reported(measured):
     report = checked(measured, {"skeletonclr step": 100.0, "aimclr step": 300.0})
     assert statuses(report) == {"skeletonclr step": "pass", "skeletonclr plain": "not run"}
     assert report.exit_code == 0
@@ -78,7 +78,7 @@ def test_no_row_in_common_is_nothing_to_compare(measured):
     assert checked(measured, {"aimclr step": 1.0}).exit_code == 2
 
 
-def test_another_torch_is_told_and_compared(measured):
+def test_another_torch_is_reported_and_compared(measured):
     report = checked(measured, STORED, torch="2.12")
     assert (report.exit_code, report.notes) == (0, ("torch 2.11 then, 2.12 now.",))
 
@@ -95,9 +95,9 @@ def test_another_torch_is_told_and_compared(measured):
         '{"kind": "skelbench bench", "what": "step", "device": "a", "rows": [{"name": "a"}]}',
     ],
 )
-def test_what_is_no_measurement_is_refused(measured, tmp_path, content):
+def test_a_file_that_is_not_a_measurement_is_refused(measured, tmp_path, content):
     (tmp_path / "odd.json").write_text(content)
-    with pytest.raises(SkelbenchError, match=r"odd\.json is no measurement .*`skelbench bench step --json`"):
+    with pytest.raises(SkelbenchError, match=r"odd\.json is not a measurement .*`skelbench bench step --json`"):
         check_speed(tmp_path / "odd.json", measured("stored.json", STORED))
 
 

@@ -1,4 +1,4 @@
-"""Carrying records from one folder of runs to another."""
+"""Exporting records from one folder of runs and importing them into another."""
 
 import hashlib
 import json
@@ -54,7 +54,7 @@ def tree():
 
 
 def contents(runs):
-    """All that a folder of runs says: every record with the files beside it, those in conflict too."""
+    """All contents of a folder of runs: every record with the files beside it, including those in conflict."""
     found = set()
     for path in runs.root.rglob("record.json"):
         names = json.loads(path.read_text())["files"].values()
@@ -166,7 +166,7 @@ def test_two_machines_merged_either_way_hold_the_same(machine):
     assert len(contents(one)) == 6
 
 
-def test_of_a_conflict_both_are_kept_and_one_is_counted(machine):
+def test_of_a_conflict_both_are_saved_and_one_is_counted(machine):
     one, two = machine("one", a={"top1": 50.0}), machine("two", a={"top1": 60.0})
     (conflict,) = import_results(exported(two), one).conflicts
     assert [record.last and record.last.top1 for record in one.records()] == [50.0]
@@ -198,7 +198,7 @@ def test_what_was_removed_comes_back_as_what_tables_show(machine):
     assert contents(one) == contents(two)
 
 
-def test_a_known_conflict_is_told_again_and_kept_once(machine):
+def test_a_known_conflict_is_reported_again_and_saved_once(machine):
     one, two = machine("one", a={"top1": 50.0}), machine("two", a={"top1": 60.0})
     file = exported(two)
     first = import_results(file, one).conflicts
@@ -207,7 +207,7 @@ def test_a_known_conflict_is_told_again_and_kept_once(machine):
     assert len(list(one.root.rglob("record.json"))) == 2
 
 
-def test_conflicts_travel_and_three_versions_of_a_cell_are_all_kept(machine, tmp_path):
+def test_conflicts_are_exported_and_all_three_versions_of_a_cell_are_saved(machine, tmp_path):
     one, two, three = (machine(name, a={"top1": top1}) for name, top1 in (("1", 50.0), ("2", 60.0), ("3", 70.0)))
     third = contents(three)
     import_results(exported(two), one)
@@ -216,7 +216,7 @@ def test_conflicts_travel_and_three_versions_of_a_cell_are_all_kept(machine, tmp
     assert contents(three) == contents(one) | third
     empty = RunStore(tmp_path / "empty")
     import_results(exported(one, "again.zip"), empty)
-    assert [record.last and record.last.top1 for record in empty.records()] == [50.0]  # who stood first stays first
+    assert [record.last and record.last.top1 for record in empty.records()] == [50.0]  # the first record stays
     assert contents(empty) == contents(one)
 
 
@@ -283,7 +283,7 @@ def test_a_success_anywhere_ends_a_failure(machine):
 # --- Interrupted --------------------------------------------------------------------------------------------------
 
 
-def test_an_interrupted_import_leaves_whole_cells_and_goes_on(machine, tmp_path, monkeypatch):
+def test_an_interrupted_import_leaves_complete_cells_and_resumes(machine, tmp_path, monkeypatch):
     here, there = machine("here", a={}, b={}), RunStore(tmp_path / "there")
     file, written = exported(here), []
 
@@ -303,7 +303,7 @@ def test_an_interrupted_import_leaves_whole_cells_and_goes_on(machine, tmp_path,
     assert contents(there) == contents(here)
 
 
-def test_a_full_disk_is_told_before_anything_is_written(machine, tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_before_anything_is_written(machine, tmp_path, monkeypatch):
     file = exported(machine("here", a={}))
     monkeypatch.setattr(exchange.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
     with pytest.raises(SkelbenchError, match="has 1 free"):
@@ -333,7 +333,7 @@ def rewritten(source, to, change):
 
 
 @pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x05\x06" + b"\x00" * 18, b"PK\x03\x04" + b"\x00" * 60])
-def test_what_is_no_zip_of_ours_is_refused(tmp_path, content):
+def test_a_file_that_is_not_our_zip_is_refused(tmp_path, content):
     file = tmp_path / "odd.zip"
     file.write_bytes(content)
     refused(file, tmp_path, "cannot be opened|has no manifest")
@@ -353,11 +353,11 @@ def test_another_programs_zip_is_refused(tmp_path):
 
 def test_every_flipped_byte_is_noticed_or_changes_nothing(machine, tmp_path):
     here = machine("here", a={})
-    whole = exported(here).read_bytes()
+    complete = exported(here).read_bytes()
     file = tmp_path / "flipped.zip"
     taken = 0
-    for position in range(0, len(whole), 37):
-        file.write_bytes(whole[:position] + bytes([whole[position] ^ 0x55]) + whole[position + 1 :])
+    for position in range(0, len(complete), 37):
+        file.write_bytes(complete[:position] + bytes([complete[position] ^ 0x55]) + complete[position + 1 :])
         there = RunStore(tmp_path / f"there{position}")
         try:
             import_results(file, there)
@@ -366,7 +366,7 @@ def test_every_flipped_byte_is_noticed_or_changes_nothing(machine, tmp_path):
         else:
             taken += 1
             assert contents(there) == contents(here)
-    assert taken < len(whole) // 37 / 2
+    assert taken < len(complete) // 37 / 2
 
 
 HOSTILE = [
@@ -408,7 +408,7 @@ def test_two_files_of_one_name_are_refused(machine, tmp_path, name):
             return [(info, content), (info.filename.replace("curve.csv", name), b"other")]
         return [(info, content)]
 
-    refused(rewritten(exported(machine("here", a={})), tmp_path / "two.zip", doubled), tmp_path, "one name")
+    refused(rewritten(exported(machine("here", a={})), tmp_path / "two.zip", doubled), tmp_path, "the same name")
 
 
 def test_changed_content_is_refused_though_the_zip_is_sound(machine, tmp_path):
@@ -447,12 +447,12 @@ def test_a_file_that_is_larger_than_its_head_says_is_refused(tmp_path):
     [
         (lambda members: {**members, "records/x/stray.csv": b"1"}, "belong to no record"),
         (lambda members: {f"elsewhere/{name}": content for name, content in members.items()}, "belong to no record"),
-        (lambda members: {**members, "failures/x.json": b"{}"}, "is no failure"),
-        (lambda members: {name: b"[]" for name in members if name.endswith("record.json")}, "is no record"),
+        (lambda members: {**members, "failures/x.json": b"{}"}, "is not a failure"),
+        (lambda members: {name: b"[]" for name in members if name.endswith("record.json")}, "is not a record"),
         (lambda members: {n: c for n, c in members.items() if "scores" not in n}, "other files than its record names"),
         (
             lambda members: {n: c.replace(b'"curve.csv"', b'"../../x.csv"') for n, c in members.items()},
-            "is no record of this version",
+            "is not a record of this version",
         ),
         (
             lambda members: {n.replace("curve.csv", "encoder-0001.pt"): c.replace(b'"curve.csv"', b'"encoder-0001.pt"')
@@ -468,7 +468,7 @@ def test_a_well_made_zip_with_something_else_in_it_is_refused(machine, tmp_path,
     refused(tmp_path / "odd.zip", tmp_path, match)
 
 
-def test_an_export_is_there_whole_or_not_at_all(machine, tmp_path, monkeypatch):
+def test_an_export_is_written_atomically(machine, tmp_path, monkeypatch):
     here = machine("here", a={})
     file = exported(here)
     before = file.read_bytes()

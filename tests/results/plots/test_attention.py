@@ -37,12 +37,12 @@ def test_a_step_of_the_mask_stands_for_its_frames_and_the_last_may_be_cut():
         assert (by_frame[:, frame] == found.mask[:, frame // 4]).all()
 
 
-def test_missing_and_damaged_arrays_are_told_as_such(tmp_path):
-    with pytest.raises(SkelbenchError, match="is not there: leave --stored out"):
+def test_missing_and_damaged_arrays_are_reported(tmp_path):
+    with pytest.raises(SkelbenchError, match="does not exist: omit --stored"):
         read_attention(tmp_path)
     write_attention(tmp_path, attention())
-    whole = (tmp_path / "attention.npz").read_bytes()
-    for content in (b"", whole[: len(whole) // 2], b"no zip"):
+    complete = (tmp_path / "attention.npz").read_bytes()
+    for content in (b"", complete[: len(complete) // 2], b"no zip"):
         (tmp_path / "attention.npz").write_bytes(content)
         with pytest.raises(SkelbenchError, match="is damaged"):
             read_attention(tmp_path)
@@ -58,7 +58,7 @@ def test_the_figure_names_joints_clip_and_class_in_print_size(width, texts, cent
     assert centimetres(svg)[0] == pytest.approx({"single": 8.5, "double": 17.5}[width], abs=0.01)
 
 
-def test_rows_of_the_map_stand_by_the_names_of_their_joints(monkeypatch):
+def test_rows_of_the_map_are_labelled_with_their_joints(monkeypatch):
     """Of a mask in which one joint alone is salient, the row with that joint's name is the dark one."""
     from matplotlib.axes import Axes
 

@@ -41,7 +41,7 @@ def test_a_curve_holds_the_losses_and_the_probes_of_its_own_pretraining(runs):
         assert curve.probes == {"knn": ([1, 2], [40.0, 55.5]), "linear": ([2], [55.5])}
 
 
-def test_runs_are_told_apart_by_what_differs(runs, texts, centimetres):
+def test_runs_are_named_by_what_differs(runs, texts, centimetres):
     svg = draw_curves(read_curves(runs), suffix=".svg")
     found = texts(svg)
     assert {"skeattnclr seed 0", "skeattnclr seed 1", "knn", "linear", "loss", "top-1 on test clips (%)"} <= set(found)
@@ -59,9 +59,9 @@ def test_without_probes_there_is_the_loss_alone(runs, texts):
     assert "top-1 on test clips (%)" not in found
 
 
-def test_an_evaluation_is_no_learning_curve(runs):
+def test_an_evaluation_is_not_a_learning_curve(runs):
     evaluation = next(runs[0].parent.glob("*-knn-*"))
-    with pytest.raises(SkelbenchError, match="is no pre-training"):
+    with pytest.raises(SkelbenchError, match="is not a pre-training"):
         read_curves([evaluation])
 
 

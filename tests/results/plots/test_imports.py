@@ -8,7 +8,7 @@ MODULES = sorted(path.stem for path in Path(plots.__file__ or "").parent.glob("*
 
 
 def test_figures_load_without_torch_and_matplotlib():
-    """A fresh interpreter; matplotlib is loaded by what draws, not by what names it."""
+    """A fresh interpreter; matplotlib is loaded when something is drawn, not on import."""
     names = ", ".join(f"skelbench.results.plots.{name}" for name in MODULES)
     code = f"import sys; import {names}; sys.exit(str({{'torch', 'sklearn', 'matplotlib'}} & set(sys.modules) or ''))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -16,7 +16,7 @@ def test_figures_load_without_torch_and_matplotlib():
 
 
 def test_drawing_needs_no_torch(tmp_path):
-    """The figure of kept points, drawn where torch cannot be imported."""
+    """The figure of stored points, drawn where torch cannot be imported."""
     (tmp_path / "tsne.csv").write_text("name,label,x,y\na,walk,0.0,1.0\nb,run,1.0,0.5\n")
     code = (
         "import sys; sys.modules['torch'] = None\n"

@@ -58,14 +58,14 @@ def test_persons_differ_in_colour():
         assert not np.allclose(first.get_facecolor(), second.get_facecolor())
 
 
-def test_poses_stand_side_by_side():
+def test_poses_are_side_by_side():
     layout = LAYOUTS["sbu15"]
     clip = motion(layout, frames=4, persons=1)
     with sheet("double", 4) as figure:
         draw_poses(figure.subplots(), layout, clip)
         places = [np.asarray(joints.get_offsets())[:, 0] for joints in drawn(figure)[1]]
     box = extent_of(clip.keypoints)
-    for number, place in enumerate(places):  # each in a column of its own, as wide as the widest
+    for number, place in enumerate(places):  # each in a separate column, as wide as the widest
         assert (np.floor(place / (box.right - box.left)) == number).all()
 
 
@@ -129,7 +129,7 @@ def test_evenly_spaced_frames_hold_the_first_and_the_last():
     assert spaced(1, 4).tolist() == [0]
 
 
-def test_a_figure_of_nobody_is_empty_and_no_error():
+def test_a_figure_without_persons_is_empty_and_not_an_error():
     layout = LAYOUTS["sbu15"]
     with sheet("single", 4) as figure:
         draw_poses(figure.subplots(), layout, motion(layout, frames=2, persons=0))

@@ -35,14 +35,14 @@ def test_numbers_are_means_over_seeds_with_the_floor_of_the_target(records):
     assert not any("untrained" in encoder for _, _, encoder in found.numbers)
 
 
-def test_an_untrained_encoder_of_another_width_is_no_floor(make_record, records):
+def test_an_untrained_encoder_of_another_width_is_not_a_floor(make_record, records):
     wide = ENCODER | {"backbone": {"width": 64}}
     record = make_record(method="hiclr", dataset="pkummd2", pretrained_on="ntu60:xsub", settings=wide)
     (found,) = transfers([*records, record])
     assert found.numbers["ntu60:xsub", "pkummd2:xsub", "hiclr stgcn"][1].value is None
 
 
-def test_tracks_and_protocols_never_stand_in_one_figure(make_record, records):
+def test_a_figure_never_mixes_tracks_or_protocols(make_record, records):
     other = make_record(dataset="pkummd2", pretrained_on="ntu60:xsub", track="published")
     knn = make_record(dataset="pkummd2", pretrained_on="ntu60:xsub", protocol="knn")
     found = transfers([*records, other, knn])

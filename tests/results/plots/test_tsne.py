@@ -16,14 +16,14 @@ def test_points_are_read_back_as_they_were_written(tmp_path):
 @pytest.mark.parametrize(
     "text", ["", "name,label,x,y\n", "name,label,x\na,b,1\n", "name,label,x,y\na,b,1,nan\n", "a\0"]
 )
-def test_damaged_points_are_told_as_such(text, tmp_path):
+def test_damaged_points_are_reported(text, tmp_path):
     (tmp_path / "tsne.csv").write_text(text)
     with pytest.raises(SkelbenchError, match=r"tsne\.csv .*--stored"):
         read_tsne(tmp_path)
 
 
 def test_missing_points_say_how_to_get_them(tmp_path):
-    with pytest.raises(SkelbenchError, match="is not there: leave --stored out"):
+    with pytest.raises(SkelbenchError, match="does not exist: omit --stored"):
         read_tsne(tmp_path)
 
 
@@ -36,7 +36,7 @@ def test_the_legend_names_every_class_in_print_size(width, texts, centimetres):
     assert centimetres(svg)[0] == pytest.approx({"single": 8.5, "double": 17.5}[width], abs=0.01)
 
 
-def test_of_many_classes_names_stand_among_the_clips(texts):
+def test_of_many_classes_names_are_drawn_among_the_clips(texts):
     points = [Point(f"c{i}", f"class {i % 30}", float(i % 30), float(i % 7)) for i in range(90)]
     assert {f"class {i}" for i in range(30)} <= set(texts(draw_tsne(points, suffix=".svg", width="double")))
 

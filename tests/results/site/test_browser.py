@@ -88,7 +88,7 @@ def test_filters_narrow_the_tables_and_the_floor_stays(open_page):
 
 def test_filters_that_nothing_passes_say_so(open_page):
     page = open_page("index.html#track=equal&dataset=ntu60")
-    assert "No table passes these filters" in page.inner_text("#count")
+    assert "No table matches these filters" in page.inner_text("#count")
 
 
 def test_a_floor_nobody_ran_is_a_row_of_dashes(open_page):
@@ -251,7 +251,7 @@ def test_a_cell_gives_settings_environment_and_what_is_not_in_its_mean(open_page
     assert "--methods skeletonclr" in page.inner_text(".copyable code")
     assert "1 more record(s)" in page.inner_text("details >> nth=0")
     page.click("text=pre-training >> nth=0")
-    page.wait_for_selector("text=A pre-training has no number of its own")
+    page.wait_for_selector("text=A pre-training itself has no accuracy")
     assert "linear on nwucla xview" in page.inner_text("[aria-label=Numbers]")
 
 

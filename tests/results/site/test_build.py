@@ -74,7 +74,7 @@ def test_no_page_holds_markup_from_data(site):
 
 
 @pytest.mark.parametrize("text", ["</script>", "<!--", "]]>", "\u2028\u2029", "&lt;", "ä", '"', "\\"])
-def test_data_in_a_script_ends_no_script_and_comes_back_whole(text):
+def test_data_in_a_script_ends_no_script_and_is_complete(text):
     written = markup.script_json({text: [text]})
     assert json.loads(written) == {text: [text]}
     assert written.isascii()
@@ -105,13 +105,13 @@ def test_a_folder_without_evaluations_is_refused_and_nothing_is_written(tmp_path
         assert not (tmp_path / "out").exists()
 
 
-def test_a_foreign_folder_is_refused_and_left_alone(few, tmp_path):
+def test_another_folder_is_refused_and_left_alone(few, tmp_path):
     out = tmp_path / "mine"
     out.mkdir()
     (out / "index.html").write_text("precious")
     for folder in (out, few.root):
         before = files(folder)
-        with pytest.raises(SkelbenchError, match="is not empty and holds no site of ours"):
+        with pytest.raises(SkelbenchError, match="is not empty and not a site of skelbench"):
             build_site(few, folder)
         assert files(folder) == before
     assert (out / "index.html").read_text() == "precious"

@@ -1,4 +1,4 @@
-"""The command on a cell's page makes the very same cell: planned by the grid, it comes to the same identity."""
+"""The command on a cell's page reproduces the cell: planned by the grid, it has the same identity."""
 
 import shlex
 from pathlib import Path
@@ -17,7 +17,7 @@ from skelbench.results.store import RunStore
 
 @pytest.fixture(scope="session")
 def generated(tmp_path_factory) -> Path:
-    """A folder of data where the generated motion is kept, once for all tests."""
+    """A folder of data with the generated motion, shared by all tests."""
     return tmp_path_factory.mktemp("generated")
 
 

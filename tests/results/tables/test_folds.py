@@ -1,4 +1,4 @@
-"""Means over folds, beside sums by hand."""
+"""Means over folds, compared with sums by hand."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from skelbench.results.tables.table import text_of
 
 @pytest.fixture
 def records(make_record):
-    """A floor and a method in three folds with two seeds, a method that lacks a fold, and a split that is no fold."""
+    """A floor and a method in three folds with two seeds, a method that lacks a fold, a split that is not a fold."""
     count = 0
 
     def add(method, split, seed, top1, protocol="linear"):
@@ -59,8 +59,8 @@ def test_a_row_or_a_protocol_that_lacks_a_fold_has_no_mean(records):
 
 
 def test_a_seed_that_lacks_a_fold_does_not_count(records):
-    kept = [r for r in records if (r.cell.method, r.cell.split, r.cell.seed) != ("aimclr", "fold3", 1)]
-    row = cells(folded(kept)[0])["aimclr"]
+    rest = [r for r in records if (r.cell.method, r.cell.split, r.cell.seed) != ("aimclr", "fold3", 1)]
+    row = cells(folded(rest)[0])["aimclr"]
     assert (row["linear"], row["seeds"]) == ("70.0", "1")
 
 

@@ -97,12 +97,12 @@ def test_custom_labels_are_apart_and_in_the_title(make_record):
     assert all(cell(table, "skeattnclr", "seeds") == "1" for table in tables)
 
 
-def test_streams_stand_in_a_fixed_order_with_their_fusion_last(make_record):
+def test_streams_are_in_a_fixed_order_with_their_fusion_last(make_record):
     tables = leaderboard([make_record(stream=s) for s in ("3s", "motion", "bone", "joint")])
     assert [table.facts["stream"] for table in tables] == ["joint", "bone", "motion", "3s"]
 
 
-def test_where_encoders_were_pre_trained_stands_in_title_and_csv_and_no_paper_beside_it(make_record):
+def test_pre_training_data_is_in_title_and_csv_and_without_paper_numbers(make_record):
     own, moved = leaderboard(
         [make_record(track="published"), make_record(track="published", pretrained_on="ntu120:xset")]
     )
@@ -143,7 +143,7 @@ def test_rows_with_other_seed_counts_are_pointed_out(make_record, grid):
     assert "skeattnclr stgcn knn 3, linear 2" in note
 
 
-def test_the_floor_stands_first_and_the_rest_is_ranked(grid):
+def test_the_floor_is_first_and_the_rest_is_ranked(grid):
     (table,) = leaderboard(grid)
     assert [row[0].value for row in table.rows] == ["untrained (floor)", "skeattnclr", "skeletonclr"]
     assert cell(table, "untrained (floor)", "linear") == "31.5 ± 1.5"
@@ -180,13 +180,13 @@ def test_paper_and_difference_only_in_track_published(make_record):
     assert "linear paper" not in columns(custom)
 
 
-def test_two_sources_are_told_apart_and_the_difference_is_to_the_cited(make_record):
+def test_two_sources_are_distinguished_and_the_difference_is_to_the_cited(make_record):
     (table,) = leaderboard([make_record(method="skeletonclr", track="published", top1=70.0)])
     assert cell(table, "skeletonclr", "linear paper") == "68.3 (re-run 72.0)"
     assert cell(table, "skeletonclr", "linear Δ paper") == "+1.7"
 
 
-def test_a_cell_the_paper_does_not_have_borrows_no_number_from_its_neighbours(make_record):
+def test_a_cell_the_paper_does_not_have_gets_no_number_from_its_neighbours(make_record):
     (table,) = leaderboard([make_record(method="skeletonclr", split="xview", dataset="pkummd1")])
     assert "linear paper" not in columns(table)
     two = [make_record(), make_record(backbone="images")]
@@ -229,7 +229,7 @@ def test_there_is_no_difference_to_a_mislabelled_number(make_record):
     assert "Δ paper: none to a number that is likely mislabelled." in table.footnotes
 
 
-def test_best_stands_beside_last_with_its_rule(make_record):
+def test_best_is_beside_last_with_its_rule(make_record):
     (table,) = leaderboard([make_record(top1=57.2, best=58.0)])
     assert cell(table, "skeattnclr", "linear") == "57.2"
     assert cell(table, "skeattnclr", "linear best") == "58.0"
@@ -274,18 +274,18 @@ def test_failures_are_footnotes_of_their_own_table(make_record):
     record, other = make_record(), make_record(split="xview")
     failure = Failure(cell=record.cell, identity="ab" * 8, reason="out of memory", finished=record.finished)
     by_split = {table.facts["split"]: table.footnotes for table in leaderboard([record, other], [failure])}
-    told = "failed: skeattnclr stgcn ntu60 xsub joint linear seed 0 (equal): out of memory"
-    assert told in by_split["xsub"] and told not in by_split["xview"]
+    note = "failed: skeattnclr stgcn ntu60 xsub joint linear seed 0 (equal): out of memory"
+    assert note in by_split["xsub"] and note not in by_split["xview"]
 
 
-def test_untrained_finetuned_is_supervised_and_no_floor(make_record):
+def test_untrained_finetuned_is_supervised_and_not_a_floor(make_record):
     (table,) = leaderboard([make_record(method=m, protocol="finetune") for m in ("untrained", "skeattnclr")])
     assert "finetune Δ floor" not in columns(table)
-    assert "finetune of untrained is supervised training from scratch and no floor." in table.footnotes
+    assert "finetune of untrained is supervised training from scratch and not a floor." in table.footnotes
     assert cell(table, "untrained (floor)", "finetune paper") == "85.2"
 
 
-def test_protocols_stand_in_a_fixed_order(make_record):
+def test_protocols_are_in_a_fixed_order(make_record):
     (table,) = leaderboard([make_record(protocol=p, dataset="own") for p in ("zeta", "semi1", "linear", "knn")])
     assert columns(table)[7:] == ["knn", "linear", "semi1", "zeta"]
 
@@ -391,7 +391,7 @@ def test_a_row_without_scores_is_not_ranked_and_says_so(ranked, make_record):
     assert [(row[1].value, text_of(row[0], "count")) for row in table.rows] == [
         ("hiclr", "–"), ("skeattnclr", "1"), ("aimclr", "2"),
     ]  # fmt: skip
-    assert "Rank not tested: hiclr stgcn (no scores of clips were kept)." in table.footnotes
+    assert "Rank not tested: hiclr stgcn (no class scores were saved)." in table.footnotes
 
 
 def test_a_floor_above_all_methods_is_the_best_and_still_has_no_rank(ranked):
@@ -458,7 +458,7 @@ def test_without_a_folder_of_runs_nothing_is_ranked(grid):
 
 
 def test_a_method_that_is_not_its_authors_code_has_a_dagger(make_record):
-    versions = [{"method": 1, "protocol": 1, "fidelity": told} for told in ("rebuilt", "by hand")]
+    versions = [{"method": 1, "protocol": 1, "fidelity": text} for text in ("rebuilt", "by hand")]
     records = [make_record(method=m, versions=v) for m, v in zip(("mine", "yours"), versions, strict=True)]
     (table,) = leaderboard([*records, make_record(method="aimclr")])
     assert {row[0].value: row[0].marks for row in table.rows} == {"mine": ("†",), "yours": ("‡",), "aimclr": ()}
@@ -466,18 +466,18 @@ def test_a_method_that_is_not_its_authors_code_has_a_dagger(make_record):
 
 
 def test_what_learnt_from_class_names_is_in_no_self_supervised_table(make_record):
-    told = make_record(method="mine", settings={"supervision": "language-supervised"})
+    supervised = make_record(method="mine", settings={"supervision": "language-supervised"})
     for others in ([make_record(method="aimclr")], [make_record(method="untrained"), make_record(method="aimclr")]):
-        apart = {table.title: [row[0].value for row in table.rows] for table in leaderboard([*others, told])}
+        apart = {table.title: [row[0].value for row in table.rows] for table in leaderboard([*others, supervised])}
         assert len(apart) == 2
         (title,) = (title for title, methods in apart.items() if "mine" in methods)
         assert "language-supervised" in title
         assert apart[title] == ["mine"]
 
 
-def test_rows_of_different_versions_are_told(make_record):
+def test_rows_of_different_versions_are_reported(make_record):
     old, new = {"method": 1, "protocol": 1}, {"method": 1, "protocol": 2}
     (even,) = leaderboard([make_record(method=name, versions=new) for name in ("aimclr", "hiclr")])
     assert not any("version" in note for note in even.footnotes)
     (table,) = leaderboard([make_record(method="aimclr", versions=old), make_record(method="hiclr", versions=new)])
-    assert "WARNING: protocol linear stands here in version 2 and in older ones: 1 (aimclr stgcn)." in table.footnotes
+    assert "WARNING: protocol linear is here in version 2 and in older ones: 1 (aimclr stgcn)." in table.footnotes

@@ -49,8 +49,8 @@ def cell(table, row, column, stream="joint"):
 
 def ours(table):
     """Every number of ours that a table shows."""
-    kept = [i for i, c in enumerate(table.columns) if c.kind == "percent" and not c.name.endswith("paper")]
-    return [row[i].value for row in table.rows for i in kept if row[i].value is not None]
+    ours = [i for i, c in enumerate(table.columns) if c.kind == "percent" and not c.name.endswith("paper")]
+    return [row[i].value for row in table.rows for i in ours if row[i].value is not None]
 
 
 # --- The paper's tables -----------------------------------------------------------------------------------------
@@ -67,7 +67,7 @@ def test_rows_and_columns_are_the_papers_even_when_nothing_was_run(name):
     assert {text_of(row[names(table).index(columns[0])], "percent") for row in table.rows} == {"–"}
 
 
-def test_each_printed_number_stands_in_its_table_once_and_with_its_line():
+def test_each_printed_number_is_in_its_table_once_and_with_its_line():
     seen = []
     for name in PAPER_TABLES:
         table = paper_table(name, [])
@@ -116,7 +116,7 @@ def few(make_record):
     return [*records, make_record(method="untrained", track="published", top1=31.0)]
 
 
-def test_ours_the_papers_and_the_difference_stand_side_by_side(few):
+def test_ours_the_papers_and_the_difference_are_side_by_side(few):
     table = paper_table("table1", few)
     assert cell(table, "SkeAttnCLR", "ntu60 xsub") == "79.5 ± 0.7 (2)"
     assert cell(table, "SkeAttnCLR", "ntu60 xsub best") == "80.5 ± 0.7"
@@ -138,7 +138,7 @@ def test_all_tables_are_written_in_every_format_from_a_few_records(few):
 
 
 @pytest.mark.parametrize("track", ["published", "equal", "custom"])
-def test_a_number_of_one_track_never_stands_in_a_table_of_another(make_record, track):
+def test_a_number_of_one_track_is_never_in_a_table_of_another(make_record, track):
     value = {"published": 11.0, "equal": 22.0, "custom": 33.0}
     records = [
         make_record(
@@ -202,7 +202,7 @@ def test_labels_are_those_that_the_presets_give():
     assert set(LABELS.values()) == named - {"published, q_s-q_ns, L_s"}  # the released setting: it stays published
 
 
-def test_transferred_encoders_do_not_stand_in_the_papers_tables(make_record):
+def test_transferred_encoders_are_not_in_the_papers_tables(make_record):
     assert ours(paper_table("table1", [make_record(track="published", pretrained_on="ntu120:xsub")])) == []
 
 
@@ -217,7 +217,7 @@ def test_what_is_not_comparable_is_left_out_of_a_mean_and_counted(make_record):
 def test_rows_on_different_data_are_pointed_out(make_record):
     other = {"fingerprint": "bb"}
     records = [make_record(track="published"), make_record(track="published", method="skeletonclr", data=other)]
-    assert any("ntu60 xsub stand on different versions" in note for note in paper_table("table3", records).footnotes)
+    assert any("ntu60 xsub are from different versions" in note for note in paper_table("table3", records).footnotes)
     records[1] = make_record(track="published", split="xview", data=other)
     assert not any("WARNING" in note for note in paper_table("table3", records).footnotes)
 
@@ -226,7 +226,7 @@ def test_rows_on_different_data_are_pointed_out(make_record):
 
 
 def caveats(table, row, column, stream="joint"):
-    """What the marks of a number and of its row say."""
+    """The notes marked at a number and at its row."""
     notes = {note.mark: note for note in table.notes}
     marks = (*entry(table, row, "row", stream).marks, *entry(table, row, column, stream).marks)
     return [notes[mark] for mark in marks]
@@ -282,7 +282,7 @@ def test_no_difference_to_a_number_that_is_likely_another_methods(make_record):
 
 
 def test_no_remark_of_the_file_is_lost():
-    told = {number.row: " ".join(number.caveats) for number in published_numbers()}
+    sentences = {number.row: " ".join(number.caveats) for number in published_numbers()}
     words = {
         "WARNING Xset": "cameras", "hidden_channels=64": "Width 64", "LIKELY MISLABELLED": "mislabelled",
         "INCONSISTENT": "Printed with a gain", "conflicts with": "same paper's Table 3", "assumed linear": "linear",
@@ -291,7 +291,7 @@ def test_no_remark_of_the_file_is_lost():
     }  # fmt: skip
     for number in published_numbers():
         for theirs, sentence in words.items():
-            assert theirs not in number.note or sentence in told[number.row]
+            assert theirs not in number.note or sentence in sentences[number.row]
 
 
 def test_every_caveat_is_of_some_number():
@@ -301,11 +301,11 @@ def test_every_caveat_is_of_some_number():
 
 
 def test_a_method_that_is_not_its_authors_code_has_a_dagger(make_record):
-    told = "rebuilt from the abstract"
-    record = make_record(track="published", versions={"method": 1, "protocol": 1, "fidelity": told})
+    text = "rebuilt from the abstract"
+    record = make_record(track="published", versions={"method": 1, "protocol": 1, "fidelity": text})
     table = paper_table("table1", [record, make_record(track="published", method="skeletonclr")])
     assert entry(table, "SkeAttnCLR", "method").marks == ("†",) and entry(table, "Baseline", "method").marks == ()
-    assert ("†", told) in [(note.mark, note.text) for note in table.notes]
+    assert ("†", text) in [(note.mark, note.text) for note in table.notes]
 
 
 # --- For a check ------------------------------------------------------------------------------------------------

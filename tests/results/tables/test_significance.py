@@ -47,7 +47,7 @@ def test_p_does_not_depend_on_which_row_comes_first_or_on_the_order_of_clips():
     assert p_value(hits(ours.right[order], 3), hits(theirs.right[order], 2)) == pytest.approx(p, abs=1e-12)
 
 
-def test_rows_that_are_alike_are_rarely_told_apart():
+def test_rows_that_are_alike_rarely_differ_significantly():
     rng = np.random.default_rng(0)
     wrongly = 0
     for _ in range(400):
@@ -90,10 +90,10 @@ def test_ties_need_not_be_transitive():
 
 def test_rows_that_cannot_be_tested_say_why_and_have_no_rank():
     other = hits(right(0.5))._replace(names=np.array([f"other{i:05d}" for i in range(1000)]))
-    rows = {0: "no scores of clips were kept", 1: hits(right(0.8)), 2: other, 3: hits(right(0.3))}
+    rows = {0: "no class scores were saved", 1: hits(right(0.8)), 2: other, 3: hits(right(0.3))}
     found = ranking({0: 90.0, 1: 80.0, 2: 50.0, 3: 30.0}, rows.__getitem__)
     assert found.ranges == {1: (1, 1), 3: (2, 2)}
-    assert found.untested == {0: "no scores of clips were kept", 2: "it was tested on other clips"}
+    assert found.untested == {0: "no class scores were saved", 2: "it was tested on other clips"}
     assert ranking({}, rows.__getitem__).ranges == {}
     assert ranking({1: 80.0}, rows.__getitem__).ranges == {1: (1, 1)}
 
@@ -130,12 +130,12 @@ def test_seeds_on_different_clips_and_missing_scores_are_said(keep, make_record)
     runs, make = keep
     records = [make([1, 0], ["a", "b"]), make([1, 0], ["a", "c"], seed=1, identity="cd" * 16)]
     assert hits_of(records, runs) == "its seeds were tested on different clips"
-    assert hits_of([make_record()], runs) == "no scores of clips were kept"
+    assert hits_of([make_record()], runs) == "no class scores were saved"
 
 
 def test_damaged_scores_are_one_clear_error(keep):
     runs, make = keep
     record = make([1, 0], ["a", "b"])
-    (runs.folder(record.cell, record.identity) / "scores.npz").write_bytes(b"torn")
+    (runs.folder(record.cell, record.identity) / "scores.npz").write_bytes(b"cut")
     with pytest.raises(SkelbenchError, match="damaged or holds no scores"):
         hits_of([record], runs)

@@ -1,4 +1,4 @@
-"""Every writer against a file that was looked at, and against an independent reading of what it wrote."""
+"""Every writer against a golden file, and against an independent parser of its output."""
 
 import csv
 import io
@@ -23,7 +23,7 @@ ODD = "<script>alert('x')</script> a_b & 100% #1 $2 ~ ^ \\ {y} [z] |w| *v* `u` \
 
 
 def odd_table():
-    """Everything that a table can hold, and what a careless writer would trip over."""
+    """Everything that a table can hold, with characters that need escaping in some format."""
     columns = (
         Column("rank", "count"),
         Column("method"),
@@ -78,7 +78,7 @@ def shown(table):
     return [[text_of(e, c.kind) for e, c in zip(row, table.columns, strict=True)] for row in table.rows]
 
 
-# --- As they were looked at -------------------------------------------------------------------------------------
+# --- Golden files ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("style", ["txt", *TEXTS])
@@ -88,7 +88,7 @@ def test_every_format_is_as_it_was_looked_at(tables, style):
     golden = GOLDEN / f"tables.{style}"
     if not golden.exists():
         golden.write_text(text, encoding="utf-8")
-        pytest.fail(f"{golden} was not there and has been written: look at it, then run this again")
+        pytest.fail(f"{golden} did not exist and was written: check it, then run this test again")
     assert text == golden.read_text(encoding="utf-8")
 
 
@@ -98,7 +98,7 @@ def test_an_unknown_format_is_one_clear_error(tables):
 
 
 @pytest.mark.parametrize("style", TEXTS)
-def test_no_tables_are_no_trouble(style):
+def test_no_tables_are_not_an_error(style):
     assert "Traceback" not in write([], style)
 
 
@@ -108,7 +108,7 @@ def test_writing_twice_gives_the_same_bytes(tables, style):
 
 
 @pytest.mark.parametrize("style", ["txt", "md", "tex"])
-def test_no_character_of_data_steers_a_terminal_or_is_refused_by_tex(style):
+def test_data_has_no_control_characters_for_a_terminal_and_is_accepted_by_tex(style):
     steering = "a\x1b[2J\x1b]0;x\x07 b\x00\x7f\u202ec\r\nd"
     note = Note("a", steering)
     table = Table(steering, (Column("name"),), ((Entry(steering, marks=("a",)),),), (steering,), notes=(note,))
@@ -166,7 +166,7 @@ def test_json_has_every_digit_and_tells_missing_from_empty(tables):
 
 
 class Page(HTMLParser):
-    """The page as a browser takes it apart: cells by row, tags, ids and links."""
+    """Parse the page: cells by row, tags, ids and links."""
 
     def __init__(self, text):
         super().__init__()
@@ -264,12 +264,12 @@ def test_latex_compiles(make_record, tmp_path):
 # --- Terminal ---------------------------------------------------------------------------------------------------
 
 
-def test_labels_are_text_and_no_markup():
+def test_labels_are_text_and_not_markup():
     assert "(custom: [bold]x[/bold])" in terminal(Table("(custom: [bold]x[/bold])", (Column("a"),), ()))
     assert "[b]plain[/b]" in terminal(odd_table())
 
 
-def test_marks_stand_raised_behind_what_they_are_about():
+def test_marks_are_superscripts_after_their_entry():
     text = terminal(odd_table(), 250)
     assert "80.3ᵃᵇ" in text and "a Width 64 & more. (numbers.csv:10-11, 15)" in text
     assert text.index("† not the authors' code") > text.index("80.3ᵃᵇ")
