@@ -1,4 +1,4 @@
-"""Raw files to a store, a store to clips on a device."""
+"""Prepare raw files into stores, and load stores as clips on a device."""
 
 from .catalogue import ensure_synthetic, open_dataset
 from .prepare import prepare

@@ -1,4 +1,4 @@
-"""Every data set by its name: the stores of the data folder and the embedded default."""
+"""Open data sets by name: the stores of the data folder and the embedded default."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A split of a store as one tensor: counted, centred, resampled, turned.
+"""Load a split of a store as one tensor: valid frames counted, centred, resampled and turned.
 
 The four steps are those of the released feeders (CrosSCLR@792b70c, `feeder/preprocess_ntu.py`), computed for
-whole blocks of clips in float64 and stored in float32.
+blocks of clips in float64 and stored in float32.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .recording import TEST, TRAIN
 from .store import Store
 
 ValidRule = Literal["any", "joint0"]
-_BLOCK = 256  # clips worked on at once: about 60 MB in float64 at T = 64, V = 25, M = 2
+_BLOCK = 256  # clips processed at once: about 60 MB in float64 at T = 64, V = 25, M = 2
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ def load_dataset(
         split: a split of the store ("xsub", "xview", ...).
         frames: T, the number of frames every clip is resampled to.
         device: where the tensors live.
-        limit: keep that many clips in all, chosen once for all methods and seeds (None: all).
-        valid: which frames count, see `valid_frames`.
+        limit: total number of clips, chosen once for all methods and seeds (None: all).
+        valid: which frames are counted, see `valid_frames`.
 
     Raises:
         SkelbenchError: if the store or the split is missing, or a clip has no valid frame.
@@ -91,7 +91,7 @@ def load_dataset(
 
 
 def _limited(chosen: np.ndarray, limit: int | None, total: int) -> np.ndarray:
-    """Indices of the chosen clips, thinned out at random (fixed seed) to their share of `limit`."""
+    """Indices of the chosen clips, subsampled at random (fixed seed) to their share of `limit`."""
     index = np.flatnonzero(chosen)
     if limit is None or limit >= total:
         return index
@@ -126,10 +126,10 @@ def _side(store: Store, index: np.ndarray, frames: int, device: str | torch.devi
 
 
 def valid_frames(clip: np.ndarray, rule: ValidRule = "any") -> int:
-    """Count the frames of one clip (T, M, V, 3) in which body 0 is there.
+    """Count the frames of one clip (T, M, V, 3) in which body 0 is present.
 
     "any": some coordinate of body 0 is not zero (right for root-centred data too). "joint0": joint 0 of body 0
-    is not at the origin, as the released code counts. It is a count: frames missing inside a clip shorten it.
+    is not at the origin, as the released code counts. As this is a count, frames missing inside a clip shorten it.
     """
     body = clip[:, 0] if rule == "any" else clip[:, 0, :1]
     return int((body != 0).any(axis=(1, 2)).sum())
@@ -140,8 +140,8 @@ def preprocess(
 ) -> np.ndarray:
     """Centre, resample and turn clips (T_i, M, V, 3); return (N, frames, M, V, 3) float64.
 
-    Only the first `counts[i]` frames of a clip are used. Steps that are `applied` already are not repeated; a clip
-    that was resampled is resampled once more only to another number of frames.
+    Only the first `counts[i]` frames of a clip are used. Steps that are already `applied` are not repeated; a clip
+    that was resampled is resampled again only to a different number of frames.
     """
     before, after, weight = _resampling(counts, frames)
     offsets = np.cumsum([0, *(len(clip) for clip in clips[:-1])])[:, None]

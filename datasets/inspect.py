@@ -1,4 +1,4 @@
-"""Looking at a store: counts per split and class, and a clip drawn in text."""
+"""Inspect a store: counts per split and class, and a clip drawn in text."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .recording import TEST, TRAIN
 from .store import Store
 
 _BRAILLE = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # dot bits by row and column
-SHOWN = 20  # names of a kind that are printed; `--json` has them all
+SHOWN = 20  # names of each kind that are printed; `--json` lists all
 ALIKE = 5  # names of a group of equal clips that are printed
 
 
 def describe(store: Store) -> dict[str, Any]:
-    """Counts of a store, as values and as lines to print."""
+    """Count the content of a store, as values and as lines to print."""
     length, label = store.column("length"), store.column("label")
     sides = {split: store.sides(split, empty=True) for split in store.splits}
     facts: dict[str, Any] = {
@@ -65,13 +65,13 @@ def _count(values: np.ndarray, value: int) -> int:
 
 
 def _missing(store: Store) -> list[str]:
-    """Names of the clips that the data set has and the store has not, where they are known."""
+    """Names of the clips of the data set that the store lacks, if they are known."""
     reader = store.manifest["reader"]
     return absent(reader, (clip["name"] for clip in store.clips)) if reader in ACTIONS else []
 
 
 def duplicates(store: Store) -> dict[str, list[list[str]]]:
-    """Groups of clips with the same coordinates to the last bit: all, and by split those on both of its sides."""
+    """Groups of bit-identical clips: all, and for each split those on both of its sides."""
     groups: list[list[str]] = store.manifest.get("duplicates", [])
     row = {clip["name"]: i for i, clip in enumerate(store.clips)}
     found = {"all": groups}
@@ -82,7 +82,7 @@ def duplicates(store: Store) -> dict[str, list[list[str]]]:
 
 
 def complaints(store: Store, limit: int) -> Iterator[str]:
-    """Lines about what a user should know of a store: what is rejected, missing, or stands in it twice."""
+    """Yield warnings about a store: rejected, missing and duplicate clips."""
     for entry in store.rejected[:limit]:
         yield f"  rejected: {entry.reason}"
     if len(store.rejected) > limit:
@@ -107,7 +107,7 @@ def _alike(names: list[str]) -> str:
 
 
 def _lacking(notes: Mapping[str, Any]) -> Iterator[str]:
-    """What the notes say is not there: lists of splits, videos that lists name, videos that no list names."""
+    """Yield what the notes list as missing: lists of splits, videos of the lists, and videos that no list names."""
     for split, reason in notes.get("missing_splits", {}).items():
         yield f"  no split {split}: {reason}"
     videos = notes.get("missing_videos", [])
@@ -115,7 +115,7 @@ def _lacking(notes: Mapping[str, Any]) -> Iterator[str]:
         more = ", ..." if len(videos) > ALIKE else ""
         yield f"  missing: {_counted(len(videos), 'video')} of the lists of splits: {', '.join(videos[:ALIKE])}{more}"
     for split, count in notes.get("unlisted_videos", {}).items():
-        verbs = ("stands", "tests") if count == 1 else ("stand", "test")
+        verbs = ("is", "tests") if count == 1 else ("are", "test")
         yield f"  {split}: {_counted(count, 'video')} {verbs[0]} in neither part of the list and so {verbs[1]}"
 
 
@@ -131,7 +131,7 @@ def _summary(facts: dict[str, Any]) -> Iterator[str]:
     yield f"  frames a clip: {frames['shortest']} to {frames['longest']}, median {frames['median']}"
     yield "  clips by persons: " + ", ".join(f"{n}: {count:,}" for n, count in facts["persons"].items())
     if facts["applied"]:
-        yield f"  already {', '.join(facts['applied'])} where it comes from"
+        yield f"  already {', '.join(facts['applied'])} at the source"
     for split, sides in facts["splits"].items():
         yield f"  {split}: {sides['train']:,} train, {sides['test']:,} test ({sides['rule']}){_against(facts, split)}"
     if facts["missing"]:
@@ -150,7 +150,7 @@ def _against(facts: dict[str, Any], split: str) -> str:
     sides = facts["splits"][split]
     if (sides["train"], sides["test"]) == (train, test):
         return ", as it should be"
-    return f"; the whole data set has {train:,} and {test:,}"
+    return f"; the complete data set has {train:,} and {test:,}"
 
 
 def _classes(facts: dict[str, Any]) -> Iterator[str]:
@@ -170,10 +170,10 @@ def _classes(facts: dict[str, Any]) -> Iterator[str]:
 def picture(store: Store, clip: int, *, poses: int = 6, width: int = 16, height: int = 12) -> str:
     """Draw evenly spaced frames of a clip side by side, seen from the camera, in Braille characters.
 
-    Frames without anybody do not count.
+    Empty frames are skipped.
 
     Raises:
-        SkelbenchError: if there is nobody in the whole clip.
+        SkelbenchError: if there is nobody in any frame of the clip.
     """
     entry = store.clips[clip]
     peopled, keypoints = peopled_frames(store, clip)
@@ -200,7 +200,7 @@ def peopled_frames(store: Store, clip: int) -> tuple[np.ndarray, np.ndarray]:
     """Frames of a clip that show somebody, and its keypoints (T, M, V, 3) in metres.
 
     Raises:
-        SkelbenchError: if there is nobody in the whole clip.
+        SkelbenchError: if there is nobody in any frame of the clip.
     """
     entry = store.clips[clip]
     keypoints = np.asarray(store.keypoints[entry["offset"] : entry["offset"] + entry["length"]])

@@ -1,4 +1,4 @@
-"""What a skeleton is: joints, their parents, mirror pairs, body parts, centre and shoulders."""
+"""Skeleton layouts: joints, their parents, mirror pairs, body parts, centre and shoulders."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Layout:
         return tuple((child, parent) for child, parent in enumerate(self.parents) if parent >= 0)
 
     def need(self, what: str, who: str) -> None:
-        """Raise a clear error where `who` needs a fact this layout lacks ("parts", "centre", ...)."""
+        """Raise a `SkelbenchError` if this layout lacks a fact ("parts", "centre", ...) that `who` needs."""
         if not getattr(self, what) and getattr(self, what) != 0:
             raise SkelbenchError(
                 f"{who} needs '{what}', which the layout '{self.name}' ({self.num_joints} joints) does not "
@@ -58,7 +58,7 @@ class Layout:
             )
 
     def to_json(self) -> dict:
-        """Everything, as plain JSON values."""
+        """All fields as plain JSON values."""
         return {
             "name": self.name,
             "joints": list(self.joints),
@@ -71,7 +71,7 @@ class Layout:
 
     @property
     def digest(self) -> str:
-        """What tells two skeletons of one name apart."""
+        """Hash of the content, which distinguishes layouts of the same name."""
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:12]
 
     @classmethod
@@ -106,9 +106,9 @@ def describe_layout(
     centre: int | None = None,
     shoulders: Sequence[int] | None = None,
 ) -> Layout:
-    """Return the layout of a user's file; what it leaves out comes from a registered one of the same joints.
+    """Return the layout of a user's file; missing facts come from a registered layout with the same joints.
 
-    Joints are the same if their names are, in whatever order; the indices of the registered layout are translated.
+    Joints are matched by name, in any order; the indices of the registered layout are translated.
     A file that gives nothing but the joint names and parents of a registered layout *is* that layout.
     """
     names = tuple(str(joint) for joint in joints)
@@ -171,11 +171,11 @@ def _check(layout: Layout) -> None:
         while current != -1 and steps <= size:
             current, steps = layout.parents[current], steps + 1
         if steps > size:
-            raise SkelbenchError(f"{place}: the parents of joint {joint} run in a circle; one root with -1 is needed.")
+            raise SkelbenchError(f"{place}: the parents of joint {joint} form a cycle; one root with -1 is needed.")
 
 
 # NTU RGB+D (Kinect v2). Parents are the bones of the released code (CrosSCLR@792b70c); the spine at the
-# shoulders is the root, and the hand tips hang on the hands through the thumbs' side joint as they list it.
+# shoulders is the root, and the hand tips are joined to the hands through the thumbs' side joint as they list it.
 LAYOUTS.add(
     "ntu25",
     Layout(
@@ -254,7 +254,8 @@ LAYOUTS.add(
     ),
 )  # fmt: skip
 
-# OpenNI's skeleton, as SBU Kinect Interaction stores it; shoulders and torso hang on the neck, the hips on the torso.
+# OpenNI's skeleton, as SBU Kinect Interaction stores it; shoulders and torso are children of the neck, the hips of the
+# torso.
 LAYOUTS.add(
     "sbu15",
     Layout(

@@ -1,4 +1,4 @@
-"""Raw files to a store: choose a reader, check its options, write what it reads."""
+"""Prepare raw files into a store: choose a reader, check its options, write what it reads."""
 
 from __future__ import annotations
 
@@ -32,22 +32,21 @@ def prepare(
 ) -> Store:
     """Turn raw files into a store of the data folder.
 
-    What cannot be used is listed in the store's `rejected.csv` with the reason; the rest is prepared. An interrupted
-    run of a large data set goes on from where it was.
+    Unusable inputs are listed in the store's `rejected.csv` with the reason; the rest is prepared. An interrupted
+    run of a large data set resumes where it stopped.
 
     Args:
         reader: a name of `READERS`.
         source: the raw folders, zips or files.
-        name: what the data set is called from now on; by default the reader's name and its options that are not the
-            default ones.
+        name: of the data set; by default the reader's name followed by its non-default options.
         options: of the reader, see `reader_options`.
         exclude: JSON file with a list of clip names to leave out.
-        workers: processes that read; by default one a core where it pays.
+        workers: processes that read; by default one per core if there are enough inputs.
         force: replace a store of that name which was made by another reader or with other options.
-        progress: called with the number of inputs done, and of all where it is known.
+        progress: called with the number of inputs done and, if known, that of all inputs.
 
     Raises:
-        SkelbenchError: if anything does not fit; no store is left behind.
+        SkelbenchError: if the sources, options or clips are invalid; no store is left behind.
     """
     chosen = parse_options(reader, options or {})
     defaults = reader_options(reader)
@@ -56,7 +55,7 @@ def prepare(
     if not name.replace("-", "").replace("_", "").isalnum():
         raise SkelbenchError(f"'{name}' cannot name a data set; use letters, digits, '-' and '_' (--name).")
     if name == "synthetic" and reader != name:
-        raise SkelbenchError("The name 'synthetic' is that of the generated data set; choose another one (--name).")
+        raise SkelbenchError("The name 'synthetic' is reserved for the generated data set; choose another (--name).")
     sources = [Path(source)] if isinstance(source, str | Path) else [Path(one) for one in source]
     try:
         recording = READERS[reader](sources, **chosen)
@@ -96,20 +95,20 @@ def reader_options(reader: str) -> dict[str, Any]:
 
 
 def describe_options(reader: str) -> str:
-    """The options of a reader for a person: "bodies=listed|ranked", the default first."""
-    told = []
+    """Format the options of a reader: "bodies=listed|ranked", the default first."""
+    texts = []
     for name, parameter in _keywords(reader).items():
         others = [str(value) for value in get_args(parameter.annotation) if isinstance(value, str)]
         values = [str(parameter.default) or "NAME", *(value for value in others if value != parameter.default)]
-        told.append(f"{name}={'|'.join(values)}")
-    return ", ".join(told)
+        texts.append(f"{name}={'|'.join(values)}")
+    return ", ".join(texts)
 
 
 def parse_options(reader: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """All options of a reader, the given ones checked against their types.
 
     Raises:
-        SkelbenchError: naming an option that there is not, or a value that cannot be.
+        SkelbenchError: for an unknown option or an invalid value.
     """
     known = _keywords(reader)
     chosen = reader_options(reader)
@@ -132,7 +131,7 @@ def _keywords(reader: str) -> dict[str, inspect.Parameter]:
 
 
 def _short(path: Path, limit: int = 120) -> str:
-    """A path for a sentence: the end of one that is very long."""
+    """Format a path for a message; only the end of one that is very long."""
     text = str(path)
     return text if len(text) <= limit else f"…{text[-limit:]}"
 

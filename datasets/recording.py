@@ -1,4 +1,4 @@
-"""What a reader hands over: clips, rejected inputs, the rules of the splits and the facts of the data set."""
+"""What a reader returns: clips, rejected inputs, split rules and the facts of the data set."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .layout import Layout
 TRAIN, TEST, LEFT_OUT = 1, 0, -1
 NOBODY = -1  # the subject of a clip where the source does not say who moved
 
-Step = Literal["centred", "resampled", "turned"]  # of what loading does to a clip
+Step = Literal["centred", "resampled", "turned"]  # preprocessing steps of loading
 
 
 @dataclass(frozen=True)
@@ -32,20 +32,20 @@ class Clip:
 
 @dataclass(frozen=True)
 class Rejected:
-    """An input that cannot be prepared: its file, the sentence that says why, and the line, from 1, if any."""
+    """An input that cannot be prepared: its file, the reason as a sentence, and the line, from 1, if any."""
 
     file: str
     reason: str
     line: int | None = None
 
     def __post_init__(self) -> None:
-        for fact in ("file", "reason"):  # a file's name may hold bytes that are no text, which cannot be printed
+        for fact in ("file", "reason"):  # a file name may have bytes that are not valid text and cannot be printed
             text = str(getattr(self, fact)).encode(errors="backslashreplace").decode()
             object.__setattr__(self, fact, text)
 
 
 class UnusableError(Exception):
-    """Why one input cannot be prepared; `rejected` makes it an entry of the list of rejected inputs."""
+    """One input cannot be prepared; `rejected` is its entry in the list of rejected inputs."""
 
     def __init__(self, file: str, reason: str, line: int | None = None):
         super().__init__(reason)
@@ -76,14 +76,14 @@ class SplitRule:
 
 @dataclass(frozen=True)
 class Items:
-    """Raw inputs that are read one by one, by several processes at once.
+    """Raw inputs that are read independently of each other, by several processes in parallel.
 
-    An interrupted run goes on behind the last input that was written; an input whose stamp has changed since is
-    read again, and all behind it.
+    An interrupted run resumes after the last input that was written; an input whose stamp has changed since is
+    read again, as are all inputs after it.
 
     Attributes:
         names: of the inputs, in the order of the store.
-        stamps: what tells an input from another version of it (size and time, or a checksum).
+        stamps: the version of each input (size and time, or a checksum).
         load: reads the input at a position of `names` into clips and rejected inputs. It is sent to other
             processes, so it must be picklable: a function of a module, or a `functools.partial` of one.
     """
@@ -93,14 +93,14 @@ class Items:
     load: Callable[[int], Sequence[Clip | Rejected]]
 
     def read(self, position: int) -> Sequence[Clip | Rejected]:
-        """What the input at a position gives; if it cannot be used, why."""
+        """Read the input at a position: its clips and rejected inputs, or the reason why it cannot be used."""
         try:
             return self.load(position)
         except UnusableError as error:
             return [error.rejected]
 
     def __iter__(self) -> Iterator[Clip | Rejected]:
-        """What all inputs give, one after the other."""
+        """Read all inputs one after the other."""
         for position in range(len(self.names)):
             yield from self.read(position)
 
@@ -111,13 +111,13 @@ class Recording:
 
     Attributes:
         clips: clips and rejected inputs in the order of the store; `Items` if they are many.
-        strict: one clip that does not fit refuses the whole source, and so does a split with an empty side;
-            otherwise it is listed as rejected, and the split waits for the rest of the data.
+        strict: an invalid clip or a split with an empty side is an error for the entire source; otherwise the clip
+            is listed as rejected, and the side may stay empty until the rest of the data is prepared.
         rejected: inputs known to be unusable before any is read.
         excluded: names of clips that the source's own rules leave out (`notes` says which).
-        applied: steps of loading that have been done to the clips already.
-        official: training and test clips of a split by the data set's authors or by everybody's count.
-        notes: what else a reader of the manifest should know.
+        applied: loading steps that have already been applied to the clips.
+        official: numbers of training and test clips of a split, as published by the authors or commonly reported.
+        notes: further information for readers of the manifest.
     """
 
     layout: Layout

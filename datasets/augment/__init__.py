@@ -1,7 +1,7 @@
-"""Batched augmentations on the device: each is a draw (its random numbers) and an apply.
+"""Batched augmentations on the device, each split into a draw of random numbers and a function that applies it.
 
-Every draw takes the generator it reads and returns tensors on the generator's device, so that a recorded step
-can be replayed; no value passes through the host (the masks of the body parts go to a device once).
+Every draw takes a generator and returns tensors on the generator's device, so that a recorded step can be
+replayed; no value passes through the host (the masks of the body parts are copied to a device once).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def shear(x: Tensor, matrix: Tensor) -> Tensor:
 
 
 def draw_basic(x: Tensor, ratio: int, amplitude: float, generator: Generator) -> dict[str, dict[str, Tensor]]:
-    """Draw the field's basic view of a batch (N, C, T, V, M): crop, then shear. 0 turns either off."""
+    """Draw the field's usual basic view of a batch (N, C, T, V, M): crop, then shear. 0 disables either."""
     draws = {}
     if ratio > 0:
         draws["crop"] = draw_crop(len(x), x.shape[2], ratio, generator)
@@ -61,7 +61,7 @@ def draw_basic(x: Tensor, ratio: int, amplitude: float, generator: Generator) ->
 
 
 def basic(x: Tensor, draws: dict, ratio: int) -> Tensor:
-    """Apply what `draw_basic` drew."""
+    """Apply the draws of `draw_basic`."""
     if "crop" in draws:
         x = crop(x, draws["crop"]["start"], ratio)
     if "shear" in draws:
@@ -105,7 +105,7 @@ def draw_mix(
         donor (J, N) int64, `(i + shift) mod N` with the shift uniform on 1 … N−2; mask (J, ceil(T/4), V) bool,
         true where the donor is pasted.
 
-    Source: SkeleMixCLR@4538d6c. T that is no multiple of 4 rounds up, as SkeAttnCLR@e3f05c6 does.
+    Source: SkeleMixCLR@4538d6c. If T is not a multiple of 4, T/4 is rounded up, as in SkeAttnCLR@e3f05c6.
     """
     check_mix(frames, layout, parts, window, "Mixing")
     check_donors(n)
@@ -113,7 +113,7 @@ def draw_mix(
     units = -(-frames // UNIT)
 
     def integers(low: Tensor | int, high: Tensor | int, size: tuple[int, ...]) -> Tensor:
-        # Not quite uniform: off by less than span / 2³¹. Float64, which would do as well, MPS does not have.
+        # Not quite uniform: off by less than span / 2³¹. Float64 would work as well, but MPS does not support it.
         return low + torch.randint(0, 2**31, size, generator=generator, device=device) % (high - low + 1)
 
     shift = integers(1, n - 2, (mixes, 1))
@@ -136,7 +136,7 @@ def mix(x: Tensor, donor: Tensor, mask: Tensor) -> Tensor:
 
 
 def _groups(layout: Layout) -> tuple[tuple[bool, ...], ...]:
-    """Which joints belong to a body part, by part."""
+    """Masks (5, V) of the joints of each body part."""
     return tuple(tuple(joint in layout.parts[part] for joint in range(layout.num_joints)) for part in PARTS)
 
 

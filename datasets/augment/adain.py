@@ -1,4 +1,4 @@
-"""SkeleAdaIN: give a clip the statistics of another one of the batch."""
+"""SkeleAdaIN: transfer the statistics of another clip of the batch to a clip."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Over = Literal["TV", "V"]
 
 
 def draw_style(n: int, generator: Generator) -> dict[str, Tensor]:
-    """Draw whose statistics each clip takes: (N,) int64, `(i − shift) mod N` with the shift uniform on 1 … N−2."""
+    """Draw the style donor of each clip: (N,) int64, `(i − shift) mod N` with the shift uniform on 1 … N−2."""
     check_donors(n)
     device = generator.device
     shift = torch.randint(1, n - 1, (1,), generator=generator, device=device)

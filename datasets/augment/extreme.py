@@ -1,11 +1,11 @@
 """AimCLR's extreme augmentation, batched: flip, rotation, noise, blur, axis mask and temporal flip of basic views.
 
-Each is a draw and an apply, as in `augment`. What moves frames, joints and coordinates is done at once by
-`extreme`: crop and flip are gathers and commute with the 3×3 matrices of shear and rotation, so
+Each is split into a draw and a function that applies it, as in `augment`. `extreme` combines the steps that move
+frames, joints and coordinates: crop and flip are gathers and commute with the 3×3 matrices of shear and rotation, so
 
     x'[n, :, t, v] = R_n S_n · x[n, :, i_n(t), j_n(v)]
 
-takes one gather and one product, equal to the steps one after another up to rounding.
+takes one gather and one product and equals the sequential steps up to rounding.
 Source: AimCLR@6cd7376, `feeder/tools.py`, which HiCLR@49ffdf8 copies.
 """
 
@@ -34,12 +34,12 @@ def _coin(n: int, generator: Generator) -> Tensor:
 
 
 def draw_flip(n: int, generator: Generator) -> dict[str, Tensor]:
-    """Draw which clips `flip` changes: (N,) bool, half of them. The temporal flip is drawn alike."""
+    """Draw which clips `flip` changes: (N,) bool, half of them. The temporal flip is drawn the same way."""
     return {"on": _coin(n, generator)}
 
 
 def flip(x: Tensor, on: Tensor, layout: Layout) -> Tensor:
-    """Swap left and right joints of x (N, C, T, V, M); coordinates are not mirrored, as released."""
+    """Swap left and right joints of x (N, C, T, V, M); coordinates are not mirrored, as in the released code."""
     swapped = x.index_select(3, on_device(mirror_index(layout), x.device))
     return torch.where(on.view(-1, 1, 1, 1, 1), swapped, x)
 
@@ -76,19 +76,19 @@ def rotation(degrees: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
 
 
 def rotate(x: Tensor, degrees: Tensor) -> Tensor:
-    """Turn x (N, 3, T, V, M) about x, then y, then z."""
+    """Rotate x (N, 3, T, V, M) about the x axis, then y, then z."""
     return torch.bmm(rotation(degrees, x.dtype), x.flatten(2)).view_as(x)
 
 
 def draw_noise(x: Tensor, generator: Generator) -> dict[str, Tensor]:
-    """Draw which clips take noise, (N,) bool, and the noise, N(0, 0.01) of the shape of x."""
+    """Draw which clips get noise, (N,) bool, and the noise, N(0, 0.01) of the shape of x."""
     on = _coin(len(x), generator)
     value = torch.randn(x.shape, generator=generator, device=generator.device) * NOISE
     return {"on": on, "value": value}
 
 
 def noise(x: Tensor, on: Tensor, value: Tensor) -> Tensor:
-    """Add noise to every coordinate, absent persons' included, as released."""
+    """Add noise to every coordinate, including those of absent persons, as in the released code."""
     return torch.where(on.view(-1, 1, 1, 1, 1), x + value.to(x.dtype), x)
 
 
@@ -102,8 +102,8 @@ def draw_blur(n: int, generator: Generator) -> dict[str, Tensor]:
 def blur(x: Tensor, on: Tensor, sigma: Tensor) -> Tensor:
     """Blur x (N, C, T, V, M) over time by 15 taps of exp(−k²/2σ²), zeros beyond the ends.
 
-    The taps are not normalised: as in AimCLR@6cd7376 the gain grows with σ, up to 5. As a product with a banded
-    matrix (T, T) a clip, the identity where `on` is false.
+    The taps are not normalised: as in AimCLR@6cd7376 the gain grows with σ, up to 5. Computed as a product with one
+    banded matrix (T, T) per clip, which is the identity where `on` is false.
     """
     time = torch.arange(x.shape[2], device=x.device)
     lag = time[:, None] - time
@@ -149,10 +149,10 @@ def draw_extreme(
 
 
 def extreme(x: Tensor, draws: dict[str, Any], ratio: int, layout: Layout, *, reverse: TimeFlip = "off") -> Tensor:
-    """Apply what `draw_extreme` drew: crop, shear, flip, rotation, noise, blur, axis mask.
+    """Apply the draws of `draw_extreme`: crop, shear, flip, rotation, noise, blur, axis mask.
 
     Args:
-        reverse: where the temporal flip stands: nowhere, as in AimCLR since 2022-03; before the noise, as in its
+        reverse: position of the temporal flip: none, as in AimCLR since 2022-03; before the noise, as in its
             first release (AimCLR@59fe004); or last, as its present code would do it.
     """
     x = _move(x, draws, ratio, layout, early=reverse == "released_first")
@@ -163,7 +163,7 @@ def extreme(x: Tensor, draws: dict[str, Any], ratio: int, layout: Layout, *, rev
 
 
 def _move(x: Tensor, draws: dict[str, Any], ratio: int, layout: Layout, *, early: bool) -> Tensor:
-    """Crop, shear, flip, rotation and an early temporal flip by one gather and one product."""
+    """Apply crop, shear, flip, rotation and an early temporal flip with one gather and one product."""
     n, frames = len(x), x.shape[2]
     time = torch.arange(frames, device=x.device).expand(n, frames)
     if "crop" in draws:

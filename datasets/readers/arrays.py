@@ -22,7 +22,7 @@ from . import READERS
 VERSION = 1
 REQUIRED = ("keypoints", "lengths", "label", "name", "subject")
 OPTIONAL = ("camera", "setup", "repetition")
-_FACTS = {  # of the whole file: the kinds of numpy and the shape (None: any size)
+_FACTS = {  # of the file: NumPy's kinds and the shape (None: any size)
     "layout": ("U", ()),
     "parts": ("U", ()),
     "fps": ("iuf", ()),
@@ -41,7 +41,7 @@ def read(sources: Sequence[Path]) -> Recording:
     """Your own data: one `.npz` in the interchange format.
 
     Raises:
-        SkelbenchError: if the file is missing, damaged, foreign, or its arrays do not fit each other.
+        SkelbenchError: if the file is missing, damaged, not an interchange file, or its arrays are inconsistent.
     """
     if len(sources) != 1:
         raise SkelbenchError(f"`arrays` reads one .npz in the interchange format, {len(sources)} sources were given.")
@@ -83,7 +83,7 @@ def _load(source: Path) -> dict[str, np.ndarray]:
 
 
 def _text(array: np.ndarray, name: str, source: Path) -> np.ndarray:
-    """Byte strings as text; any other array as it is."""
+    """Decode byte strings to text; return any other array unchanged."""
     if array.dtype.kind != "S":
         return array
     try:
@@ -105,9 +105,7 @@ def _check(arrays: Mapping[str, np.ndarray], source: Path) -> None:
             "persons, joints, 3) are needed."
         )
     if lengths.ndim != 1 or lengths.dtype.kind not in "iu":
-        raise SkelbenchError(
-            f"{source}: 'lengths' is {lengths.dtype} {lengths.shape}; a whole number a clip is needed."
-        )
+        raise SkelbenchError(f"{source}: 'lengths' is {lengths.dtype} {lengths.shape}; one integer per clip is needed.")
     per_clip = [
         *REQUIRED[1:],
         *(n for n in OPTIONAL if n in arrays),
@@ -124,7 +122,7 @@ def _check(arrays: Mapping[str, np.ndarray], source: Path) -> None:
         if name != "name" and arrays[name].max(initial=0) > np.iinfo(np.int64).max:
             raise SkelbenchError(f"{source}: '{name}' holds {arrays[name].max()}; integers of 64 bits are needed.")
     for name, (kinds, shape) in _FACTS.items():
-        if name in arrays and not _is(arrays[name], kinds, shape):
+        if name in arrays and not _has_form(arrays[name], kinds, shape):
             raise SkelbenchError(
                 f"{source}: '{name}' is {arrays[name].dtype} {arrays[name].shape}; "
                 "see docs/data.md for the interchange format."
@@ -136,7 +134,7 @@ def _check(arrays: Mapping[str, np.ndarray], source: Path) -> None:
             f"{source}: clip '{arrays['name'][int(np.argmin(lengths))]}' has length {lengths.min()}; a "
             "clip needs a frame."
         )
-    total = sum(lengths.tolist())  # of Python's integers, which do not overflow
+    total = sum(lengths.tolist())  # Python integers do not overflow
     if total != len(keypoints):
         raise SkelbenchError(f"{source}: the lengths add up to {total} frames but there are {len(keypoints)}.")
     _check_labels(arrays, source)
@@ -146,7 +144,7 @@ def _check(arrays: Mapping[str, np.ndarray], source: Path) -> None:
 
 
 def _check_labels(arrays: Mapping[str, np.ndarray], source: Path) -> None:
-    """Without class names the highest label says how many classes there are: refuse one that cannot be."""
+    """Check the labels; without class names, the highest one determines the number of classes."""
     label, names = arrays["label"], arrays["name"]
     if label.min() < 0:
         raise SkelbenchError(
@@ -159,7 +157,7 @@ def _check_labels(arrays: Mapping[str, np.ndarray], source: Path) -> None:
         )
 
 
-def _is(array: np.ndarray, kinds: str, shape: tuple[int | None, ...]) -> bool:
+def _has_form(array: np.ndarray, kinds: str, shape: tuple[int | None, ...]) -> bool:
     fits = array.ndim == len(shape) and all(want in (None, size) for want, size in zip(shape, array.shape, strict=True))
     return fits and array.dtype.kind in kinds
 
@@ -177,9 +175,7 @@ def _layout(arrays: Mapping[str, np.ndarray], source: Path) -> Layout:
             shoulders=arrays["shoulders"].tolist() if "shoulders" in arrays else None,
         )
     else:
-        raise SkelbenchError(
-            f"{source} does not say what its skeleton is; give 'layout', or 'joint_names' and 'parents'."
-        )
+        raise SkelbenchError(f"{source} does not describe its skeleton; give 'layout', or 'joint_names' and 'parents'.")
     if arrays["keypoints"].shape[2] != layout.num_joints:
         raise SkelbenchError(
             f"{source} has {arrays['keypoints'].shape[2]} joints but its layout '{layout.name}' has "

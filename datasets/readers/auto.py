@@ -1,7 +1,7 @@
-"""Reader for prepared files that people already have, told apart by what is in them.
+"""Reader for prepared files of other projects, which are recognised by their content.
 
 Arrays of the ST-GCN family, CTR-GCN's `.npz` and `raw_skes_data.pkl`, annotations of pyskl and mmaction2, and the
-interchange `.npz`; a module of `prepared` reads each. Names of files only tell train from test.
+interchange `.npz`; a module of `prepared` reads each. File names are only used to distinguish train from test.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ KNOWN = (
     "raw_skes_data.pkl, pyskl's annotations (*_3danno.pkl) and the interchange .npz"
 )
 _PICKLES = (".pkl", ".pickle")
-_BESIDE = 2**26  # bytes; a label file is smaller
+_LABELS_LIMIT = 2**26  # bytes; larger files next to the data are not label files
 
 Kind = Literal["stgcn", "labels", "ctrgcn", "rawskes", "pyskl", "interchange"]
 
 
 @dataclass(frozen=True)
 class _Found:
-    """A file, which layout it has, and what was read of it to tell."""
+    """A file, its layout, and the content that was read to recognise it."""
 
     path: Path
     kind: Kind
@@ -43,41 +43,41 @@ class _Found:
 
 @READERS.register("auto")
 def read(sources: Sequence[Path], *, split: str = "") -> Recording:
-    """Prepared files of other projects, told apart by what is in them; several parts of one data set at once.
+    """Prepared files of other projects, recognised by their content; several parts of one data set are combined.
 
     Args:
         sources: files, or folders that hold them.
-        split: the name of the split, where a file has a training and a test side but no name for them; by default
-            that of NTU's split which has these sides, else "given".
+        split: the name of the split if a file has a training and a test side but no name for them; by default
+            that of NTU's split with the same sides, else "given".
 
     Raises:
-        SkelbenchError: if nothing known is found, more than one data set is, or a file is damaged.
+        SkelbenchError: if no known layout or more than one data set is found, or a file is damaged.
     """
     found: list[_Found] = []
     rejected: list[Rejected] = []
-    unread: list[str] = []  # why pickles that nobody asked for cannot be read: they may be what is missing
+    unread: list[str] = []  # why pickles that were not named cannot be read: one may be the missing file
     for source in sources:
         if not source.exists():
             raise SkelbenchError(f"{source} does not exist; give a file or a folder.")
         if source.is_dir():
-            _look_through(source, found, rejected, unread)
+            _scan_folder(source, found, rejected, unread)
         else:
-            found.append(_told_apart(source))
+            found.append(_recognise_named(source))
     data = [one for one in found if one.kind != "labels"]
     if not data:
-        _refuse_nothing(sources, found, rejected, unread)
+        _raise_nothing_found(sources, found, rejected, unread)
     kinds = {one.kind for one in data}
     if len(kinds) > 1 or (kinds != {"stgcn"} and len(data) > 1):
         names = ", ".join(one.path.name for one in data[:4])
         raise SkelbenchError(f"There are several data sets here ({names}); give the file of one of them.")
     try:
-        recording = _handed_over(data, found, split, unread)
-    except SkelbenchError as error:  # a label file that cannot be read is missed first of all
-        raise SkelbenchError(f"{error}{_unread([*unread, *(one.reason for one in rejected)])}") from error
+        recording = _read_found(data, found, split, unread)
+    except SkelbenchError as error:  # most likely, a label file could not be read
+        raise SkelbenchError(f"{error}{_unread_hint([*unread, *(one.reason for one in rejected)])}") from error
     return replace(recording, rejected=(*recording.rejected, *rejected))
 
 
-def _handed_over(data: Sequence[_Found], found: Sequence[_Found], split: str, unread: list[str]) -> Recording:
+def _read_found(data: Sequence[_Found], found: Sequence[_Found], split: str, unread: list[str]) -> Recording:
     first = data[0]
     if first.kind == "stgcn":
         paths = list(dict.fromkeys(one.path for one in data))
@@ -94,49 +94,51 @@ def _handed_over(data: Sequence[_Found], found: Sequence[_Found], split: str, un
     return read_interchange([first.path])
 
 
-def _unread(reasons: Sequence[str]) -> str:
-    """What could not be read, as a sentence to append; what asks to import something comes first."""
-    told = sorted(dict.fromkeys(reasons), key=lambda reason: "asks to import" not in reason)
-    return f" What could not be read: {' '.join(told[:2])}" if told else ""
+def _unread_hint(reasons: Sequence[str]) -> str:
+    """A sentence to append that lists unreadable files; those that ask to import something come first."""
+    ordered = sorted(dict.fromkeys(reasons), key=lambda reason: "asks to import" not in reason)
+    return f" What could not be read: {' '.join(ordered[:2])}" if ordered else ""
 
 
-def _look_through(folder: Path, found: list[_Found], rejected: list[Rejected], unread: list[str]) -> None:
-    """What stands directly in a folder; a pickle that cannot be read is listed, since it may be of no concern.
+def _scan_folder(folder: Path, found: list[_Found], rejected: list[Rejected], unread: list[str]) -> None:
+    """Recognise the files directly in a folder; an unreadable pickle is listed as rejected, since it may be unrelated.
 
-    One without a mark may be a text as well (protocol 0): it is told only where something is missing.
+    One without a pickle's mark may also be a text file (protocol 0): it is reported only if something is missing.
     """
     for path in sorted(folder.iterdir()):
         if not path.is_file() or path.name.startswith(".") or stgcn.is_derived(path):
             continue
         start = _start(path)
         try:
-            one = _recognised(path, start)
+            one = _recognise(path, start)
         except SkelbenchError as error:
             if _is_array_file(start):
                 raise
             if start.startswith(b"\x80"):
                 rejected.append(Rejected(path.name, str(error)))
-            elif _tells(error, path):
+            elif _worth_reporting(error, path):
                 unread.append(str(error))
             continue
         if one is not None:
             found.append(one)
 
 
-def _tells(error: SkelbenchError, path: Path) -> bool:
-    """Whether it is worth telling why a file cannot be read as a pickle: texts can look like one of protocol 0."""
+def _worth_reporting(error: SkelbenchError, path: Path) -> bool:
+    """Whether to report why a file cannot be read as a pickle: text files can look like one of protocol 0."""
     return isinstance(error, ForbiddenImportError) or path.suffix.lower() in _PICKLES
 
 
-def _told_apart(path: Path) -> _Found:
-    one = _recognised(path, _start(path))
+def _recognise_named(path: Path) -> _Found:
+    """Recognise a file given by the user. Raises `SkelbenchError` if it has no known layout or is derived data."""
+    one = _recognise(path, _start(path))
     if one is None:
         if (reader := reader_of([path])) is not None:
             raise SkelbenchError(f"{path} holds raw files: prepare them with the reader '{reader}' instead of 'auto'.")
-        raise SkelbenchError(f"{path} is none of the layouts known here: {KNOWN}.")
+        raise SkelbenchError(f"{path} has none of the known layouts: {KNOWN}.")
     if one.kind == "stgcn" and stgcn.is_derived(path):
         raise SkelbenchError(
-            f"{path} holds bones or motion by its name, which are computed from the joints here; give the joints."
+            f"{path} holds bones or motion according to its name; these are computed from the joints here: give the "
+            "joints."
         )
     return one
 
@@ -147,7 +149,7 @@ def _start(path: Path) -> bytes:
 
 
 def _is_old_pickle(path: Path, start: bytes) -> bool:
-    """Whether a file can be a pickle of Python 2: those have no mark of their own but end with a full stop."""
+    """Whether a file can be a pickle of Python 2: those have no mark at the start, but end with a full stop."""
     if start[:1] not in (b"(", b"]", b"}", b"c"):
         return False
     with path.open("rb") as file:
@@ -159,8 +161,8 @@ def _is_array_file(start: bytes) -> bool:
     return start == b"\x93NUMPY" or start.startswith(b"PK\x03\x04")
 
 
-def _recognised(path: Path, start: bytes) -> _Found | None:
-    """What a file is, None if nothing known. Raises `SkelbenchError` if it is damaged."""
+def _recognise(path: Path, start: bytes) -> _Found | None:
+    """Recognise a file; None if its layout is unknown. Raises `SkelbenchError` if it is damaged."""
     if start == b"\x93NUMPY":
         array = map_array(path)
         if stgcn.fits(array):
@@ -173,10 +175,10 @@ def _recognised(path: Path, start: bytes) -> _Found | None:
             return _Found(path, "ctrgcn", names)
         return _Found(path, "interchange", names) if set(REQUIRED) <= set(names) else None
     pickled = start.startswith(b"\x80") or _is_old_pickle(path, start) or path.suffix.lower() in _PICKLES
-    return _pickled(path) if pickled else None
+    return _recognise_pickle(path) if pickled else None
 
 
-def _pickled(path: Path) -> _Found | None:
+def _recognise_pickle(path: Path) -> _Found | None:
     content = load_pickle(path)
     if rawskes.fits(content):
         return _Found(path, "rawskes", content)
@@ -187,21 +189,21 @@ def _pickled(path: Path) -> _Found | None:
 
 
 def _labels(data: Sequence[Path], found: Sequence[_Found], unread: list[str]) -> list[Labels]:
-    """The labels among the files given and those beside the data; why others cannot be read goes to `unread`."""
+    """The labels among the given files and next to the data; why others cannot be read is added to `unread`."""
     labels = {one.path.resolve(): one.content for one in found if one.kind == "labels"}
     looked_at = {one.path.resolve() for one in found}
     for folder in dict.fromkeys(path.resolve().parent for path in data):
         for path in sorted(folder.iterdir()):
-            if path in looked_at or not path.is_file() or path.stat().st_size > _BESIDE:
+            if path in looked_at or not path.is_file() or path.stat().st_size > _LABELS_LIMIT:
                 continue
             start = b""
             try:
                 start = _start(path)
-                one = _recognised(path, start)
+                one = _recognise(path, start)
             except OSError:
                 continue
-            except SkelbenchError as error:  # not what was asked for: told if labels are missed
-                if start.startswith(b"\x80") or _tells(error, path):
+            except SkelbenchError as error:  # a file that was not named: reported only if labels are missing
+                if start.startswith(b"\x80") or _worth_reporting(error, path):
                     unread.append(str(error))
                 continue
             if one is not None and one.kind == "labels":
@@ -209,7 +211,7 @@ def _labels(data: Sequence[Path], found: Sequence[_Found], unread: list[str]) ->
     return list(labels.values())
 
 
-def _refuse_nothing(
+def _raise_nothing_found(
     sources: Sequence[Path], found: Sequence[_Found], rejected: Sequence[Rejected], unread: Sequence[str]
 ) -> None:
     places = ", ".join(str(source) for source in sources)
@@ -217,11 +219,12 @@ def _refuse_nothing(
         raise SkelbenchError(rejected[0].reason)
     if found:
         raise SkelbenchError(
-            f"{places} holds labels but no clips; give the data file of {found[0].path.name} as well.{_unread(unread)}"
+            f"{places} holds labels but no clips; give the data file of {found[0].path.name} as well."
+            f"{_unread_hint(unread)}"
         )
     below = sorted({path.parent.name for source in sources if source.is_dir() for path in source.glob("*/*.np[yz]")})
     reader = None if below or unread else reader_of(sources)
     if reader is not None:
         raise SkelbenchError(f"{places} holds raw files: prepare them with the reader '{reader}' instead of 'auto'.")
     hint = f"; give one of its folders: {', '.join(below[:5])}" if below else ""
-    raise SkelbenchError(f"{places} holds none of the layouts known here{hint or f': {KNOWN}'}.{_unread(unread)}")
+    raise SkelbenchError(f"{places} holds none of the known layouts{hint or f': {KNOWN}'}.{_unread_hint(unread)}")

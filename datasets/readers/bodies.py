@@ -1,8 +1,8 @@
-"""Two persons a frame out of all bodies a sensor reported: the rules.
+"""Rules that select two persons per frame from all bodies that a sensor reported.
 
 `listed` takes the first two of every frame, as the released code of all methods does (CrosSCLR@792b70c,
 `tools/utils/ntu_read_skeleton.py`): a body that changes its place in the list changes its slot. `ranked` follows
-bodies by their ids, drops what is no person and orders by motion, as supervised work since does (CTR-GCN,
+bodies by their ids, drops noise and orders the bodies by motion, as later supervised work does (CTR-GCN,
 `data/ntu/get_raw_denoised_data.py`, thresholds included).
 """
 
@@ -20,8 +20,8 @@ RULES = {
     "ranked": "bodies by id, noise left out, ordered by motion; later ids of the same person follow on",
 }
 
-SHORT = 11  # frames: a body seen for no longer is noise
-WIDE = 0.8  # a body wider than this share of its height is no standing person in that frame
+SHORT = 11  # frames: a body seen in at most so many is noise
+WIDE = 0.8  # a body wider than this share of its height is not a standing person in that frame
 OFTEN_WIDE = 0.69754  # share of its frames from which a wide body is noise
 
 
@@ -43,8 +43,8 @@ def listed(frame: np.ndarray, joints: np.ndarray, frames: int) -> np.ndarray:
 def ranked(frame: np.ndarray, body: Sequence[str], joints: np.ndarray, frames: int) -> np.ndarray:
     """Return (frames, 2, V, 3): the person who moves most in slot 0, the next in slot 1, zero where absent.
 
-    A body that does not meet the first person in time goes on in their slot, since a sensor that loses a person
-    finds them again under another id; one that meets them goes to slot 1 if it does not meet the second.
+    A body that does not overlap the first person in time continues in their slot, since a sensor that loses a person
+    detects them later with another id; one that does overlap goes to slot 1 if it does not overlap the second person.
 
     Args:
         frame: (K,) frame of each body, ascending.

@@ -1,25 +1,25 @@
-"""Decimal numbers out of a text, many at once and exactly as `float` reads them.
+"""Parse many decimal numbers of a text at once, exactly as `float` does.
 
-A number of at most 14 characters is a whole number below 2^53 over a power of ten below 10^23. Both are exact in
+A number of at most 14 characters is an integer below 2^53 over a power of ten below 10^23. Both are exact in
 double precision, so one division gives the double nearest to the decimal (Clinger, "How to read floating point
-numbers accurately", PLDI 1990). What is written otherwise (an exponent, more digits) goes through `float` by itself.
+numbers accurately", PLDI 1990). Numbers in another form (an exponent, more digits) are converted by `float` one by one.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-WIDTH = 14  # bytes of a number that are looked at
+WIDTH = 14  # bytes of the longest number that is not left to `float`
 _POWERS = 10.0 ** np.arange(WIDTH + 1)
 _ROWS = np.arange(WIDTH, dtype=np.uint8)[:, None]
 _DOT, _MINUS, _ZERO = ord("."), ord("-"), ord("0")
 
 
 def decimals(content: bytes, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Return (n,) float64: the numbers that stand in `content` from `starts` (n,) up to `ends` (n,).
+    """Return (n,) float64: the numbers in `content` from `starts` (n,) up to `ends` (n,).
 
     Raises:
-        ValueError: if one of them is no number.
+        ValueError: if one of them is not a number.
     """
     length = np.minimum(ends - starts, 255).astype(np.uint8)
     padded = b" " * WIDTH + content
@@ -36,8 +36,8 @@ def decimals(content: bytes, starts: np.ndarray, ends: np.ndarray) -> np.ndarray
     after = (is_dot.view(np.uint8) * (WIDTH - 1 - _ROWS)).sum(axis=0, dtype=np.uint8)  # digits after the dot
     scale = _POWERS[np.where(plain, after, 0)]
     with_gap = _POWERS[WIDTH - 1 :: -1] @ (value * is_digit)  # the digits as one number, a zero where the dot was
-    whole = np.where(dots, np.floor(with_gap / (10 * scale)), 0)
-    numbers = (with_gap - whole * 9 * scale) / scale
+    integer = np.where(dots, np.floor(with_gap / (10 * scale)), 0)
+    numbers = (with_gap - integer * 9 * scale) / scale
     np.negative(numbers, out=numbers, where=negative)
     for i in np.flatnonzero(~plain):
         numbers[i] = float(content[starts[i] : ends[i]])

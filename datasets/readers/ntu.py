@@ -30,8 +30,8 @@ WHAT = "NTU RGB+D skeletons (such as S001C001P001R001A001.skeleton)"
 def read_60(sources: Sequence[Path], *, bodies: Rule = "listed") -> Recording:
     """NTU RGB+D: 60 actions, 40 subjects; zips as distributed or folders of `.skeleton` files.
 
-    Actions 61 to 120 are left alone where there are others.
-    `bodies` says which two persons a frame keeps: "listed" (as the released code of the methods), "ranked".
+    Actions 61 to 120 are skipped if there are others.
+    `bodies` selects the two persons of a frame: "listed" (as the released code of the methods), "ranked".
 
     Raises:
         SkelbenchError: if a source does not exist or holds no skeleton file.
@@ -51,11 +51,11 @@ def read_120(sources: Sequence[Path], *, bodies: Rule = "listed") -> Recording:
 def _read(dataset: str, sources: Sequence[Path], bodies: Rule) -> Recording:
     actions = ntu_names.ACTIONS[dataset]
     found, rejected = raw_files(sources, is_skeleton, WHAT)
-    possible, misnamed = _sorted_out(found)
+    possible, misnamed = _check_names(found)
     by_name = {text: file for text, (name, file) in possible.items() if name.action <= actions}
     if possible and not by_name:
         places = ", ".join(str(source) for source in sources)
-        raise SkelbenchError(f"{places} holds actions 61 to 120 only, which are those of ntu120: prepare ntu120.")
+        raise SkelbenchError(f"{places} holds actions 61 to 120 only, which belong to ntu120: prepare ntu120.")
     missing = {str(name) for name in ntu_names.missing(dataset)}
     files = [file for name, file in by_name.items() if name not in missing]
     return Recording(
@@ -74,12 +74,12 @@ def _read(dataset: str, sources: Sequence[Path], bodies: Rule) -> Recording:
 
 
 def is_skeleton(path: PurePosixPath) -> bool:
-    """Whether a path below a source is a file of skeletons by its ending; the rest of its name is looked at later."""
+    """Whether a path below a source ends like a skeleton file; the rest of its name is checked later."""
     return path.suffix.lower() == ".skeleton"
 
 
-def _sorted_out(found: Sequence[RawFile]) -> tuple[dict[str, tuple[Name, RawFile]], list[Rejected]]:
-    """The files of names that can be, with what these say, and the others."""
+def _check_names(found: Sequence[RawFile]) -> tuple[dict[str, tuple[Name, RawFile]], list[Rejected]]:
+    """The files with valid names, with the facts in these, and the others as rejected."""
     possible, misnamed = {}, []
     for file in distinct(found, lambda file: file.name).values():
         name = read_name(file.name)

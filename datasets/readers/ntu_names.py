@@ -1,4 +1,4 @@
-"""What is known of NTU RGB+D without its files: who was recorded where, what is missing, who trains.
+"""Facts of NTU RGB+D that are known without its files: recorded samples, missing skeletons and splits.
 
 Sources: Shahroudy et al., "NTU RGB+D" (CVPR 2016); Liu et al., "NTU RGB+D 120" (TPAMI 2019); the lists of samples
 with missing skeletons that come with the data, in `ntu_missing.csv` (302 of actions 1 to 60, 535 in all).
@@ -18,7 +18,7 @@ from ..recording import SplitRule
 CAMERAS, REPETITIONS = (1, 2, 3), (1, 2)
 _GREATEST = {"setup": 32, "camera": 3, "subject": 106, "repetition": 2, "action": 120}  # each counts from 1
 ACTIONS = {"ntu60": 60, "ntu120": 120}
-# Counts of training and test clips that everybody reports, the missing ones left out.
+# Commonly reported numbers of training and test clips, without the missing ones.
 OFFICIAL = {
     "ntu60": {"xsub": (40_091, 16_487), "xview": (37_646, 18_932)},
     "ntu120": {"xsub": (63_026, 50_919), "xset": (54_468, 59_477), "xview": (75_823, 38_122)},
@@ -57,7 +57,7 @@ _NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})", re.ASCII)
 
 
 class Name(NamedTuple):
-    """What a clip's name says; the order is that of the name, so names sort as their clips do."""
+    """The facts in a clip's name, in the order of the name, so that they sort like the names."""
 
     setup: int
     camera: int
@@ -70,13 +70,13 @@ class Name(NamedTuple):
 
 
 def read_name(text: str) -> Name | None:
-    """The facts of a name such as S001C002P003R001A010, with or without `.skeleton` behind it; None for any other."""
+    """The facts of a name such as S001C002P003R001A010, with or without `.skeleton`; None for any other name."""
     match = _NAME.fullmatch(text.removesuffix(".skeleton"))
     return None if match is None else Name._make(int(text) for text in match.groups())
 
 
 def impossible(name: Name) -> str | None:
-    """What a name says that neither data set has ("there is no setup 99; they are 1 to 32"), None if nothing."""
+    """The first fact of a name that neither data set has ("there is no setup 99; they are 1 to 32"), or None."""
     for fact, greatest in _GREATEST.items():
         if not 1 <= (number := getattr(name, fact)) <= greatest:
             return f"there is no {fact} {number}; they are 1 to {greatest}"
@@ -99,10 +99,10 @@ def missing(dataset: str) -> frozenset[Name]:
 def recorded(dataset: str) -> tuple[Name, ...]:
     """Every sample of a data set that has skeletons: 56,578 or 113,945."""
     left_out = missing(dataset)
-    return tuple(name for name in _filmed(dataset) if name not in left_out)
+    return tuple(name for name in _all_samples(dataset) if name not in left_out)
 
 
-def _filmed(dataset: str) -> Iterator[Name]:
+def _all_samples(dataset: str) -> Iterator[Name]:
     for setup, text in _SUBJECTS.items():
         actions = range(61, 121) if setup >= _FIRST_OF_120 else range(1, 61)
         if actions[0] > ACTIONS[dataset]:

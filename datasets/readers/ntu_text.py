@@ -1,4 +1,4 @@
-"""The text of an NTU RGB+D `.skeleton` file, read at once and checked line for line.
+"""Parser of NTU RGB+D `.skeleton` files, which are read at once and checked line by line.
 
     frames
       bodies                                    of this frame
@@ -6,9 +6,9 @@
         25
           x y z and 9 more numbers              of this joint, metres; 25 times
 
-Two readers share the work. The fast one cuts x, y, z out of the joints' lines and converts nothing else; it takes a
-file only if every line is of the usual form. Any other file goes to the careful one, which knows what may differ
-(white space, numbers that are not used) and names the line of what may not.
+There are two parsers. The fast one converts x, y, z of the joints' lines and nothing else; it accepts a file only if
+every line has the usual form. Any other file goes to the careful one, which accepts harmless differences (white space,
+unused numbers) and names the line of any error.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _USUAL = b"0123456789+-.eE \n"
 
 @dataclass(frozen=True)
 class Skeletons:
-    """All bodies of a file, in the order in which it lists them.
+    """All bodies of a file, in the order of the file.
 
     Attributes:
         frames: F, of the file, those without a body included.
@@ -47,7 +47,7 @@ def parse(content: bytes, file: str) -> Skeletons:
     """Read a `.skeleton` file.
 
     Raises:
-        UnusableError: naming the line that is not of this form, or has a coordinate that no Kinect measures.
+        UnusableError: naming the line that does not have this form, or has a coordinate that a Kinect cannot measure.
     """
     if not content.strip():
         raise UnusableError(file, f"{file} is empty; download it again.")
@@ -75,7 +75,7 @@ def _refuse_far(skeletons: Skeletons, file: str) -> None:
 
 
 def _fast(content: bytes) -> Skeletons | None:
-    """Read a file of the usual form; None for any other."""
+    """Parse a file of the usual form; None for any other."""
     if not content or content.translate(None, _USUAL):
         return None
     letters = np.frombuffer(content, dtype=np.uint8)
@@ -105,7 +105,7 @@ def _fast(content: bytes) -> Skeletons | None:
 
 
 def _structure(content: bytes, starts: list[int], ends: list[int]) -> tuple[int, np.ndarray, np.ndarray] | None:
-    """Frames, and frame and header line (K,) of every body; None where the lines do not come out even."""
+    """Number of frames, and frame and header line (K,) of every body; None if the number of lines does not match."""
     frames = _count(content[: ends[0]])
     line, frame, header = 1, [], []
     count = b"%d" % JOINTS
@@ -124,9 +124,9 @@ def _structure(content: bytes, starts: list[int], ends: list[int]) -> tuple[int,
 
 
 def _count(text: bytes) -> int:
-    """A count, of digits alone. Raises `ValueError` for anything else."""
+    """Parse a count, which has digits only. Raises `ValueError` for anything else."""
     if not text.isdigit():
-        raise ValueError(f"{text!r} is no count")
+        raise ValueError(f"{text!r} is not a count")
     return int(text)
 
 
@@ -153,14 +153,14 @@ class _Lines:
         return self.lines[self.number - 1].split()
 
     def count(self, what: str) -> int:
-        """The next line as a count."""
+        """Parse the next line as a count."""
         fields = self.next(what)
         if len(fields) != 1 or not fields[0].isdecimal() or len(fields[0]) > _LONGEST_COUNT:
             raise self.complaint(f"{what} should stand here, not '{' '.join(fields)[:40]}'")
         return int(fields[0])
 
     def complaint(self, what: str) -> UnusableError:
-        """Why the file cannot be used, with the number of the line read last."""
+        """The error of the line read last, with its number."""
         return UnusableError(self.file, f"{self.file}, line {self.number}: {what}.", self.number)
 
 

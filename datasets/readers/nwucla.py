@@ -46,13 +46,13 @@ WHAT = "NW-UCLA clips (aNN_sNN_eNN_vNN.json)"
 
 @READERS.register("nwucla")
 def read(sources: Sequence[Path], *, leaked: Literal["drop", "keep"] = "drop") -> Recording:
-    """NW-UCLA's JSON clips, from a folder or a zip; the files are found by their names anywhere below.
+    """NW-UCLA: JSON clips in a folder or a zip; the files are found by name at any depth.
 
-    A clip that cannot be used is listed as rejected with its reason, the others are prepared.
+    An unusable clip is listed as rejected with its reason, the others are prepared.
 
     Args:
         sources: folders, zips and files.
-        leaked: what becomes of the clips of camera 3 that are copies of training clips of camera 2: "drop" leaves
+        leaked: how to treat the clips of camera 3 that are copies of training clips of camera 2: "drop" leaves
             them out, "keep" is the published protocol.
 
     Raises:
@@ -144,7 +144,7 @@ def _content(file: RawFile) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         reason = f"{file.name}, line {error.lineno}, column {error.colno}: not JSON ({error.msg}); download it again."
         raise UnusableError(file.name, reason, error.lineno) from error
-    except (ValueError, RecursionError) as error:  # not text; a number or a nesting beyond all bounds
+    except (ValueError, RecursionError) as error:  # not text, or a number or nesting that is too large
         raise UnusableError(file.name, f"{file.name} is not JSON ({error}); download it again.") from error
     missing = {"file_name", "label", "skeletons"} - set(content if isinstance(content, dict) else ())
     if missing:
@@ -159,7 +159,7 @@ def _skeletons(frames: Any, name: str) -> np.ndarray:
         raise UnusableError(name, f"{name} holds no frame.")
     try:
         values = np.array(frames)
-    except (ValueError, OverflowError):  # lists of unequal lengths, or numbers beyond all bounds
+    except (ValueError, OverflowError):  # lists of unequal lengths, or numbers that are too large
         values = np.empty(0)
     if values.shape[1:] != _FRAME or values.dtype.kind not in "iuf" or not np.isfinite(values).all():
         raise _complaint(frames, name)
@@ -167,7 +167,7 @@ def _skeletons(frames: Any, name: str) -> np.ndarray:
 
 
 def _complaint(frames: list[Any], name: str) -> UnusableError:
-    """Name the first frame, from 0, that is not 20 joints of three finite numbers."""
+    """The error of the first frame, from 0, that is not 20 joints of three finite numbers."""
     for number, frame in enumerate(frames):
         place = f"{name}, frame {number}"
         joints = frame if isinstance(frame, list) else []

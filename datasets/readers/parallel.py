@@ -1,8 +1,8 @@
-"""Reading raw inputs with several processes, in order and in bounded memory.
+"""Read raw inputs with several processes, in order and in bounded memory.
 
-A worker is a Python program of its own that gets numbers of blocks and gives back what they hold, through pipes. So
+A worker is a separate Python program that receives numbers of blocks and returns their content, through pipes. So
 it does not matter how the calling program was started (as a script without a guard, in a notebook, from its standard
-input), a pipe that is full holds back who writes into it, and a worker whose caller is gone ends by itself.
+input), a full pipe blocks its writer, and a worker ends by itself when its caller is gone.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ Result = Sequence[Clip | Rejected]
 
 
 class ProcessLostError(SkelbenchError):
-    """A process that read raw files died: no fault of the data, so what was written is kept for the next run."""
+    """A process that read raw files died. The data is not the cause, so what was written is saved for the next run."""
 
 
 def read_items(items: Items, start: int = 0, workers: int | None = None) -> Iterator[Result]:
-    """Yield what every input from `start` on gives, in order.
+    """Yield the clips and rejected inputs of every input from `start` on, in order.
 
-    A reader that the calling program itself defines cannot be sent elsewhere, so this process alone reads for it.
+    A reader that the calling program itself defines cannot be sent to other processes, so only this process reads.
 
     Args:
-        workers: processes; by default one a core, or this one alone for few inputs.
+        workers: processes; by default one per core, or only this one for few inputs.
 
     Raises:
         ProcessLostError: if a process dies.
@@ -70,7 +70,7 @@ def available_cores() -> int:
 
 
 def _program(items: Items) -> bytes | None:
-    """What a worker needs, the inputs last: how to import what reads them comes first. None if that cannot be told."""
+    """The plugins that a worker imports, then the inputs, pickled; None if the inputs cannot be sent to a process."""
     try:
         inputs = pickle.dumps(items)
     except (pickle.PicklingError, AttributeError, TypeError):
@@ -82,7 +82,7 @@ def _program(items: Items) -> bytes | None:
 
 @contextmanager
 def _workers(program: bytes, count: int) -> Iterator[list[_Worker]]:
-    """Start workers; leaving ends them."""
+    """Start workers; they are ended on exit."""
     code = f"from {__name__} import serve; serve()"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)}
     with tempfile.TemporaryDirectory(prefix="skelbench-") as folder, ExitStack() as stack:
@@ -93,7 +93,7 @@ def _workers(program: bytes, count: int) -> Iterator[list[_Worker]]:
 
 
 class _Worker:
-    """A process that reads blocks; what it writes to its error stream goes to a file. Leaving ends it."""
+    """A process that reads blocks; its error stream goes to a file. It is ended on exit."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], errors: Path):
         self.errors = errors
@@ -109,21 +109,21 @@ class _Worker:
         self.process.communicate()
 
     def ask(self, first: int) -> None:
-        """Have it read the block that begins at an input."""
+        """Request the block that begins at an input."""
         assert self.process.stdin is not None
-        with suppress(OSError):  # it died, which its answer will tell
+        with suppress(OSError):  # it died, which `answer` reports
             self.process.stdin.write(first.to_bytes(8, "little"))
             self.process.stdin.flush()
 
     def answer(self) -> list[Result]:
-        """What the next block gave. Raises `ProcessLostError` if the process has ended."""
+        """The content of the next block. Raises `ProcessLostError` if the process has ended."""
         assert self.process.stdout is not None
         length = self.process.stdout.read(8)
         content = self.process.stdout.read(int.from_bytes(length, "little")) if len(length) == 8 else b""
         if not content:
             raise ProcessLostError(
-                f"A process that read raw files died ({self._reason()}); the same command goes on from where it was, "
-                "with fewer --workers if memory is short."
+                f"A process that read raw files died ({self._reason()}); the same command resumes where it stopped; "
+                "use fewer --workers if memory is short."
             )
         return pickle.loads(content)
 
@@ -134,21 +134,21 @@ class _Worker:
 
 
 def serve() -> None:
-    """What a worker does: read the blocks that its standard input names, and write them to its standard output."""
+    """Run a worker: read the blocks that its standard input names, and write them to its standard output."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's to handle
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a reader prints is no answer
+    os.dup2(2, 1)  # what a reader prints must not mix with the answers
     with Path(sys.argv[1]).open("rb") as file:
         for path in pickle.load(file):
             load_plugin(Path(path))
         items: Items = pickle.load(file)
-    for first in _asked(sys.stdin.buffer):
+    for first in _requests(sys.stdin.buffer):
         found = [items.read(position) for position in range(first, min(first + BLOCK, len(items.names)))]
         content = pickle.dumps(found)
         answers.write(len(content).to_bytes(8, "little") + content)
         answers.flush()
 
 
-def _asked(stream: IO[bytes]) -> Iterator[int]:
+def _requests(stream: IO[bytes]) -> Iterator[int]:
     while len(number := stream.read(8)) == 8:
         yield int.from_bytes(number, "little")

@@ -2,7 +2,7 @@
 
 The data: Liu et al., "PKU-MMD: A Large Scale Benchmark for Continuous Multi-Modal Human Action Understanding", 2017.
 The cutting is that of the released code (AimCLR@6cd7376, HiCLR): a label row's frames with both ends, at most 300 of
-them from the middle; the second person of a frame is there if its 75 numbers do not add up to zero.
+them from the middle; the second person of a frame is present if its 75 numbers do not add up to zero.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ CLASS_NAMES = (
 
 
 class Cut(NamedTuple):
-    """How clips are cut: their greatest length (0: any), and what becomes of an action that ends behind its video."""
+    """How clips are cut: their maximum length (0: any), and how to treat an action that ends after its video."""
 
     longest: int
     overhang: Overhang
@@ -51,10 +51,10 @@ class Cut(NamedTuple):
 def read_part1(
     sources: Sequence[Path], *, longest: NonNegativeInt = RELEASED_LONGEST, overhang: Overhang = "reject"
 ) -> Recording:
-    """PKU-MMD part 1: the texts of the skeletons (0002-L.txt), the labels and the splits, in folders or zips.
+    """PKU-MMD part 1: text files of skeletons (0002-L.txt), labels and splits, in folders or zips.
 
-    A clip has at most `longest` frames, from its middle; 0 keeps it whole. An action that ends behind its video is
-    rejected, or with `overhang` "cut" kept as far as it goes, as released. What cannot be used is listed as rejected.
+    A clip has at most `longest` frames, from its middle; 0 keeps all. An action that ends after its video is rejected,
+    or with `overhang` "cut" truncated, as in the released code. Unusable inputs are listed as rejected.
 
     Raises:
         SkelbenchError: if a source does not exist or holds no video, or a list of a split is damaged.
@@ -67,9 +67,9 @@ def read_part1(
 def read_part2(
     sources: Sequence[Path], *, longest: NonNegativeInt = RELEASED_LONGEST, overhang: Overhang = "reject"
 ) -> Recording:
-    """PKU-MMD part 2: the texts of the skeletons (A01N01-L.txt), the labels and the splits, in folders or zips.
+    """PKU-MMD part 2: text files of skeletons (A01N01-L.txt), labels and splits, in folders or zips.
 
-    As `read_part1` but for the names of the files, which here say who moved.
+    As `read_part1`, except that the names of these files identify the subject.
     """
     return _recording("pkummd2", PART2, sources, Cut(longest, overhang), "the number after N in the names of the files")
 
@@ -98,7 +98,7 @@ def _recording(reader: str, part: Part, sources: Sequence[Path], how: Cut, subje
 
 
 def _stamp(video: Video, side: dict[str, int]) -> str:
-    """Of both files and of the split: a list that came later changes what is written."""
+    """The stamp of both files and of the splits: a list that is added later changes what is written."""
     return f"{video.skeletons.stamp} {video.labels.stamp} {sorted(side.items())}"
 
 
@@ -114,7 +114,7 @@ def _notes(videos: Sequence[Video], lists: dict[str, SplitList], how: Cut, subje
         "subject": subject,
         "camera": "1 left, 2 middle, 3 right",
         "missing_splits": {split: f"{files[split]} was not at hand" for split in missing},
-        "missing_videos": sorted(named - of_source),  # of the lists; the download is not complete
+        "missing_videos": sorted(named - of_source),  # named in the lists: the download is incomplete
         "unlisted_videos": {
             split: count for split, count in unlisted.items() if count
         },  # on neither side, so they test
@@ -133,13 +133,13 @@ def _load(videos: Sequence[Video], sides: Sequence[dict[str, int]], how: Cut, po
             clips.append(segment)
             continue
         problem = outside(segment, len(table), labels, cut=how.overhang == "cut")
-        problem = problem or too_far(table, _kept(table, segment, how.longest), skeletons)
+        problem = problem or too_far(table, _clip_frames(table, segment, how.longest), skeletons)
         clips.append(problem or _clip(video, segment, cut(table, segment, how.longest), sides[position]))
     return clips
 
 
-def _kept(table: np.ndarray, segment: Segment, longest: int) -> slice:
-    """The frames of an action that become a clip."""
+def _clip_frames(table: np.ndarray, segment: Segment, longest: int) -> slice:
+    """The frames of an action that are used for its clip."""
     first, last = segment.start - 1, min(segment.end, len(table))
     if longest and last - first > longest:
         first += (last - first - longest) // 2
@@ -149,7 +149,7 @@ def _kept(table: np.ndarray, segment: Segment, longest: int) -> slice:
 
 def cut(table: np.ndarray, segment: Segment, longest: int = RELEASED_LONGEST) -> np.ndarray:
     """Keypoints (T, 2, 25, 3) float32 of one action out of a video (frames, 150), from its middle if it is longer."""
-    frames = table[_kept(table, segment, longest)]
+    frames = table[_clip_frames(table, segment, longest)]
     persons = frames.reshape(-1, 2, 25, 3).astype(np.float32)
     persons[frames[:, 75:].sum(axis=1) == 0, 1] = 0
     return persons

@@ -1,4 +1,4 @@
-"""Which file is which in PKU-MMD: a video's skeletons and its labels have the same name, in folders named at will."""
+"""Find the files of PKU-MMD: a video's skeletons and labels have the same name, in folders with arbitrary names."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ..recording import Rejected, UnusableError
 from .pkummd_lists import LIST, PART1, PART2, Part, SplitList, place, split_lists
 from .raw_files import RawFile, raw_files
 
-_HEAD = 4096  # bytes that tell skeletons from labels
+_HEAD = 4096  # bytes that are read to distinguish skeletons from labels
 _KINDS = ("skeleton", "label")
 _ENDINGS = (".txt", ".skeleton", ".label")  # .txt as distributed; descriptions of part 2 have .skeleton
 
 
 @dataclass(frozen=True)
 class Video:
-    """One untrimmed video: its id, the start of its clips' names, who moved, from where, and its two files."""
+    """One untrimmed video: its id, the start of its clips' names, its subject and camera, and its two files."""
 
     id: str
     clip: str
@@ -84,7 +84,7 @@ def _could_be_labels(file: RawFile) -> bool:
 
 
 def _head(file: RawFile) -> bytes:
-    """The first bytes of a file; none of one that cannot be read, which reading it whole will tell."""
+    """The first bytes of a file; empty if it cannot be read, which is reported when all of it is read."""
     try:
         return file.read(_HEAD)
     except UnusableError:
@@ -92,7 +92,7 @@ def _head(file: RawFile) -> bytes:
 
 
 def _kind(head: bytes) -> str | None:
-    """What the first line of a file says: labels have three or four fields, skeletons 150."""
+    """The kind of a file by its first line: labels have three or four fields, skeletons 150."""
     fields = re.split(rb"[,\s]+", head.removeprefix(b"\xef\xbb\xbf").strip().split(b"\n")[0].strip())
     return None if len(fields) < 3 else "skeleton" if len(fields) > 6 else "label"
 
@@ -103,7 +103,7 @@ def _folder_kind(file: RawFile) -> str | None:
 
 
 def _video(numbers: tuple[int, ...], files: Sequence[RawFile], part: Part) -> Video:
-    """Tell the files of one video apart; one that says nothing of itself may be what the video lacks."""
+    """Identify the files of one video; a file of unknown kind may be the one that the video lacks."""
     kinds: dict[str | None, list[RawFile]] = {"skeleton": [], "label": [], None: []}
     for file in sorted(files, key=lambda file: (file.member is not None, str(file.inside))):  # outside zips first
         kinds[_kind(_head(file))].append(file)
@@ -112,7 +112,7 @@ def _video(numbers: tuple[int, ...], files: Sequence[RawFile], part: Part) -> Vi
         named = [file for file in kinds[None] if _folder_kind(file) == kind]
         kinds[kind] = named or (kinds[None] if len(lacking) == 1 else [])
     lacking = [kind for kind in _KINDS if not kinds[kind]]
-    video = part.spell(numbers)
+    video = part.format_id(numbers)
     if lacking:
         there = place(files[0])
         what = " and no ".join(f"{kind} text" for kind in lacking)
@@ -122,9 +122,9 @@ def _video(numbers: tuple[int, ...], files: Sequence[RawFile], part: Part) -> Vi
 
 
 def _chosen(files: Sequence[RawFile], kind: str, video: str) -> RawFile:
-    """The file to read of several: one in a folder named after its kind, outside zips first."""
-    spellings = sorted({file.name.upper(): place(file) for file in files}.values())
-    if len(spellings) > 1:
-        reason = f"{' and '.join(spellings)} are both the {kind} text of the video {video}; keep the right one."
-        raise UnusableError(spellings[0], reason)
+    """Choose the file to read of several: one in a folder named after its kind, outside zips first."""
+    names = sorted({file.name.upper(): place(file) for file in files}.values())
+    if len(names) > 1:
+        reason = f"{' and '.join(names)} are both the {kind} text of the video {video}; keep the right one."
+        raise UnusableError(names[0], reason)
     return min(files, key=lambda file: _folder_kind(file) != kind)

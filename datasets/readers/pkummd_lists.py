@@ -1,4 +1,4 @@
-"""The ids of PKU-MMD's videos, and the lists that say which of them train."""
+"""The ids of PKU-MMD's videos, and the lists of training videos."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ _VIEWS = "LMR"  # cameras 1, 2, 3
 
 @dataclass(frozen=True)
 class Part:
-    """One of the two parts: how its videos are called, in the raw files and in the names of released clips.
+    """One of the two parts: the names of its videos, in the raw files and in the names of released clips.
 
     Attributes:
-        reader: the reader of it.
-        files: what its files are, for messages.
-        labels: the archive that its labels come in.
+        reader: the name of its reader.
+        files: a description of its files, for messages.
+        labels: the archive that contains its labels.
         ids: the id of a video; its groups are numbers and, last, the view.
-        spelt: the id as the source spells it.
+        id_format: the format of an id in the source.
         clip: the start of a clip's name.
-        subject: which group says who moved, or at least in which recording.
+        subject: which group is the subject, or at least the recording.
     """
 
     reader: str
     files: str
     labels: str
     ids: re.Pattern[str]
-    spelt: str
+    id_format: str
     clip: str
     subject: int
 
     def parse(self, text: str) -> tuple[int, ...] | None:
-        """Numbers of a video id, the camera last; None if the text is no id of this part."""
+        """Numbers of a video id, the camera last; None if the text is not an id of this part."""
         match = self.ids.fullmatch(text)
         if match is None:
             return None
         *numbers, view = match.groups()
         return (*(int(number) for number in numbers), 1 + _VIEWS.index(view.upper()))
 
-    def spell(self, numbers: tuple[int, ...]) -> str:
-        """The id of a video as the source spells it."""
-        return self.spelt.format(*numbers[:-1], _VIEWS[numbers[-1] - 1])
+    def format_id(self, numbers: tuple[int, ...]) -> str:
+        """The id of a video in the format of the source."""
+        return self.id_format.format(*numbers[:-1], _VIEWS[numbers[-1] - 1])
 
 
 PART1 = Part(
@@ -79,12 +79,12 @@ class SplitList:
 
 
 def place(file: RawFile) -> str:
-    """What a file is called in messages: with its folder's name, for the two files of a video have one name."""
+    """The name of a file in messages, with its folder, because the two files of a video have the same name."""
     return "/".join(file.inside.parts[-2:])
 
 
 def split_lists(files: Sequence[RawFile], part: Part) -> dict[str, SplitList]:
-    """Read the lists of a part's splits, by the name of the split; those of the other part are left alone.
+    """Read the lists of a part's splits, by the name of the split; those of the other part are ignored.
 
     Raises:
         SkelbenchError: if a list is damaged, has a video on both sides, or differs from another list of its split.
@@ -99,9 +99,7 @@ def split_lists(files: Sequence[RawFile], part: Part) -> dict[str, SplitList]:
         if not train:
             continue
         if both := sorted(train & rest):
-            raise SkelbenchError(
-                f"{place(file)}: {both[0]} stands on both sides of the split; download the list again."
-            )
+            raise SkelbenchError(f"{place(file)}: {both[0]} is on both sides of the split; download the list again.")
         match = LIST.fullmatch(file.name)
         split = "xsub" if match is not None and match[1].lower() == "sub" else "xview"
         found = lists.setdefault(split, SplitList(place(file), train, rest))
@@ -111,18 +109,18 @@ def split_lists(files: Sequence[RawFile], part: Part) -> dict[str, SplitList]:
 
 
 def _ids(words: set[str], part: Part) -> frozenset[str]:
-    """The ids of this part, as the source spells them."""
-    return frozenset(part.spell(numbers) for word in words if (numbers := part.parse(word)) is not None)
+    """The ids of this part, in the format of the source."""
+    return frozenset(part.format_id(numbers) for word in words if (numbers := part.parse(word)) is not None)
 
 
 def read_list(content: bytes, place: str) -> tuple[set[str], set[str]]:
     """Parse a list: headers, each followed by video ids; returns the training ids and all others.
 
-    A header with the word "train" starts the training ids, any other one starts the rest: the two parts head the
-    rest differently, and part 1 misspells it.
+    A header with the word "train" starts the training ids, any other one starts the rest: its header differs between
+    the two parts, and part 1 misspells it.
 
     Raises:
-        SkelbenchError: naming what is no video id, or if there is no training id or no other.
+        SkelbenchError: naming a word that is not a video id, or if there is no training id or no other id.
     """
     train: set[str] = set()
     rest: set[str] = set()
@@ -133,7 +131,7 @@ def read_list(content: bytes, place: str) -> tuple[set[str], set[str]]:
             side = train if "train" in " ".join(words).lower() else rest
             continue
         if odd:
-            raise SkelbenchError(f"{place}, line {line}: '{odd[0][:40]}' is no video's id; download the list again.")
+            raise SkelbenchError(f"{place}, line {line}: '{odd[0][:40]}' is not a video id; download the list again.")
         if side is None:
             raise SkelbenchError(f"{place}, line {line}: there is no header ('Training videos:') above the video ids.")
         side.update(words)
@@ -148,7 +146,7 @@ def read_list(content: bytes, place: str) -> tuple[set[str], set[str]]:
 
 
 def _filled_lines(content: bytes) -> Iterator[tuple[int, list[str]]]:
-    """Numbers and words of the lines that hold any; commas and white space stand between words."""
+    """Numbers and words of the lines that are not blank; words are separated by commas and white space."""
     for line, text in enumerate(content.decode("utf-8-sig", errors="replace").splitlines(), start=1):
         words = [word for word in re.split(r"[,\s]+", text) if word]
         if words:

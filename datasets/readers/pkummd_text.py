@@ -1,4 +1,4 @@
-"""The two texts of a PKU-MMD video: its skeletons and the actions in it."""
+"""Parsers of the two text files of a PKU-MMD video: its skeletons and its actions."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .decimals import decimals
 COLUMNS = 150  # 2 persons x 25 joints x (x, y, z)
 ACTIONS = 51
 _FARTHEST = 100.0  # metres: a Kinect v2 measures up to 8
-_GREATEST = 1e9  # what a class or the number of a frame may be at all
-_ROWS = 200  # lines converted at once: what that takes fits the cache of a core
+_GREATEST = 1e9  # bound of a class or the number of a frame, for parsing
+_ROWS = 200  # lines converted at once: the memory for these fits the cache of a core
 
 
 @dataclass(frozen=True)
 class Segment:
-    """One action in a video: class, first and last frame, all counted from 1, and where its row stands.
+    """One action in a video: class, first and last frame, all counted from 1, and the position of its row.
 
     Attributes:
         row: its number among the rows of the file, which is part of the clip's name.
@@ -34,9 +34,9 @@ class Segment:
 
 
 def read_skeletons(content: bytes, place: str) -> np.ndarray:
-    """Parse one video into (T, 150) float64, each number exactly as `float` reads it; blank lines at the end are left.
+    """Parse one video into (T, 150) float64, each number exactly as `float` reads it.
 
-    Columns behind the first 150 are not looked at.
+    Blank lines at the end and columns after the first 150 are ignored.
 
     Raises:
         UnusableError: naming the first line that is not at least 150 finite numbers.
@@ -47,7 +47,7 @@ def read_skeletons(content: bytes, place: str) -> np.ndarray:
 
 
 def _even_table(content: bytes) -> np.ndarray | None:
-    """Parse lines of the same number of columns; None if anything is odd."""
+    """Parse lines of the same number of columns; None if the text has another form."""
     if b"_" in content:  # Python would take 1_0 for ten
         return None
     letters = np.frombuffer(b" " + content + b"\n", dtype=np.uint8)
@@ -93,7 +93,7 @@ def _line_by_line(content: bytes, place: str) -> np.ndarray:
 
 
 def _number(text: bytes | str) -> float:
-    """The number that a text is; NaN where it is none, although Python would take 1_0 or other digits for one."""
+    """Parse a number; NaN if the text is not one, including 1_0 and non-ASCII digits, which Python would accept."""
     if isinstance(text, bytes):
         text = text.decode("ascii", errors="replace")
     if "_" in text or not text.isascii():
@@ -105,7 +105,7 @@ def _number(text: bytes | str) -> float:
 
 
 def too_far(table: np.ndarray, frames: slice, place: str) -> Rejected | None:
-    """Reject an action of a video (T, 150) if its frames have a number that no Kinect measures."""
+    """Reject an action of a video (T, 150) if its frames have a number that a Kinect cannot measure."""
     far = np.abs(table[frames]) > _FARTHEST
     if not far.any():
         return None
@@ -119,10 +119,10 @@ def too_far(table: np.ndarray, frames: slice, place: str) -> Rejected | None:
 
 
 def read_labels(content: bytes, place: str) -> list[Segment | Rejected]:
-    """Parse the rows `class,start,end[,confidence]` of one video; a row that cannot be used is rejected alone.
+    """Parse the rows `class,start,end[,confidence]` of one video; an unusable row is rejected alone.
 
     Raises:
-        UnusableError: if there is no row, or none that can be used.
+        UnusableError: if there is no usable row.
     """
     lines = content.decode("utf-8-sig", errors="replace").splitlines()
     filled = [(line, text) for line, text in enumerate(lines, start=1) if text.strip()]

@@ -1,4 +1,4 @@
-"""Finding raw files in folders and zips, without unpacking anything to disk."""
+"""Find raw files in folders and zips, without unpacking anything to disk."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RawFile:
         path: the file, or the zip it is in.
         inside: its path below the source that was given, zips left out.
         member: its name in the zip, None outside one.
-        stamp: what tells it from another version of itself.
+        stamp: identifies its version: its size, and its time or checksum.
     """
 
     path: Path
@@ -40,13 +40,13 @@ class RawFile:
         return self.inside.name
 
     def read(self, size: int = -1) -> bytes:
-        """Its content, or the first `size` bytes of it. Raises `UnusableError` if it cannot be read."""
+        """Read its content, or the first `size` bytes of it. Raises `UnusableError` if it cannot be read."""
         try:
             with self.path.open("rb") if self.member is None else _unpacked(self.path, self.member) as stream:
                 return stream.read(size)
         except Exception as error:  # a damaged member raises whatever its decompressor does
             reason = getattr(error, "strerror", None) or error
-            reason = f"{self.name} cannot be read ({_on_a_line(reason)}); download it again."
+            reason = f"{self.name} cannot be read ({_one_line(reason)}); download it again."
             raise UnusableError(self.name, reason) from error
 
 
@@ -55,13 +55,13 @@ def raw_files(
 ) -> tuple[list[RawFile], list[Rejected]]:
     """Find every wanted file below folders, in zips and in the zips below folders.
 
-    They come in the order of their names, of one name those outside zips first; a file that is reached twice counts
-    once. Files that macOS adds to zips are left alone.
+    They are sorted by name, with those outside zips first for the same name; a file that is reached twice counts
+    once. Files that macOS adds to zips are ignored.
 
     Args:
         sources: folders, zips and files.
         wanted: whether a path below a source is one of the files.
-        what: what the files are, for messages: "NTU RGB+D skeletons (S001C001P001R001A001.skeleton)".
+        what: a description of the files, for messages: "NTU RGB+D skeletons (S001C001P001R001A001.skeleton)".
 
     Returns:
         The files, and the zips that cannot be opened.
@@ -87,13 +87,13 @@ def raw_files(
                     found.setdefault((path, file.member), file)
     if not found:
         places = ", ".join(str(source) for source in sources)
-        raise SkelbenchError(f"{places} holds no {what}{_instead(rejected, nested)}.")
+        raise SkelbenchError(f"{places} holds no {what}{_why_nothing(rejected, nested)}.")
     order = sorted(found.values(), key=lambda file: (file.name, file.member is not None, str(file.inside)))
     return order, rejected
 
 
-def _instead(rejected: Sequence[Rejected], nested: Sequence[RawFile]) -> str:
-    """Why nothing was found, and the way out, as the end of a sentence."""
+def _why_nothing(rejected: Sequence[Rejected], nested: Sequence[RawFile]) -> str:
+    """Why nothing was found and what to do, as the end of a sentence."""
     if rejected:
         return ": " + "; ".join(entry.reason.removesuffix(".") for entry in rejected[:3])
     if nested:
@@ -106,7 +106,7 @@ def _instead(rejected: Sequence[Rejected], nested: Sequence[RawFile]) -> str:
 
 
 def distinct(files: Iterable[RawFile], key: Callable[[RawFile], Key]) -> dict[Key, RawFile]:
-    """The first file of every key: for data sets in which it tells files apart, wherever they are found."""
+    """The first file of every key, for data sets in which the key identifies a file wherever it is found."""
     first: dict[Key, RawFile] = {}
     for file in files:
         first.setdefault(key(file), file)
@@ -133,7 +133,7 @@ def _members(path: Path) -> list[RawFile]:
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise UnusableError(
             path.name,
-            f"{path.name} cannot be opened as a zip ({_on_a_line(error)}); it is incomplete or damaged: download it "
+            f"{path.name} cannot be opened as a zip ({_one_line(error)}); it is incomplete or damaged: download it "
             "again.",
         ) from error
     return [
@@ -149,7 +149,7 @@ def _open(path: Path) -> zipfile.ZipFile:
 
 
 def _unpacked(path: Path, member: str) -> IO[bytes]:
-    """A member as a stream, which ends at the size its head declares; what grows beyond all data is not unpacked."""
+    """Open a member as a stream, which ends at the size that its header declares; zip bombs are not unpacked."""
     archive = _open(path)
     entry = archive.getinfo(member)
     if entry.file_size > SMALL and entry.file_size > GROWTH * max(1, entry.compress_size):
@@ -159,12 +159,12 @@ def _unpacked(path: Path, member: str) -> IO[bytes]:
 
 @lru_cache(maxsize=4)
 def _archive(path: Path, size: int, modified: int) -> zipfile.ZipFile:
-    """A zip, opened once a process and version: the list of members of a large one takes a second to read."""
+    """A zip, opened once per process and version: the list of members of a large one takes a second to read."""
     return zipfile.ZipFile(path)
 
 
-def _on_a_line(reason: object) -> str:
-    """What a library says of a file, for a sentence: one line, without a full stop."""
+def _one_line(reason: object) -> str:
+    """Format a library's error for a sentence: one line, without a full stop."""
     return " ".join(str(reason).split())[:160].removesuffix(".")
 
 

@@ -1,4 +1,4 @@
-"""Which reader reads the raw files of a data set, for who gives them to `auto`."""
+"""The reader of raw files, which is suggested when they are given to `auto`."""
 
 from __future__ import annotations
 

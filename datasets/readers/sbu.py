@@ -1,8 +1,8 @@
 """Reader for SBU Kinect Interaction: eight interactions of two people, 21 pairs of seven people, OpenNI skeletons.
 
 Each clip is `<pair>/<class>/<take>/skeleton_pos.txt`, as in `s01s02/01/001`. A line is a frame: its number, then 30
-joints x (x, y, z), first the 15 of person A, then those of person B. A is not always the one at the left, as the data
-set's README has it (12 of 21 pairs), nor the one who acts. The numbers are normalised; the README gives the way back
+joints x (x, y, z), first the 15 of person A, then those of person B. A is not always the one on the left, as the data
+set's README states (12 of 21 pairs), nor the one who acts. The numbers are normalised; the README gives the way back
 to millimetres, which `to_metres` follows (Yun et al., "Two-person Interaction Detection Using Body-Pose Features and
 Multiple Instance Learning", CVPR Workshops 2012; README of version 2.0, which has the folds as well).
 """
@@ -50,10 +50,9 @@ WHAT = "SBU Kinect Interaction clips (s01s02/01/001/skeleton_pos.txt)"
 
 @READERS.register("sbu")
 def read(sources: Sequence[Path]) -> Recording:
-    """SBU's skeleton files, from the folder of all pairs, or from its zips as downloaded.
+    """SBU Kinect Interaction: skeleton files in the folder of all pairs, or in its zips as downloaded.
 
-    Images beside them are left alone. A clip that cannot be used is listed as rejected with its reason, the others
-    are prepared.
+    Images next to them are ignored. An unusable clip is listed as rejected with its reason, the others are prepared.
 
     Raises:
         SkelbenchError: if a source does not exist or holds no skeleton file.

@@ -45,9 +45,9 @@ _Files = dict[tuple[bool, int, int, int, str], RawFile]
 
 @READERS.register("uiprmd")
 def read(sources: Sequence[Path]) -> Recording:
-    """UI-PRMD's Kinect v2 files, from the raw folder or a zip as downloaded.
+    """UI-PRMD: Kinect v2 files in the raw folder or a zip as downloaded.
 
-    The files are found by their names anywhere below; Vicon folders are left alone. A clip whose files are
+    The files are found by name at any depth; Vicon folders are ignored. A clip whose files are
     missing or damaged is listed as rejected with its reason, the others are prepared.
 
     Raises:
@@ -108,7 +108,7 @@ def _clip(key: _Key, files: _Files, layout: Layout) -> Clip:
     offsets, angles = tables["positions"], tables["angles"]
     if len(offsets) != len(angles):
         raise UnusableError(positions, f"{positions} has {len(offsets)} frames but its angles have {len(angles)}.")
-    with np.errstate(all="ignore"):  # what is not finite is told by the writer
+    with np.errstate(all="ignore"):  # the writer reports what is not finite
         joints = forward_kinematics(offsets / 100, np.deg2rad(angles), layout.parents).astype(np.float32)
     return Clip(
         name=f"m{exercise:02d}_s{subject:02d}_e{repetition:02d}" + "_inc" * incorrect,
@@ -138,7 +138,7 @@ def _table(content: bytes, name: str) -> np.ndarray:
 
 
 def _complaint(lines: list[str], name: str) -> UnusableError:
-    """Name the first line that is not 66 finite numbers."""
+    """The error of the first line that is not 66 finite numbers."""
     for number, line in enumerate(lines, start=1):
         fields = line.split(",") if line.strip() else []
         if fields and len(fields) != _COLUMNS:

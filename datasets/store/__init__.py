@@ -25,7 +25,7 @@ from ..recording import TEST, TRAIN, Rejected, SplitRule
 FORMAT = 1
 
 FILES = ("keypoints.npy", "clips.json", "manifest.json")
-_MANIFEST = {  # what a manifest must hold, and what a clip must
+_MANIFEST = {  # required keys of a manifest, and of a clip below
     "layout": dict, "class_names": list, "splits": dict, "sha256": dict, "reader": str, "reader_version": int,
     "clips": int, "frames": int, "persons": int, "excluded": list, "rejected": list,
 }  # fmt: skip
@@ -33,7 +33,7 @@ _CLIP = {"name": str, "label": int, "subject": int, "offset": int, "length": int
 
 
 class Store:
-    """A data set on disk. Opening checks the sizes; `verify` checks the hashes as well."""
+    """A data set on disk. Opening it checks the sizes; `verify` checks the hashes as well."""
 
     def __init__(self, path: Path):
         self.path = Path(path)
@@ -71,7 +71,7 @@ class Store:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of what a result depends on: the files' hashes, the layout and the split rules."""
+        """Hash of everything that a result depends on: the files' hashes, the layout and the split rules."""
         facts = {key: self.manifest[key] for key in ("format", "layout", "class_names", "splits", "sha256")}
         if self.applied:
             facts["applied"] = list(self.applied)
@@ -131,7 +131,7 @@ class Store:
         for number, clip in enumerate(self.clips):
             wrong = None
             if not isinstance(clip, dict):
-                wrong = "is no clip"
+                wrong = "is not a clip"
             elif lacking := [key for key, kind in _CLIP.items() if not isinstance(clip.get(key), kind)]:
                 wrong = f"has no valid '{lacking[0]}'"
             elif not (0 <= clip["offset"] < clip["offset"] + clip["length"] <= frames):
@@ -159,7 +159,7 @@ class Store:
 
 
 def checksum(manifest: Mapping[str, Any]) -> str:
-    """Hash of a manifest itself, which stands in it; stores of older versions have none."""
+    """Hash of a manifest without its own "checksum" entry; stores of older versions have none."""
     rest = {key: value for key, value in manifest.items() if key != "checksum"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
@@ -176,7 +176,7 @@ def split_sides(rule: SplitRule, split: str, clips: list[dict[str, Any]], datase
         try:
             sides.append(rule.side(clip, split))
         except (KeyError, TypeError, ValueError) as error:
-            fact = "side of its own" if rule.field == "own" else f"'{rule.field}'"
+            fact = "recorded side" if rule.field == "own" else f"'{rule.field}'"
             raise SkelbenchError(
                 f"Split '{split}' of '{dataset}' cannot place the clip '{clip['name']}', which has no {fact}; prepare "
                 "the data set again."
@@ -189,7 +189,7 @@ def check_sides(sides: np.ndarray, rule: SplitRule, split: str, dataset: str) ->
     for side, word in ((TRAIN, "training"), (TEST, "test")):
         if not (sides == side).any():
             raise SkelbenchError(
-                f"Split '{split}' of '{dataset}' has no {word} clip ({rule.text}); mend the split, the data or the "
+                f"Split '{split}' of '{dataset}' has no {word} clip ({rule.text}); fix the split, the data or the "
                 "list of clips to exclude."
             )
 
@@ -201,7 +201,7 @@ def sha256(path: Path) -> str:
 
 
 def data_folder() -> Path:
-    """Where stores live: `SKELBENCH_DATA`, else the platform's data folder."""
+    """The folder of the stores: `SKELBENCH_DATA`, else the platform's data folder."""
     import platformdirs
 
     return Path(os.environ.get("SKELBENCH_DATA") or platformdirs.user_data_dir("skelbench"))
@@ -211,7 +211,7 @@ def open_store(dataset: str | Path) -> Store:
     """Open a store by the name of a data set or by path.
 
     Raises:
-        SkelbenchError: if there is none, naming the stores there are.
+        SkelbenchError: if there is no such store; the message names the available ones.
     """
     if isinstance(dataset, Path) or os.sep in dataset:
         return Store(Path(dataset))

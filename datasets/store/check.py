@@ -1,4 +1,4 @@
-"""What does not fit about a clip that is to be written into a store."""
+"""Validation of a clip before it is written into a store."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ..recording import Clip, Recording
 
 
 def complaint(clip: Clip, recording: Recording, names: Collection[str], persons: int) -> str | None:
-    """A sentence that names the clip and what is wrong with it; None if it fits.
+    """Return a sentence that names the clip and its problem; None if the clip is valid.
 
     Args:
         names: of the clips before it.
-        persons: of each of those; 0 if there is none.
+        persons: number of persons in each of those; 0 if there is none.
     """
     layout, shape, classes = recording.layout, clip.keypoints.shape, len(recording.class_names)
     place = f"Clip '{clip.name}'"
@@ -29,7 +29,7 @@ def complaint(clip: Clip, recording: Recording, names: Collection[str], persons:
         return (
             f"{place} has {shape[1]} persons where the clips before it have {persons}; pad absent persons with zeros."
         )
-    # float32 is what is stored, and a number that is too large for it is infinite there
+    # numbers are stored as float32, where one that is too large is infinite
     finite = np.abs(clip.keypoints) <= np.finfo(np.float32).max
     if not finite.all():
         frame = int(np.flatnonzero(~finite.all(axis=(1, 2, 3)))[0])

@@ -1,7 +1,7 @@
-"""Where a store is to stand: what may be replaced there, the folder beside it that is written first, and the renames.
+"""The folder of a store: checks of what may be replaced, the working folder next to it, and the final renames.
 
-`.NAME.partial` is being written, under a lock that keeps two runs apart; `.NAME.old` is an older store that has been
-put aside; `.NAME.new` is whole and about to take its place.
+`.NAME.partial` is being written, under a lock that excludes other runs; `.NAME.old` is an older store that is being
+replaced; `.NAME.new` is complete and about to be renamed to `NAME`.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ LOCK = "lock"
 
 
 class StoreFolder:
-    """The place of one store.
+    """The location of one store.
 
     Args:
         path: the store's folder.
-        identity: how the new store is made, see `Journal`; "reader" and "options" are told in messages.
-        replaceable: whether an older store and unfinished work may be dropped whatever they are.
+        identity: how the new store is made, see `Journal`; "reader" and "options" are shown in messages.
+        replaceable: whether any older store and any unfinished work may be dropped.
 
     Attributes:
-        folder: to write to.
-        journal: of what is written there.
+        folder: the working folder.
+        journal: of what is written to the working folder.
 
     Raises:
-        SkelbenchError: if something that is no store stands there; or, unless replaceable, a store of another reader or
-            other options, or the unfinished work of one that is made in another way.
+        SkelbenchError: if the path exists and is not a store; or, unless replaceable, if it is a store of another
+            reader or other options, or if there is unfinished work with another identity.
     """
 
     def __init__(self, path: Path, identity: Mapping[str, Any], *, replaceable: bool):
@@ -44,14 +44,14 @@ class StoreFolder:
         self.journal = Journal(self.folder, identity)
         self.aside = path.with_name(f".{path.name}.old")
         self._guard = FileLock(self.folder / LOCK, timeout=0)
-        self._refuse_what_is_not_ours()
-        self._refuse_to_drop_unfinished_work()
+        self._check_older_store()
+        self._check_unfinished_work()
 
     def begin(self) -> None:
-        """Make the folder to write to, lock it, and put back an older store that a crash left aside.
+        """Create the working folder, lock it, and restore an older store that a crash left renamed.
 
         Raises:
-            SkelbenchError: if another process writes there.
+            SkelbenchError: if another process holds the lock.
         """
         self.folder.mkdir(exist_ok=True, parents=True)
         try:
@@ -66,15 +66,15 @@ class StoreFolder:
         shutil.rmtree(self.aside, ignore_errors=True)
 
     def leave(self, *, keep: bool) -> None:
-        """Unlock the folder, and remove it unless what is in it is kept."""
+        """Unlock the working folder, and remove it unless `keep`."""
         if not keep:
             shutil.rmtree(self.folder, ignore_errors=True)
         self._guard.release()
 
     def take(self) -> None:
-        """Rename the new store into place; an older one is put aside first, so that no crash loses both."""
+        """Rename the new store into place; an older one is renamed first, so that no crash loses both."""
         self.journal.remove()
-        self._refuse_what_is_not_ours()
+        self._check_older_store()
         new = self.path.with_name(f".{self.path.name}.new")
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir()
@@ -93,7 +93,7 @@ class StoreFolder:
         shutil.rmtree(self.aside, ignore_errors=True)
 
     def refuse_to_lose_clips(self, names: Collection[str]) -> None:
-        """Unless asked for, a store is replaced only by one that has all of its clips, or leaves them out by name."""
+        """Raise a `SkelbenchError` unless `replaceable` or all clips of the older store are among `names`."""
         if self.replaceable or not self.path.exists():
             return
         try:
@@ -107,14 +107,14 @@ class StoreFolder:
                 f"'{lost[0]}'); choose another name (--name) or replace it (--force)."
             )
 
-    def _refuse_what_is_not_ours(self) -> None:
+    def _check_older_store(self) -> None:
         taken = self.path.exists() or self.path.is_symlink()
-        standing = self.aside if self.aside.exists() and not taken else self.path  # it will be put back
-        manifest, *others = (standing / name for name in reversed(FILES))
+        existing = self.aside if self.aside.exists() and not taken else self.path  # it will be restored
+        manifest, *others = (existing / name for name in reversed(FILES))
         ours = manifest.is_file() and any(path.is_file() for path in others)
-        if (taken or standing == self.aside) and not ours:
+        if (taken or existing == self.aside) and not ours:
             raise SkelbenchError(
-                f"{standing} exists and is not a data store, so it is not replaced; move it away or choose another "
+                f"{existing} exists and is not a data store, so it is not replaced; move it away or choose another "
                 "name (--name)."
             )
         if self.replaceable or not ours:
@@ -126,18 +126,18 @@ class StoreFolder:
             return  # a damaged store is no loss
         if by != {key: self.identity[key] for key in by}:
             raise SkelbenchError(
-                f"There is a data set '{self.path.name}' already, made by {_spelt(by)} and not by "
-                f"{_spelt(self.identity)}; choose another name (--name) or replace it (--force)."
+                f"There is a data set '{self.path.name}' already, made by {_format(by)} and not by "
+                f"{_format(self.identity)}; choose another name (--name) or replace it (--force)."
             )
 
-    def _refuse_to_drop_unfinished_work(self) -> None:
+    def _check_unfinished_work(self) -> None:
         other = self.journal.unfinished_other()
         if other is not None and not self.replaceable:
             raise SkelbenchError(
-                f"{self.folder} holds unfinished work of {_spelt(other)} or other names to exclude; finish that with "
+                f"{self.folder} holds unfinished work of {_format(other)} or other names to exclude; finish that with "
                 "its command, choose another name (--name) or drop it (--force)."
             )
 
 
-def _spelt(identity: Mapping[str, Any]) -> str:
+def _format(identity: Mapping[str, Any]) -> str:
     return f"'{identity['reader']}'" + "".join(f" {key}={value}" for key, value in identity["options"].items())

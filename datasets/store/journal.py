@@ -1,6 +1,6 @@
-"""The journal of a store that is being written: one line an input, appended when its clips are on disk.
+"""The journal of a store that is being written: one line per input, appended when its clips are on disk.
 
-A line holds what its input gave, with a digest of each clip's keypoints, and how many bytes of those there are so far.
+A line holds the clips of its input, a digest of each clip's keypoints, and the number of keypoint bytes so far.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ FILE = "journal.jsonl"
 
 
 class Journal:
-    """Lines of JSON: what is being made, then what each input gave.
+    """Lines of JSON: a header with the identity of the store, then one line per input.
 
     Args:
         folder: where the file is.
-        identity: what is being made; the lines of a journal of anything else are not believed.
+        identity: of the store; the lines of a journal with another identity are ignored.
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]):
@@ -27,18 +27,18 @@ class Journal:
         self.header = json.dumps(identity, sort_keys=True) + "\n"
         self._file: Any = None
 
-    def believed(self, inputs: Sequence[tuple[str, str]], keypoints: BinaryIO) -> list[dict[str, Any]]:
-        """Read the lines of the first inputs, as far as they are whole and the keypoints are those they count on.
+    def valid_entries(self, inputs: Sequence[tuple[str, str]], keypoints: BinaryIO) -> list[dict[str, Any]]:
+        """Read the lines of the first inputs, up to the first that is incomplete or whose keypoints differ.
 
         Args:
-            inputs: name and stamp of what the store will be made of, in order.
-            keypoints: open where the first clip's begin; after a power cut they may be fewer, or other ones.
+            inputs: name and stamp of every input of the store, in order.
+            keypoints: a file open at the first clip's; after a power cut some may be missing or different.
         """
         lines, done = self._matching(inputs), 0
         for number, line in enumerate(lines):
             size, frames = line["bytes"] - done, sum(entry["length"] for entry in line["clips"])
             share = size // max(1, frames)
-            if share * frames != size:  # not what its clips come to
+            if share * frames != size:  # not the size of its clips
                 return lines[:number]
             if any(digest(keypoints.read(share * entry["length"])) != entry["digest"] for entry in line["clips"]):
                 return lines[:number]
@@ -46,7 +46,7 @@ class Journal:
         return lines
 
     def _matching(self, inputs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
-        """The lines of the first inputs, as far as they follow each other, whole and unchanged."""
+        """The lines of the first inputs in order, up to the first that is missing, incomplete or changed."""
         if not self.path.is_file():
             return []
         lines = self.path.read_text(errors="replace").splitlines(keepends=True)
@@ -64,7 +64,7 @@ class Journal:
         return found
 
     def unfinished_other(self) -> dict[str, Any] | None:
-        """What the file says is being made, if it is something else and some of it is there."""
+        """The identity in the file if it is another one and some of its inputs are done, else None."""
         if not self.path.is_file():
             return None
         first, *rest = self.path.read_text(errors="replace").splitlines(keepends=True) or [""]
@@ -77,7 +77,7 @@ class Journal:
             return None
 
     def begin(self, lines: Sequence[Mapping[str, Any]]) -> None:
-        """Start the file anew with these lines; the old one stands until the new one is whole."""
+        """Rewrite the file with these lines; the old one is replaced atomically."""
         new = self.path.with_suffix(".new")
         new.write_text(self.header + "".join(json.dumps(line) + "\n" for line in lines))
         new.replace(self.path)
@@ -94,11 +94,11 @@ class Journal:
             self._file.close()
 
     def remove(self) -> None:
-        """Close the file and remove it: nothing is unfinished any more."""
+        """Close and remove the file when nothing is unfinished any more."""
         self.close()
         self.path.unlink()
 
 
 def digest(keypoints: bytes) -> str:
-    """Tell the keypoints of one clip from any others."""
+    """Hash of the keypoints of one clip."""
     return hashlib.blake2b(keypoints, digest_size=16).hexdigest()

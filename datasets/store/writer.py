@@ -1,7 +1,7 @@
-"""Writing a store: into a folder beside its place, checked, then renamed.
+"""Write a store: into a folder next to its final place, then checked and renamed.
 
-What an interrupted run leaves is keypoints so far and a journal with one line an input. The next run of the same
-reader, options and exclusions goes on behind the last input whose line is whole and whose keypoints it counts on.
+An interrupted run leaves the keypoints so far and a journal with one line per input. The next run with the same
+reader, options and exclusions resumes after the last input whose line is complete and matches the keypoints.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from .folder import StoreFolder
 from .journal import digest
 
 REJECTED = "rejected.csv"
-HEADER = 128  # bytes before the numbers: NumPy leaves room in it for any count of frames
+HEADER = 128  # bytes before the numbers: NumPy leaves room in it for any number of frames
 
 
 class StoreWriter:
     """Write a store clip by clip; `finish` checks it and renames it into place.
 
-    Use as a context manager: leaving it by an error removes what was written, except that of a recording of `Items`
-    the clips read so far are kept for the next run.
+    Use as a context manager: an error inside it removes what was written, except that for a recording of `Items`
+    the clips read so far are saved for the next run.
 
     Raises:
-        SkelbenchError: if something that is no store stands at `path`; if another process writes it; if the folder
-            cannot be written; or, unless `replaceable`, if a store of another reader, of other options or with clips
-            that would be lost stands there, or the unfinished work of such a one.
+        SkelbenchError: if `path` exists and is not a store; if another process writes it; if the folder cannot be
+            written; or, unless `replaceable`, if `path` is a store of another reader, of other options or with clips
+            that would be lost, or if there is unfinished work of such a store.
     """
 
     def __init__(
@@ -67,8 +67,8 @@ class StoreWriter:
         self._excluded: set[str] = set()
         self._clips: list[dict[str, Any]] = []
         self._rejected: list[Rejected] = list(recording.rejected)
-        self._noted = (0, len(self._rejected))  # clips and rejected inputs of which the journal knows
-        self._just_excluded: list[str] = []  # names excluded since
+        self._noted = (0, len(self._rejected))  # clips and rejected inputs that are in the journal
+        self._just_excluded: list[str] = []  # names excluded since the last line of the journal
         self._names: set[str] = set()
         self._frames = self._bytes = self._persons = 0
         self._raw: Any = None
@@ -81,7 +81,7 @@ class StoreWriter:
                 self._raw = (self._folder / "keypoints.npy").open("ab")
                 self._resume()
             except BaseException:
-                self._leave(keep=self._in_items)
+                self._close(keep=self._in_items)
                 raise
         except OSError as error:
             raise SkelbenchError(
@@ -90,10 +90,10 @@ class StoreWriter:
             ) from error
 
     def _resume(self) -> None:
-        """Take over what an interrupted run wrote of the same inputs, or start clean."""
+        """Resume an interrupted run of the same inputs, or start from scratch."""
         with (self._folder / "keypoints.npy").open("rb") as file:
             file.seek(HEADER)
-            lines = self._journal.believed(self._inputs, file)
+            lines = self._journal.valid_entries(self._inputs, file)
         for line in lines:
             self._clips += line["clips"]
             self._rejected += [Rejected(**entry) for entry in line["rejected"]]
@@ -114,18 +114,18 @@ class StoreWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._leave(keep=self._in_items and kind is not None and bool(self._clips))
+        self._close(keep=self._in_items and kind is not None and bool(self._clips))
 
-    def _leave(self, keep: bool) -> None:
+    def _close(self, keep: bool) -> None:
         for file in (self._raw, self._journal):
-            with suppress(OSError):  # a full disk fails once more here, and has been told
+            with suppress(OSError):  # a full disk fails once more here, and has been reported
                 if file is not None:
                     file.close()
         self._place.leave(keep=keep)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Turn a failed write (a full disk, a vanished folder) into a sentence."""
+        """Convert a failed write (a full disk, a vanished folder) to a `SkelbenchError`."""
         try:
             yield
         except OSError as error:
@@ -137,7 +137,7 @@ class StoreWriter:
     def add(self, clip: Clip | Rejected) -> None:
         """Append one clip, or list a rejected input.
 
-        A clip that does not fit is listed as rejected; of a strict recording it is a `SkelbenchError` that names it.
+        An invalid clip is listed as rejected; in a strict recording it raises a `SkelbenchError` that names it.
         """
         if isinstance(clip, Rejected):
             self._rejected.append(clip)
@@ -146,11 +146,11 @@ class StoreWriter:
             self._excluded.add(clip.name)
             self._just_excluded.append(clip.name)
             return
-        misfit = complaint(clip, self.recording, self._names, self._persons)
-        if misfit is not None:
+        problem = complaint(clip, self.recording, self._names, self._persons)
+        if problem is not None:
             if self.recording.strict:
-                raise SkelbenchError(misfit)
-            self._rejected.append(Rejected(self._inputs[self.done][0] if self._in_items else clip.name, misfit))
+                raise SkelbenchError(problem)
+            self._rejected.append(Rejected(self._inputs[self.done][0] if self._in_items else clip.name, problem))
             return
         keypoints = np.ascontiguousarray(clip.keypoints, dtype="<f4")
         content = keypoints.tobytes()
@@ -168,7 +168,7 @@ class StoreWriter:
         self._bytes += len(content)
 
     def end_input(self) -> None:
-        """Note that all clips of the next input of `Items` have been added."""
+        """Record in the journal that all clips of the next input of `Items` have been added."""
         name, stamp = self._inputs[self.done]
         clips, rejected = self._noted
         line = {
@@ -181,7 +181,7 @@ class StoreWriter:
             "persons": self._persons,
         }
         with self._writing():
-            self._raw.flush()  # before the line that counts on it
+            self._raw.flush()  # before the line that refers to it
             self._journal.append(line)
         self._noted, self._just_excluded = (len(self._clips), len(self._rejected)), []
         self.done += 1
@@ -194,20 +194,20 @@ class StoreWriter:
                 be written.
         """
         self._check()
-        twins = self._twins()
+        duplicates = self._duplicates()
         with self._writing():
             self._finish_keypoints()
             (self._folder / "clips.json").write_text(_lines(self._clips))
             self._write_rejected()
-            manifest = self._manifest(twins)
+            manifest = self._manifest(duplicates)
             manifest["checksum"] = checksum(json.loads(json.dumps(manifest)))  # as it is read: tuples are lists
             (self._folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
-            Store(self._folder)  # which checks that its files fit together; their hashes have just been read off them
+            Store(self._folder)  # checks that its files fit together; their hashes have just been computed from them
             self._place.take()
         return Store(self.path)
 
     def _check(self) -> None:
-        """Refuse what makes no store of this recording, or not all of an older one."""
+        """Raise a `SkelbenchError` if no valid store results, or if clips of an older one would be lost."""
         unknown = sorted(self.exclude - self._excluded - {*self.recording.excluded, *(e.file for e in self._rejected)})
         if unknown:
             raise SkelbenchError(
@@ -223,15 +223,15 @@ class StoreWriter:
                 check_sides(sides, rule, split, self.path.name)
         self._place.refuse_to_lose_clips(self._names | self._excluded | {*self.recording.excluded})
 
-    def _twins(self) -> list[list[str]]:
-        """Names of clips that are the same to the last bit, group by group; the digests are not needed any more."""
+    def _duplicates(self) -> list[list[str]]:
+        """Groups of names of bit-identical clips; removes the digests, which are not needed any more."""
         groups: dict[str, list[str]] = {}
         for entry in self._clips:
             groups.setdefault(entry.pop("digest"), []).append(entry["name"])
         return [names for names in groups.values() if len(names) > 1]
 
     def _finish_keypoints(self) -> None:
-        """See that all numbers are on disk, then fill in the header that was left free before them."""
+        """Flush all numbers to disk, then fill in the header that was left free before them."""
         self._raw.flush()
         os.fsync(self._raw.fileno())
         self._raw.close()
@@ -244,14 +244,14 @@ class StoreWriter:
 
     def _write_rejected(self) -> None:
         if not self._rejected:
-            (self._folder / REJECTED).unlink(missing_ok=True)  # of a run that was killed here
+            (self._folder / REJECTED).unlink(missing_ok=True)  # left by a run that was killed here
             return
         with (self._folder / REJECTED).open("w", newline="", encoding="utf-8") as file:
             rows = csv.writer(file)
             rows.writerow(("file", "line", "reason"))
             rows.writerows((entry.file, entry.line or "", entry.reason) for entry in self._rejected)
 
-    def _manifest(self, twins: list[list[str]]) -> dict[str, Any]:
+    def _manifest(self, duplicates: list[list[str]]) -> dict[str, Any]:
         recording = self.recording
         files = {name: sha256(self._folder / name) for name in ("keypoints.npy", "clips.json")}
         return self._made | {
@@ -267,10 +267,10 @@ class StoreWriter:
             "excluded": sorted({*self._excluded, *recording.excluded}),
             "rejected": [asdict(entry) for entry in self._rejected],
             "sha256": files,
-            "duplicates": twins,
+            "duplicates": duplicates,
         }
 
 
 def _lines(entries: list[dict[str, Any]]) -> str:
-    """JSON with one entry a line: a person can read it and diff it."""
+    """JSON with one entry per line, which is readable and can be diffed."""
     return "[\n" + ",\n".join(json.dumps(entry) for entry in entries) + "\n]\n"

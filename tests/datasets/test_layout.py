@@ -131,7 +131,7 @@ def test_facts_that_do_not_fit_the_joints_are_refused(facts, message):
     [
         (["a", "b"], [-1], "2 joint names but 1 parents"),
         ([], [], "0 joint names"),
-        (["a", "b", "c"], [-1, 2, 1], "run in a circle"),
+        (["a", "b", "c"], [-1, 2, 1], "form a cycle"),
         (["a", "b"], [-1, 5], "joint 5 in 'parents'"),
     ],
 )

@@ -230,7 +230,7 @@ def test_a_run_that_is_killed_at_any_moment_and_run_again_gives_the_same_store(r
 
 
 @pytest.mark.parametrize("after", [0, 1, 5, 6, 11, 12])
-def test_an_interrupted_run_goes_on_behind_the_last_input(raw, whole, module, after):
+def test_an_interrupted_run_resumes_after_the_last_input(raw, whole, module, after):
     interrupted(raw, after)
     module.loaded.clear()
     first, contents = resumed(raw)
@@ -323,7 +323,7 @@ JOURNAL, KEYPOINTS = "journal.jsonl", "keypoints.npy"
         (add("manifest.json", b"{"), 9),
     ],
 )
-def test_what_is_torn_is_read_again(raw, whole, damage, first):
+def test_incomplete_work_is_read_again(raw, whole, damage, first):
     damage(interrupted(raw, 9))
     assert resumed(raw) == (first, whole)
 
@@ -442,21 +442,21 @@ def test_few_inputs_are_read_without_other_processes(many, module):
     assert module.loaded == list(range(48))
 
 
-def test_a_process_that_dies_is_told_and_the_next_run_goes_on(many, module, tmp_path):
-    told = tmp_path / "told"
+def test_a_process_that_dies_is_reported_and_the_next_run_resumes(many, module, tmp_path):
+    marks = tmp_path / "marks"
     last = sorted(many.iterdir())[-1]
-    last.write_text(f"{last.read_text()}\ndie {told}")
+    last.write_text(f"{last.read_text()}\ndie {marks}")
     expected = uninterrupted(many)
-    told.mkdir()
+    marks.mkdir()
 
     def progress(done, total):
         if done == BLOCK:
-            (told / "now").touch()
+            (marks / "now").touch()
 
     with pytest.raises(SkelbenchError, match=r"A process that read raw files died.*--workers"):
         prepare("made-up", many, workers=2, progress=progress)
     assert [path.name for path in data_folder().iterdir()] == [".made-up.partial"]
-    shutil.rmtree(told)
+    shutil.rmtree(marks)
     first, contents = resumed(many)
     assert BLOCK <= first < 48
     assert contents == expected
@@ -749,7 +749,7 @@ def test_a_store_is_not_replaced_by_one_that_lacks_its_clips(raw, tmp_path):
 
 
 def test_the_name_of_the_generated_data_set_is_its_own(raw):
-    with pytest.raises(SkelbenchError, match="'synthetic' is that of the generated data set"):
+    with pytest.raises(SkelbenchError, match="'synthetic' is reserved for the generated data set"):
         prepare("made-up", raw, "synthetic")
 
 

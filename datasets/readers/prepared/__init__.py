@@ -1,1 +1,1 @@
-"""Layouts of prepared files that other projects hand around, one module each; the reader `auto` tells them apart."""
+"""Layouts of prepared files that other projects distribute, one module each; the reader `auto` recognises them."""

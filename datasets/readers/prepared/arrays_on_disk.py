@@ -1,4 +1,4 @@
-"""Arrays on disk, looked at and read clip by clip, never as a whole and never unpickled."""
+"""Arrays on disk, inspected and read clip by clip, never loaded completely and never unpickled."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ....errors import SkelbenchError
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn whatever a damaged array file raises into a sentence."""
+    """Convert any error of a damaged array file to a `SkelbenchError`."""
     try:
         yield
     except (SkelbenchError, GeneratorExit):
@@ -34,18 +34,18 @@ def map_array(path: Path) -> np.ndarray:
             _refuse_objects(_header(file)[1], path)
         array = np.load(path, mmap_mode="r", allow_pickle=False)
         if not isinstance(array, np.ndarray):
-            raise ValueError("it is no single array")
+            raise ValueError("it is not a single array")
         return array
 
 
 def members(path: Path) -> list[str]:
-    """Names of the arrays of a `.npz`; of other zips, of nothing."""
+    """Names of the arrays of a `.npz`; none for other zips."""
     with reading(path), zipfile.ZipFile(path) as archive:
         return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
 
 
 def load_member(path: Path, name: str) -> np.ndarray:
-    """One whole array of a `.npz`, for a small one."""
+    """Load a complete array of a `.npz`, which should be small."""
     refuse_objects(path, [name])
     with reading(path), np.load(path, allow_pickle=False) as file:
         return np.asarray(file[name])
@@ -67,7 +67,7 @@ def member_rows(path: Path, name: str) -> Iterator[np.ndarray]:
             if len(content) != size:
                 raise ValueError(f"'{name}' ends early")
             yield np.frombuffer(content, dtype).reshape(rest)
-        file.read(1)  # the end, where the checksum is compared
+        file.read(1)  # reaches the end, where the checksum is compared
 
 
 def refuse_objects(path: Path, names: Iterable[str]) -> None:

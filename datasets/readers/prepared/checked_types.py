@@ -1,4 +1,4 @@
-"""Stand-ins for what the pickle of an array or a container names.
+"""Stand-ins for the callables that the pickle of an array or a container names.
 
 NumPy's own constructors trust a pickle's arguments (sizes, flags, object pointers), so they are not called with
 them: type, shape and number of bytes are checked here, and the array is built from those.
@@ -19,7 +19,7 @@ _MOST_AXES = 32
 
 
 class Known:
-    """A callable that a pickle may use; it has no state that one could set."""
+    """A callable that a pickle may use; it has no state that could be set."""
 
     __slots__ = ("call",)
 
@@ -27,7 +27,7 @@ class Known:
         object.__setattr__(self, "call", call)
 
     def __call__(self, *args: Any) -> Any:
-        """Call it as the pickle asks to."""
+        """Call it with the arguments of the pickle."""
         return self.call(*args)
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -62,7 +62,7 @@ class Dtype:
 
 
 class Array:
-    """Stands for `numpy.ndarray` while its state is still to come."""
+    """Stands for `numpy.ndarray` until its state is set."""
 
     __slots__ = ("axes", "dtype", "fortran", "raw", "shape")
 
@@ -74,7 +74,7 @@ class Array:
         self.filled(*state[-4:])
 
     def filled(self, shape: Any, dtype: Any, fortran: Any, raw: Any) -> Array:
-        """Itself with what NumPy calls the state. Raises `UnpicklingError` if size and content do not fit."""
+        """Set NumPy's state of an array; return itself. Raises `UnpicklingError` if size and content do not fit."""
         if not isinstance(dtype, Dtype) or not isinstance(shape, tuple):
             raise pickle.UnpicklingError("it has an array without a type or a shape")
         if len(shape) > _MOST_AXES or not all(type(size) is int and size >= 0 for size in shape):
@@ -90,7 +90,7 @@ class Array:
         return self
 
     def value(self) -> np.ndarray:
-        """The array, without a copy. Raises `ValueError` if it holds text that is none."""
+        """The array, without a copy. Raises `ValueError` if it holds invalid text."""
         flat = np.frombuffer(self.raw, self.dtype.dtype)
         if flat.dtype.kind == "U":
             flat.tolist()
@@ -103,7 +103,7 @@ def _reconstruct(*_: object) -> Array:
 
 
 def _from_buffer(raw: object, dtype: object, shape: object, order: object, axes: object = None) -> Array:
-    """What protocol 5 calls; `axes` is how an array was turned whose memory is in another order."""
+    """Called by protocol 5; `axes` is the transposition of an array whose memory is in another order."""
     array = Array().filled(shape, dtype, order == "F", raw)
     if order == "K" and axes is not None:
         if not isinstance(axes, tuple | list) or sorted(axes) != list(range(len(array.shape))):
@@ -128,7 +128,7 @@ def _ndarray(*_: object) -> Any:
 
 
 def _of(kind: Callable[..., Any], *allowed: type) -> Callable[..., Any]:
-    """A builtin, called with one container that has been read already, or with nothing."""
+    """A builtin that may only be called with one container that has already been read, or without arguments."""
 
     def make(*args: Any) -> Any:
         if len(args) > 1 or not all(type(arg) in allowed for arg in args):
@@ -144,7 +144,7 @@ def _bytes(text: str | bytes | bytearray = b"", codec: object = "latin1") -> byt
 
 _NUMPY_CORES = ("numpy.core", "numpy._core")
 _BUILTINS = ("builtins", "__builtin__")
-# Plain dicts for ordered ones: they keep the order, and nothing can be hung on them.
+# Plain dicts replace ordered ones: they keep the order, and no attribute can be set on them.
 ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy", "dtype"): Dtype,
     ("numpy", "ndarray"): _ndarray,
@@ -155,7 +155,7 @@ ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
     **{(f"{core}.numeric", "_frombuffer"): _from_buffer for core in _NUMPY_CORES},
     **{(module, "set"): _of(set, list, tuple, set, frozenset) for module in _BUILTINS},
     **{(module, "frozenset"): _of(frozenset, list, tuple, set, frozenset) for module in _BUILTINS},
-    **{(module, "bytes"): _of(bytes) for module in _BUILTINS},  # how old protocols spell b""
+    **{(module, "bytes"): _of(bytes) for module in _BUILTINS},  # how old protocols write b""
     **{(module, "bytearray"): _bytes for module in _BUILTINS},
     **{(module, "complex"): complex for module in _BUILTINS},
     **{(module, "slice"): slice for module in _BUILTINS},

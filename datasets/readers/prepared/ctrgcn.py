@@ -2,7 +2,7 @@
 
 x is (N, T, 150) float32: per frame 2 bodies x 25 joints x 3; y is one-hot (N, K). Its preparation
 (CTR-GCN, `data/ntu/seq_transformation.py`) has moved each clip so that the spine of the first frame is the origin,
-ranked the bodies and padded with zeros at the end. Neither names nor subjects are left.
+ranked the bodies and padded with zeros at the end. The file has neither names nor subjects.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PARTS = {"train": TRAIN, "test": TEST}
 
 
 def fits(names: Collection[str]) -> bool:
-    """Whether the arrays of a `.npz` are these."""
+    """Whether a `.npz` with these arrays has this layout."""
     return any(f"x_{part}" in names for part in _PARTS)
 
 
@@ -70,7 +70,7 @@ def _labels(y: np.ndarray, clips: int, place: str) -> tuple[list[int], int | Non
         one_hot = ((y == 0) | (y == 1)).all(axis=1) & ((y == 1).sum(axis=1) == 1)
         return np.where(one_hot, y.argmax(axis=1), -1).tolist(), y.shape[1]
     if y.dtype.kind not in "iu":
-        raise SkelbenchError(f"{place} is {y.dtype}; whole numbers are needed where it is not one-hot.")
+        raise SkelbenchError(f"{place} is {y.dtype}; integers are needed if it is not one-hot.")
     return y.ravel().tolist(), None
 
 

@@ -1,6 +1,6 @@
-"""Label files of the ST-GCN family, and which of them belongs to which data file.
+"""Label files of the ST-GCN family, and how they are matched to data files.
 
-`*_label.pkl` holds (names, labels), as a tuple or a list; `*_label.npy` whole numbers (N,) or (N, 1).
+`*_label.pkl` holds (names, labels), as a tuple or a list; `*_label.npy` integers (N,) or (N, 1).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from ....errors import SkelbenchError
 from .parts import side_of_file
 
-_KINDS = {"data", "label", "labels", "position", "joint", "joints"}  # words that do not tell parts of a data set apart
+_KINDS = {"data", "label", "labels", "position", "joint", "joints"}  # words that do not identify a part of a data set
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Labels:
 
 
 def from_pickle(path: Path, content: object) -> Labels | None:
-    """Labels if what a pickle holds is (names, labels), else None."""
+    """Labels if the content of a pickle is (names, labels), else None."""
     if not isinstance(content, list | tuple) or len(content) < 2:
         return None
     names, labels = content[:2]
@@ -42,14 +42,14 @@ def from_pickle(path: Path, content: object) -> Labels | None:
 
 
 def from_array(path: Path, array: np.ndarray) -> Labels | None:
-    """Labels if an array is whole numbers (N,) or (N, 1), else None."""
+    """Labels if an array is integers (N,) or (N, 1), else None."""
     if array.dtype.kind not in "iu" or array.ndim not in (1, 2) or array.shape[1:] not in ((), (1,)) or not array.size:
         return None
     return Labels(path, None, array.ravel().tolist())
 
 
 def labels_of(data: Path, clips: int, found: Sequence[Labels]) -> Labels:
-    """The labels of a data file: of the same folder, number of clips and stem as far as these tell.
+    """Find the labels of a data file by folder, number of clips and stem.
 
     Raises:
         SkelbenchError: if none fits, or several do.
@@ -57,11 +57,11 @@ def labels_of(data: Path, clips: int, found: Sequence[Labels]) -> Labels:
     side = side_of_file(data)
     possible = [one for one in found if side is None or side_of_file(one.path) in (None, side)]
     near = [one for one in possible if one.path.resolve().parent == data.resolve().parent]
-    twins = _of_stem(near, data) or _of_stem(possible, data)
-    fitting = [one for one in twins or near if len(one.labels) == clips]
-    if not twins:
+    same_stem = _of_stem(near, data) or _of_stem(possible, data)
+    fitting = [one for one in same_stem or near if len(one.labels) == clips]
+    if not same_stem:
         fitting = fitting or [one for one in possible if len(one.labels) == clips]
-    named = [one for one in fitting if one.names is not None] or fitting  # the same labels as .npy know no names
+    named = [one for one in fitting if one.names is not None] or fitting  # the same labels as .npy have no names
     if len(named) == 1:
         return named[0]
     if named:
@@ -69,10 +69,10 @@ def labels_of(data: Path, clips: int, found: Sequence[Labels]) -> Labels:
             f"{data}: several label files fit its {clips} clips ({', '.join(one.path.name for one in named)}); leave "
             "one in the folder, or give the data and the right one."
         )
-    there = "; ".join(f"{one.path.name} has {len(one.labels)}" for one in (twins or near or possible)[:3])
+    there = "; ".join(f"{one.path.name} has {len(one.labels)}" for one in (same_stem or near or possible)[:3])
     raise SkelbenchError(
-        f"{data} holds {clips} clips, but no label file for so many is beside it{f' ({there})' if there else ''}; put "
-        "its label file (names and labels, as .pkl or .npy) there or give it as well."
+        f"{data} holds {clips} clips, but no label file of this length is next to it{f' ({there})' if there else ''}; "
+        "put its label file (names and labels, as .pkl or .npy) there or give it as well."
     )
 
 

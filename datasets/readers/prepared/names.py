@@ -1,4 +1,4 @@
-"""What the names of clips say, and which skeleton a number of joints is."""
+"""The facts in the names of clips, and the skeleton with a given number of joints."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _LAYOUTS = {25: "ntu25", 20: "kinect20"}
 
 
 def plain_name(name: str) -> str:
-    """A clip's name without the ending of the file it was once read from, and without what is no text."""
+    """A clip's name without the ending of the file it was once read from, and with invalid characters replaced."""
     return name.removesuffix(".skeleton").encode("utf-8", "replace").decode("utf-8")
 
 
 def shown(value: object) -> str:
-    """A foreign value for a sentence: short, of characters that any terminal has, and never a large structure."""
+    """Format an untrusted value for a message: short, with ASCII characters only, and never a large structure."""
     if isinstance(value, str):
         return ascii(value[:60])
     plain = isinstance(value, float) or (isinstance(value, int) and abs(value) < 10**15)
@@ -26,7 +26,7 @@ def shown(value: object) -> str:
 
 
 def clip_facts(name: str) -> dict[str, int]:
-    """The facts of a `Clip` that its name tells; nobody moves where it tells none."""
+    """The facts of a `Clip` that its name holds; if there are none, its subject is `NOBODY`."""
     known = read_name(name)
     if known is None:
         return {"subject": NOBODY}
@@ -45,7 +45,7 @@ def ntu_data_set(names: Sequence[str]) -> str | None:
 
 
 def fitting_rules(names: Sequence[str], sides: Sequence[int]) -> dict[str, SplitRule]:
-    """The rules of NTU's splits that give every one of these clips its side."""
+    """The rules of NTU's splits that give all of these clips these sides."""
     facts = [clip_facts(name) for name in names]
     return {
         split: rule
@@ -55,16 +55,16 @@ def fitting_rules(names: Sequence[str], sides: Sequence[int]) -> dict[str, Split
 
 
 def ntu_splits(names: Sequence[str]) -> Mapping[str, SplitRule]:
-    """The splits of NTU RGB+D 60 or 120 where all names are theirs, else none."""
+    """The splits of NTU RGB+D 60 or 120 if all names are theirs, else none."""
     dataset = ntu_data_set(names)
     return {} if dataset is None else SPLITS[dataset]
 
 
 def layout_of(joints: int, place: str) -> Layout:
-    """The skeleton with that many joints. Raises `SkelbenchError` if there is none known."""
+    """The skeleton with that many joints. Raises `SkelbenchError` if none is known."""
     if joints not in _LAYOUTS:
         raise SkelbenchError(
-            f"{place} has {joints} joints, and nothing in it says which; skeletons of 25 (NTU RGB+D, PKU-MMD) and 20 "
+            f"{place} has {joints} joints and does not name them; skeletons of 25 (NTU RGB+D, PKU-MMD) and 20 "
             "joints (Kinect v1) are known, others can be prepared from the interchange .npz, which describes its own."
         )
     return get_layout(_LAYOUTS[joints])

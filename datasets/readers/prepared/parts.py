@@ -1,4 +1,4 @@
-"""Parts of a data set, as prepared files hold them, put together to one recording."""
+"""Parts of a data set, as prepared files hold them, assembled to one recording."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .names import clip_facts, fitting_rules, ntu_data_set, ntu_splits, plain_na
 VERSION = 1
 UNNAMED = ""  # the split of a file that has sides but no name for them
 GIVEN = "given"
-_CLASSES = 120  # labels up to here are believed however few clips there are
+_CLASSES = 120  # labels below this are accepted however few clips there are
 _SIDES = {"train": TRAIN, "val": TEST, "test": TEST, "eval": TEST}
 
 
@@ -29,11 +29,11 @@ class FilePart:
     Attributes:
         file: where they are, for messages.
         names: N clip names.
-        labels: N labels from 0; -1 where the file has none that could be.
+        labels: N labels from 0; -1 where the file has no valid one.
         arrays: starts reading the keypoints (T, M, V, 3) of the clips in their order.
-        sides: the side of each clip by the name of the split; `UNNAMED` where the file has sides only.
-        classes: number of classes where the file tells.
-        applied: the steps of loading that have been done.
+        sides: the side of each clip by the name of the split; `UNNAMED` if the file has sides only.
+        classes: number of classes if the file states it.
+        applied: the loading steps that have already been applied.
     """
 
     file: str
@@ -55,10 +55,10 @@ def side_of_file(path: Path) -> int | None:
 def assemble(
     parts: Sequence[FilePart], layout: Layout, split: str, notes: Mapping[str, Any], rejected: Sequence[Rejected] = ()
 ) -> Recording:
-    """One recording of several parts.
+    """Assemble several parts to one recording.
 
     Raises:
-        SkelbenchError: if the parts do not belong together, or `split` has nothing to name.
+        SkelbenchError: if the parts do not belong together, or there is no split to be named `split`.
     """
     applied = {part.applied for part in parts}
     if len(applied) > 1:
@@ -67,14 +67,14 @@ def assemble(
             "already); give files of one kind."
         )
     names = [plain_name(name) for part in parts for name in part.names]
-    rules, kept = _splits(parts, names, split)
-    alone = {GIVEN: TRAIN} if GIVEN in rules and not kept else {}
+    rules, stored = _splits(parts, names, split)
+    alone = {GIVEN: TRAIN} if GIVEN in rules and not stored else {}
     classes = _classes(parts, names)
     return Recording(
         layout=layout,
         class_names=tuple(f"class {label}" for label in range(classes)),
         splits=rules,
-        clips=_clips(parts, kept, alone, classes),
+        clips=_clips(parts, stored, alone, classes),
         reader="auto",
         reader_version=VERSION,
         fps=None,
@@ -89,7 +89,7 @@ def assemble(
 
 
 def _splits(parts: Sequence[FilePart], names: Sequence[str], split: str) -> tuple[dict[str, SplitRule], dict[str, str]]:
-    """The rules, and which split of the parts is kept clip by clip under which name."""
+    """The rules, and the names under which splits of the parts are stored clip by clip."""
     own = list(dict.fromkeys(name for part in parts for name in part.sides))
     named = {name: SplitRule("own", text="clip by clip, as the file says") for name in own if name != UNNAMED}
     if UNNAMED in own:
@@ -99,8 +99,8 @@ def _splits(parts: Sequence[FilePart], names: Sequence[str], split: str) -> tupl
                 f"{one} does not say whether it is for training or for testing, as the other files do; give it a name "
                 "that begins with train_ or val_."
             )
-        rules, kept = _unnamed(parts, names, split)
-        return {**named, **rules}, {**{name: name for name in named}, **kept}
+        rules, stored = _unnamed(parts, names, split)
+        return {**named, **rules}, {**{name: name for name in named}, **stored}
     if split:
         have = f"its splits have names ({', '.join(own)})" if own else "there are no train and test sides to name"
         raise SkelbenchError(f"{parts[0].file} takes no split='{split}': {have}; leave the option out.")
@@ -123,10 +123,10 @@ def _unnamed(
 
 
 def _classes(parts: Sequence[FilePart], names: Sequence[str]) -> int:
-    """Number of classes: what a file tells, what the names tell, else the highest label that could be."""
-    told = [part.classes for part in parts if part.classes is not None]
-    if told:
-        return max(told)
+    """Number of classes: as a file states it, else as the names imply it, else from the highest valid label."""
+    stated = [part.classes for part in parts if part.classes is not None]
+    if stated:
+        return max(stated)
     dataset = ntu_data_set(names)
     if dataset is not None:
         return ACTIONS[dataset]
@@ -135,7 +135,7 @@ def _classes(parts: Sequence[FilePart], names: Sequence[str]) -> int:
 
 
 def _clips(
-    parts: Sequence[FilePart], kept: Mapping[str, str], alone: Mapping[str, int], classes: int
+    parts: Sequence[FilePart], stored: Mapping[str, str], alone: Mapping[str, int], classes: int
 ) -> Iterator[Clip | Rejected]:
     for part in parts:
         for i, keypoints in enumerate(part.arrays()):
@@ -148,12 +148,12 @@ def _clips(
                 )
                 yield Rejected(name, reason)
             else:
-                own = {kept[split]: int(sides[i]) for split, sides in part.sides.items() if split in kept}
+                own = {stored[split]: int(sides[i]) for split, sides in part.sides.items() if split in stored}
                 yield Clip(name, keypoints, label, splits=own or alone, **clip_facts(name))
 
 
 def single(array: np.ndarray) -> np.ndarray:
-    """An array as float32; what is too large for it becomes infinite, which the writer tells."""
+    """Convert an array to float32; numbers that are too large become infinite, which the writer reports."""
     with np.errstate(over="ignore"):
         return np.ascontiguousarray(array, dtype=np.float32)
 

@@ -22,7 +22,7 @@ _PERSONS = 2
 
 
 def fits(content: object) -> bool:
-    """Whether what a pickle holds is this."""
+    """Whether the content of a pickle has this layout."""
     entries = _entries(content)
     return len(entries) > 0 and isinstance(entries[0], dict) and {"frame_dir", "label"} <= entries[0].keys()
 
@@ -31,9 +31,9 @@ def read(path: Path, content: Any, split: str) -> Recording:
     """Read the content of one file.
 
     Raises:
-        SkelbenchError: if its skeletons are flat or unknown, or its splits cannot be read.
+        SkelbenchError: if its skeletons are 2-D or unknown, or its splits cannot be read.
     """
-    good, rejected = _sorted_out(_entries(content), path)
+    good, rejected = _usable(_entries(content), path)
     joints = _joints(good, path)
     names = [entry["frame_dir"] for entry in good]
     sides, more = _sides(content, names, path)
@@ -58,7 +58,7 @@ def _entries(content: object) -> Sequence[Any]:
     return entries if isinstance(entries, list) else []
 
 
-def _sorted_out(entries: Sequence[Any], path: Path) -> tuple[list[dict[str, Any]], list[Rejected]]:
+def _usable(entries: Sequence[Any], path: Path) -> tuple[list[dict[str, Any]], list[Rejected]]:
     good, rejected = [], []
     for i, entry in enumerate(entries):
         wrong = _wrong(entry)
@@ -88,7 +88,7 @@ def _wrong(entry: Any) -> str | None:
 
 
 def _joints(entries: Sequence[Mapping[str, Any]], path: Path) -> int:
-    """V of the file. Raises `SkelbenchError` if its skeletons are flat."""
+    """V of the file. Raises `SkelbenchError` if its skeletons are 2-D."""
     joints, numbers = entries[0]["keypoint"].shape[2:]
     if numbers != 3:
         raise SkelbenchError(
@@ -100,7 +100,7 @@ def _joints(entries: Sequence[Mapping[str, Any]], path: Path) -> int:
 
 
 def _sides(content: Any, names: list[str], path: Path) -> tuple[dict[str, list[int]], list[Rejected]]:
-    """The side of every clip, split by split, and what the splits list but the file has not."""
+    """The side of every clip, split by split, and the clips that the splits list but the file lacks."""
     listed = content.get("split") if isinstance(content, dict) else None
     if not listed:
         side = side_of_file(path)
@@ -119,7 +119,7 @@ def _sides(content: Any, names: list[str], path: Path) -> tuple[dict[str, list[i
                 rejected.setdefault(name, Rejected(plain_name(name), reason))
             elif side is not None and sides.setdefault(name, side) != side:
                 where = f"{path}: {shown(name)} is on both sides of the split {shown(stem or key)}"
-                raise SkelbenchError(f"{where}; a test on what was trained on says nothing: mend the lists.")
+                raise SkelbenchError(f"{where}; a test on training clips is meaningless: fix the lists.")
     return {plain_name(stem): sides_of(sides, names) for stem, sides in splits.items()}, list(rejected.values())
 
 
@@ -128,7 +128,7 @@ def _are_names(value: object) -> bool:
 
 
 def _split_key(key: str) -> tuple[str, int | None]:
-    """The split and the side of a key: "xsub_val" is ("xsub", TEST); "val" has no name; anything else is no side."""
+    """The split and the side of a key: "xsub_val" is ("xsub", TEST); "val" has no name; any other key has no side."""
     for word, side in _SIDES:
         if key == word:
             return UNNAMED, side
@@ -138,13 +138,13 @@ def _split_key(key: str) -> tuple[str, int | None]:
 
 
 def _keypoints(entries: Sequence[Mapping[str, Any]], persons: int) -> Iterator[np.ndarray]:
-    """(T, M, V, 3) float32, every clip with as many persons."""
+    """Yield (T, M, V, 3) float32, every clip with the same number of persons."""
     for entry in entries:
         keypoint = entry["keypoint"]
         frames = entry.get("total_frames", keypoint.shape[1])
         bodies = single(keypoint[:, :frames])  # (M, T, V, 3)
         if len(bodies) > persons:
-            with np.errstate(all="ignore"):  # what is not finite is told by the writer
+            with np.errstate(all="ignore"):  # the writer reports what is not finite
                 energy = bodies.reshape(len(bodies), -1, bodies.shape[-1]).var(axis=1).sum(axis=1)
             bodies = bodies[np.argsort(-energy, kind="stable")[:persons]]
         clip = np.zeros((frames, persons, *bodies.shape[2:]), np.float32)

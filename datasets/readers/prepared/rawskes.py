@@ -18,11 +18,11 @@ from .names import layout_of, shown
 from .parts import FilePart, assemble, single
 
 _BODIES, _JOINTS = 2, 25
-_MOST_FRAMES = 100_000  # an hour: a number beyond is damage
+_MOST_FRAMES = 100_000  # an hour: a larger number means damage
 
 
 def fits(content: object) -> bool:
-    """Whether what a pickle holds is this."""
+    """Whether the content of a pickle has this layout."""
     return (
         isinstance(content, list)
         and len(content) > 0
@@ -67,7 +67,7 @@ def _bodies(clips: list[dict[str, Any]], path: Path) -> Iterator[np.ndarray | Re
 
 
 def strongest(clip: Mapping[str, Any]) -> np.ndarray:
-    """Keypoints (T, 2, 25, 3) of the two bodies that move most. Raises `ValueError` and the like if it is damaged."""
+    """Keypoints (T, 2, 25, 3) of the two bodies that move most. Raises `ValueError` or similar if it is damaged."""
     bodies = [_body(body) for body in clip["data"].values()]
     highest = max((int(frames.max(initial=-1)) for _, frames, _ in bodies), default=-1)
     count = clip["num_frames"]
@@ -89,6 +89,6 @@ def _body(body: Mapping[str, Any]) -> tuple[float, np.ndarray, np.ndarray]:
     joints = single(joints).reshape(-1, _JOINTS, 3)
     if len(frames) != len(joints) or not all(type(frame) is int for frame in frames):
         raise ValueError(f"there are {len(joints)} frames of a body but {len(frames)} numbers of frames")
-    with np.errstate(all="ignore"):  # what is not finite is told by the writer
+    with np.errstate(all="ignore"):  # the writer reports what is not finite
         motion = joints.reshape(-1, 3).astype(np.float64).var(axis=0).sum()
     return motion, np.array(frames, np.int64), joints

@@ -1,6 +1,6 @@
-"""Arrays of the ST-GCN family: `*_data.npy` (N, 3, T, V, M) and `*_position.npy`, with a label file beside them.
+"""Arrays of the ST-GCN family: `*_data.npy` (N, 3, T, V, M) and `*_position.npy`, with a label file next to them.
 
-ST-GCN, CrosSCLR, AimCLR and HiCLR write `train_data.npy` and `val_data.npy` (T = 300, zero behind the end of a clip)
+ST-GCN, CrosSCLR, AimCLR and HiCLR write `train_data.npy` and `val_data.npy` (T = 300, zero after the end of a clip)
 with `train_label.pkl` and `val_label.pkl`; their second step (CrosSCLR@792b70c, `feeder/preprocess_ntu.py`) makes
 `*_position.npy` of them, which is centred, resampled to 50 or 64 frames, and turned.
 """
@@ -21,8 +21,8 @@ from .labels import Labels, labels_of
 from .names import layout_of
 from .parts import UNNAMED, FilePart, assemble, side_of_file, single, without_empty_tail
 
-_LOOKED_AT = 32  # clips by which a file is judged
-_OTHER = {"bone", "bones", "motion", "velocity"}  # words in the names of files that hold no joints
+_INSPECTED = 32  # clips that are inspected in a file
+_OTHER = {"bone", "bones", "motion", "velocity"}  # words in the names of files that do not hold joints
 
 
 def fits(array: np.ndarray) -> bool:
@@ -31,7 +31,7 @@ def fits(array: np.ndarray) -> bool:
 
 
 def is_derived(path: Path) -> bool:
-    """Whether a file's name says bones or motion, which its numbers do not."""
+    """Whether a file holds bones or motion according to its name; its numbers do not show that."""
     return bool(_OTHER & set(path.stem.lower().replace("-", "_").split("_")))
 
 
@@ -60,7 +60,7 @@ def read(paths: Sequence[Path], found: Sequence[Labels], split: str) -> Recordin
 def _layout(path: Path, array: np.ndarray) -> Layout:
     if array.shape[-4] != 3:
         raise SkelbenchError(
-            f"{path} holds {array.shape[-4]} numbers a joint, not x, y and z; flat poses cannot be prepared."
+            f"{path} holds {array.shape[-4]} numbers a joint, not x, y and z; 2-D poses cannot be prepared."
         )
     return layout_of(array.shape[-2], str(path))
 
@@ -96,7 +96,7 @@ def _part(path: Path, array: np.ndarray, found: Sequence[Labels], layout: Layout
 
 
 def _clips(path: Path, *, tail: bool) -> Iterator[np.ndarray]:
-    """Clips (T, M, V, 3); the empty tail stays where the frames have been resampled."""
+    """Yield clips (T, M, V, 3); with `tail`, for resampled frames, an empty tail is not cut off."""
     for clip in _each(map_array(path)):
         frames = single(clip.transpose(1, 3, 2, 0))  # (3, T, V, M) -> (T, M, V, 3)
         yield frames if tail else without_empty_tail(frames)
@@ -107,15 +107,15 @@ def _each(array: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def steps_done(array: np.ndarray, layout: Layout) -> tuple[Step, ...]:
-    """The steps of loading that the numbers of (N, 3, T, V, M) show to have been done, judged by some of its clips.
+    """Detect the loading steps already applied to (N, 3, T, V, M) from the numbers of some of its clips.
 
-    Centred: the centre joint of the first person is the origin, always. Only then is more looked for. Resampled: no
+    Centred: the centre joint of the first person is always the origin. The others are only checked then. Resampled: no
     clip has an empty frame at its end. Turned: the line between the shoulders is parallel to x in most frames.
     """
     assert layout.centre is not None
     assert layout.shoulders is not None
     array = array if array.ndim == 5 else array[None]
-    chosen = np.unique(np.linspace(0, len(array) - 1, _LOOKED_AT).astype(int))
+    chosen = np.unique(np.linspace(0, len(array) - 1, _INSPECTED).astype(int))
     bodies = [body for body in (np.asarray(array[i, ..., 0], np.float64) for i in chosen) if body.any()]  # (3, T, V)
     if not bodies or any(body[:, :, layout.centre].any() for body in bodies):
         return ()

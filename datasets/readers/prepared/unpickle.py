@@ -1,7 +1,7 @@
-"""Reading foreign pickles without running anything of them.
+"""Read untrusted pickles without running any of their code.
 
 A pickle is a program: it may import and call whatever it names. Here it gets stand-ins for the few things that
-arrays and containers need, and the name of anything else refuses the file.
+arrays and containers need, and a file that names anything else is refused.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import IO, Any, ClassVar
 from ....errors import SkelbenchError
 from .checked_types import ALLOWED, Array, Dtype, Known
 
-_IN_PYTHON: Any = pickle._Unpickler  # the one in C takes gigabytes for a damaged number of a memo
-_OPEN = object()  # what is being looked at
+_IN_PYTHON: Any = pickle._Unpickler  # the one in C allocates gigabytes for a damaged number of a memo
+_OPEN = object()  # marks a value that is being converted
 
 
 class ForbiddenImportError(SkelbenchError):
-    """A pickle asks to import what no file of skeletons needs; nothing of it was run."""
+    """A pickle asks to import something that a file of skeletons does not need; none of its code was run."""
 
 
 class _RefusedError(Exception):
@@ -27,7 +27,7 @@ class _RefusedError(Exception):
 
 
 class _Bounded:
-    """A file that refuses to read more than it holds, before memory is taken for it."""
+    """A file that refuses to read more than it holds, before memory is allocated for it."""
 
     def __init__(self, file: IO[bytes]):
         self._file = file
@@ -55,7 +55,7 @@ class _Unpickler(_IN_PYTHON):
         raise _RefusedError(f"extension code {code}")
 
     def load_bytearray8(self) -> None:
-        """Read before making the array: Python fills one of the size it is told first."""
+        """Read before creating the array: Python would first fill one of the declared size."""
         size = int.from_bytes(self.read(8), "little")
         self.append(bytearray(self.read(size)))
 
@@ -63,7 +63,7 @@ class _Unpickler(_IN_PYTHON):
 
 
 def load_pickle(path: Path) -> Any:
-    """Content of a foreign pickle: containers, text, numbers and arrays; arrays of objects as (nested) lists.
+    """Content of an untrusted pickle: containers, text, numbers and arrays; arrays of objects as (nested) lists.
 
     Pickles of any protocol are read, those of Python 2 with byte strings as latin-1 text. It needs as much memory as
     the file is large.
@@ -88,12 +88,12 @@ def load_pickle(path: Path) -> Any:
 
 
 def _shown(error: Exception) -> str:
-    """A foreign text that any terminal can show."""
+    """The text of an error in ASCII, which any terminal can show."""
     return str(error)[:120].encode("ascii", "backslashreplace").decode()
 
 
 def _plain(value: Any, seen: dict[int, tuple[Any, Any]]) -> Any:
-    """The value with arrays for their stand-ins; each object is looked at once, however often it is referred to."""
+    """The value with arrays for their stand-ins; each object is converted once, however often it is referred to."""
     kind = type(value)
     if kind in (Known, Dtype):
         raise pickle.UnpicklingError("it holds a function instead of data")

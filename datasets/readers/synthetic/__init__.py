@@ -1,7 +1,7 @@
 """The embedded default data set: human motion generated from joint-angle curves, nothing to download.
 
-Twenty subjects (`body`) perform sixteen actions (`actions`), each in their tempo and style,
-before three cameras that stand at different sides, tilted and poorly calibrated, and blur the joints. Axes are the
+Twenty subjects (`body`) perform sixteen actions (`actions`), each in their own tempo and style, in front of three
+cameras at different sides, which are tilted and poorly calibrated and blur the joints. Axes are the
 Kinect's: y up, z away from the camera, x to the right of a person who faces it; metres, 30 Hz.
 """
 
@@ -25,8 +25,8 @@ LENGTHS = (40, 120)  # frames, both included
 
 VIEWS = np.array([0.0, -45.0, 45.0])  # the camera's side, degrees about the vertical
 TILT = 8.0  # degrees, of a camera forwards and sideways, from clip to clip
-NOISE = np.array([0.010, 0.012, 0.014])  # metres, of a joint in plain sight
-SKEW = 0.15  # how far a camera's axes are off in a clip: entries of a matrix beside the identity
+NOISE = np.array([0.010, 0.012, 0.014])  # metres, of a joint that is fully visible
+SKEW = 0.15  # how far a camera's axes are off in a clip: entries of a matrix added to the identity
 
 # How far the clips of one subject differ, in habits: the effort, the stance and its sway.
 EFFORT, STANCE, SWAY = 0.1, 0.1, 0.05
@@ -34,15 +34,15 @@ EFFORT, STANCE, SWAY = 0.1, 0.1, 0.05
 
 @READERS.register("synthetic")
 def read(sources: Sequence[Path]) -> Recording:
-    """Generated human motion; there is nothing to read, so the sources are not looked at."""
+    """Generated human motion; nothing is read, so the sources are ignored."""
     return generate()
 
 
 def generate(clips: int = 2000, seed: int = 0) -> Recording:
     """Return `clips` generated clips, balanced over class, subject and camera; the same for the same seed.
 
-    Keypoints are (T, 2, 25, 3) in metres with 40 to 120 frames; person 1 is zero but in the two-person actions.
-    The clips come class by class and can be iterated once. A partner is of the same side of xsub as the subject.
+    Keypoints are (T, 2, 25, 3) in metres with 40 to 120 frames; person 1 is zero except in the two-person actions.
+    The clips come class by class and can be iterated once. A partner is on the same side of xsub as the subject.
     """
     odd = tuple(range(1, SUBJECTS + 1, 2))
     return Recording(
@@ -106,7 +106,7 @@ def _clock(
     action: Action, tempo: np.ndarray, duration: np.ndarray, seconds: np.ndarray, clip: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
-    """Progress, cycle and held of every frame: begun at any moment, at each clip's own speed."""
+    """Progress, cycle and held of every frame, with a random start and speed for each clip."""
     size = len(duration)
     speed = tempo * rng.uniform(0.8, 1.25, size)
     takes = np.minimum(action.seconds / speed, 1.1 * duration)
@@ -126,7 +126,7 @@ def _stylise(
     clip: np.ndarray,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """The action as a subject does it this time (F, channels): how far, from what stance, with what fidgeting."""
+    """The curves (F, channels) of an action in a subject's style: amplitude, stance and fidgeting vary by clip."""
     size, habit = (len(who), len(CHANNELS)), per_channel(HABIT)
     gain = people.gain[who] * rng.normal(1, EFFORT, (len(who), 1)).clip(0.45, 1.6) * rng.normal(1, 0.08, size)
     stance = people.stance[who] + STANCE * habit * rng.standard_normal(size)
@@ -142,7 +142,7 @@ def _stylise(
 def _film(
     scene: np.ndarray, camera: np.ndarray, clip: np.ndarray, seconds: np.ndarray, rng: np.random.Generator
 ) -> None:
-    """Put the scene (F, M, V, 3) before its camera, in place: 2 to 4 m away, a pair face to face and side on."""
+    """Move the scene (F, M, V, 3) in front of its camera, in place: 2 to 4 m away, a pair face to face and side on."""
     size, pair = len(camera), scene.shape[1] == 2
     heading = VIEWS[camera] + rng.normal(0, 12, size)
     if pair:
@@ -160,7 +160,7 @@ def _film(
 
 
 def _about(points: np.ndarray, angle: np.ndarray, axis: int) -> np.ndarray:
-    """Turn points (F, M, V, 3) about a coordinate axis by an angle a frame, radians."""
+    """Rotate points (F, M, V, 3) about a coordinate axis by one angle per frame, in radians."""
     second, third = (axis + 1) % 3, (axis + 2) % 3
     cos, sin = np.cos(angle)[:, None, None], np.sin(angle)[:, None, None]
     turned = points.copy()

@@ -1,6 +1,6 @@
 """The actions of the `synthetic` data set: each a handful of joint-angle curves.
 
-Channels are degrees away from standing (`lift` is metres above the floor). `r_` is the hand and leg that lead;
+Channels are degrees away from standing (`lift` is metres above the floor). `r_` is the leading hand and leg;
 a left-handed performance is mirrored later. Arms: `flex` forward, `abd` sideways, `ext` outward about the upper
 arm, `elbow`; legs: `hip` forward, `spread`, `knee`; `trunk` and `head` forward, `lean` and `twist` to the left.
 """
@@ -26,7 +26,7 @@ Pose = dict[str, np.ndarray]  # channel -> degrees ("lift" in metres) of every f
 
 @dataclass(frozen=True)
 class Take:
-    """The clock of all frames of one action (F,): what the curves are functions of."""
+    """The time variables of all frames of one action (F,), of which the curves are functions."""
 
     progress: np.ndarray  # 0 to 1 through an action that is done once
     cycle: np.ndarray  # radians of an action that repeats
@@ -58,7 +58,7 @@ class Action:
     persons: int = 1
 
 
-# Neighbours share their postures on purpose: what tells them apart is how the body moves through them.
+# Neighbours share their postures on purpose: they differ in how the body moves through them.
 
 
 def _drink(take: Take) -> Pose:

@@ -26,7 +26,7 @@ _SIDES = {  # sign of x; shoulder elbow wrist hand tip thumb; hip knee ankle foo
     "r": (1, (8, 9, 10, 11, 23, 24), (16, 17, 18, 19)),
     "l": (-1, (4, 5, 6, 7, 21, 22), (12, 13, 14, 15)),
 }
-# How people stand, and how far that differs between them: degrees.
+# How people stand, and how much that varies between them: degrees.
 _STANCE = {"abd": 8.0, "elbow": 14.0, "spread": 3.0, "hip": 3.0, "knee": 5.0}
 HABIT = {"trunk": 3.0, "head": 6.0, "lean": 2.0, "twist": 3.0, "flex": 7.0, "abd": 5.0, "ext": 12.0, "elbow": 9.0,
          "hip": 2.0, "spread": 2.0, "knee": 2.0}  # fmt: skip
@@ -40,7 +40,7 @@ class People:
     bones: np.ndarray  # (S, V, 3) metres from the parent: right, up, back
     tempo: np.ndarray  # (S,)
     left_handed: np.ndarray  # (S,)
-    gain: np.ndarray  # (S, channels) how far they go in a movement
+    gain: np.ndarray  # (S, channels) amplitude of their movements
     stance: np.ndarray  # (S, channels) how they stand, degrees
 
 
@@ -115,7 +115,7 @@ def joints(angles: np.ndarray, bones: np.ndarray) -> np.ndarray:
 
 
 def _turn(basis: np.ndarray, axis: int, angle: np.ndarray) -> np.ndarray:
-    """Turn a frame about one of its own axes: basis (3 axes, 3 coordinates, F), angle (F,) in radians."""
+    """Rotate a frame about one of its own axes: basis (3 axes, 3 coordinates, F), angle (F,) in radians."""
     second, third = (axis + 1) % 3, (axis + 2) % 3
     cos, sin = np.cos(angle), np.sin(angle)
     turned = basis.copy()

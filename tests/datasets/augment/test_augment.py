@@ -1,4 +1,4 @@
-"""The augmentations: against the released tensors, against numpy, and over their whole ranges of draws."""
+"""The augmentations: against the released tensors, against numpy, and over their complete ranges of draws."""
 
 import numpy as np
 import pytest
@@ -211,7 +211,7 @@ def test_donors_are_every_cyclic_shift_from_1_to_n_minus_2(n):
 
 @pytest.mark.parametrize("name", LAYOUTS)
 @pytest.mark.parametrize("parts", [(1, 1), (2, 3), (3, 5)])
-def test_masks_are_whole_body_parts_and_every_choice_occurs(name, parts):
+def test_masks_are_complete_body_parts_and_every_choice_occurs(name, parts):
     layout = LAYOUTS[name]
     mask = draw_mix(5, 16, layout, parts, (2, 2), 1500, generator())["mask"]
     joints = mask.any(dim=1)  # (J, V)

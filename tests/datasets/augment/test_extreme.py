@@ -162,7 +162,7 @@ class Released:
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2, 3])
-def test_the_whole_pipeline_is_the_released(golden, seed):
+def test_the_complete_pipeline_is_the_released(golden, seed):
     recorded = golden("moco-family/feeder_triple.npz")
     x = torch.from_numpy(recorded["data"][int(recorded[f"seed{seed}_index"])]).double()[None]
     released = Released(seed, x.shape[1:])
@@ -374,7 +374,7 @@ def test_time_flip_reverses_the_frames_of_chosen_clips():
             assert torch.equal(out[i, :, t], x[i, :, 6 - t if i % 2 else t])
 
 
-# --- the whole pipeline ---------------------------------------------------------------------------
+# --- the complete pipeline ------------------------------------------------------------------------
 
 
 def step_by_step(x, draws, ratio, layout, reverse):
@@ -542,7 +542,7 @@ class Operations(TorchDispatchMode):
         return out
 
 
-# A scalar_tensor is filled where it stands.
+# A scalar_tensor is filled on its own device.
 FROM_HOST = {"aten::lift_fresh", "aten::_to_copy", "aten::copy_"}
 
 

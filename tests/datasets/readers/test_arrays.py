@@ -93,7 +93,7 @@ def test_byte_strings_are_the_text_they_hold(source, arrays):
     assert prepared(source, arrays | {"layout": np.array(b"kinect20")}).layout == known
 
 
-def test_how_the_bodies_were_chosen_stands_in_the_manifest(source, arrays):
+def test_how_the_bodies_were_chosen_is_in_the_manifest(source, arrays):
     assert prepared(source, arrays).manifest["notes"] == {"bodies": "as given"}
 
 
@@ -144,7 +144,7 @@ def test_joint_names_and_parents_find_the_registered_layout(source, arrays):
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_a_skeleton_of_ones_own_is_kept_whole(source, arrays, as_json):
+def test_a_custom_skeleton_is_stored_completely(source, arrays, as_json):
     parts = {part: [4 * i + j for j in range(4)] for i, part in enumerate(PARTS)}
     own = {
         "joint_names": np.array([f"joint {j}" for j in range(20)]),
@@ -240,7 +240,7 @@ def test_arrays_that_do_not_fit_are_refused_and_nothing_is_left(source, arrays, 
 @pytest.mark.parametrize(
     ("facts", "message"),
     [
-        ({"joint_names": ["a"] * 20}, "does not say what its skeleton is"),
+        ({"joint_names": ["a"] * 20}, "does not describe its skeleton"),
         ({"joint_names": ["a"] * 20, "parents": [-1]}, "20 joint names but 1 parents"),
         ({"joint_names": ["a"] * 20, "parents": [-1.0] * 20}, "'parents' is float64"),
         ({"joint_names": ["a"] * 20, "parents": [-1, *range(19)], "shoulders": [4]}, r"'shoulders' is int64 \(1,\)"),

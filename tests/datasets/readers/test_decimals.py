@@ -22,10 +22,10 @@ FORMATS = [
 ]
 
 
-@pytest.mark.parametrize("spelt", FORMATS)
-def test_numbers_are_those_that_float_reads_to_the_last_bit(spelt):
+@pytest.mark.parametrize("form", FORMATS)
+def test_numbers_are_those_that_float_reads_to_the_last_bit(form):
     rng = np.random.default_rng(0)
-    texts = [spelt(v) for v in rng.standard_normal(5000) * 10.0 ** rng.integers(-6, 4, 5000)]
+    texts = [form(v) for v in rng.standard_normal(5000) * 10.0 ** rng.integers(-6, 4, 5000)]
     np.testing.assert_array_equal(read(texts).view(np.int64), np.array([float(t) for t in texts]).view(np.int64))
 
 
@@ -37,6 +37,6 @@ def test_unusual_spellings_are_read_as_float_reads_them():
 
 
 @pytest.mark.parametrize("text", ["-", ".", "-.", "1.2.3", "--1", "1-", "", "x", "1e", "0.1.", "12345678901234567.8.9"])
-def test_what_is_no_number_is_refused(text):
+def test_what_is_not_a_number_is_refused(text):
     with pytest.raises(ValueError):
         read(["1.5", text, "2.5"])

@@ -133,7 +133,7 @@ def test_a_count_that_is_not_of_digits_is_no_usual_one(skeleton_files, count):
     assert _fast(text.encode()) is None
 
 
-def test_the_reason_for_a_far_coordinate_names_its_line_whatever_stands_above(skeleton_files):
+def test_the_reason_for_a_far_coordinate_names_its_line_whatever_is_above(skeleton_files):
     frames = [[], [skeleton_files.body()], [skeleton_files.body(), skeleton_files.body("2")]]
     frames[2][1][1][24, 1] = 100.5
     text = skeleton_files.text(frames)
@@ -187,7 +187,7 @@ def test_a_body_wider_than_high_is_noise():
     assert not clip[:, 1].any()
 
 
-def test_a_person_found_again_under_another_id_goes_on_in_their_slot():
+def test_a_person_with_a_new_id_continues_in_their_slot():
     first, again, other = person(12, sway=0.9), person(12, sway=0.1), person(30, sway=0.05)
     clip = tracked([("a", 0, first), ("b", 0, other), ("c", 14, again)], 30)
     np.testing.assert_array_equal(clip[:12, 0], first)
@@ -226,7 +226,7 @@ def test_class_names_are_one_an_action():
     assert len(set(ntu_names.CLASS_NAMES)) == len(ntu_names.CLASS_NAMES) == 120
 
 
-def test_names_are_read_and_spelt():
+def test_names_are_parsed_and_formatted():
     assert read_name("S017C003P020R002A056.skeleton") == Name(17, 3, 20, 2, 56)
     assert str(Name(17, 3, 20, 2, 56)) == "S017C003P020R002A056"
     assert read_name("S1C1P1R1A1") is read_name("S001C001P001R001A001_rgb") is None
@@ -301,7 +301,7 @@ def test_a_name_that_cannot_be_is_rejected_and_the_rest_is_prepared(skeleton_fil
     assert entry.reason.startswith(f"{name}.skeleton") and reason in entry.reason
 
 
-def test_an_ending_in_capitals_is_told(skeleton_files, tmp_path):
+def test_an_ending_in_capitals_is_reported(skeleton_files, tmp_path):
     folder = skeleton_files.folder(tmp_path / "raw", NAMES)
     (folder / f"{NAMES[0]}.skeleton").rename(folder / f"{NAMES[0]}.SKELETON")
     store = prepare("ntu60", folder)
@@ -346,7 +346,8 @@ def test_inspecting_says_what_is_missing_of_the_official_counts(skeleton_files, 
     assert not set(facts["missing"]) & set(NAMES)
     assert facts["official"]["xview"] == [37_646, 18_932]
     text = "\n".join(facts["lines"])
-    assert "xview: 2 train, 2 test (cameras 2 and 3 train, camera 1 tests); the whole data set has 37,646 and" in text
+    xview = "xview: 2 train, 2 test (cameras 2 and 3 train, camera 1 tests); the complete data set has 37,646 and"
+    assert xview in text
     assert "missing: 56,574 clips of the data set: S001C001P001R001A002, " in text
 
 

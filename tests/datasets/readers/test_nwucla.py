@@ -274,7 +274,7 @@ def test_the_clips_called_leaked_are_those_of_camera_three_that_equal_one_of_cam
 
 
 @pytest.mark.parametrize("leaked", ["drop", "keep"])
-def test_the_official_counts_are_those_of_the_whole_data_set(whole, raw, leaked):
+def test_the_official_counts_are_those_of_the_complete_data_set(whole, raw, leaked):
     camera = [c for name, c in zip(whole["name"], whole["camera"].tolist(), strict=True) if kept(name, leaked)]
     assert read([raw], leaked=leaked).official == {"xview": (len(camera) - camera.count(3), camera.count(3))}
 

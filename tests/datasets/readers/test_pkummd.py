@@ -213,16 +213,16 @@ def test_videos_that_no_part_of_a_list_names_are_counted(raw):
     assert read_part1([raw]).notes["unlisted_videos"] == {"xsub": 2}
 
 
-def test_inspecting_tells_what_the_notes_say_is_missing(raw):
+def test_inspecting_reports_what_the_notes_say_is_missing(raw):
     lines = describe(prepare("pkummd1", raw))["lines"]
-    assert "  xsub: 1 video stands in neither part of the list and so tests" in lines
+    assert "  xsub: 1 video is in neither part of the list and so tests" in lines
     (raw / "Split" / "cross-view.txt").unlink()
     more = [f"{number:04d}-L" for number in range(100, 107)]
     write(raw / "Split" / "cross-subject.txt", split_text(PART1[:1], [*PART1[1:2], *more]))
     lines = describe(prepare("pkummd1", raw))["lines"]
     assert "  no split xview: cross-view.txt or cross_view_v2.txt was not at hand" in lines
     assert f"  missing: 7 videos of the lists of splits: {', '.join(more[:5])}, ..." in lines
-    assert "  xsub: 2 videos stand in neither part of the list and so test" in lines
+    assert "  xsub: 2 videos are in neither part of the list and so test" in lines
 
 
 def test_lists_of_the_other_part_are_left_alone_and_each_part_finds_its_own(raw):
@@ -235,8 +235,8 @@ def test_lists_of_the_other_part_are_left_alone_and_each_part_finds_its_own(raw)
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (split_text(["0002-L", "0003-L"], ["0003-L"]), r"Split/cross-view\.txt: 0003-L stands on both sides"),
-        (split_text(["0002-L", "0003"], ["0003-L"]), r"cross-view\.txt, line 2: '0003' is no video's id"),
+        (split_text(["0002-L", "0003-L"], ["0003-L"]), r"Split/cross-view\.txt: 0003-L is on both sides"),
+        (split_text(["0002-L", "0003"], ["0003-L"]), r"cross-view\.txt, line 2: '0003' is not a video id"),
         ("0002-L, 0003-L\n", r"cross-view\.txt, line 1: there is no header"),
         ("", r"cross-view\.txt names no training video"),
         (split_text([], ["0003-L"]), r"cross-view\.txt names no training video"),
@@ -319,7 +319,7 @@ def test_files_outside_zips_are_read_before_those_inside(tmp_path):
     assert len(everything(read_part1([top]))) == 4
 
 
-def test_texts_that_are_both_empty_are_told_apart_by_their_folders(raw):
+def test_texts_that_are_both_empty_are_distinguished_by_their_folders(raw):
     for path in (skeletons(raw), labels(raw)):
         path.write_text("")
     (rejected,) = prepare("pkummd1", raw).manifest["rejected"]

@@ -167,7 +167,7 @@ def test_sources_without_any_wanted_file_are_named(tmp_path):
         find(tmp_path / "empty", archive)
 
 
-def test_a_stamp_tells_versions_of_a_file_apart(tmp_path):
+def test_a_stamp_distinguishes_versions_of_a_file(tmp_path):
     def stamps(source):
         return [file.stamp for file in find(source)[0]]
 
@@ -181,7 +181,7 @@ def test_a_stamp_tells_versions_of_a_file_apart(tmp_path):
     assert same == again != other
 
 
-def test_a_zip_that_is_written_anew_is_read_anew(tmp_path):
+def test_a_zip_that_is_rewritten_is_read_again(tmp_path):
     path = zipped(tmp_path / "raw.zip", {"a.txt": b"one"})
     assert facts(find(path)[0]) == [("a.txt", b"one")]
     zipped(path, {"a.txt": b"one of another length"})

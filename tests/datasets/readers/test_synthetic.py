@@ -218,7 +218,7 @@ def test_the_default_is_generated_once_and_again_when_it_is_outdated(monkeypatch
     assert len(calls) == 2
 
 
-def test_nearest_neighbours_tell_actions_apart_but_not_easily():
+def test_nearest_neighbours_distinguish_actions_but_not_easily():
     """The floor of the difficulty: above chance by far, well below a solved task."""
     clips = made(640)
     poses = np.stack([_resample(c.keypoints[:, 0], 16) for c in clips]).reshape(len(clips), -1)

@@ -223,7 +223,7 @@ def test_a_damaged_member_of_a_zip_is_rejected(raw, tmp_path):
     assert len(clips) == 7
 
 
-def test_a_damaged_zip_beside_whole_ones_is_rejected(raw, tmp_path):
+def test_a_damaged_zip_next_to_intact_ones_is_rejected(raw, tmp_path):
     (tmp_path / "zips").mkdir()
     for i, part in enumerate(sorted(raw.iterdir())):
         zipped(part, tmp_path / "zips" / f"{i}.zip")

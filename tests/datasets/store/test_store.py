@@ -333,7 +333,7 @@ def test_a_split_with_an_empty_side_is_not_written(path, subjects, word):
 
 
 def test_a_split_by_a_fact_that_a_clip_lacks_is_not_written(path):
-    refused(path, SIDES, "cannot place the clip 'a', which has no side", splits={"chosen": SplitRule("own")})
+    refused(path, SIDES, "cannot place the clip 'a', which has no recorded side", splits={"chosen": SplitRule("own")})
 
 
 def test_a_store_with_a_one_sided_split_can_be_described(path):
@@ -399,7 +399,7 @@ def test_an_older_store_that_a_crash_left_aside_is_put_back(store, path):
     assert Store(path).fingerprint == store.fingerprint
 
 
-def test_an_older_store_that_a_crash_left_aside_goes_once_there_is_another(store, path):
+def test_an_older_store_that_a_crash_left_is_removed_once_there_is_another(store, path):
     shutil.copytree(path, path.with_name(".mine.old"))
     write(path, [clip("z")])
     assert [p.name for p in path.parent.iterdir()] == ["mine"]
@@ -499,8 +499,8 @@ def test_a_manifest_of_wrong_content_is_refused(store, path, key, value):
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        (1, "is no clip"),
-        (None, "is no clip"),
+        (1, "is not a clip"),
+        (None, "is not a clip"),
         ({}, "has no valid 'name'"),
         ({"name": "b"}, "has no valid 'label'"),
         ({"name": "b", "label": "1"}, "has no valid 'label'"),

@@ -23,7 +23,7 @@ LABELS = {name: int(name[-3:]) - 1 for name in TRAIN + VAL}
 
 @pytest.fixture
 def clips():
-    """Clips (T, 2, 25, 3) of one and two persons by name; an empty frame stands inside the first."""
+    """Clips (T, 2, 25, 3) of one and two persons by name; an empty frame is inside the first."""
     rng = np.random.default_rng(0)
     made = {}
     for i, name in enumerate(TRAIN + VAL):
@@ -174,7 +174,7 @@ def test_labels_as_array_and_names_of_another_kind(folder, clips):
     assert len(store.class_names) == 60
 
 
-def test_names_of_pku_mmd_tell_no_subject(folder, clips):
+def test_names_of_pku_mmd_give_no_subject(folder, clips):
     write_stgcn(folder, clips)
     for part, labels in (("train", [0, 1, 2]), ("val", [0, 50])):
         names = [f"F{i:03d}V001C001L{i:03d}.skeleton" for i in range(len(labels))]
@@ -232,7 +232,7 @@ def test_of_three_persons_the_two_that_move_most_are_kept(folder, clips):
     np.testing.assert_array_equal(found, crowd[[1, 2]].transpose(1, 0, 2, 3))
 
 
-def test_a_split_without_a_name_stands_beside_those_with_one(folder, clips):
+def test_a_split_without_a_name_is_stored_with_the_named_ones(folder, clips):
     split = {"train": TRAIN[:2] + VAL[:1], "val": TRAIN[2:], "sub_train": TRAIN, "sub_test": VAL}
     store = prepare("auto", write_pyskl(folder, clips, split=split), "mine")
     assert sides(store, "sub") == XSUB
@@ -344,7 +344,7 @@ def test_the_files_can_be_given_one_by_one_and_from_several_folders(folder, clip
     for part in ("train", "val"):
         (folder / f"{part}_label.pkl").rename(other / f"{part}_label.pkl")
     assert_same(content(prepare("auto", [folder, other], "mine")), clips)
-    refused(folder / "val_data.npy", r"val_data\.npy holds 2 clips, but no label file for so many")
+    refused(folder / "val_data.npy", r"val_data\.npy holds 2 clips, but no label file of this length")
 
 
 def test_labels_of_the_other_part_are_never_taken(folder, clips):
@@ -481,18 +481,18 @@ def truncated(write, name, share=0.5):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda folder: None, "folder holds none of the layouts known here"),
-        (lambda folder: (folder / "a.txt").write_text("hello"), "folder holds none of the layouts known here"),
-        (save_array((4, 3, 5, 18, 2)), r"x\.npy has 18 joints, and nothing in it says which"),
+        (lambda folder: None, "folder holds none of the known layouts"),
+        (lambda folder: (folder / "a.txt").write_text("hello"), "folder holds none of the known layouts"),
+        (save_array((4, 3, 5, 18, 2)), r"x\.npy has 18 joints and does not name them"),
         (save_array((4, 2, 5, 17, 1)), r"x\.npy holds 2 numbers a joint"),
         (save_array((4, 3, 5, 25, 2)), r"x\.npy holds 4 clips, but no label file"),
-        (save_array((4, 7)), "folder holds none of the layouts"),
+        (save_array((4, 7)), "folder holds none of the known layouts"),
         (truncated(write_stgcn, "val_data.npy"), r"val_data\.npy cannot be read .*damaged or incomplete"),
         (truncated(write_stgcn, "val_label.pkl"), r"val_data\.npy holds 2 .*What could not be read: .*val_label\.pkl"),
         (truncated(write_ctrgcn, "NTU60_CS.npz"), r"NTU60_CS\.npz cannot be read .*damaged or incomplete"),
         (truncated(write_pyskl, "ntu60_3danno.pkl"), r"3danno\.pkl cannot be read as a pickle"),
         (truncated(write_rawskes, "raw_skes_data.pkl"), r"raw_skes_data\.pkl cannot be read as a pickle"),
-        (lambda folder: np.savez(folder / "x.npz", a=np.ones(3)), "folder holds none of the layouts"),
+        (lambda folder: np.savez(folder / "x.npz", a=np.ones(3)), "folder holds none of the known layouts"),
         (lambda folder: np.savez(folder / "x.npz", x_train=np.ones((2, 3, 150))), "'x_train' but no 'y_train'"),
         (
             lambda folder: np.savez(folder / "x.npz", x_train=np.ones((2, 3, 60)), y_train=np.eye(2)),
@@ -515,13 +515,13 @@ def test_what_cannot_be_prepared_is_refused_in_a_sentence(folder, make, message)
 
 def test_a_file_of_something_else_is_refused_with_what_is_known(folder):
     (folder / "a.txt").write_text("hello")
-    refused(folder / "a.txt", r"a\.txt is none of the layouts known here: arrays of the ST-GCN family")
+    refused(folder / "a.txt", r"a\.txt has none of the known layouts: arrays of the ST-GCN family")
     refused(folder / "nowhere", "nowhere does not exist")
 
 
 def test_a_table_that_begins_as_a_pickle_could_is_no_pickle(folder, clips):
     (folder / "a.csv").write_text("class,label\n1,2\n")
-    refused(folder / "a.csv", r"a\.csv is none of the layouts known here")
+    refused(folder / "a.csv", r"a\.csv has none of the known layouts")
     (folder / "a.csv").write_text("copyright\nsomebody\nall rights.")
     assert len(prepare("auto", write_stgcn(folder, clips), "mine").clips) == 5
 
@@ -572,10 +572,10 @@ def test_raw_and_preprocessed_arrays_are_not_mixed(folder, clips):
 
 def test_bones_and_motion_are_refused(folder, clips):
     write_position(folder, clips)
-    refused(folder / "val_motion.npy", "holds bones or motion by its name")
+    refused(folder / "val_motion.npy", "holds bones or motion according to its name")
 
 
-def test_a_side_that_cannot_be_told_is_refused(folder, clips):
+def test_an_unknown_side_is_refused(folder, clips):
     write_stgcn(folder, clips)
     (folder / "val_data.npy").rename(folder / "more_data.npy")
     (folder / "val_label.pkl").rename(folder / "more_label.pkl")
@@ -635,7 +635,7 @@ def test_a_malicious_label_file_is_named_however_the_data_is_given(folder, clips
 @pytest.mark.parametrize("name", ["a.pkl", "thing"])
 def test_a_folder_of_nothing_but_a_malicious_pickle_names_it(folder, name):
     (folder / name).write_bytes(OLD_TRAP)
-    refused(folder, rf"holds none of the layouts known here.* What could not be read: .*{name} {ASKS}")
+    refused(folder, rf"holds none of the known layouts.* What could not be read: .*{name} {ASKS}")
     refused(folder / name, rf"{name} {ASKS}")
     (folder / "x.pkl").write_bytes(pickle.dumps((["a"], [0])))
     refused(folder, rf"holds labels but no clips.* What could not be read: .*{name} {ASKS}")
@@ -646,9 +646,9 @@ def test_a_damaged_label_file_beside_the_data_is_named(folder, clips, protocol):
     write_stgcn(folder, clips)
     path = folder / "train_label.pkl"
     path.write_bytes(pickle.dumps(pickle.loads(path.read_bytes()), protocol)[:40])
-    told = r"but no label file .* What could not be read: .*train_label\.pkl cannot be read as a pickle"
-    refused(folder, told)
-    refused(folder / "train_data.npy", told)
+    message = r"but no label file .* What could not be read: .*train_label\.pkl cannot be read as a pickle"
+    refused(folder, message)
+    refused(folder / "train_data.npy", message)
 
 
 def test_a_malicious_pickle_that_is_not_needed_does_no_harm(folder, clips):
@@ -673,13 +673,13 @@ def test_raw_files_name_their_reader(folder, names, reader):
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("1\n0\n")
-    told = rf"holds raw files: prepare them with the reader '{reader}' instead of 'auto'\."
-    refused(folder, told)
-    refused(folder / names[-1], told)
+    message = rf"holds raw files: prepare them with the reader '{reader}' instead of 'auto'\."
+    refused(folder, message)
+    refused(folder / names[-1], message)
     with zipfile.ZipFile(folder.parent / "raw.zip", "w") as archive:
         for name in names:
             archive.write(folder / name, name)
-    refused(folder.parent / "raw.zip", rf"raw\.zip {told}")
+    refused(folder.parent / "raw.zip", rf"raw\.zip {message}")
 
 
 def mutations(whole, seed, count=300):
