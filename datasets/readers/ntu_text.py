@@ -68,7 +68,7 @@ def _refuse_far(skeletons: Skeletons, file: str) -> None:
         line = 1 + (frame + 1) + body * (2 + JOINTS) + 2 + joint + 1
         value = skeletons.joints[body, joint, axis]
         reason = (
-            f"{file}, line {line}: column {axis + 1} of frame {frame + 1}: {value:g} m is no measurement of a Kinect; "
+            f"{file}, line {line}: column {axis + 1} of frame {frame + 1}: {value:g} m cannot be a measurement of a Kinect; "
             f"coordinates up to {FARTHEST:g} m are read."
         )
         raise UnusableError(file, reason, line)
@@ -156,7 +156,7 @@ class _Lines:
         """Parse the next line as a count."""
         fields = self.next(what)
         if len(fields) != 1 or not fields[0].isdecimal() or len(fields[0]) > _LONGEST_COUNT:
-            raise self.complaint(f"{what} should stand here, not '{' '.join(fields)[:40]}'")
+            raise self.complaint(f"{what} expected here, found '{' '.join(fields)[:40]}'")
         return int(fields[0])
 
     def complaint(self, what: str) -> UnusableError:

@@ -112,7 +112,7 @@ def too_far(table: np.ndarray, frames: slice, place: str) -> Rejected | None:
     row, column = (int(found[0]) for found in np.nonzero(far))
     line = frames.start + row + 1
     reason = (
-        f"{place}, line {line}, column {column + 1}: {table[line - 1, column]:g} m is no measurement of a Kinect; "
+        f"{place}, line {line}, column {column + 1}: {table[line - 1, column]:g} m cannot be a measurement of a Kinect; "
         f"coordinates up to {_FARTHEST:g} m are read."
     )
     return Rejected(place, reason, line)
@@ -152,7 +152,7 @@ def outside(segment: Segment, frames: int, place: str, *, cut: bool = False) -> 
     """Reject a segment that does not lie within a video of so many frames; with `cut`, only one that starts outside."""
     if 1 <= segment.start <= frames and (cut or segment.end <= frames):
         return None
-    way_out = "" if cut else "; the video may be incomplete (--set overhang=cut takes what there is, as released)"
+    way_out = "" if cut else "; the video may be incomplete (--set overhang=cut uses the available frames, as released)"
     reason = (
         f"{place}, line {segment.line}: frames {segment.start} to {segment.end} do not lie in the video, whose frames "
         f"are 1 to {frames}{way_out}."

@@ -19,7 +19,7 @@ def complaint(clip: Clip, recording: Recording, names: Collection[str], persons:
     layout, shape, classes = recording.layout, clip.keypoints.shape, len(recording.class_names)
     place = f"Clip '{clip.name}'"
     if clip.name in names:
-        return f"{place} stands in the data twice; names must be unique."
+        return f"{place} is in the data twice; names must be unique."
     if len(shape) != 4 or shape[2:] != (layout.num_joints, 3):
         return (
             f"{place} has the shape {shape}, but layout '{layout.name}' needs "
@@ -33,7 +33,7 @@ def complaint(clip: Clip, recording: Recording, names: Collection[str], persons:
     finite = np.abs(clip.keypoints) <= np.finfo(np.float32).max
     if not finite.all():
         frame = int(np.flatnonzero(~finite.all(axis=(1, 2, 3)))[0])
-        return f"{place}, frame {frame}: NaN or infinite coordinate; mend it or leave the clip out with --exclude."
+        return f"{place}, frame {frame}: NaN or infinite coordinate; fix it or leave the clip out with --exclude."
     if 0 in shape[:2] or not clip.keypoints[:, 0].any():
         return f"{place} is empty (no frame where person 0 is present); leave it out with --exclude."
     if not 0 <= clip.label < classes:

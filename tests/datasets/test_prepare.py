@@ -250,7 +250,7 @@ def test_a_name_that_stood_in_the_data_before_an_interruption_is_still_known(raw
     interrupted(raw, 9)
     _, contents = resumed(raw)
     assert contents == uninterrupted(raw)
-    assert "Clip 'clip00a' stands in the data twice" in contents["rejected.csv"].decode()
+    assert "Clip 'clip00a' is in the data twice" in contents["rejected.csv"].decode()
 
 
 def test_keypoints_are_on_disk_before_the_journal_counts_on_them(raw):
@@ -509,7 +509,7 @@ def test_rejected_inputs_stand_in_a_table_and_in_the_manifest(raw):
         Rejected(
             "00.txt", "Clip 'clip00a' is empty (no frame where person 0 is present); leave it out with --exclude."
         ),
-        Rejected("01.txt", "Clip 'clip00b' stands in the data twice; names must be unique."),
+        Rejected("01.txt", "Clip 'clip00b' is in the data twice; names must be unique."),
         Rejected("02.txt", short, 4),
         Rejected("05.txt", "05.txt, line 1: torn", 1),
         Rejected("06.txt", short, 2),

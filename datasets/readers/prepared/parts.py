@@ -144,7 +144,7 @@ def _clips(
                 yield keypoints
             elif not 0 <= label < classes:
                 reason = (
-                    f"Clip '{name}' of {part.file} has no label that could be ({shown(label)}; 0 to {classes - 1} are)."
+                    f"Clip '{name}' of {part.file} has an invalid label ({shown(label)}; 0 to {classes - 1} are)."
                 )
                 yield Rejected(name, reason)
             else:

@@ -78,7 +78,7 @@ def _wrong(entry: Any) -> str | None:
         return "there is no name ('frame_dir')"
     label, keypoint = entry.get("label"), entry.get("keypoint")
     if not isinstance(label, int) or isinstance(label, bool):
-        return f"the label is {shown(label)}, not a whole number"
+        return f"the label is {shown(label)}, not an integer"
     if not isinstance(keypoint, np.ndarray) or keypoint.ndim != 4 or keypoint.dtype.kind != "f":
         return "there are no keypoints (persons, frames, joints, 3)"
     frames = entry.get("total_frames", keypoint.shape[1])

@@ -85,7 +85,7 @@ def _body(body: Mapping[str, Any]) -> tuple[float, np.ndarray, np.ndarray]:
     joints, frames = body["joints"], body["interval"]
     frames = frames.tolist() if isinstance(frames, np.ndarray) else frames
     if not isinstance(joints, np.ndarray) or not isinstance(frames, list | tuple | range):
-        raise TypeError("the joints are no array, or the frames no list")
+        raise TypeError("the joints are not an array or the frames are not a list")
     joints = single(joints).reshape(-1, _JOINTS, 3)
     if len(frames) != len(joints) or not all(type(frame) is int for frame in frames):
         raise ValueError(f"there are {len(joints)} frames of a body but {len(frames)} numbers of frames")

@@ -204,7 +204,7 @@ def replaced(name, value):
         (changed("keypoints", slice(3, 8), 0), "Clip 'b' is empty"),
         (changed("lengths", slice(0, 2), (8, 0)), "clip 'b' has length 0"),
         (changed("lengths", 0, 4), "lengths add up to 15 frames but there are 14"),
-        (changed("name", 3, "a"), "Clip 'a' stands in the data twice"),
+        (changed("name", 3, "a"), "Clip 'a' is in the data twice"),
         (changed("label", 0, -1), "Clip 'a' has label -1 in .*mine.npz; labels count from 0"),
         (changed("label", 2, 4), "Clip 'c' has label 4 in .*mine.npz, but 4 clips .*'class_names'"),
         (changed("label", 2, 2**62), f"Clip 'c' has label {2**62} in .*mine.npz, but 4 clips"),

@@ -166,7 +166,7 @@ BAD = pytest.mark.parametrize(
         (clip("bad", persons=2), "Clip 'bad' has 2 persons where the clips before it have 1"),
         (clip("bad", label=2), r"Clip 'bad' has label 2, outside its 2 classes \(0 to 1\)"),
         (clip("bad", label=-1), "Clip 'bad' has label -1"),
-        (clip("good"), "Clip 'good' stands in the data twice"),
+        (clip("good"), "Clip 'good' is in the data twice"),
         (Clip("bad", np.zeros((4, 20, 3)), 0, 1), r"Clip 'bad' has the shape \(4, 20, 3\)"),
     ],
 )

@@ -203,7 +203,7 @@ def test_a_row_that_is_not_one_hot_is_rejected_and_the_others_are_prepared(folde
     y[1, 3] = 1
     store = prepare("auto", write_ctrgcn(folder, clips, y_test=y), "mine")
     assert [entry.file for entry in store.rejected] == ["test-000001"] and len(store.clips) == 4
-    assert "no label that could be" in store.rejected[0].reason
+    assert "an invalid label" in store.rejected[0].reason
 
 
 @pytest.mark.parametrize("protocol", [2, 4, 5])
@@ -397,7 +397,7 @@ def test_a_clip_in_both_parts_is_kept_once(folder, clips):
     write_stgcn(folder, clips)
     (folder / "val_label.pkl").write_bytes(pickle.dumps(([TRAIN[0], VAL[1]], [0, 49])))
     store = prepare("auto", folder, "mine")
-    assert len(store.clips) == 4 and "stands in the data twice" in store.rejected[0].reason
+    assert len(store.clips) == 4 and "is in the data twice" in store.rejected[0].reason
 
 
 def test_structures_that_would_grow_without_end_are_rejected(folder, clips):
@@ -425,7 +425,7 @@ def test_bad_annotations_are_rejected_and_the_others_prepared(folder, clips):
     whole = pickle.loads((folder / "ntu60_3danno.pkl").read_bytes())
     good = whole["annotations"]
     bad = [
-        (damaged(good[0], label="walk"), "not a whole number"),
+        (damaged(good[0], label="walk"), "not an integer"),
         (damaged(good[1], keypoint=None), "no keypoints"),
         (damaged(good[2], total_frames=999), "for 999 frames"),
         (damaged(good[3], frame_dir=7), "no name"),
