@@ -1,5 +1,5 @@
-# Every target does the set-up it needs: a .venv in this folder, made once and reused until
-# pyproject.toml or constraints.txt changes, or the folder moves.
+# Every target sets up what it needs: a .venv in this folder, created once and reused until
+# pyproject.toml or constraints.txt changes, or the folder is moved.
 PYTHON ?= python3
 WORKERS ?= auto
 
@@ -11,7 +11,7 @@ STAMP := .venv/.installed
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(STAMP)  ## make .venv with skelbench and everything to work on it
+setup: $(STAMP)  ## create .venv with skelbench and its development tools
 
 test: $(STAMP)  ## run the tests (WORKERS=2 sets the number of processes)
 	$(BIN)/pytest --numprocesses $(WORKERS) --maxprocesses 4 --dist worksteal
@@ -19,16 +19,16 @@ test: $(STAMP)  ## run the tests (WORKERS=2 sets the number of processes)
 FAULTS ?= 120
 SEED ?= 0
 
-faults: $(STAMP)  ## let seeded faults befall small runs (FAULTS=120 SEED=0); fails if a record is lost or silently wrong
+faults: $(STAMP)  ## inject faults into small runs (FAULTS=120 SEED=0); fails if a record is lost or silently wrong
 	$(BIN)/python tests/faults/matrix.py --faults $(FAULTS) --seed $(SEED)
 
-# Debian's Chromium where apt-get may install it, else Playwright's own; without either the tests of the page are skipped.
-browser: $(STAMP)  ## install a browser for the tests of the web page, if one can be had
-	@if command -v chromium chromium-browser google-chrome >/dev/null; then echo "A browser is here."; \
+# Debian's Chromium if apt-get may install it, else Playwright's; without either the tests of the page are skipped.
+browser: $(STAMP)  ## install a browser for the tests of the web page, if possible
+	@if command -v chromium chromium-browser google-chrome >/dev/null; then echo "A browser is already installed."; \
 	elif { apt-get update && apt-get install --yes --no-install-recommends chromium fonts-dejavu-core; } >/dev/null 2>&1; \
 	then echo "Chromium was installed."; \
 	elif timeout 300 $(BIN)/playwright install chromium >/dev/null 2>&1; then echo "Playwright's Chromium was installed."; \
-	else echo "No browser can be had here: the tests of the web page will be skipped."; fi
+	else echo "No browser could be installed: the tests of the web page will be skipped."; fi
 
 lint: $(STAMP)  ## check style, types and the direction of imports
 	$(BIN)/ruff check .
@@ -40,14 +40,14 @@ format: $(STAMP)  ## format the code and fix what ruff can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(STAMP)  ## write the pages that are made from the code and from the committed records
+docs: $(STAMP)  ## generate the pages that are built from the code and the committed records
 	$(BIN)/python docs/make/deviations.py > docs/deviations.md
 	$(BIN)/python docs/make/leaderboard.py results/reference docs/leaderboard.md
 
 demo: $(STAMP)  ## pre-train and compare three methods on generated motion, in minutes
 	$(BIN)/skelbench grid --preset demo --out runs/demo
 
-check: $(STAMP)  ## run the demo anew, beside the committed records of it; fails if a method became worse
+check: $(STAMP)  ## run the demo again and compare it with its committed records; fails if a method became worse
 	rm -rf runs/check
 	$(BIN)/skelbench grid --preset demo --out runs/check
 	$(BIN)/skelbench check --out runs/check --against results/reference/demo --tolerances results/reference/tolerances.yaml
@@ -56,7 +56,7 @@ clean:  ## remove .venv, builds and caches; runs/ stays
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# A moved .venv still runs, but its scripts and its link to the code name the old folder.
+# A moved .venv still runs, but its scripts and its link to the code refer to the old folder.
 ifneq ($(wildcard $(STAMP)),)
 ifneq ($(shell cat $(STAMP)),$(CURDIR))
 MOVED := --clear

@@ -1,4 +1,4 @@
-"""Settings: frozen sets of named values, read from `key=value` pairs and checked with messages a user can act on."""
+"""Settings: frozen sets of named values, read from `key=value` pairs and validated with clear messages."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .registry import did_you_mean
 
 @dataclass(frozen=True)
 class Since:
-    """Marks a setting that came after the first records, as `patience: Annotated[int, Since("0.2.0")] = 5`.
+    """Marks a setting added after the first records, as `patience: Annotated[int, Since("0.2.0")] = 5`.
 
-    At its default it is left out of identities and records, so that results from before it stay the same results. Its
-    default must therefore do what was done without it; a default that does something else raises a version.
+    At its default it is left out of identities and records, so that older results keep their identity. Its default
+    must therefore reproduce the earlier behaviour; any other default needs a version increase.
     """
 
     version: str
@@ -30,17 +30,17 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     def deciding(self, mode: Literal["json", "python"] = "python", exclude: Collection[str] = ()) -> dict[str, Any]:
-        """The values that decide a result: all but `exclude`, and but the younger ones (`Since`) at their default."""
+        """The values that determine a result: all except `exclude` and newer settings (`Since`) at their default."""
         fields = type(self).model_fields
-        younger = {name for name, field in fields.items() if any(isinstance(mark, Since) for mark in field.metadata)}
+        newer = {name for name, field in fields.items() if any(isinstance(mark, Since) for mark in field.metadata)}
         left_out = {
-            name for name in younger if getattr(self, name) == fields[name].get_default(call_default_factory=True)
+            name for name in newer if getattr(self, name) == fields[name].get_default(call_default_factory=True)
         }
         return self.model_dump(mode=mode, exclude=left_out | set(exclude))
 
 
 def parse_config(schema: type[Any], values: Mapping[str, Any], who: str) -> Any:
-    """Check values against a schema; a wrong one is a `SkelbenchError` that names it and what it may be."""
+    """Validate values against a schema; raise a `SkelbenchError` that names a wrong value and the reason."""
     try:
         return schema(**values)
     except ValidationError as error:
@@ -59,7 +59,7 @@ def parse_pairs(pairs: Iterable[str]) -> Mapping[str, Any]:
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or not key:
-            raise SkelbenchError(f"'{pair}' is no setting; write key=value, such as epochs=20.")
+            raise SkelbenchError(f"'{pair}' is not a setting; write key=value, such as epochs=20.")
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:
@@ -69,13 +69,13 @@ def parse_pairs(pairs: Iterable[str]) -> Mapping[str, Any]:
 
 
 def first_error(error: ValidationError) -> str:
-    """The first error of a file with the wrong shape: where it is, and what pydantic says of it."""
+    """The first error of an invalid file: its location and pydantic's message."""
     first = error.errors(include_url=False)[0]
     return f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
 
 
 def _number(value: Any) -> Any:
-    """PyYAML reads 1e-4 as text; here it is a number."""
+    """Convert text such as 1e-4, which PyYAML does not read as a number."""
     if isinstance(value, str):
         try:
             return float(value)

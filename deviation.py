@@ -1,4 +1,4 @@
-"""What a deviation is: a point where a paper, its released code and we do not all do the same."""
+"""Deviations: points where a paper, its released code and this package differ."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Deviation:
-    """One point where a paper and its released code differ, or we from both.
+    """One point where a paper and its released code differ, or this package differs from both.
 
     Attributes:
-        about: what it is about, in few words.
+        about: the topic, in a few words.
         paper, code: what each says.
         option: the setting that chooses between them ("mu", "backbone.graph"); its values in the two tracks are
-            what we do there.
-        ours: what we do where no setting chooses, or what the setting's value does not tell.
-        why: the reason for our default; that of "as the code" is that the published numbers were made so.
-        effect: on numbers, where known.
+            what we use there.
+        ours: what we do if there is no setting, or what the setting's value does not show.
+        why: the reason for our default; for "as the code" it is that the published numbers were obtained that way.
+        effect: on the results, if known.
     """
 
     about: str

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch import distributed as dist
 from torch.nn.modules.batchnorm import _BatchNorm
 
-SPREAD = 1_000_003  # between the seeds of two ranks; of a larger number the CPU generator sees the last 32 bits only
+SPREAD = 1_000_003  # between the seeds of two ranks; the CPU generator uses only the last 32 bits of a seed
 
 
 def world_size() -> int:
-    """How many ranks there are; 1 without any."""
+    """The number of ranks; 1 without distributed training."""
     return dist.get_world_size() if _initialised() else 1
 
 
@@ -27,7 +27,7 @@ def rank() -> int:
 
 
 def seed_of_rank(seed: int) -> int:
-    """A seed of each rank's own: shares of a batch are augmented and thinned out independently. Rank 0's is `seed`."""
+    """A different seed for each rank, so that augmentation and dropout are independent. Rank 0 has `seed`."""
     return seed + rank() * SPREAD
 
 
@@ -60,7 +60,7 @@ def average_gradients(parameters: Iterable[Tensor]) -> None:
 
 
 def all_mean(x: Tensor) -> Tensor:
-    """The mean of x over the ranks, without gradient; x itself is untouched."""
+    """The mean of x over the ranks, without gradient; x is not modified."""
     if world_size() == 1:
         return x
     total = x.detach().clone()
@@ -69,14 +69,14 @@ def all_mean(x: Tensor) -> Tensor:
 
 
 def broadcast(x: Tensor) -> Tensor:
-    """What x is on rank 0, written into x."""
+    """Copy x from rank 0 into x on every rank."""
     if world_size() > 1:
         dist.broadcast(x, 0)
     return x
 
 
 def any_rank(flag: bool) -> bool:
-    """Whether a flag is set on some rank; it costs a message between the hosts, none to a device."""
+    """Whether a flag is set on any rank; this needs host communication, but no device synchronisation."""
     if world_size() == 1:
         return flag
     found = torch.tensor(float(flag))
@@ -85,27 +85,27 @@ def any_rank(flag: bool) -> bool:
 
 
 def from_all_ranks(x: Tensor) -> list[Tensor]:
-    """What a CPU tensor, of one shape everywhere, is on each rank."""
+    """The values of a CPU tensor on all ranks; its shape must be the same everywhere."""
     return [x] if world_size() == 1 else list(all_gather(x[None]))
 
 
 def send_next(identity: str | None) -> None:
-    """Broadcast from rank 0 which pre-training comes next; None: there is no more."""
+    """Broadcast from rank 0 which pre-training comes next; None if there are no more."""
     if world_size() > 1:
         dist.broadcast_object_list([identity], 0)
 
 
 def receive_next() -> str | None:
-    """Receive what rank 0 broadcasts by `send_next`."""
+    """Receive what rank 0 broadcasts with `send_next`."""
     received: list[str | None] = [None]
     dist.broadcast_object_list(received, 0)
     return received[0]
 
 
 def synchronise_batch_norm(module: nn.Module) -> None:
-    """Have every batch norm of a module normalise, in training, by the mean and variance over all ranks' shares.
+    """Make every batch norm of a module normalise, in training, with the mean and variance over all ranks.
 
-    As `nn.SyncBatchNorm`, on the CPU too. What is learnt, kept and saved is the same on all ranks.
+    Like `nn.SyncBatchNorm`, but also on the CPU. Parameters and statistics are the same on all ranks.
     """
     if world_size() == 1:
         return

@@ -1,8 +1,8 @@
-"""One family of errors: everything a user can cause and mend is a `SkelbenchError`."""
+"""`SkelbenchError`: the base class of all errors that a user can cause and fix."""
 
 
 class SkelbenchError(Exception):
-    """A mistake the user can mend: one sentence that names the thing, the place and the way out.
+    """An error the user can fix; its message is one sentence that says what is wrong, where, and what to do.
 
     The command line prints it without a traceback and exits with code 2.
     """

@@ -16,17 +16,17 @@ from typing import Generic, TypeVar
 from .errors import SkelbenchError
 
 Entry = TypeVar("Entry")
-_PLUGIN = "skelbench_plugin_"  # what the modules of plugins are called, before the name of the file
+_PLUGIN = "skelbench_plugin_"  # prefix of a plugin's module name, before the file name
 
 
 class Registry(Generic[Entry]):
-    """Names to entries; a duplicate name raises, a miss says what was probably meant.
+    """A mapping of names to entries; duplicate names raise, and unknown names get a suggestion.
 
     Args:
-        kind: what an entry is, in the singular, for messages ("method").
-        group: entry-point group of installed packages that add entries ("skelbench.methods").
-        home: package whose modules register themselves; all are imported at the first look-up, so that a file
-            put there is known.
+        kind: singular noun for an entry, for messages ("method").
+        group: entry-point group for entries of installed packages ("skelbench.methods").
+        home: package whose modules register themselves; all are imported on the first look-up, so that a new file
+            there is found.
     """
 
     def __init__(self, kind: str, group: str | None = None, home: str | None = None):
@@ -38,7 +38,7 @@ class Registry(Generic[Entry]):
         self._loaded = False
 
     def register(self, name: str) -> Callable[[Entry], Entry]:
-        """Return a decorator that files its argument under `name`."""
+        """Return a decorator that registers its argument under `name`."""
 
         def add(entry: Entry) -> Entry:
             self.add(name, entry)
@@ -47,7 +47,7 @@ class Registry(Generic[Entry]):
         return add
 
     def add(self, name: str, entry: Entry) -> None:
-        """File `entry` under `name`. Raises `SkelbenchError` if the name is taken."""
+        """Register `entry` under `name`. Raises `SkelbenchError` if the name is taken."""
         if name in self._entries:
             raise SkelbenchError(
                 f"The {self.kind} '{name}' is registered twice: at {self._places[name]} "
@@ -101,7 +101,7 @@ class Registry(Generic[Entry]):
             except (Exception, SystemExit) as error:
                 raise SkelbenchError(
                     f"The {self.kind} '{point.name}' of an installed package ({point.value}) failed on "
-                    f"import: {type(error).__name__}: {error}; mend or remove that package."
+                    f"import: {type(error).__name__}: {error}; fix or remove that package."
                 ) from error
             itself = point.name in self._entries and _is_module(loaded)
             if not itself and self._entries.get(point.name) is not loaded:  # importing it may have registered it
@@ -109,7 +109,7 @@ class Registry(Generic[Entry]):
 
 
 def did_you_mean(name: str, known: object) -> str:
-    """End a sentence about an unknown `name`: the closest known names, or all of them."""
+    """The end of a message about an unknown `name`: the closest known names, or all of them."""
     names = sorted(str(k) for k in known)  # type: ignore[attr-defined]
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     if close:
@@ -118,7 +118,7 @@ def did_you_mean(name: str, known: object) -> str:
 
 
 def load_plugin(path: Path) -> None:
-    """Import a Python file so that what it registers is known here.
+    """Import a Python file so that its entries are registered.
 
     Raises:
         SkelbenchError: if the file is missing, is not Python, or fails on import.

@@ -1,4 +1,4 @@
-"""What holds for every test: one thread a process, no network, no data but its own."""
+"""Set-up for all tests: one thread per process, no network, a separate data folder."""
 
 import functools
 import os
@@ -23,7 +23,7 @@ def own_data(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def golden():
-    """Open a file of tensors recorded from the released code, or skip where that folder is absent."""
+    """Open a file of tensors recorded from the released code; skip if the folder is missing."""
     root = Path(os.environ.get("SKELBENCH_SHARED", Path(__file__).resolve().parents[2] / "shared")) / "golden"
 
     def load(name):
@@ -31,7 +31,7 @@ def golden():
 
         path = root / name
         if not path.exists():
-            pytest.skip(f"the recorded tensors {name} are not at hand (set SKELBENCH_SHARED)")
+            pytest.skip(f"the recorded tensors {name} are not available (set SKELBENCH_SHARED)")
         if path.suffix == ".pt":
             return torch.load(path, weights_only=True)
         with np.load(path) as file:
@@ -42,7 +42,7 @@ def golden():
 
 @pytest.fixture
 def make_record():
-    """Build a record of a cell; what a test does not care about has a default."""
+    """Build a record of a cell, with defaults for everything a test does not set."""
     from skelbench.results.record import Best, Cell, Record, Score
 
     def make(
@@ -79,14 +79,14 @@ def make_record():
 
 @pytest.fixture
 def short_backbone(monkeypatch):
-    """Leave ST-GCN two blocks: for tests in which its depth changes only the time."""
+    """Shorten ST-GCN to two blocks, for tests in which its depth only costs time."""
     from skelbench.backbones.stgcn import STGCN
 
     monkeypatch.setattr(STGCN, "__init__", short_stgcn())
 
 
 def short_stgcn():
-    """An `STGCN.__init__` that leaves a block without a residual and one with."""
+    """An `STGCN.__init__` with two blocks: one without a residual and one with."""
     from torch import nn
 
     from skelbench.backbones.frest import FreST

@@ -90,7 +90,7 @@ def skelbench(plugin):
 
 @pytest.fixture
 def tiny(tmp_path, skelbench):
-    """A data set of 24 clips on the NTU skeleton, three classes, each with a limb of its own that moves."""
+    """A data set of 24 clips on the NTU skeleton, three classes, each with a different moving limb."""
     rng = np.random.default_rng(0)
     label = np.arange(24) % 3
     clips = rng.normal(size=(1, 1, 25, 3)) + rng.normal(scale=0.02, size=(24, 14, 25, 3))
@@ -115,7 +115,7 @@ def test_it_is_listed_with_its_paper(skelbench):
     assert [name for name, _ in lines] == sorted(name for name, _ in lines)
 
 
-def test_it_is_made_by_name_and_knows_where_it_stands(plugin):
+def test_it_is_created_by_name_and_its_file_is_known(plugin):
     load_plugin(plugin)
     method = create_method("toy", num_frames=16, num_persons=1, feature_dim=5)
     assert method.config.feature_dim == 5  # pyright: ignore[reportAttributeAccessIssue] - the toy's own setting
@@ -123,7 +123,7 @@ def test_it_is_made_by_name_and_knows_where_it_stands(plugin):
 
 
 @pytest.mark.parametrize("track", ["equal", "published"])
-def test_it_trains_in_a_grid_and_stands_in_the_table_beside_the_others(skelbench, tiny, tmp_path, track):
+def test_it_trains_in_a_grid_and_is_in_the_table_with_the_others(skelbench, tiny, tmp_path, track):
     tiny_width = [
         w
         for pair in ("backbone.width=4", "backbone.dim=16", "batch=4", "frames=16", "epochs=2")
@@ -145,9 +145,9 @@ def test_it_trains_in_a_grid_and_stands_in_the_table_beside_the_others(skelbench
 
 
 def test_a_taken_name_is_one_clear_error(skelbench, tmp_path):
-    twin = tmp_path / "twin.py"
-    twin.write_text(TOY.replace('register("toy")', 'register("skeletonclr")'))
-    result = skelbench("ls", "methods", plugin=twin)
+    duplicate = tmp_path / "twin.py"
+    duplicate.write_text(TOY.replace('register("toy")', 'register("skeletonclr")'))
+    result = skelbench("ls", "methods", plugin=duplicate)
     assert result.exit_code == 2
     (line,) = result.stderr.splitlines()
     assert line.startswith("Error: The method 'skeletonclr' is registered twice")

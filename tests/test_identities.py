@@ -1,6 +1,6 @@
-"""The committed records keep their identities: planned again from what they hold, they are the same cells.
+"""The committed records keep their identities: planned again from their contents, they are the same cells.
 
-A change that this test refuses would make a grid train all over again, and set its new records apart from the old ones.
+A change that fails this test would make a grid train again, and its new records would not match the old ones.
 """
 
 import json

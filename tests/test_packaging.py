@@ -1,4 +1,4 @@
-"""The wheel, the packages it lists, and what importing a part of it loads."""
+"""The wheel, the listed packages, and which imports load torch."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""The registry: duplicates, misses, order, places, and what installed packages and files add."""
+"""The registry: duplicates, unknown names, order, places, entries of installed packages and plugin files."""
 
 import importlib.metadata
 import sys
@@ -11,11 +11,11 @@ from skelbench.registry import Registry, did_you_mean, load_plugin
 
 
 def entry_one():
-    """Stands for an entry."""
+    """A dummy entry."""
 
 
 def entry_two():
-    """Stands for another."""
+    """Another dummy entry."""
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ def test_a_plugin_is_run_once_however_often_it_is_named(tmp_path, modules, monke
         (None, "is not a file; give the path of a Python file"),
     ],
 )
-def test_a_plugin_that_cannot_be_loaded_is_one_clear_error_and_may_be_mended(tmp_path, modules, content, complaint):
+def test_a_plugin_that_cannot_be_loaded_is_one_clear_error_and_can_be_fixed(tmp_path, modules, content, complaint):
     plugin = tmp_path / "mine.py"
     if content is not None:
         plugin.write_text(content)
@@ -193,7 +193,7 @@ def test_a_plugin_that_cannot_be_loaded_is_one_clear_error_and_may_be_mended(tmp
     assert sys.modules["skelbench_plugin_mine"].VALUE == 1
 
 
-def test_a_plugin_that_is_no_python_file_is_one_clear_error(tmp_path):
+def test_a_plugin_that_is_not_a_python_file_is_one_clear_error(tmp_path):
     (tmp_path / "mine.txt").write_text("hello")
     with pytest.raises(SkelbenchError, match=r"mine\.txt cannot be imported; it must be a \.py file"):
         load_plugin(tmp_path / "mine.txt")

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 ROOT = Path(__file__).resolve().parents[1]
-# Modules whose names plugins and scripts import. Of a module without `__all__`, all that is public and its own.
+# Modules that plugins and scripts import from. Without `__all__`, the public names defined in the module count.
 MODULES = (
     "skelbench",
     "skelbench.backbones",
@@ -38,7 +38,7 @@ MODULES = (
     "skelbench.results.record",
     "skelbench.results.store",
 )
-# Names that a module hands on without having made them, and that plugins import from there.
+# Names that a module re-exports and that plugins import from there.
 HANDED_ON = {
     "skelbench.methods.recipe": ("Recipe", "Settings"),
     "skelbench.methods.base": ("Deviation", "Recipe", "parse_config"),
@@ -47,7 +47,7 @@ HANDED_ON = {
 
 def test_the_surface_is_the_one_that_is_written_down():
     written = (ROOT / "tests" / "surface.txt").read_text().splitlines()
-    command = [sys.executable, __file__]  # a process of its own: other tests register what is not ours
+    command = [sys.executable, __file__]  # in a new process: other tests register other entries
     found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     gone, new = [line for line in written if line not in found], [line for line in found if line not in written]
     assert not gone and not new, "\n".join(["", *(f"- {line}" for line in gone), *(f"+ {line}" for line in new)])

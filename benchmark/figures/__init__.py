@@ -1,1 +1,1 @@
-"""Arrays that only a model can give: features, views, attention, frequencies. Drawing them is results/plots."""
+"""Data for figures that need a model: features, views, attention, frequencies. results/plots draws them."""

@@ -1,4 +1,4 @@
-"""The attention mask of a clip, by the encoder that a run kept."""
+"""The attention mask of a clip, from the saved encoder of a run."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from .encoder import KeptEncoder
 @precision("fp32")
 @torch.no_grad()
 def attention_of(kept: KeptEncoder, clip: str | None = None) -> Attention:
-    """M_s of one clip without augmentation or mixing, in evaluation mode; the mean over channels.
+    """Compute M_s of one clip without augmentation or mixing, in evaluation mode, averaged over channels.
 
     Args:
-        clip: its name; None: the first test clip of the run's split.
+        clip: name of the clip; None: the first test clip of the run's split.
 
     Raises:
-        SkelbenchError: if the method has no attention mask, or its backbone keeps no joints apart.
+        SkelbenchError: if the method has no attention mask, or its backbone does not keep the joints separate.
     """
     cell, method = kept.record.cell, kept.method
     mask_of: Callable[[Tensor], Tensor] | None = getattr(method.encoder_q, "mask", None)
@@ -35,8 +35,8 @@ def attention_of(kept: KeptEncoder, clip: str | None = None) -> Attention:
     backbone: Backbone = method.encoder_q.backbone  # type: ignore[assignment]
     if not backbone.localises_joints or backbone.time_stride is None:
         raise SkelbenchError(
-            f"The backbone '{cell.backbone}' keeps no joints apart, so its attention cannot be drawn on a skeleton; "
-            "name a run with stgcn."
+            f"The backbone '{cell.backbone}' does not keep the joints separate, so its attention cannot be drawn on "
+            "a skeleton; name a run with stgcn."
         )
     row = find_clip(kept.store, clip, cell.split)
     x = read_clips(kept.store, [row], kept.frames, str(kept.record.settings.get("valid", "any")))

@@ -17,7 +17,7 @@ from ...registry import did_you_mean
 
 
 def find_clip(store: Store, name: str | None, split: str | None = None) -> int:
-    """The row of a clip by its name; without one the first test clip of a split, or the first of all.
+    """Find the row of a clip by name; without one, the first test clip of a split, or the first clip.
 
     Raises:
         SkelbenchError: if there is no such clip, split or test clip.
@@ -31,10 +31,10 @@ def find_clip(store: Store, name: str | None, split: str | None = None) -> int:
 
 
 def read_clips(store: Store, rows: Sequence[int], frames: int, valid: str = "any") -> Tensor:
-    """Clips (N, 3, T, V, M) by their rows: counted, centred, resampled, turned as for training.
+    """Read clips (N, 3, T, V, M) by row, preprocessed as for training.
 
     Raises:
-        SkelbenchError: if one has no valid frame.
+        SkelbenchError: if a clip has no valid frame.
     """
     clips = []
     for row in rows:

@@ -1,4 +1,4 @@
-"""The encoder that a run kept, ready to look at clips."""
+"""Loading the saved encoder of a run."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from ..train.trainer import snapshot_path
 
 @dataclass(frozen=True)
 class KeptEncoder:
-    """What a run left after its last epoch.
+    """The encoder that a run saved after its last epoch.
 
     Attributes:
-        record: of the run that was named: a pre-training, or an evaluation that builds on one.
-        method: in evaluation mode, its weights loaded.
-        store: the data that the run was made on.
-        streams: the stream to encode, where the method was trained on several; else empty.
+        record: of the given run: a pre-training, or an evaluation that builds on one.
+        method: in evaluation mode, with the saved weights.
+        store: the data set of the run.
+        streams: the stream to encode if the method was trained on several; else empty.
     """
 
     record: Record
@@ -36,7 +36,7 @@ class KeptEncoder:
 
     @property
     def frames(self) -> int:
-        """T."""
+        """Number of frames T of a clip."""
         return self.method.build.num_frames
 
 
@@ -44,8 +44,8 @@ def open_encoder(folder: Path, device: str) -> KeptEncoder:
     """Load the encoder of a run from its folder.
 
     Raises:
-        SkelbenchError: if it is no finished run, has no encoder that was kept (a fusion, a fine-tuning), its
-            pre-training is not beside it, or the data is not what it was made on.
+        SkelbenchError: if it is not a finished run, has no saved encoder (a fusion, a fine-tuning), its pre-training
+            is not next to it, or the data set has changed.
     """
     record = read_record(folder)
     home, trained = (folder, record) if record.cell.protocol == PRETRAIN else _pretraining(folder, record)
@@ -68,29 +68,29 @@ def open_encoder(folder: Path, device: str) -> KeptEncoder:
 
 
 def _pretraining(folder: Path, record: Record) -> tuple[Path, Record]:
-    """Folder and record of what an evaluation builds on."""
+    """Folder and record of the pre-training that an evaluation builds on."""
     protocol = record.cell.protocol
     if protocol in PROTOCOLS and isinstance(PROTOCOLS[protocol], TuningProtocol):
         raise SkelbenchError(
-            f"{folder} trained its encoder and did not keep it; name the folder of the pre-training that it began with."
+            f"{folder} trained its encoder and did not save it; name the folder of the pre-training it started from."
         )
     if record.pretrain is None:
-        raise SkelbenchError(f"{folder} has no encoder of its own; name the folder of a pre-training.")
+        raise SkelbenchError(f"{folder} has no encoder; name the folder of a pre-training.")
     for home in sorted(folder.resolve().parent.glob(f"*-{record.pretrain[:10]}")):
         trained = read_record(home)
         if trained.identity == record.pretrain and trained.cell.protocol == PRETRAIN:
             return home, trained
     raise SkelbenchError(
-        f"The pre-training that {folder} builds on is not beside it; run its cell again, or name the folder of a "
+        f"The pre-training that {folder} builds on is not next to it; run its cell again, or name the folder of a "
         "pre-training."
     )
 
 
 def _check_data(record: Record, store: Store, folder: Path) -> None:
     for key, now in (("fingerprint", store.fingerprint), ("skeleton", store.layout.digest)):
-        then = record.data.get(key, now)  # imported weights know no data
+        then = record.data.get(key, now)  # imported weights have no data facts
         if then != now:
             raise SkelbenchError(
-                f"The data set '{store.name}' is not the one that {folder} was made on (its {key} was {then} and is "
+                f"The data set '{store.name}' is not the one that {folder} was run on (its {key} was {then} and is "
                 f"{now}); prepare that one again, or run the cell again on this one."
             )

@@ -1,4 +1,4 @@
-"""What the frequency blocks of an encoder see, of a clip of each class."""
+"""What the first frequency block of an encoder sees, for one clip of each class."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .encoder import KeptEncoder
 @precision("fp32")
 @torch.no_grad()
 def frest_of(kept: KeptEncoder) -> FrestLook:
-    """The first frequency block's look at the first test clip of every class, in evaluation mode.
+    """Compute the `Look` of the first frequency block at the first test clip of every class, in evaluation mode.
 
     Raises:
         SkelbenchError: if the encoder has no frequency blocks.
@@ -34,7 +34,7 @@ def frest_of(kept: KeptEncoder) -> FrestLook:
     seen: list[Look] = []
     hook = block.register_forward_pre_hook(lambda _, given: seen.append(block.look(given[0])))
     try:
-        first = x[..., :1].to(next(method.parameters()).device)  # one person: none is absent, so a row is a clip
+        first = x[..., :1].to(next(method.parameters()).device)  # one person, never absent, so that a row is a clip
         method.features(first, *kept.streams)
     finally:
         hook.remove()

@@ -1,4 +1,4 @@
-"""t-SNE of frozen features, always the same for the same run."""
+"""t-SNE of frozen features, deterministic for a run."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ PERPLEXITY = 20.0  # SkeAttnCLR@e3f05c6, its t-SNE of 20 % of the training clips
 
 
 def tsne_of(kept: KeptEncoder, *, classes: int, names: Sequence[str] = (), clips: int) -> list[Point]:
-    """Put test clips into a plane by their pooled features, normalised to length 1 as kNN compares them.
+    """Embed test clips in the plane by their pooled features, L2-normalised as for kNN.
 
     Args:
-        classes: how many classes; they are evenly spaced over the list of those with test clips.
-        names: the classes instead.
-        clips: at most so many clips, chosen at random with a fixed seed.
+        classes: number of classes, evenly spaced over the list of those with test clips.
+        names: the classes to show instead.
+        clips: maximum number of clips, chosen at random with a fixed seed.
 
     Raises:
         SkelbenchError: if scikit-learn is missing, a class has no test clip, or too few clips are left.
@@ -56,7 +56,7 @@ def tsne_of(kept: KeptEncoder, *, classes: int, names: Sequence[str] = (), clips
 
 
 def require_sklearn() -> None:
-    """Raise a `SkelbenchError` where scikit-learn is not installed."""
+    """Raise a `SkelbenchError` if scikit-learn is not installed."""
     try:
         import sklearn  # noqa: F401
     except ImportError as error:
@@ -64,10 +64,10 @@ def require_sklearn() -> None:
 
 
 def choose_clips(test: Clips, *, classes: int, names: Sequence[str], clips: int) -> np.ndarray:
-    """Rows of the clips that are shown, in order of their classes.
+    """Choose the rows of the clips to show, ordered by class.
 
     Raises:
-        SkelbenchError: if a class that is named has no test clip, or is none.
+        SkelbenchError: if a named class does not exist or has no test clip.
     """
     label = test.label.cpu().numpy()
     present = np.unique(label)
@@ -79,8 +79,8 @@ def choose_clips(test: Clips, *, classes: int, names: Sequence[str], clips: int)
         if number not in present:
             raise SkelbenchError(f"The class '{test.class_names[number]}' has no test clip; choose another.")
     found = np.flatnonzero(np.isin(label, wanted))
-    kept = np.random.default_rng(SEED).permutation(found)[:clips]
-    return kept[np.lexsort((kept, label[kept]))]
+    chosen = np.random.default_rng(SEED).permutation(found)[:clips]
+    return chosen[np.lexsort((chosen, label[chosen]))]
 
 
 def _class_number(name: str, test: Clips) -> int:

@@ -1,4 +1,4 @@
-"""A clip, and the views of it that a method learns from."""
+"""A clip and the views of it that a method is trained on."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ...methods import METHODS, create_method
 from ...results.plots.skeleton import Motion
 from .clip import as_keypoints, read_clips
 
-_BATCH = 3  # clips that a mix needs at least
+_BATCH = 3  # minimum number of clips for a mix
 
 
 def recorded(store: Store, row: int) -> Motion:
-    """A clip as it was recorded, without the frames that show nobody.
+    """A clip as it was recorded, without empty frames.
 
     Raises:
-        SkelbenchError: if there is nobody in the whole clip.
+        SkelbenchError: if all frames of the clip are empty.
     """
     peopled, keypoints = peopled_frames(store, row)
     entry = store.clips[row]
@@ -29,10 +29,10 @@ def recorded(store: Store, row: int) -> Motion:
 
 @torch.no_grad()
 def views_of(store: Store, row: int, method: str, *, frames: int | None, seed: int) -> list[Motion]:
-    """A clip as it is trained on, then every view that a method makes of it, and its mix with another clip.
+    """A clip as used for training, then every view that a method makes of it, and its mix with another clip.
 
     Args:
-        frames: T; None: the method's published NTU-60 setting, as all of its settings here.
+        frames: T; None: the method's published NTU-60 setting, like all its other settings here.
         seed: of the augmentations.
 
     Raises:
@@ -47,7 +47,7 @@ def views_of(store: Store, row: int, method: str, *, frames: int | None, seed: i
     shown = {"clip": x, **made.views(x, draws)}
     if "donor" in draws:
         shown["query, mixed with another clip"] = mix(shown["query"], draws["donor"][0], draws["mask"][0])
-    absent = ~(x[0] != 0).any(dim=2).any(dim=1).any(dim=0)  # (M,); noise would show who is not there
+    absent = ~(x[0] != 0).any(dim=2).any(dim=1).any(dim=0)  # (M,); noise would make absent persons visible
     motions = []
     for name, view in shown.items():
         keypoints = as_keypoints(view[0])

@@ -1,1 +1,1 @@
-"""Ways to run the tasks of a grid."""
+"""Launchers: ways to run the tasks of a grid."""

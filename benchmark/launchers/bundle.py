@@ -1,7 +1,7 @@
-"""What a task takes along to a machine that does not see the folder of runs, and what it brings back.
+"""Bundles: the inputs and results of a task that runs on a machine without access to the folder of runs.
 
-Records travel as an exported zip, which is checked as one from a stranger when it arrives; encoders, which an export
-leaves at home, go beside it. Checkpoints do not travel: a task that is lost starts anew.
+Records are sent as an exported zip, which is validated like any imported one; encoders, which an export does not
+contain, are sent next to it. Checkpoints are not sent: a task that is lost starts over.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _ENCODER = re.compile(r"encoder-[0-9]{4,9}\.pt")
 
 @dataclass(frozen=True)
 class Bundle:
-    """An exported zip, or None where nothing is finished, and encoder files by their names."""
+    """An exported zip, None if nothing is finished, and encoder files by name."""
 
     records: bytes | None = None
     encoders: dict[str, bytes] = field(default_factory=dict)
 
 
 def pack(runs: RunStore, trained: tuple[Cell, str], cells: Collection[tuple[Cell, str]]) -> Bundle:
-    """What there is of some cells, and of the pre-training they build on with its encoders."""
+    """Pack the finished records of some cells and of the pre-training they build on, with its encoders."""
     found = [cell for cell in (trained, *cells) if runs.find(*cell) is not None]
     if not found:
         return Bundle()
@@ -39,20 +39,20 @@ def pack(runs: RunStore, trained: tuple[Cell, str], cells: Collection[tuple[Cell
         path = Path(folder) / "results.zip"
         export_results(runs, path, lambda cell: cell in wanted)
         records = path.read_bytes()
-    kept = runs.folder(*trained).glob("encoder-*.pt")
-    return Bundle(records, {path.name: path.read_bytes() for path in sorted(kept)})
+    encoders = runs.folder(*trained).glob("encoder-*.pt")
+    return Bundle(records, {path.name: path.read_bytes() for path in sorted(encoders)})
 
 
 def unpack(bundle: Bundle, runs: RunStore, trained: tuple[Cell, str]) -> None:
-    """Unpack a bundle into a folder of runs, the encoders before the records that say they are there.
+    """Unpack a bundle into a folder of runs, the encoders before the records that refer to them.
 
-    Raises ``SkelbenchError`` if it holds anything else.
+    Raises ``SkelbenchError`` if it contains anything else.
     """
     if bundle.records is None:
         return
     for name, content in bundle.encoders.items():
         if not _ENCODER.fullmatch(name):
-            raise SkelbenchError(f"'{name}' is no file of an encoder; nothing of it was taken.")
+            raise SkelbenchError(f"'{name}' is not an encoder file; nothing was unpacked.")
         path = runs.folder(*trained) / name
         if not path.exists():
             atomic_write(path, content)

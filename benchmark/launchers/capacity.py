@@ -1,4 +1,4 @@
-"""How many cells run on a device at once: as many as its memory and the machine's cores take."""
+"""How many cells run on a device at once, limited by its memory and the machine's cores."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ import torch
 
 from ...datasets.readers.parallel import available_cores
 
-SHARE = 0.9  # of the free memory that is given out
-MARGIN = 1.25  # of the measured peak: what the allocator holds beyond what was asked for
-CONTEXT_MB = 600.0  # what a process takes of a CUDA device before its first tensor
+SHARE = 0.9  # of the free memory that is used
+MARGIN = 1.25  # on the measured peak: the allocator holds more than was requested
+CONTEXT_MB = 600.0  # CUDA memory of a process before its first tensor
 
 
 def more_slots(device: str, peak_mb: float, devices: int) -> int:
-    """How many more cells fit beside the one that was measured.
+    """How many more cells fit next to the measured one.
 
-    On a CUDA device `peak_mb` is what the cell's tensors took at most there, on the CPU the process's memory. Every
-    process gets at least one core, so that the cores are divided among the devices.
+    On a CUDA device `peak_mb` is the peak memory of the cell's tensors, on the CPU that of the process. Every
+    process gets at least one core; the cores are divided among the devices.
 
     Args:
-        devices: how many there are.
+        devices: number of devices.
     """
     return min(slots_that_fit(free_memory_mb(device), peak_mb, on_gpu=device.startswith("cuda")), _cores(devices) - 1)
 
 
 def slots_that_fit(free_mb: float, peak_mb: float, *, on_gpu: bool) -> int:
-    """Cells of a measured peak that fit into free memory."""
+    """Number of cells with a measured peak that fit into free memory."""
     return int(SHARE * free_mb // (MARGIN * peak_mb + (CONTEXT_MB if on_gpu else 0.0)))
 
 
 def free_memory_mb(device: str) -> float:
-    """Free memory in MB: of a CUDA device, else of the machine (unknown counts as none)."""
+    """Free memory in MB: of a CUDA device, else of the machine (0 if unknown)."""
     if device.startswith("cuda"):
         return torch.cuda.mem_get_info(device)[0] / 1e6
     if "SC_AVPHYS_PAGES" not in os.sysconf_names:

@@ -1,4 +1,4 @@
-"""What all launchers do: hand out the tasks of a plan as they come due, and take note of how they end."""
+"""The loop shared by all launchers: start the tasks of a plan when they are ready and record how they end."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from ..run.tasks import Ended, Performer, Task, blame, tasks_of
 from ..train.trainer import StoppedError
 from .schedule import Schedule
 
-TICK = 0.25  # seconds between two looks at whether a stop was asked for
-ELSEWHERE = 1.0  # seconds between two looks at what another launch is at
+TICK = 0.25  # seconds between two checks for a stop request
+ELSEWHERE = 1.0  # seconds between two checks of the tasks that another launch is running
 
 
 class Team(AbstractContextManager["Team"], Protocol):
-    """Does tasks somewhere, some at a time. Leaving it ends what it has started."""
+    """Runs tasks, several at a time; leaving its context ends the running ones."""
 
     def free(self) -> bool:
-        """Whether it can take one more task."""
+        """Whether it can take another task."""
         ...
 
     def start(self, task: Task, options: Options) -> None:
-        """Begin a task."""
+        """Start a task."""
         ...
 
     def ended(self, seconds: float) -> Sequence[tuple[Task, Ended]]:
-        """The tasks that have ended since it was asked last; waits up to so many seconds for the first."""
+        """The tasks that have ended since the last call; waits up to `seconds` for the first."""
         ...
 
     def stop(self) -> None:
-        """Ask all that runs to write its checkpoint and end."""
+        """Ask all running tasks to write their checkpoints and end."""
         ...
 
 
@@ -55,13 +55,13 @@ class Drive:
         self._looked = time.monotonic()
 
     def run(self, team: Team) -> list[Failure]:
-        """Do every task; return what failed.
+        """Run every task; return the failures.
 
         Raises:
-            SkelbenchError: if a record of one of its cells is damaged; nothing has run then.
+            SkelbenchError: if a record of one of its cells is damaged; nothing was run.
             StoppedError: if asked to stop.
         """
-        done = [task.done(self.runs) for task in self.tasks]  # a damaged record is told before anything runs
+        done = [task.done(self.runs) for task in self.tasks]  # a damaged record raises before anything runs
         if not all(done) or self.options.force:
             write_plan(self.runs.root, launched(self.plan, self.options.device))
         with team:
@@ -76,12 +76,12 @@ class Drive:
         return self.schedule.failures()
 
     def _start(self, team: Team, task: Task) -> None:
-        """Begin a task, or end it here where that is quicker than telling anyone: if it is done, or adds up scores."""
+        """Start a task; one that is done or only adds up scores ends here instead of being handed to the team."""
         tries = self.schedule.tries.get(task.number, 0)
         if not tries:
             self._say(f"[{task.number}/{len(self.tasks)}] {task}")
         if self.options.force and task.kind == "train" and task.first and not tries:
-            for cell, identity in self.plan.built_on(task.work.identity):  # stopped, they are made from the new encoder
+            for cell, identity in self.plan.built_on(task.work.identity):  # so none survives with the old encoder
                 self.runs.forget(cell, identity)
         if not self.options.force and task.done(self.runs):
             self._say("  done before")
@@ -101,7 +101,7 @@ class Drive:
             self._say(f"[{task.number}/{len(self.tasks)}] {task}: tried again ({tries} of {retries})")
 
     def _look_elsewhere(self) -> None:
-        """What another launch is at is looked at now and then: it may have finished it, or died."""
+        """Periodically check the tasks that another launch is running: it may have finished them, or died."""
         if time.monotonic() - self._looked >= ELSEWHERE:
             self._looked = time.monotonic()
             self.schedule.look_again()
@@ -121,5 +121,5 @@ class Drive:
 
 
 def open_stores(plan: Plan) -> dict[Path, Store]:
-    """The stores of a plan by their folders."""
+    """The stores of a plan, by folder."""
     return {store.path.absolute(): store for _, store in (*plan.tasks, *plan.transfers, *plan.fusions)}

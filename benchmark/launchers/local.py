@@ -1,4 +1,4 @@
-"""The local launcher: one task after the other in this process, or several processes of their own."""
+"""The local launcher: one task after another in this process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .drive import Drive
 
 @dataclass
 class SignalStop:
-    """Whether a signal asked for a stop, and the exit code that tells which one."""
+    """Whether a signal requested a stop, and the exit code for that signal."""
 
     event: threading.Event = field(default_factory=threading.Event)
     code: int = 0
@@ -27,7 +27,7 @@ class SignalStop:
 
 @contextmanager
 def stop_on_signal() -> Iterator[SignalStop]:
-    """Let a first Ctrl-C or SIGTERM ask for a stop and a second one end the process at once."""
+    """Make the first Ctrl-C or SIGTERM request a stop, and the second end the process at once."""
     stop = SignalStop()
 
     def ask(number: int, frame: FrameType | None) -> None:
@@ -49,7 +49,7 @@ def stop_on_signal() -> Iterator[SignalStop]:
 
 
 class Alone:
-    """A team of this process alone: a task ends as it is begun."""
+    """A team of this process alone: `start` runs the task to its end."""
 
     def __init__(self, here: Performer):
         self.here = here
@@ -59,18 +59,18 @@ class Alone:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing was started."""
+        """Do nothing: no process was started."""
 
     def free(self) -> bool:
-        """Whether the last one's end was asked for."""
+        """Whether the last task was collected by `ended`."""
         return not self._ended
 
     def start(self, task: Task, options: Options) -> None:
-        """Do it. Raises `StoppedError` if asked to stop."""
+        """Run the task. Raises `StoppedError` if asked to stop."""
         self._ended.append((task, self.here.perform(task)))
 
     def ended(self, seconds: float) -> Sequence[tuple[Task, Ended]]:
-        """The one that was done, if any."""
+        """The task that was run, if any."""
         ended, self._ended = self._ended, []
         stop = self.here.options.stop
         if not ended and stop is not None:
@@ -78,14 +78,14 @@ class Alone:
         return ended
 
     def stop(self) -> None:
-        """Nothing runs."""
+        """Do nothing: no task is running."""
 
 
 def launch(plan: Plan, runs: RunStore, options: Options, retries: int = 0) -> list[Failure]:
-    """Run a plan in order in this process, go on after a failure, and return what failed.
+    """Run a plan in order in this process, continue after failures, and return them.
 
     Raises:
-        SkelbenchError: if a record of one of its cells is damaged; nothing has run then.
+        SkelbenchError: if a record of one of its cells is damaged; nothing was run.
         StoppedError: if asked to stop.
     """
     drive = Drive(plan, runs, options, retries)

@@ -1,4 +1,4 @@
-"""Several processes on the devices of this machine: a program of its own for every slot."""
+"""The local launcher with several worker processes on the devices of this machine."""
 
 from __future__ import annotations
 
@@ -29,53 +29,53 @@ from .worker import command, packed
 
 
 class _Worker:
-    """A process on a device and the task it is at; a thread passes on what it says."""
+    """A worker process on a device and its current task; a thread forwards its messages."""
 
-    def __init__(self, device: str, start: bytes, threads: int, heard: queue.SimpleQueue[tuple[_Worker, Any]]):
-        self.device, self.heard = device, heard
+    def __init__(self, device: str, start: bytes, threads: int, messages: queue.SimpleQueue[tuple[_Worker, Any]]):
+        self.device, self.messages = device, messages
         self.task: Task | None = None
         words, environment = command()
-        environment = {"OMP_NUM_THREADS": str(threads)} | environment  # what the user has set stays
+        environment = {"OMP_NUM_THREADS": str(threads)} | environment  # a value set by the user takes precedence
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(words, stdin=pipe, stdout=pipe, env=environment)
         self._write(start)
         threading.Thread(target=self._listen, daemon=True).start()
 
     def ask(self, task: Task, force: bool) -> None:
-        """Have it do a task."""
+        """Send it a task."""
         self.task = task
         self._write(pickle.dumps((task, force)))
 
     def close(self) -> None:
-        """End its input, upon which it writes its checkpoint and ends."""
+        """Close its input, upon which it writes its checkpoint and ends."""
         assert self.process.stdin is not None
         with suppress(OSError):
             self.process.stdin.close()
 
     def _write(self, content: bytes) -> None:
         assert self.process.stdin is not None
-        with suppress(OSError):  # it died, which its silence will tell
+        with suppress(OSError):  # it died; `_listen` reports that
             self.process.stdin.write(content)
             self.process.stdin.flush()
 
     def _listen(self) -> None:
         assert self.process.stdout is not None
-        with suppress(EOFError, pickle.UnpicklingError):  # it ended, perhaps in the middle of a word
+        with suppress(EOFError, pickle.UnpicklingError):  # it ended, perhaps in the middle of a message
             while True:
-                self.heard.put((self, pickle.load(self.process.stdout)))
+                self.messages.put((self, pickle.load(self.process.stdout)))
         self.process.wait()
-        self.heard.put((self, ("gone",)))
+        self.messages.put((self, ("gone",)))
 
 
 class Processes:
-    """A team of programs of their own on the devices of this machine.
+    """A team of worker processes on the devices of this machine.
 
     Args:
         runs: where they write.
         options: of the launch; each worker has its own device.
-        devices: names; a worker's device is the next in turn.
-        count: how many workers; None for one a device first, and more when the first cell has shown what one takes.
-        verbose: whether the epochs' lines are passed on.
+        devices: names, assigned to the workers in turn.
+        count: number of workers; None: one per device, and more once the memory use of the first cell is known.
+        verbose: whether the lines of the epochs are forwarded.
     """
 
     def __init__(
@@ -86,13 +86,13 @@ class Processes:
         turns = itertools.islice(itertools.cycle(devices), count or len(devices))
         self.slots = Counter(turns)  # of each device
         self.workers: list[_Worker] = []
-        self.heard: queue.SimpleQueue[tuple[_Worker, Any]] = queue.SimpleQueue()
+        self.messages: queue.SimpleQueue[tuple[_Worker, Any]] = queue.SimpleQueue()
 
     def __enter__(self) -> Processes:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the workers; those that are at a task write its checkpoint first."""
+        """End the workers; busy ones write their checkpoint first."""
         self.stop()
         try:
             for worker in self.workers:
@@ -102,21 +102,21 @@ class Processes:
                 worker.process.kill()
 
     def free(self) -> bool:
-        """Whether a worker has nothing to do, or one more may be started."""
+        """Whether a worker is idle or another may be started."""
         return self.slots.total() > sum(worker.task is not None for worker in self.workers)
 
     def start(self, task: Task, options: Options) -> None:
-        """Have a free worker do a task; one is started where there is none."""
-        worker = next((worker for worker in self.workers if worker.task is None), None) or self._hire()
+        """Send a task to an idle worker; start one if there is none."""
+        worker = next((worker for worker in self.workers if worker.task is None), None) or self._start_worker()
         worker.ask(task, options.force)
 
     def ended(self, seconds: float) -> Sequence[tuple[Task, Ended]]:
-        """The tasks that have ended since it was asked last; waits up to so many seconds for the first."""
+        """The tasks that have ended since the last call; waits up to `seconds` for the first."""
         found: list[tuple[Task, Ended]] = []
         until = time.monotonic() + seconds
         while not found:
             try:
-                worker, (kind, *content) = self.heard.get(timeout=max(until - time.monotonic(), 0.001))
+                worker, (kind, *content) = self.messages.get(timeout=max(until - time.monotonic(), 0.001))
             except queue.Empty:
                 return found
             if kind == "say" and worker.task is not None:
@@ -126,31 +126,31 @@ class Processes:
                 worker.task = None
                 self._grow(worker.device, content[0])
             elif kind == "gone":
-                found += self._bury(worker)
+                found += self._remove(worker)
         return found
 
     def stop(self) -> None:
-        """Ask all to write their checkpoints and end."""
+        """Ask all workers to write their checkpoints and end."""
         for worker in self.workers:
             worker.close()
 
-    def _hire(self) -> _Worker:
-        """Start a worker on the device with the most room."""
+    def _start_worker(self) -> _Worker:
+        """Start a worker on the device with the most free slots."""
         taken = Counter(worker.device for worker in self.workers)
         device = max(self.devices, key=lambda name: self.slots[name] - taken[name])
         threads = max(1, available_cores() // self.slots.total())
         options = replace(self.options, device=device, watcher=Silent(), stop=None)
         start = packed((self.runs.root, options, self.verbose))
-        self.workers.append(_Worker(device, start, threads, self.heard))
+        self.workers.append(_Worker(device, start, threads, self.messages))
         return self.workers[-1]
 
-    def _bury(self, worker: _Worker) -> list[tuple[Task, Ended]]:
-        """What a worker that has ended was at."""
+    def _remove(self, worker: _Worker) -> list[tuple[Task, Ended]]:
+        """Remove a worker that has ended; return its unfinished task, if any, as lost."""
         self.workers.remove(worker)
         return [] if worker.task is None else [(worker.task, Ended(lost=_why(worker.process.returncode)))]
 
     def _grow(self, device: str, how: Ended) -> None:
-        """The first cell has shown what one takes: let every device have as many as fit."""
+        """Once the memory use of the first cell is known, give every device as many slots as fit."""
         if self.measured or how.memory_mb is None:
             return
         self.measured = True
@@ -169,7 +169,7 @@ def launch_processes(
     workers: int | None,
     verbose: bool = False,
 ) -> list[Failure]:
-    """Run a plan by several processes; return what failed. Raises as `local.launch`."""
+    """Run a plan in several processes; return the failures. Raises as `local.launch`."""
     if not devices:
         raise SkelbenchError("There is no device to run on; name some with --devices cpu or --devices cuda:0,cuda:1.")
     return Drive(plan, runs, options, retries).run(Processes(runs, options, devices, workers, verbose=verbose))
@@ -177,6 +177,6 @@ def launch_processes(
 
 def _why(code: int) -> str:
     if code >= 0:
-        return f"The process that ran it ended with exit code {code}; what it wrote above may say why."
+        return f"The process that ran it ended with exit code {code}; its output above may say why."
     name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-    return f"The process that ran it was ended by {name}; if memory is short, take fewer --workers."
+    return f"The process that ran it was ended by {name}; if memory is short, use fewer --workers."

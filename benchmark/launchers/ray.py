@@ -1,4 +1,4 @@
-"""The Ray launcher: the same tasks on the machines of a cluster that runs, also several to a GPU."""
+"""The Ray launcher: tasks on the machines of a running cluster, several per GPU if wanted."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from .remote import do_job, gpus_of, job, lost, require, trained_for
 
 
 class Cluster:
-    """A team of the machines of a Ray cluster; how many tasks run at once is decided by what they ask for.
+    """A team of the machines of a Ray cluster; the resources of a task decide how many run at once.
 
     Args:
         ray: the module, connected.
         runs: the folder of runs.
-        carry: whether the machines do not see it, so that results are carried back.
+        carry: whether the machines cannot access it, so that results are sent back.
     """
 
     def __init__(self, ray: Any, runs: RunStore, options: Options, *, cpus: int, gpus: float | None, carry: bool):
         self.ray, self.runs, self.options, self.carry = ray, runs, options, carry
         wanted, self.device = gpus_of(gpus, options.device)
         needs = {"num_cpus": cpus, "num_gpus": wanted, "scheduling_strategy": "SPREAD"}
-        self.do = ray.remote(max_retries=0, **needs)(do_job)  # what is lost is tried again by the schedule
+        self.do = ray.remote(max_retries=0, **needs)(do_job)  # the schedule retries lost tasks
         self.claims = Claims(runs.root)
         self.running: dict[Any, tuple[Task, ExitStack]] = {}
         self.refused: list[tuple[Task, Ended]] = []
@@ -41,18 +41,18 @@ class Cluster:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Ask what still runs to end, and leave the cluster."""
+        """Ask running tasks to end, and disconnect from the cluster."""
         self.stop()
         for _task, claims in self.running.values():
             claims.close()
         self.ray.shutdown()
 
     def free(self) -> bool:
-        """Ray keeps what it has no room for."""
+        """Always: Ray queues the tasks that do not fit."""
         return True
 
     def start(self, task: Task, options: Options) -> None:
-        """Hand a task to the cluster; without a shared folder it is claimed from here."""
+        """Submit a task to the cluster; without a shared folder its cells are claimed here."""
         with ExitStack() as claims:
             if not self.carry:
                 content = job(task, options, self.runs.root.absolute(), self.device)
@@ -64,7 +64,7 @@ class Cluster:
             self.running[self.do.remote(content)] = task, claims.pop_all()
 
     def ended(self, seconds: float) -> Sequence[tuple[Task, Ended]]:
-        """The tasks that have ended since it was asked last; waits up to so many seconds for the first."""
+        """The tasks that have ended since the last call; waits up to `seconds` for the first."""
         found, self.refused = self.refused, []
         if not self.running:
             time.sleep(0 if found else seconds)
@@ -77,7 +77,7 @@ class Cluster:
         return found
 
     def stop(self) -> None:
-        """Ask what runs to end: it is interrupted as by Ctrl-C."""
+        """Ask running tasks to end: they are interrupted as by Ctrl-C."""
         for reference in self.running:
             self.ray.cancel(reference)
 
@@ -95,14 +95,14 @@ class Cluster:
 
     def _take(self, reference: Any, task: Task) -> Ended:
         try:
-            ended, parcel = self.ray.get(reference)
+            ended, bundle = self.ray.get(reference)
         except self.ray.exceptions.RayError as error:
             return lost("The Ray cluster", error)
-        if parcel is not None:
-            if self.options.force and parcel.records is not None:
+        if bundle is not None:
+            if self.options.force and bundle.records is not None:
                 for cell in task.cells():
                     self.runs.forget(*cell)
-            unpack(parcel, self.runs, trained_for(task))
+            unpack(bundle, self.runs, trained_for(task))
             for failure in ended.failures:
                 self.runs.write_failure(failure)
         return ended
@@ -119,7 +119,7 @@ def launch_ray(
     gpus: float | None,
     carry: bool,
 ) -> list[Failure]:
-    """Run a plan on a Ray cluster; return what failed.
+    """Run a plan on a Ray cluster; return the failures.
 
     Raises:
         SkelbenchError: if Ray is not installed or there is no cluster; and as `local.launch`.

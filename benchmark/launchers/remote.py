@@ -1,4 +1,4 @@
-"""What Ray and Slurm run on their machines: one task, in a process that it need not have to itself."""
+"""The job that Ray and Slurm run on their machines: one task, in a process that may be shared."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from .worker import do, packed, unpacked
 
 
 def job(task: Task, options: Options, root: Path | None, device: str, given: Bundle | None = None) -> bytes:
-    """A task to be done elsewhere. `root` is the folder of runs as seen there, None for one of its own."""
+    """Pack a task for another machine. `root` is the folder of runs as seen there, None for a temporary one."""
     how = replace(options, device=device, watcher=Silent(), stop=None)
     return packed((task, how, root, given))
 
 
 def do_job(content: bytes) -> tuple[Ended, Bundle | None]:
-    """Do a task and tell how it ended; without a shared folder of runs also what came of it. A signal stops it."""
+    """Run a task; return how it ended and, without a shared folder of runs, its results. A signal stops it."""
     task, options, root, given = unpacked(io.BytesIO(content))
     with stop_on_signal() as stop:
         options = replace(options, stop=stop.event)
@@ -42,25 +42,25 @@ def do_job(content: bytes) -> tuple[Ended, Bundle | None]:
 
 
 def trained_for(task: Task) -> tuple[Cell, str]:
-    """Cell and identity of the pre-training that a task makes or builds on."""
+    """Cell and identity of the pre-training that a task runs or builds on."""
     assert isinstance(task.work, Pretraining)
     return task.work.cell, task.work.identity
 
 
 def gpus_of(gpus: float | None, device: str) -> tuple[float, str]:
-    """GPUs of one cell, and the device it then has: what is asked for, else one where the launching machine has one."""
+    """GPUs per cell and the resulting device; by default one GPU if the launching machine has one."""
     wanted = float(device.startswith("cuda")) if gpus is None else gpus
     return wanted, "cuda" if wanted else "cpu"
 
 
 def lost(where: str, error: BaseException) -> Ended:
-    """How a task ended whose machine did not answer."""
+    """The end of a task whose machine was lost."""
     reason = " ".join(str(error).split())[:200]
     return Ended(lost=f"{where} lost it ({type(error).__name__}: {reason}).")
 
 
 def require(package: str, launcher: str) -> Any:
-    """Import a package for a launcher, whose extra installs it. Raises `SkelbenchError` if it is not there."""
+    """Import a package for a launcher, whose extra installs it. Raises `SkelbenchError` if it is missing."""
     try:
         return importlib.import_module(package)
     except ImportError as error:

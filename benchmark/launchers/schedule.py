@@ -1,4 +1,4 @@
-"""Which task comes next: the order of a plan, what waits for what, and what is tried again."""
+"""Scheduling: the order of a plan, dependencies between tasks, and retries."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from ..run.tasks import Ended, Task
 
 
 class Schedule:
-    """Tasks that wait, run and have ended. It knows no process, file or clock.
+    """Waiting, running and ended tasks, without any processes, files or clocks.
 
     Args:
         tasks: in the order of the plan.
-        retries: how often a task is tried again whose failure may pass.
+        retries: how often a task with a temporary failure is retried.
     """
 
     def __init__(self, tasks: Sequence[Task], retries: int):
         self.retries = retries
         self.waiting = {task.number: task for task in tasks}
         self.running: dict[int, Task] = {}
-        self.elsewhere: dict[int, Task] = {}  # another launch is at them
+        self.elsewhere: dict[int, Task] = {}  # another launch is running them
         self.ended: dict[int, Ended] = {}
         self.tries: dict[int, int] = {}
 
@@ -30,7 +30,7 @@ class Schedule:
         return not (self.waiting or self.running or self.elsewhere)
 
     def take(self) -> Task | None:
-        """The next task that needs nothing that has not ended; it runs from now on."""
+        """Take the next task whose dependencies have ended; it counts as running."""
         ready = (task for task in self.waiting.values() if all(number in self.ended for number in task.needs))
         task = next(ready, None)
         if task is not None:
@@ -38,7 +38,7 @@ class Schedule:
         return task
 
     def end(self, task: Task, how: Ended) -> bool:
-        """Take note of how a task ended; whether it is to be tried again."""
+        """Record how a task ended; return whether it will be retried."""
         del self.running[task.number]
         if how.left:
             self.elsewhere[task.number] = task
@@ -52,14 +52,14 @@ class Schedule:
         return again
 
     def put_back(self, task: Task) -> None:
-        """Have a task wait again that was taken and not begun."""
+        """Return a task that was taken and not started to the waiting ones."""
         self.waiting[task.number] = self.running.pop(task.number)
 
     def look_again(self) -> None:
-        """Have the tasks wait again that another launch was at: it may have finished or died."""
+        """Return the tasks that another launch was running to the waiting ones: it may have finished or died."""
         self.waiting |= self.elsewhere
         self.elsewhere = {}
 
     def failures(self) -> list[Failure]:
-        """What failed so far, in the order of the plan."""
+        """The failures so far, in the order of the plan."""
         return [failure for number in sorted(self.ended) for failure in self.ended[number].failures]

@@ -1,4 +1,4 @@
-"""The Slurm launcher: the same tasks as arrays of jobs, queued again when they are pre-empted."""
+"""The Slurm launcher: tasks as job arrays, requeued when they are pre-empted."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from ..run.tasks import Ended, Task
 from .drive import Drive
 from .remote import do_job, gpus_of, job, lost, require
 
-AT_ONCE = 1000  # jobs that are queued or run: below MaxArraySize, which is 1001 by default
+AT_ONCE = 1000  # queued and running jobs: below MaxArraySize, which is 1001 by default
 FOLDER = ".slurm"
-SHARED = {"timeout_min", "mem_gb", "nodes", "name", "stderr_to_stdout"}  # submitit's words for any cluster
+SHARED = {"timeout_min", "mem_gb", "nodes", "name", "stderr_to_stdout"}  # submitit's parameters for any cluster
 
 
 class Job:
-    """What a job calls. Pre-empted, or out of time, it is queued again and goes on from its last checkpoint."""
+    """The callable of a job. Pre-empted or out of time, it is requeued and resumes from its last checkpoint."""
 
     def __call__(self, content: bytes) -> Ended:
-        """Do a task."""
+        """Run a task."""
         return do_job(content)[0]
 
     def checkpoint(self, content: bytes) -> Any:
-        """Called by submitit on a warning: what to queue again."""
+        """Return the submission to requeue; submitit calls this on a pre-emption warning."""
         return require("submitit", "slurm").helpers.DelayedSubmission(self, content)
 
 
 class Queue:
-    """A team of the machines that a queue gives.
+    """A team that runs tasks as Slurm jobs.
 
     Args:
         executor: of submitit.
-        runs: the folder of runs, which all machines see.
+        runs: the folder of runs, accessible from all machines.
         device: of one cell.
     """
 
@@ -52,19 +52,19 @@ class Queue:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Cancel what is queued or runs."""
+        """Cancel queued and running jobs."""
         self.stop()
 
     def free(self) -> bool:
-        """Whether the queue takes one more."""
+        """Whether another job may be queued."""
         return len(self.waiting) + len(self.running) < AT_ONCE
 
     def start(self, task: Task, options: Options) -> None:
-        """Keep a task for the next array."""
+        """Add a task to the next job array."""
         self.waiting.append((task, job(task, options, self.runs.root.absolute(), self.device)))
 
     def ended(self, seconds: float) -> Sequence[tuple[Task, Ended]]:
-        """Submit what waits as one array; the jobs that have ended, after so many seconds if there are none yet."""
+        """Submit waiting tasks as one array; return the ended ones, after waiting `seconds` if there are none."""
         if self.waiting:
             with self.executor.batch():
                 jobs = [(task, self.executor.submit(Job(), content)) for task, content in self.waiting]
@@ -93,10 +93,10 @@ def launch_slurm(
     gpus: float | None,
     parameters: Sequence[str],
 ) -> list[Failure]:
-    """Run a plan as arrays of Slurm jobs; return what failed.
+    """Run a plan as arrays of Slurm jobs; return the failures.
 
     Args:
-        parameters: "KEY=VALUE" of the jobs; "cluster=local" runs them on this machine, for a test.
+        parameters: "KEY=VALUE" of the jobs; "cluster=local" runs them on this machine, for testing.
 
     Raises:
         SkelbenchError: if submitit or Slurm is missing, or a parameter is unknown; and as `local.launch`.
@@ -104,7 +104,7 @@ def launch_slurm(
     wanted, device = gpus_of(gpus, options.device)
     if wanted != int(wanted):
         raise SkelbenchError(
-            f"Slurm gives whole GPUs, not {wanted}; ask for --gpus 1, or run --launcher local in a job."
+            f"Slurm allocates an integer number of GPUs, not {wanted}; use --gpus 1, or run --launcher local in a job."
         )
     executor = _executor(runs, dict(parse_pairs(parameters)), cpus, int(wanted))
     return Drive(plan, runs, options, retries).run(Queue(executor, runs, device))
@@ -112,19 +112,19 @@ def launch_slurm(
 
 def _executor(runs: RunStore, values: dict[str, Any], cpus: int, gpus: int) -> Any:
     submitit = require("submitit", "slurm")
-    logging.getLogger("submitit").setLevel(logging.ERROR)  # it warns at every look where Slurm keeps no accounts
+    logging.getLogger("submitit").setLevel(logging.ERROR)  # it warns at every check if Slurm has no accounting
     cluster = values.pop("cluster", "slurm")
     named = {key if key in SHARED else f"slurm_{key}": value for key, value in values.items()}
     try:
         executor = submitit.AutoExecutor(folder=runs.root.absolute() / FOLDER / "%j", cluster=cluster)
         executor.update_parameters(**{"timeout_min": 720, "cpus_per_task": cpus, "gpus_per_node": gpus, **named})
     except (RuntimeError, ValueError, NameError, TypeError, AssertionError) as error:
-        raise SkelbenchError(f"Slurm jobs cannot be made so: {' '.join(str(error).split())[:300]}") from error
+        raise SkelbenchError(f"Slurm jobs cannot be created: {' '.join(str(error).split())[:300]}") from error
     return executor
 
 
 def _result(one: Any) -> Ended:
     try:
         return one.result()
-    except Exception as error:  # submitit raises what the job raised, or that it came to no end
+    except Exception as error:  # submitit raises the job's error, or that it did not finish
         return lost("The queue", error)

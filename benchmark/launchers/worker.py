@@ -1,8 +1,8 @@
-"""A worker: a program of its own that does the tasks that come in through its standard input, one after the other.
+"""A worker process, which reads tasks from its standard input and runs them one after another.
 
-It can be started from anything (a script without a guard, a notebook, standard input), and knows what the launching
-program has loaded as plugins. When its input ends (the launcher has no more, was asked to stop, or is gone) or SIGTERM
-comes, it writes the checkpoint of what it is at and ends.
+It can be started from anywhere (a script without a main guard, a notebook, standard input) and loads the plugins of
+the launching program. When its input ends (the launcher has no more tasks, was asked to stop, or is gone) or on
+SIGTERM, it writes the checkpoint of its current task and ends.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from ...results.store import RunStore
 from ..run.tasks import Ended, Performer, Task
 from ..train.trainer import StoppedError
 
-STOPPED = "The process that ran it was asked to stop; the same command goes on from its checkpoint."
+STOPPED = "The process that ran it was asked to stop; the same command resumes from its checkpoint."
 
 
 class Telling:
-    """A watcher that passes every line on, and each epoch's where that is wanted."""
+    """A watcher that forwards every line, and the lines of epochs if wanted."""
 
     def __init__(self, say: Any, epochs: bool):
         self.say = say
@@ -36,29 +36,29 @@ class Telling:
 
     @contextmanager
     def training(self, epochs: int, iterations: int, batch: int) -> Any:
-        """Watch nothing: `skelbench status` shows how far a training is."""
+        """Ignore the steps: `skelbench status` shows the progress of a training."""
         yield lambda epoch, iteration: None
 
     def epoch(self, row: Any) -> None:
-        """Pass on the epoch's line."""
+        """Forward a line for the epoch."""
         if self.epochs:
             self.say(f"  epoch {row['epoch']}: loss {row['loss']:.4f}, {row['clips_per_second']:.0f} clips/s")
 
 
 def packed(content: object) -> bytes:
-    """Content for another process, behind the plugins that have to be loaded before it can be read."""
+    """Pickle content for another process, preceded by the plugins that it needs to load first."""
     return pickle.dumps([str(path) for path in loaded_plugins()]) + pickle.dumps(content)
 
 
 def unpacked(stream: IO[bytes]) -> Any:
-    """Load the plugins and read the content that `packed` wrote."""
+    """Load the plugins and read the content written by `packed`."""
     for path in pickle.load(stream):
         load_plugin(Path(path))
     return pickle.load(stream)
 
 
 def do(performer: Performer, task: Task) -> Ended:
-    """Do a task; a stop is told as one, and what nobody foresaw does not end the worker."""
+    """Run a task; report a stop as a lost task, and any unexpected error too, so that it does not end the worker."""
     try:
         return performer.perform(task)
     except StoppedError:
@@ -68,8 +68,8 @@ def do(performer: Performer, task: Task) -> Ended:
 
 
 def serve() -> None:
-    """What a worker does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the launcher's to handle
+    """Run a worker until its input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launcher handles Ctrl-C
     stop, tasks = threading.Event(), queue.SimpleQueue[tuple[Task, bool] | None]()
 
     def end(*_: object) -> None:
@@ -79,7 +79,7 @@ def serve() -> None:
     signal.signal(signal.SIGTERM, end)
     asked = os.fdopen(os.dup(0), "rb")  # the standard input itself is locked while a thread waits for it
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a method prints is no answer
+    os.dup2(2, 1)  # keep what a method prints out of the answers
 
     def answer(*message: object) -> None:
         pickle.dump(message, answers)
@@ -97,7 +97,7 @@ def serve() -> None:
 
 
 def _read(stream: IO[bytes], tasks: queue.SimpleQueue[tuple[Task, bool] | None], end: Callable[[], None]) -> None:
-    """Hear what is to be done, until the input ends."""
+    """Read tasks until the input ends."""
     with suppress(EOFError, pickle.UnpicklingError):
         while True:
             tasks.put(pickle.load(stream))
@@ -105,7 +105,7 @@ def _read(stream: IO[bytes], tasks: queue.SimpleQueue[tuple[Task, bool] | None],
 
 
 def command() -> tuple[list[str], dict[str, str]]:
-    """What starts a worker: the command, and an environment in which it imports what this process does."""
+    """The command that starts a worker, and an environment with this process's import path."""
     paths: Sequence[str] = [path or "." for path in sys.path]
     code = f"from {__name__} import serve; serve()"
     return [sys.executable, "-c", code], os.environ | {"PYTHONPATH": os.pathsep.join(paths)}

@@ -1,4 +1,4 @@
-"""What an evaluation protocol is: fitted on frozen features or training the encoder, read at `last` and at `best`."""
+"""Interfaces of evaluation protocols (on frozen features, or training the encoder), and how `best` is chosen."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Features:
 
 @dataclass(frozen=True)
 class Fit:
-    """A state the classifier could be read at: its training step (None: it has none), scores by evaluation set."""
+    """A state of the classifier: its training step (None if it has none) and scores by evaluation set."""
 
     step: int | None
     scores: Mapping[str, Tensor]
@@ -50,17 +50,17 @@ class FeatureProtocol(Protocol):
     def fit(
         self, train: Features, sets: Mapping[str, Tensor], *, classes: int, settings: Any, seed: int
     ) -> Sequence[Fit]:
-        """Fit on `train` and score each of `sets` (N', D) -> (N', classes); the last fit is the finished one."""
+        """Fit on `train` and score each of `sets` (N', D) -> (N', classes); the last fit is the final one."""
         ...
 
     def extra(self, fit: Fit, label: Tensor) -> dict[str, float]:
-        """Further numbers of the finished fit, for the record."""
+        """Additional values of the final fit, for the record."""
         ...
 
 
 @runtime_checkable
 class TuningProtocol(Protocol):
-    """A protocol that trains the encoder, from what the last epoch of a pre-training left."""
+    """A protocol that trains the encoder, starting from the last epoch of a pre-training."""
 
     name: str
     version: int
@@ -79,20 +79,20 @@ class TuningProtocol(Protocol):
         watcher: Watcher,
         check: Callable[[], None],
     ) -> Outcome:
-        """Train the encoder of `method`, which is this call's own, and score the test clips.
+        """Train the encoder of `method` in place and score the test clips.
 
         Args:
-            method: freshly made, the pre-trained weights loaded, on the clips' device.
-            stream: what to evaluate where the method was trained on several; None: its own.
+            method: a new instance with the pre-trained weights, on the clips' device.
+            stream: the stream to evaluate if the method was trained on several; None: the method's stream.
             seed: of the classifier's weights, the order, the augmentation and dropout.
-            check: called before every step; it raises where the run is asked to stop.
+            check: called before every step; it raises if the run is asked to stop.
         """
         ...
 
 
 @runtime_checkable
 class EpisodeProtocol(Protocol):
-    """A protocol on frozen features whose measure is not one score for each clip and class."""
+    """A protocol on frozen features that does not score each clip for each class."""
 
     name: str
     version: int
@@ -107,7 +107,7 @@ class EpisodeProtocol(Protocol):
         selection: Selection,
         seed: int,
     ) -> Outcome:
-        """Do all that `run_protocol` does; the outcome has no scores."""
+        """Do everything that `run_protocol` does; the outcome has no scores."""
         ...
 
 
@@ -123,17 +123,17 @@ RULES = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a protocol found for one pre-training.
+    """Result of a protocol for one pre-training.
 
     Attributes:
-        scores: (N_test, classes) of the finished fit at the last epoch; empty where clips have none.
+        scores: (N_test, classes) of the final fit at the last epoch; empty if clips have no scores.
         last, best: top-1 and top-5 in percent; best also has "epoch", "step" and "rule".
-        curve: a row an epoch kept: test and held-out top-1.
-        extra: the protocol's further numbers.
-        data: facts on the clips used, for the record's.
-        files: texts to lie beside the record, by file name.
-        notes: sentences for who watches the run.
-        fit: the finished fit at the last epoch, for the protocol's own files.
+        curve: a row per saved epoch: test and held-out top-1.
+        extra: additional values of the protocol.
+        data: facts about the clips used, for the record's `data`.
+        files: contents of files to write next to the record, by file name.
+        notes: messages to show to the user.
+        fit: the final fit at the last epoch, for the protocol's own files.
     """
 
     scores: Tensor
@@ -157,15 +157,15 @@ def run_protocol(
     selection: Selection,
     seed: int,
 ) -> Outcome:
-    """Fit a protocol at every kept epoch of a pre-training and choose `best` without looking at the test set.
+    """Fit a protocol at every saved epoch of a pre-training and choose `best` without using the test set.
 
     Args:
         epochs: pre-training epoch -> (training features, test features), in order.
         selection: "held_out" fits a second time without some training subjects, whose accuracy chooses the
-            epoch and the step; "published" lets the test set choose.
+            epoch and the step; "published" chooses by the test set.
 
     Raises:
-        SkelbenchError: if there are too few training clips to hold some out, or for a protocol that trains the encoder.
+        SkelbenchError: if there are too few training clips to hold some out, or if the protocol trains the encoder.
     """
     if isinstance(protocol, TuningProtocol):
         raise SkelbenchError(
@@ -179,19 +179,19 @@ def run_protocol(
     for epoch, (train, test) in epochs.items():
         fits = protocol.fit(train, {"test": test.x}, classes=classes, settings=settings, seed=seed)
         row: dict[str, Any] = {"epoch": epoch, "test_top1": top(fits[-1].scores["test"], test.label, 1)}
-        chooser = [top(fit.scores["test"], test.label, 1) for fit in fits]
+        criterion = [top(fit.scores["test"], test.label, 1) for fit in fits]
         if selection == "held_out":
             keep = ~held_out(train.subject)
             total, held = len(torch.unique(train.subject)), len(torch.unique(train.subject[~keep]))
             rest, unseen = train[keep], train[~keep]
             check_held_out(len(rest.label), len(train.label))
             second = protocol.fit(rest, {"held_out": unseen.x}, classes=classes, settings=settings, seed=seed)
-            chooser = [top(fit.scores["held_out"], unseen.label, 1) for fit in second]
-            row["held_out_top1"] = chooser[-1]
-        candidates += [(value, epoch, fit) for value, fit in zip(chooser, fits, strict=True)]
+            criterion = [top(fit.scores["held_out"], unseen.label, 1) for fit in second]
+            row["held_out_top1"] = criterion[-1]
+        candidates += [(value, epoch, fit) for value, fit in zip(criterion, fits, strict=True)]
         curve.append(row)
         finished = fits[-1]
-    assert finished is not None, "a pre-training keeps its last epoch"
+    assert finished is not None, "a pre-training saves its last epoch"
     label = epochs[curve[-1]["epoch"]][1].label
     _, epoch, chosen = max(candidates, key=lambda candidate: candidate[0])
     best = score(chosen.scores["test"], label) | {
@@ -204,9 +204,9 @@ def run_protocol(
 
 
 def run_tuning(protocol: TuningProtocol, method: Method, train: Clips, test: Clips, **how: Any) -> Outcome:
-    """Run a protocol that trains the encoder: in fp32, and with the global random numbers put back afterwards.
+    """Run a protocol that trains the encoder, in fp32, and restore the global random state afterwards.
 
-    Dropout reads the global generators. `how` holds the other arguments of `TuningProtocol.tune`.
+    Dropout uses the global generators. `how` holds the other arguments of `TuningProtocol.tune`.
     """
     devices = [train.x.device] if train.x.device.type == "cuda" else []
     with precision("fp32"), torch.random.fork_rng(devices=devices):
@@ -223,7 +223,7 @@ def check_held_out(rest: int, total: int) -> None:
 
 
 def held_out(subject: Tensor) -> Tensor:
-    """Mark the clips (N,) of every fifth training subject, or every fifth clip where there is one subject."""
+    """Mask (N,) of the clips of every fifth training subject, or of every fifth clip if there is only one subject."""
     subjects = torch.unique(subject)
     if len(subjects) < 2:
         return torch.arange(len(subject)) % 5 == 0
@@ -231,7 +231,7 @@ def held_out(subject: Tensor) -> Tensor:
 
 
 def top(scores: Tensor, label: Tensor, k: int) -> float:
-    """Share of clips in percent whose label is among the k highest scores (N, classes)."""
+    """Top-k accuracy in percent of scores (N, classes)."""
     return (scores.topk(k, dim=1).indices == label[:, None]).any(dim=1).cpu().double().mean().item() * 100
 
 

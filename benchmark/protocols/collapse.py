@@ -1,4 +1,4 @@
-"""How far features have collapsed: whether clips still point in different directions, and along how many."""
+"""Measures of feature collapse: mean cosine similarity and effective rank."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ROUNDING = 1e-7
 
 
 def mean_cosine(x: Tensor) -> float:
-    """Mean cosine between two different clips of features (N, D): near 1 where all are alike; 1 for a single clip."""
+    """Mean cosine between different clips of features (N, D): near 1 if all are alike; 1 for a single clip."""
     unit = functional.normalize(as_double(x), dim=1)
     n = len(unit)
     if n < 2:
@@ -23,7 +23,7 @@ def mean_cosine(x: Tensor) -> float:
 def effective_rank(x: Tensor) -> float:
     """Exp of the entropy of the shares of the singular values of centred features (N, D): from 1 to min(N, D).
 
-    0 where all clips are alike to float32's last digits. Source: Roy and Vetterli, "The effective rank: a measure of
+    0 if all clips are equal up to float32 rounding. Source: Roy and Vetterli, "The effective rank: a measure of
     effective dimensionality" (EUSIPCO 2007).
     """
     x = as_double(x)

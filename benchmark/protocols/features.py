@@ -1,4 +1,4 @@
-"""Frozen features: eval mode, no augmentation, fp32."""
+"""Extraction of frozen features: evaluation mode, no augmentation, fp32."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def extract(encode: Callable[[Tensor], Tensor], clips: Clips, batch: int = _BATC
     """Encode clips in order; `encode` takes (n, C, T, V, M) and returns (n, D), in evaluation mode.
 
     Raises:
-        SkelbenchError: if what it returns is not (n, D) finite numbers.
+        SkelbenchError: if the returned features are not of shape (n, D) or not finite.
     """
     rows = []
     for x in clips.x.split(batch):

@@ -14,7 +14,7 @@ from ...config import Settings
 from ...errors import SkelbenchError
 from .base import PROTOCOLS, Features, Outcome, Selection
 
-_BLOCK = 32  # episodes at once
+_BLOCK = 32  # episodes per batch
 RULES = {
     "held_out": "highest top-1 of episodes drawn from the training clips",
     "published": "highest top-1 of the episodes themselves, which are drawn from the test set",
@@ -22,7 +22,7 @@ RULES = {
 
 
 class FewShotSettings(Settings):
-    """`episodes` of `ways` classes and `queries` clips of each; `shots` is what tables show, `also` stands beside."""
+    """`episodes` of `ways` classes with `queries` clips each; tables show `shots`, records also have `also`."""
 
     ways: int = Field(default=5, ge=2)
     shots: PositiveInt = 1
@@ -36,16 +36,16 @@ def episodes(
 ) -> Tensor:
     """Accuracy (episodes,) float64 in percent of each episode.
 
-    An episode draws `ways` classes, of each `queries` clips to tell and then `shots` clips to tell them by; a clip
-    gets the class whose mean has the highest cosine to it. Features (N, D) are L2-normalised first. A class with
-    fewer than shots + queries of the clips is left out. The draws depend on `label` (N,), the settings and the seed
-    only; where every class has clips enough, episodes of 1 and of 5 shots have the same queries.
+    An episode draws `ways` classes, and of each `queries` clips to classify and then `shots` examples; a query gets
+    the class whose mean has the highest cosine to it. Features (N, D) are L2-normalised first. Classes with fewer
+    than shots + queries clips are left out. The draws depend on `label` (N,), the settings and the seed
+    only; if every class has enough clips, episodes of 1 and of 5 shots have the same queries.
 
     Source: Snell et al., Prototypical Networks for Few-shot Learning, NeurIPS 2017, eq. 1 and 2, without training;
     they measure squared Euclidean distance to means of features as they are.
 
     Raises:
-        SkelbenchError: if fewer than `ways` classes have clips enough.
+        SkelbenchError: if fewer than `ways` classes have enough clips.
     """
     shots = settings.shots if shots is None else shots
     x = functional.normalize(features, dim=1)
@@ -55,7 +55,7 @@ def episodes(
 
 
 def _draw(label: Tensor, settings: FewShotSettings, shots: int, generator: Generator) -> Tensor:
-    """Positions (episodes, ways, queries + shots) of the clips of each episode, no clip twice in one."""
+    """Indices (episodes, ways, queries + shots) of the clips of each episode, without repetition within one."""
     needed = settings.queries + shots
     pools = _pools(label, needed, settings.ways)
     drawn = []
@@ -66,15 +66,15 @@ def _draw(label: Tensor, settings: FewShotSettings, shots: int, generator: Gener
 
 
 def _right(clips: Tensor, queries: int) -> Tensor:
-    """How many queries (E,) are told right, from clips (E, ways, queries + shots, D) of length 1."""
+    """Number (E,) of correctly classified queries, from unit features (E, ways, queries + shots, D)."""
     means = functional.normalize(clips[:, :, queries:].mean(dim=2), dim=2)  # (E, ways, D)
     cosine = torch.einsum("ewqd,evd->ewqv", clips[:, :, :queries], means)
-    told = cosine.argmax(dim=3)  # (E, ways, queries)
-    return (told == torch.arange(clips.shape[1], device=clips.device)[:, None]).sum(dim=(1, 2))
+    predicted = cosine.argmax(dim=3)  # (E, ways, queries)
+    return (predicted == torch.arange(clips.shape[1], device=clips.device)[:, None]).sum(dim=(1, 2))
 
 
 def _pools(label: Tensor, needed: int, ways: int) -> list[Tensor]:
-    """Positions of the clips of every class that has as many as needed."""
+    """Indices of the clips of every class with at least `needed` clips."""
     label = label.cpu()
     pools = {c: (label == c).nonzero()[:, 0] for c in label.unique().tolist()}
     small = [str(c) for c, pool in pools.items() if len(pool) < needed]
@@ -82,14 +82,14 @@ def _pools(label: Tensor, needed: int, ways: int) -> list[Tensor]:
         named = f" (not the classes {', '.join(small[:10])}{' and more' if len(small) > 10 else ''})" if small else ""
         raise SkelbenchError(
             f"Few-shot episodes of {ways} classes need {needed} clips of each, shots and queries, and of the "
-            f"{len(label)} clips {len(pools) - len(small)} classes have so many{named}; set a smaller fewshot.ways, "
+            f"{len(label)} clips {len(pools) - len(small)} classes have enough{named}; set a smaller fewshot.ways, "
             "fewshot.shots or fewshot.queries, or evaluate with more clips."
         )
     return [pool for pool in pools.values() if len(pool) >= needed]
 
 
 def interval(accuracy: Tensor) -> float:
-    """Half the width of the 95 % interval of a mean over episodes (n,): 1.96 · std / √n."""
+    """Half-width of the 95 % confidence interval of a mean over episodes (n,): 1.96 · std / √n."""
     return 1.96 * accuracy.std().item() / len(accuracy) ** 0.5
 
 
@@ -99,7 +99,7 @@ class FewShot:
     name = "fewshot"
     Settings = FewShotSettings
     version = 1
-    fusible = False  # no clip has scores
+    fusible = False  # clips have no scores
 
     def measure(
         self,
@@ -110,9 +110,10 @@ class FewShot:
         selection: Selection,
         seed: int,
     ) -> Outcome:
-        """What `run_protocol` does for a classifier: an episode knows its own classes only, so no clip has scores.
+        """Do what `run_protocol` does for a classifier; an episode has only its own classes, so clips have no scores.
 
-        Nothing is fitted, so under "held_out" all training clips are unseen and draw the episodes that choose.
+        Nothing is fitted, so under "held_out" all training clips are unseen, and `best` is chosen by episodes drawn
+        from them.
         """
         curve = []
         for epoch, (train, test) in epochs.items():
@@ -132,7 +133,7 @@ def _mean(side: Features, settings: FewShotSettings, seed: int) -> float:
 
 
 def _extra(test: Features, settings: FewShotSettings, seed: int) -> dict[str, float]:
-    """The interval of top-1, and mean and interval for the other numbers of shots."""
+    """The confidence interval of top-1, and top-1 with its interval for the other numbers of shots."""
     numbers = {"interval": interval(episodes(test.x, test.label, settings, seed))}
     for shots in sorted(set(settings.also) - {settings.shots}):
         accuracy = episodes(test.x, test.label, settings, seed, shots=shots)

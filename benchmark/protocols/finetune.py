@@ -1,7 +1,7 @@
 """Fine-tuning: the encoder and a linear classifier on it, trained end to end on all training clips.
 
-On the method `untrained` it is supervised training from scratch. A training lives in memory only: a cell that is
-interrupted starts again, it is not resumed in the middle.
+For the method `untrained` this is supervised training from scratch. There are no checkpoints: an interrupted cell
+starts over.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .tuning import Rate, Tuner, TuningSettings, nothing
 
 @dataclass(frozen=True)
 class Reading:
-    """A training after an epoch: rate, mean loss and top-1 on the clips trained on, scores by evaluation set."""
+    """State after an epoch: learning rate, mean loss and top-1 on the training clips, scores by evaluation set."""
 
     step: int
     lr: float
@@ -42,10 +42,10 @@ def fit(
     watcher: Watcher,
     check: Callable[[], None],
 ) -> list[Reading]:
-    """Train to the end and read each of `sets` (clips, rows of them) after every so many epochs.
+    """Train to the end and score each of `sets` (clips, their rows) every `settings.every` epochs.
 
     Raises:
-        SkelbenchError: if the loss is no number.
+        SkelbenchError: if the loss is NaN or infinite.
     """
     settings, rate, readings = tuner.settings, Rate(tuner.settings), []
     with watcher.training(settings.epochs, tuner.steps, tuner.batch) as watch:
@@ -54,8 +54,8 @@ def fit(
             loss, train_top1 = tuner.epoch(lr, check)
             if not math.isfinite(loss):
                 raise SkelbenchError(
-                    f"The loss of {name} is no number in epoch {epoch} at a learning rate of {lr:g}; set a smaller "
-                    f"{name}.lr."
+                    f"The loss of {name} is NaN or infinite in epoch {epoch} at a learning rate of {lr:g}; set a "
+                    f"smaller {name}.lr."
                 )
             rate.after(loss)
             watch(epoch, tuner.steps)
@@ -80,35 +80,35 @@ def tune(
     watcher: Watcher | None = None,
     check: Callable[[], None] = nothing,
 ) -> Outcome:
-    """Train on the clips at `rows` of the training side; choose `best` without looking at the test set.
+    """Train on the clips at `rows` of the training side; choose `best` without using the test set.
 
-    `last` is what the last epoch gave. With selection "held_out" a second training, from the same start without some
-    of the subjects, chooses the epoch that `best` reads in the first; the latest of equal ones, since few clips often
-    tie. With "published" the test set chooses.
+    `last` is read after the last epoch. With selection "held_out", a second training from the same start without some
+    of the subjects chooses the epoch at which `best` is read in the first; the latest of equal ones, since few clips
+    often tie. With "published", the test set chooses.
 
     Raises:
-        SkelbenchError: if the loss is no number, or there are too few clips to hold some out.
+        SkelbenchError: if the loss is NaN or infinite, or there are too few clips to hold some out.
     """
     start = {key: value.clone() for key, value in method.evaluation_state().items()}
-    place: dict[str, Any] = {"name": name, "watcher": watcher or Silent(), "check": check}
+    shared: dict[str, Any] = {"name": name, "watcher": watcher or Silent(), "check": check}
     away = held_out(train.subject[rows])
     if selection == "held_out":
         check_held_out(int((~away).sum()), len(rows))
     tuner = Tuner(method, stream, train, rows, settings, seed=seed, size=size)
-    readings = fit(tuner, {"test": (test.x, None)}, **place)
-    chooser = [top(reading.scores["test"], test.label, 1) for reading in readings]
-    curve = [_row(reading, value) for reading, value in zip(readings, chooser, strict=True)]
+    readings = fit(tuner, {"test": (test.x, None)}, **shared)
+    criterion = [top(reading.scores["test"], test.label, 1) for reading in readings]
+    curve = [_row(reading, value) for reading, value in zip(readings, criterion, strict=True)]
     rule = RULES["published"]
     if selection == "held_out":
         method.load_evaluation_state(start)
         second = Tuner(method, stream, train, rows[~away], settings, seed=seed, size=size)
         unseen, label = rows[away], train.label[rows[away].to(train.label.device)]
-        chosen = fit(second, {"unseen": (train.x, unseen)}, **place)
-        chooser = [top(reading.scores["unseen"], label, 1) for reading in chosen]
-        curve = [row | {"held_out_top1": value} for row, value in zip(curve, chooser, strict=True)]
+        chosen = fit(second, {"unseen": (train.x, unseen)}, **shared)
+        criterion = [top(reading.scores["unseen"], label, 1) for reading in chosen]
+        curve = [row | {"held_out_top1": value} for row, value in zip(curve, criterion, strict=True)]
         subjects = train.subject[rows]
         rule = RULES["held_out"].format(held=len(subjects[away].unique()), total=len(subjects.unique()))
-    best = readings[max(range(len(readings)), key=lambda i: (chooser[i], i))]
+    best = readings[max(range(len(readings)), key=lambda i: (criterion[i], i))]
     return Outcome(
         scores=readings[-1].scores["test"],
         last=score(readings[-1].scores["test"], test.label),
@@ -124,7 +124,7 @@ def _row(reading: Reading, test_top1: float) -> dict[str, Any]:
 
 
 class Finetune:
-    """The protocol: all training clips, from the last epoch of the pre-training."""
+    """The protocol: fine-tuning on all training clips, from the last epoch of the pre-training."""
 
     name = "finetune"
     Settings = TuningSettings
@@ -161,12 +161,12 @@ class Finetune:
             "number shown",
             "accuracy",
             "the best of the evaluations every few epochs, on the test set",
-            "after the last epoch; `best` stands beside it, by the test set only in published and labelled so",
+            "after the last epoch; `best` is shown next to it, by the test set only in published and labelled so",
         ),
     )
 
     def tune(self, method: Method, train: Clips, test: Clips, **how: Any) -> Outcome:
-        """Train on every clip of the training side."""
+        """Train on all training clips."""
         return tune(method, train, torch.arange(len(train)), test, name=self.name, **how)
 
 

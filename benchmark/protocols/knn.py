@@ -20,18 +20,18 @@ from .base import PROTOCOLS, Features, Fit, top
 from .collapse import effective_rank, mean_cosine
 from .retrieval import mean_average_precision, nearest_csv
 
-_CHUNK = 1024  # queries at once: 164 MB of similarities to a bank of 40,091 clips
-_TIED = 128  # queries at once whose neighbours are equally near
+_CHUNK = 1024  # queries per batch: 164 MB of similarities to a bank of 40,091 clips
+_TIED = 128  # queries with tied neighbours per batch
 _LARGEST = 80  # exp(88.7) is float32's largest number
-_SHOWN = 5  # nearest clips kept for a look
+_SHOWN = 5  # nearest clips stored for inspection
 
 
 class KnnSettings(Settings):
-    """k-nearest-neighbour voting: `k` is the one tables show, `also` the ones kept beside it.
+    """k-nearest-neighbour voting: tables show `k`; the values of `also` are recorded with it.
 
-    `map` adds the mean average precision of retrieval, which sorts the whole bank for every query and so takes
+    `map` adds the mean average precision of retrieval, which sorts the entire bank for every query and so takes
     twice as long as the votes. `feature` is what is compared: the pooled features of the backbone, or the embedding of
-    head and predictor as the released monitors do.
+    head and predictor as in the released code's monitors.
     """
 
     feature: Literal["pooled", "embedding"] = "pooled"
@@ -43,11 +43,11 @@ class KnnSettings(Settings):
 
 @dataclass(frozen=True)
 class KnnFit(Fit):
-    """Votes, and what else the neighbours tell.
+    """Votes and other results of the neighbour search.
 
     Attributes:
-        nearest: by set, (N', 5) positions in the bank, the nearest first.
-        retrieval: mean average precision in percent of the test set with these labels (N',); None: not wanted.
+        nearest: by set, (N', 5) indices into the bank, nearest first.
+        retrieval: computes the mean average precision in percent of the test set with labels (N',); None: disabled.
         collapse: mean cosine between different clips of the bank and its effective rank.
     """
 
@@ -57,12 +57,12 @@ class KnnFit(Fit):
 
 
 def neighbours(bank: Tensor, queries: Tensor, k: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Cosine similarity and position (n, k) of the k nearest of bank (N, D) to queries (N', D), chunk by chunk.
+    """Cosine similarity and index (n, k) of the k nearest of bank (N, D) to queries (N', D), chunk by chunk.
 
-    The nearest comes first; of equally near ones the first in the bank. A bank smaller than k is taken whole.
+    Nearest first; ties go to the first in the bank. If the bank is smaller than k, all of it is taken.
 
     Raises:
-        SkelbenchError: if a feature is NaN or infinite: nothing is near it.
+        SkelbenchError: if a feature is NaN or infinite.
     """
     if not bool(torch.isfinite(bank).all() & torch.isfinite(queries).all()):
         raise SkelbenchError("k-nearest-neighbour voting got NaN or infinite features; check the encoder's weights.")
@@ -72,7 +72,7 @@ def neighbours(bank: Tensor, queries: Tensor, k: int) -> Iterator[tuple[Tensor, 
 
 
 def _nearest(similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k largest of each row (n, N) and where they are; `topk` leaves open which of equal ones it takes."""
+    """The k largest values of each row (n, N) and their indices; unlike `topk`, with a defined order of ties."""
     k = min(k, similarity.shape[1])
     values, places = similarity.topk(min(k + 1, similarity.shape[1]), dim=1)
     tied = (values[:, 1:] == values[:, :-1]).any(dim=1)
@@ -83,11 +83,11 @@ def _nearest(similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def _first_of_equal(similarity: Tensor, least: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """`_nearest` of rows (n, N) with equal ones among the k largest, the k-th being `least` (n, 1)."""
+    """`_nearest` for rows (n, N) with ties among the k largest; `least` (n, 1) is the k-th largest value."""
     above, equal = similarity > least, similarity == least
     wanted = k - above.sum(dim=1, keepdim=True)
     chosen = above | (equal & (equal.cumsum(dim=1, dtype=torch.int32) <= wanted))
-    inside = chosen.nonzero()[:, 1].view(-1, k)  # ascending, so a stable sort keeps the first first
+    inside = chosen.nonzero()[:, 1].view(-1, k)  # ascending, so a stable sort puts the first of equal ones first
     order = similarity.gather(1, inside).sort(dim=1, descending=True, stable=True)
     return order.values, inside.gather(1, order.indices)
 
@@ -95,9 +95,9 @@ def _first_of_equal(similarity: Tensor, least: Tensor, k: int) -> tuple[Tensor, 
 def vote(bank: Tensor, label: Tensor, queries: Tensor, *, k: int, temperature: float, classes: int) -> Tensor:
     """Class scores (N', classes) of queries (N', D) from the k nearest of bank (N, D).
 
-    score[c] = Σ over the k nearest of exp(cos/t)·1[label = c]; features are L2-normalised here. A bank smaller
-    than k votes whole. Source: SkeleMixCLR@4538d6c and SkeAttnCLR@e3f05c6, which agree. Where t is so low that
-    the votes would overflow, each query's are divided by its largest, which leaves their order as it is.
+    score[c] = Σ over the k nearest of exp(cos/t)·1[label = c]; features are L2-normalised here. All of a bank
+    smaller than k votes. Source: SkeleMixCLR@4538d6c and SkeAttnCLR@e3f05c6, which agree. If t is so low that
+    the votes would overflow, each query's votes are divided by the largest, which does not change their order.
     """
     return votes(bank, label, queries, ks=(k,), temperature=temperature, classes=classes)[0][k]
 
@@ -105,7 +105,7 @@ def vote(bank: Tensor, label: Tensor, queries: Tensor, *, k: int, temperature: f
 def votes(
     bank: Tensor, label: Tensor, queries: Tensor, *, ks: tuple[int, ...], temperature: float, classes: int
 ) -> tuple[dict[int, Tensor], Tensor]:
-    """`vote` for several k by one search for the largest, and the nearest clips (N', 5) in the bank."""
+    """`vote` for several k with one search for the largest, and the indices (N', 5) of the nearest bank clips."""
     one_hot = functional.one_hot(label, classes).to(bank.dtype)
     scores: dict[int, list[Tensor]] = {k: [] for k in ks}
     shown = []
@@ -118,7 +118,7 @@ def votes(
 
 
 def _weight(similarity: Tensor, temperature: float) -> Tensor:
-    """exp(cos/t) of the nearest (n, k), divided by each row's first and largest where k of them could overflow."""
+    """exp(cos/t) of the nearest (n, k), divided by each row's first, the largest, if the sum could overflow."""
     if 1 / temperature + math.log(similarity.shape[1]) > _LARGEST:
         similarity = similarity - similarity[:, :1]
     return (similarity / temperature).exp()
@@ -149,14 +149,14 @@ class Knn:
             "number shown",
             "accuracy",
             "the best over all evaluations during pre-training, on the test set",
-            "at the end; `best` stands beside it, chosen on held-out training subjects",
+            "at the end; `best` is shown next to it, chosen on held-out training subjects",
         ),
     )
 
     def fit(
         self, train: Features, sets: Mapping[str, Tensor], *, classes: int, settings: KnnSettings, seed: int
     ) -> list[Fit]:
-        """Score every set with the main k, and as `set@k` with the other ones."""
+        """Score every set with the main k, and as `set@k` with the other values of k."""
         ks = tuple(dict.fromkeys((settings.k, *settings.also)))
         scores, nearest = {}, {}
         for name, queries in sets.items():
@@ -171,7 +171,7 @@ class Knn:
         return [KnnFit(None, scores, nearest, collapse, retrieval)]
 
     def extra(self, fit: Fit, label: Tensor) -> dict[str, float]:
-        """top-1 for the other k, as top1_k<k>; how far the bank has collapsed; "map" of retrieval, where wanted."""
+        """top-1 for the other k, as top1_k<k>; the collapse of the bank; "map" of retrieval, if enabled."""
         numbers = {
             f"top1_k{name.split('@')[1]}": top(scores, label, 1) for name, scores in fit.scores.items() if "@" in name
         }
@@ -182,7 +182,7 @@ class Knn:
         return numbers
 
     def files(self, fit: Fit, bank: Sequence[str], names: Sequence[str]) -> dict[str, str]:
-        """Texts to lie beside the record, by file name: the nearest training clips (names `bank`) of `names`."""
+        """Files to write next to the record, by name: the nearest training clips (names `bank`) of `names`."""
         if not isinstance(fit, KnnFit) or "test" not in fit.nearest:
             return {}
         return {"nearest.csv": nearest_csv(names, bank, fit.nearest["test"])}

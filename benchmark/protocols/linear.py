@@ -1,7 +1,7 @@
 """Linear evaluation: a softmax regression on frozen features.
 
-The encoder is in eval mode and nothing is augmented, so its features are constants: they are computed once, and
-the regression trained on them takes the same steps as one trained through the encoder.
+The encoder is in evaluation mode and nothing is augmented, so its features are constant: they are computed once, and
+a regression trained on them takes the same steps as one trained through the encoder.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ RELATIVE_EPSILON = 1e-3
 
 
 class LinearSettings(Settings):
-    """A softmax regression on frozen features, by SGD; the rate drops tenfold after each of `lr_steps`."""
+    """A softmax regression on frozen features, by SGD; the learning rate drops tenfold after each of `lr_steps`."""
 
     epochs: PositiveInt = 100
     batch: PositiveInt = 128
@@ -41,7 +41,7 @@ def standardiser(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and scale (D,) of features (N, D): the standard deviation plus a thousandth of the average one.
 
     The epsilon is relative because the scale of an untrained encoder's features is arbitrary; an absolute one
-    would decide its accuracy.
+    would determine its accuracy.
     """
     x = as_double(x)
     std = x.std(dim=0, unbiased=False)
@@ -56,7 +56,7 @@ def standardised(x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
 
 @contextmanager
 def _one_thread(device: torch.device) -> Iterator[None]:
-    """On the CPU a step of the regression is too small to share: threads would only wait for each other."""
+    """Use one thread on the CPU: a step of the regression is too small for several, which would only wait."""
     threads = torch.get_num_threads()
     if device.type == "cpu":
         torch.set_num_threads(1)
@@ -77,7 +77,7 @@ class Linear:
             "number shown",
             "accuracy",
             "the best of the evaluations every five epochs, on the test set",
-            "after the last epoch; `best` stands beside it, by the test set only in published and labelled so",
+            "after the last epoch; `best` is shown next to it, by the test set only in published and labelled so",
         ),
         Deviation(
             "scale of the features",
@@ -125,10 +125,10 @@ class Linear:
                 group["lr"] = rate
             order = torch.randperm(n, generator=generator).to(device)
             end = n // batch * batch if settings.drop_last else n
-            shuffled, told = x[order], train.label[order]  # at once: a gather a step takes an eighth of the time
+            shuffled, label = x[order], train.label[order]  # a gather per step would take an eighth of the time
             for start in range(0, end, batch):
                 rows = slice(start, start + batch)
-                loss = functional.cross_entropy(shuffled[rows] @ weight.T + bias, told[rows])
+                loss = functional.cross_entropy(shuffled[rows] @ weight.T + bias, label[rows])
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()
                 optimiser.step()
@@ -142,7 +142,7 @@ class Linear:
         return fits
 
     def extra(self, fit: Fit, label: Tensor) -> dict[str, float]:
-        """Nothing further."""
+        """No additional values."""
         return {}
 
 

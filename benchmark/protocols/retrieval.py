@@ -1,4 +1,4 @@
-"""Retrieval: how high a clip's own class ranks among the training clips, and which clips stand nearest to it."""
+"""Retrieval: mean average precision, and the nearest training clips of each test clip."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_CHUNK = 1024  # queries at once: 164 MB of similarities to a bank of 40,091 clips
+_CHUNK = 1024  # queries per batch: 164 MB of similarities to a bank of 40,091 clips
 
 
 def mean_average_precision(bank: Tensor, bank_label: Tensor, queries: Tensor, label: Tensor) -> float | None:
@@ -19,14 +19,14 @@ def mean_average_precision(bank: Tensor, bank_label: Tensor, queries: Tensor, la
 
     AP = Σ over the bank clips of the query's class of precision at that clip's similarity, divided by their number:
     AP = Σ (Rₙ − Rₙ₋₁) Pₙ over the distinct similarities, so clips that are equally near count together and their
-    order means nothing. It is exact, and its memory grows with the bank but not with the queries.
+    order does not matter. It is exact, and its memory grows with the bank but not with the queries.
 
     Args:
         bank, bank_label: (N, D) and (N,).
         queries, label: (N', D) and (N',).
 
     Returns:
-        0 to 100; queries whose class is not in the bank are left out, and None says that none is left.
+        0 to 100; queries whose class is not in the bank are left out; None if no query is left.
     """
     bank = functional.normalize(bank, dim=1)
     total, answered = 0.0, 0
@@ -41,7 +41,7 @@ def mean_average_precision(bank: Tensor, bank_label: Tensor, queries: Tensor, la
 
 
 def _average_precision(similarity: Tensor, relevant: Tensor) -> Tensor:
-    """AP (n,) of each row of similarities (n, N), of which the columns `relevant` (N,) bool are to be found."""
+    """AP (n,) of each row of similarities (n, N); `relevant` (N,) bool marks the columns of the query's class."""
     found, everything = _ascending(similarity[:, relevant]), _ascending(similarity)
     # At the threshold of a relevant clip: how many clips are at least as near, of its class and of all.
     right = found.shape[1] - torch.searchsorted(found, found)
@@ -50,7 +50,7 @@ def _average_precision(similarity: Tensor, relevant: Tensor) -> Tensor:
 
 
 def _ascending(x: Tensor) -> Tensor:
-    """Rows sorted; on the CPU numpy's sort of plain values takes a quarter of the time of torch's."""
+    """Sort the rows; on the CPU numpy's sort of plain values takes a quarter of the time of torch's."""
     return torch.from_numpy(np.sort(x.numpy(), axis=1)) if x.device.type == "cpu" else x.sort(dim=1).values
 
 
@@ -59,7 +59,7 @@ def nearest_csv(names: Sequence[str], bank: Sequence[str], nearest: Tensor) -> s
 
     Args:
         names, bank: names of the N' test and of the N training clips.
-        nearest: (N', n) positions in the bank, the nearest first.
+        nearest: (N', n) indices into the bank, nearest first.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")

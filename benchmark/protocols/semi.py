@@ -1,7 +1,7 @@
 """Semi-supervised learning: fine-tuning on the labels of 1 % or 10 % of the training clips, balanced over the classes.
 
-Which clips are labelled depends on their names and classes alone, so it is the same for every method, backbone, stream
-and seed. Their names lie beside the record as `subset.json`, whose SHA-256 stands in it.
+Which clips are labelled depends only on their names and classes, so it is the same for every method, backbone, stream
+and seed. Their names are written next to the record as `subset.json`, whose SHA-256 is in the record.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class SemiSettings(TuningSettings):
     Attributes:
         draw: "balanced" takes the share of every class, at least one clip, see `draw_balanced`; "released" draws as
             the released code does, see `draw_released`.
-        subset_seed: of the drawing; not the cell's seed, so that all cells have the same clips.
-        passes: clips an epoch passes over: the "subset", or as many as "all" training clips.
+        subset_seed: of the draw; not the cell's seed, so that all cells have the same clips.
+        passes: length of an epoch: the "subset", or as many clips as "all" training clips.
     """
 
     draw: Literal["balanced", "released"] = "balanced"
@@ -42,8 +42,8 @@ class SemiSettings(TuningSettings):
 def draw_balanced(names: Sequence[str], label: Sequence[int], share: float, seed: int) -> list[int]:
     """Indices, ascending, of each class's share of the clips, rounded, at least one.
 
-    Of a class those clips are taken whose SHA-256 of "seed name" comes first. So the order of the clips does not
-    matter, nor does the version of a random generator, and a smaller share lies within a larger one.
+    The clips of a class are ordered by the SHA-256 of "seed name". The draw thus does not depend on the order of the
+    clips or the version of a random generator, and a smaller share is a subset of a larger one.
     """
     ranked = sorted(range(len(names)), key=lambda i: hashlib.sha256(f"{seed} {names[i]}".encode()).digest())
     chosen = []
@@ -57,8 +57,8 @@ def draw_released(label: Sequence[int], share: float, seed: int) -> list[int]:
     """Indices, ascending, of each class's share of the clips as AimCLR@6cd7376 and HiCLR@49ffdf8 draw them.
 
     Class by class in the order in which they first appear, `random.sample` of the rounded share; a class whose
-    share rounds to 0 is left out. The clips are counted in the data set's order, so the released subset itself comes
-    out only where that order is the released one.
+    share rounds to 0 is left out. The clips are numbered in the data set's order, so the result is the released
+    subset only if that order is the released one.
     """
     members: dict[int, list[int]] = {}
     for i, kind in enumerate(label):
@@ -78,7 +78,7 @@ class Semi:
         self.deviations = deviations
 
     def tune(self, method: Method, train: Clips, test: Clips, *, settings: SemiSettings, **how: Any) -> Outcome:
-        """Draw the labelled clips and train on them alone; what is held out to choose `best` is held out of them.
+        """Draw the labelled clips and train on them alone; the clips held out to choose `best` are drawn from them.
 
         Raises:
             SkelbenchError: if the draw is empty.
@@ -90,8 +90,8 @@ class Semi:
             rows = draw_balanced(train.name, label, self.share, settings.subset_seed)
         if not rows:
             raise SkelbenchError(
-                f"{self.share:.0%} of {len(train)} training clips is no clip of any class; set "
-                f"{self.name}.draw=balanced, which takes one of each at least."
+                f"{self.share:.0%} of {len(train)} training clips is less than one clip of every class; set "
+                f"{self.name}.draw=balanced, which takes at least one of each."
             )
         size = len(train) if settings.passes == "all" else None
         outcome = tune(method, train, torch.tensor(rows), test, name=self.name, settings=settings, size=size, **how)
@@ -100,7 +100,7 @@ class Semi:
         return self._with_subset(outcome, sorted(train.name[i] for i in rows), without, settings)
 
     def _with_subset(self, outcome: Outcome, clips: list[str], without: list[str], settings: SemiSettings) -> Outcome:
-        """The outcome with the list of labelled clips, its hash, and a sentence on classes that have none."""
+        """Add the list of labelled clips, its hash, and a message about classes without any."""
         facts = {"share": self.share, "draw": settings.draw, "seed": settings.subset_seed, "classes_without": without}
         text = json.dumps(facts | {"clips": clips}, ensure_ascii=False, indent=0) + "\n"
         notes = []
@@ -108,7 +108,7 @@ class Semi:
             named = ", ".join(without[:5]) + (", ..." if len(without) > 5 else "")
             notes.append(
                 f"  {self.name}: no labelled clip of {len(without)} of the classes ({named}), so their test clips "
-                "cannot be told"
+                "cannot be recognised"
             )
         data = {"labelled": len(clips), "subset": hashlib.sha256(text.encode()).hexdigest()}
         return replace(outcome, data=data, files={"subset.json": text}, notes=notes)

@@ -1,4 +1,4 @@
-"""An encoder and a linear classifier on it, trained end to end: settings, learning rate, epochs."""
+"""End-to-end training of an encoder with a linear classifier: settings, learning rate, epochs."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from ...datasets.clips import Clips
 from ...methods.base import Method
 from ..train.devices import sum_dtype
 
-_BATCH = 256  # clips scored at once
+_BATCH = 256  # clips per batch when scoring
 
 
 def nothing() -> None:
-    """Go on."""
+    """Never stop: the default of `check`."""
 
 
 class TuningSettings(Settings):
     """How an encoder and its classifier are trained, by SGD on cross-entropy.
 
     Attributes:
-        mode: "train" trains as usual; "eval" keeps the encoder in evaluation mode meanwhile, so that batch norm
-            uses and keeps the statistics of the pre-training and dropout is off.
+        mode: "train" trains as usual; "eval" trains with the encoder in evaluation mode, so that batch norm uses
+            the statistics of the pre-training without updating them, and dropout is off.
         schedule: "steps" divides the rate by ten after each epoch of `lr_steps`; "plateau" multiplies it by
             `factor` when the training loss has not fallen by a ten-thousandth for more than `patience` epochs.
-        warmup: the rate rises linearly over so many epochs.
-        dropout: of the encoder while it is trained; None: as in its pre-training.
-        crop, shear: of the basic augmentation, as a method's; 0 turns either off.
-        head: how the classifier starts: N(0, 0.02) and biases of 0 as "released", as "torch" does, or "xavier".
-        least_steps: an epoch has at least so many steps; where the clips are fewer it passes over them again.
-        every: epochs between two looks at the test set; the last is always looked at.
+        warmup: number of epochs over which the rate rises linearly.
+        dropout: of the encoder during training; None: as in its pre-training.
+        crop, shear: of the basic augmentation, as in a method's settings; 0 disables either.
+        head: initialisation of the classifier: "released" (N(0, 0.02), biases 0), "torch" (its default) or "xavier".
+        least_steps: minimum number of steps per epoch; the clips are repeated if there are too few.
+        every: epochs between two evaluations; the last epoch is always evaluated.
     """
 
     mode: Literal["eval", "train"] = "train"
@@ -62,7 +62,7 @@ class TuningSettings(Settings):
 
 
 class Rate:
-    """The learning rate of each epoch; "plateau" has to be told the epochs' losses."""
+    """The learning rate of each epoch; "plateau" needs the loss of every epoch through `after`."""
 
     def __init__(self, settings: TuningSettings):
         self.settings = settings
@@ -70,7 +70,7 @@ class Rate:
         self.lowest = math.inf
 
     def at(self, epoch: int) -> float:
-        """The rate of a 1-based epoch."""
+        """Learning rate of a 1-based epoch."""
         settings = self.settings
         risen = epoch / settings.warmup if epoch < settings.warmup else 1.0
         if settings.schedule == "plateau":
@@ -78,7 +78,7 @@ class Rate:
         return settings.lr * risen * 0.1 ** sum(epoch > step for step in settings.lr_steps)
 
     def after(self, loss: float) -> None:
-        """Learn of a finished epoch's mean training loss."""
+        """Record the mean training loss of a finished epoch."""
         if loss < self.lowest * (1 - 1e-4):
             self.lowest, self.waited = loss, 0
             return
@@ -88,13 +88,13 @@ class Rate:
 
 
 class Tuner:
-    """One training on some clips of a training side.
+    """Training of an encoder and a classifier on some of the training clips.
 
     Args:
-        method: whose encoder is trained, in place.
-        stream: of the method; None: its own.
-        rows: (n,) the clips of `train` that are trained on.
-        size: clips an epoch passes over, repeated from `rows` where they are fewer; None: n.
+        method: its encoder is trained in place.
+        stream: the stream to use; None: the method's stream.
+        rows: (n,) the clips of `train` to train on.
+        size: number of clips per epoch, repeated from `rows` if there are fewer; None: n.
         seed: of the classifier, the order, the augmentation and dropout.
     """
 
@@ -116,14 +116,14 @@ class Tuner:
         self.size = max(size or len(rows), settings.least_steps * self.batch)
         self.order = Generator().manual_seed(seed)
         self.augment = Generator(device=train.x.device).manual_seed(seed)
-        torch.manual_seed(seed)  # dropout's
+        torch.manual_seed(seed)  # of dropout
         for layer in method.modules():
             if isinstance(layer, nn.Dropout) and settings.dropout is not None:
                 layer.p = settings.dropout
         with torch.no_grad():
             dim = method.eval().features(train.x[:1], *self.stream).shape[1]
         self.head = new_head(dim, train.num_classes, settings.head, self.order).to(train.x.device)
-        # What the features do not need gets no gradient, and so no step and no decay.
+        # Parameters that the features do not depend on get no gradient, and so no update and no weight decay.
         parameters = [p for p in [*self.head.parameters(), *method.parameters()] if p.requires_grad]
         self.optimiser = torch.optim.SGD(
             parameters,
@@ -135,15 +135,15 @@ class Tuner:
 
     @property
     def steps(self) -> int:
-        """Steps of an epoch."""
+        """Number of steps per epoch."""
         return self.size // self.batch if self.settings.drop_last else -(-self.size // self.batch)
 
     def epoch(self, rate: float, check: Callable[[], None] = nothing) -> tuple[float, float]:
-        """Train for an epoch; return the mean loss and the top-1 in percent of its clips as they were trained on."""
+        """Train for one epoch; return the mean loss and the top-1 in percent over its training batches."""
         self.method.train(self.settings.mode == "train")
         for layer in self.method.modules():
             if isinstance(layer, nn.RNNBase) and not layer.dropout:
-                layer.train()  # the same numbers in either mode, but cuDNN computes their gradient only in this one
+                layer.train()  # same output in either mode, but cuDNN computes gradients only in training mode
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         order = self.rows[(torch.randperm(self.size, generator=self.order) % len(self.rows)).to(self.rows.device)]
@@ -169,7 +169,7 @@ class Tuner:
 
     @torch.no_grad()
     def scores(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
-        """Class scores (N, classes) of clips (N, C, T, V, M), or of those at `rows`; evaluation mode, as they are."""
+        """Class scores (N, classes) of clips (N, C, T, V, M), or of those at `rows`; eval mode, un-augmented."""
         self.method.eval()
         every = torch.arange(len(x)) if rows is None else rows
         batches = (x[index.to(x.device)] for index in every.split(_BATCH))
@@ -177,7 +177,7 @@ class Tuner:
 
 
 def new_head(dim: int, classes: int, start: str, generator: Generator) -> nn.Linear:
-    """Make a linear classifier whose start reads `generator` alone."""
+    """Make a linear classifier, initialised from `generator` alone."""
     head = nn.Linear(dim, classes)
     with torch.no_grad():
         head.bias.zero_()
@@ -185,7 +185,7 @@ def new_head(dim: int, classes: int, start: str, generator: Generator) -> nn.Lin
             head.weight.copy_(torch.randn(classes, dim, generator=generator) * 0.02)
         elif start == "xavier":
             nn.init.xavier_normal_(head.weight, generator=generator)
-        else:  # nn.Linear's own: uniform within one over the root of dim
+        else:  # nn.Linear's default: uniform within 1 / sqrt(dim)
             for parameter in (head.weight, head.bias):
                 parameter.uniform_(-(dim**-0.5), dim**-0.5, generator=generator)
     return head

@@ -1,1 +1,1 @@
-"""Speed, measured: steps, preparation, evaluation and grids."""
+"""Speed benchmarks of steps, data preparation, evaluation and grids."""

@@ -1,4 +1,4 @@
-"""How fast an encoder is evaluated: its features, neighbours, few-shot episodes and a linear layer."""
+"""Speed of evaluation: feature extraction, neighbours, few-shot episodes and a linear layer."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from .reference.step import plain_copy, pool
 
 FRAMES, WIDTH = 48, 16  # of the equal track
 LINEAR = LinearSettings(epochs=100, batch=128, lr=0.1, lr_steps=(80,), standardise=True)
-_SAMPLE = 50  # queries that the plain neighbours get
-TURNS = 3  # of ours and the plain encoder
+_SAMPLE = 50  # queries of the plain neighbours
+TURNS = 3  # of ours and of the plain encoder
 _ALONE = 16  # clips encoded one by one
 
 Result = TypeVar("Result")
@@ -39,14 +39,14 @@ Result = TypeVar("Result")
 def bench_evaluate(
     *, train: int, test: int, dim: int, classes: int, clips: int = 256, say: Callable[[str], None] = lambda text: None
 ) -> Iterator[Figure]:
-    """Measure on made-up features: random ones scattered around a centre for each class.
+    """Measure on synthetic features, scattered around a random centre for each class.
 
     Args:
-        train, test: clips on either side.
+        train, test: number of training and test clips.
         dim: D.
-        classes: number of classes, each with as many clips.
-        clips: random clips that are encoded.
-        say: told what is being done.
+        classes: number of classes, equally frequent.
+        clips: number of random clips to encode.
+        say: called with progress messages.
 
     Raises:
         SkelbenchError: if there are too few test clips of a class for few-shot episodes.
@@ -71,7 +71,7 @@ def bench_evaluate(
 
 
 def made_up(train: int, test: int, dim: int, classes: int) -> tuple[Features, Features]:
-    """Features (train, dim) and (test, dim) of classes that overlap."""
+    """Synthetic features (train, dim) and (test, dim) of overlapping classes."""
     generator = Generator().manual_seed(0)
     centres = torch.randn(classes, dim, generator=generator)
     sides = []
@@ -83,7 +83,7 @@ def made_up(train: int, test: int, dim: int, classes: int) -> tuple[Features, Fe
 
 
 def _encoding(n: int, train: int, classes: int) -> Iterator[Figure]:
-    """Clips a second of ST-GCN in batches, beside one by one; then what `linear` through it would take."""
+    """Clips per second of ST-GCN in batches and one by one; then the cost of `linear` through the encoder."""
     generator = Generator().manual_seed(0)
     layout = get_layout("ntu25")
     label = torch.arange(n) % classes
@@ -94,7 +94,7 @@ def _encoding(n: int, train: int, classes: int) -> Iterator[Figure]:
         "untrained", backbone="stgcn", backbone_args={"width": WIDTH, "dim": 256}, num_frames=FRAMES
     ).eval()
     with torch.no_grad():
-        method.features(x[:1])  # warm
+        method.features(x[:1])  # warm-up
         alone = [_timed(lambda i=i: method.features(x[i : i + 1])) for i in range(min(n, _ALONE))]
     seconds, features = _timed(lambda: extract(method.features, clips))
     torch.testing.assert_close(features.x[: len(alone)], torch.cat([row for _, row in alone]), rtol=1e-3, atol=1e-4)
@@ -109,7 +109,7 @@ def _encoding(n: int, train: int, classes: int) -> Iterator[Figure]:
 
 
 def _one_person(clips: Clips) -> Iterator[Figure]:
-    """Clips whose second person is absent, beside the plain encoder; both take turns."""
+    """Clips whose second person is absent, compared with the plain encoder in alternating turns."""
     method = create_method("skeletonclr", backbone_args={"width": WIDTH, "dim": 256}, num_frames=FRAMES).eval()
     plain: Any = plain_copy("skeletonclr", method).eval()
     x = clips.x.clone()

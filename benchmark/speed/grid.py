@@ -1,4 +1,4 @@
-"""What the machinery of a grid costs: a grid of tiny cells, its wall time without what the cells themselves took."""
+"""Overhead of a grid: the wall time of a grid of tiny cells, minus the time of the cells themselves."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ TINY = {"backbone.width": 4, "backbone.dim": 16, "frames": 16, "epochs": 1, "bat
 def bench_grid(*, cells: int, workers: int, folder: Path | None, say: Callable[[str], None]) -> Iterator[Figure]:
     """Run a grid of tiny pre-trainings and their evaluations on generated motion, by this process and by workers.
 
-    What counts as the cells' own is what their records say that training and evaluation took; the rest, starting
-    processes and loading clips included, is overhead. A cell is a record.
+    The time of the cells is the training and evaluation time in their records; the rest, including starting processes
+    and loading clips, is overhead. A cell is a record.
 
     Args:
-        cells: about how many records.
-        workers: processes of the second launch.
-        folder: for the temporary runs.
+        cells: approximate number of records.
+        workers: number of processes of the second launch.
+        folder: where the temporary runs are written.
 
     Raises:
         SkelbenchError: if a cell fails.

@@ -1,4 +1,4 @@
-"""How fast raw files become a store, and a store becomes clips on a device."""
+"""Speed of preparing raw files into a store and of loading a store as clips."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ...datasets.store import Store
 from ...datasets.store.writer import StoreWriter
 from .reference.reader import read_plain
 
-TEXTS = 100  # different recordings; the files repeat them under other names
+TEXTS = 100  # distinct recordings; the files repeat them under other names
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,14 @@ class Figure:
 def bench_prepare(
     *, files: int, clips: int, frames: int, folder: Path | None = None, say: Callable[[str], None] = lambda text: None
 ) -> Iterator[Figure]:
-    """Measure on made-up NTU RGB+D data, written to a temporary folder and removed.
+    """Measure on synthetic NTU RGB+D data, written to a temporary folder and removed.
 
     Args:
-        files: raw files to prepare.
-        clips: clips of the store that is opened and loaded.
+        files: number of raw files to prepare.
+        clips: number of clips in the store that is opened and loaded.
         frames: T of the loaded clips.
         folder: where the temporary folder is made (default: the system's).
-        say: told what is being done.
+        say: called with progress messages.
     """
     with tempfile.TemporaryDirectory(prefix="skelbench-bench-", dir=folder) as place:
         raw = Path(place) / "raw"
@@ -71,7 +71,7 @@ def bench_prepare(
 
 
 def _write_raw(folder: Path, files: int) -> int:
-    """Write made-up recordings under names of NTU RGB+D; return their size in bytes."""
+    """Write synthetic recordings with NTU RGB+D names; return their size in bytes."""
     folder.mkdir()
     rng = np.random.default_rng(0)
     texts = [_text(keypoints, rng) for keypoints in _motion()]
@@ -88,7 +88,7 @@ def _motion() -> list[np.ndarray]:
 
 
 def _text(keypoints: np.ndarray, rng: np.random.Generator) -> str:
-    """Keypoints (T, M, 25, 3) as the sensor writes them; the numbers that nobody uses are made up."""
+    """Keypoints (T, M, 25, 3) in the sensor's text format; unused values are random."""
     lines = [str(len(keypoints))]
     for bodies in keypoints:
         present = [joints for joints in bodies if joints.any()]
@@ -137,7 +137,7 @@ def _preparing(raw: Path, files: int, workers: int) -> Iterator[Figure]:
 
 
 def _readers() -> list[int]:
-    """Processes that this one has started, where the system tells (Linux)."""
+    """Child processes of this process (Linux only, else none)."""
     try:
         return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
     except OSError:
@@ -145,7 +145,7 @@ def _readers() -> list[int]:
 
 
 def _peak_memory(pid: int) -> float:
-    """The most memory a process has had so far, in GB, where the system tells (Linux); else 0."""
+    """Peak memory of a process in GB (Linux only, else 0)."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
@@ -154,7 +154,7 @@ def _peak_memory(pid: int) -> float:
 
 
 def _write_store(path: Path, clips: int) -> None:
-    """A store of so many clips under the names of NTU RGB+D 120, whose motion repeats."""
+    """Write a store of clips with NTU RGB+D 120 names and repeated motion."""
     motion = cycle(_motion())
     named: Iterable[Clip | Rejected] = (
         Clip(str(n), keypoints, n.action - 1, n.subject, n.camera, n.setup, n.repetition)
@@ -179,7 +179,7 @@ def _loading(frames: int) -> Iterator[Figure]:
 
 @contextmanager
 def _data_folder(path: Path) -> Iterator[None]:
-    """Keep what is measured out of the user's data sets."""
+    """Keep the measured data sets out of the user's data folder."""
     before = os.environ.get("SKELBENCH_DATA")
     os.environ["SKELBENCH_DATA"] = str(path)
     try:

@@ -1,4 +1,4 @@
-"""How fast a step of pre-training is, beside the plain reference and what the machine can do, in the same run."""
+"""Speed of a pre-training step, compared with the plain reference and the machine's limits in the same run."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from .reference.loop import PlainProcess
 from .reference.step import PLAIN
 from .traffic import Traffic
 
-WARM, ROUNDS = 3, 5  # steps that do not count; turns that ours and the plain reference take
-COPY = 2**26  # numbers copied for the ceiling
-PRODUCT = {"cpu": 2048, "cuda": 8192}  # rows and columns multiplied for it
+WARM, ROUNDS = 3, 5  # warm-up steps; turns that ours and the plain reference take
+COPY = 2**26  # elements copied for the memory ceiling
+PRODUCT = {"cpu": 2048, "cuda": 8192}  # matrix size for the compute ceiling
 LAYOUT = "ntu25"
 
 
@@ -49,22 +49,22 @@ def bench_step(
     mode: dict[str, Any] | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
-    """Time steps of a method on made-up clips, its published sizes where nothing else is said.
+    """Time steps of a method on random clips, with its published sizes by default.
 
     Args:
         name: a method.
         backbone, backbone_args: the encoder.
         batch, frames, persons: N, T, M.
-        clips: how many are held and drawn from (default: four batches).
-        steps: steps of ours that count, at least 50 for a number to be reported.
-        plain_steps: steps of the plain reference that count; it exists for some methods with an ST-GCN.
+        clips: size of the data set that batches are drawn from (default: four batches).
+        steps: timed steps of ours, at least 50 for a number to be reported.
+        plain_steps: timed steps of the plain reference, which exists for some methods with an ST-GCN.
         stage: of the method (1: with mining).
-        device: where.
-        mode: precision, compiled, recorded, as `Trainer` takes them.
-        say: told what is being done.
+        device: the device to run on.
+        mode: precision, compiled, recorded, as in `Trainer`.
+        say: called with progress messages.
 
     Returns:
-        what `skelbench check --against` compares: kind, what, device, settings, rows, ceilings.
+        the measurement that `skelbench check --against` compares: kind, what, device, settings, rows, ceilings.
     """
     mode = {"precision": "fp32", "compiled": False, "recorded": False} | (mode or {})
     args = dict(backbone_args or {})
@@ -151,13 +151,13 @@ def _epoch_of(trainer: Trainer, stage: int) -> int:
 
 
 class _Timer:
-    """Takes steps of a trainer, epoch after epoch of its few clips, and times each."""
+    """Runs and times steps of a trainer, over as many epochs as needed."""
 
     def __init__(self, trainer: Trainer, device: str):
         self.trainer, self.device = trainer, device
 
     def take(self, steps: int) -> list[float]:
-        """Seconds of each step: by the clock, on a CUDA device by its own events."""
+        """Seconds of each step: by the clock, or by CUDA events on a CUDA device."""
         run = self.trainer.run
         timed = _cuda_seconds if self.device.startswith("cuda") else _seconds
 
@@ -190,7 +190,7 @@ def _cuda_seconds(work: Callable[[], object], times: int) -> list[float]:
 
 
 def _work(trainer: Trainer) -> tuple[float, float]:
-    """Floating-point operations and bytes read and written by the operations of one step, uncompiled."""
+    """Floating-point operations, and bytes read and written, of one uncompiled step."""
     step: Any = getattr(trainer.step, "step", trainer.step)
     index = torch.arange(trainer.recipe.batch, device=trainer.clips.x.device)
     compiled, step.compiled = step.compiled, None
@@ -201,7 +201,7 @@ def _work(trainer: Trainer) -> tuple[float, float]:
 
 
 def measure_ceilings(device: str, mode: str = "fp32") -> dict[str, float]:
-    """What the device does at best: bytes a second of a large copy, operations a second of a large product."""
+    """Measure the limits of the device: GB/s of a large copy, GFLOP/s of a large matrix product."""
     timed = _cuda_seconds if device.startswith("cuda") else _seconds
     source = torch.ones(COPY, device=device)
     target = torch.empty_like(source)
@@ -243,7 +243,7 @@ def _compiled_graphs() -> int:
 
 
 def measurement(what: str, figures: list[Figure], settings: dict[str, Any]) -> dict[str, Any]:
-    """Figures as `skelbench check` compares them: those that are times, or rates, have a row in milliseconds."""
+    """Figures in the format that `skelbench check` compares: times and rates get a row in milliseconds."""
     each = {"s": lambda v: 1e3 * v, "ms": lambda v: v, "clips/s": lambda v: 1e3 / v, "1/s": lambda v: 1e3 / v}
     rows = [{"name": f.name, "median_ms": each[f.unit](f.value)} for f in figures if f.unit in each]
     return {
@@ -258,7 +258,7 @@ def measurement(what: str, figures: list[Figure], settings: dict[str, Any]) -> d
 
 
 def device_name(device: str) -> str:
-    """The name of a device, as two measurements must share it to be compared."""
+    """The name of a device; only measurements with the same name are compared."""
     if device.startswith("cuda"):
         return torch.cuda.get_device_name(device)
     if device != "cpu":

@@ -1,1 +1,1 @@
-"""One pre-training: the loop, its step, its checkpoint, its device and what is told meanwhile."""
+"""Pre-training: the loop, the step, checkpoints, devices, progress and trackers."""

@@ -1,8 +1,8 @@
-"""Files of tensors, checkpoints among them: written atomically and under a checksum, read without running code.
+"""Tensor files and checkpoints: written atomically with a checksum, read without running code.
 
-torch reads a file with a flipped bit without a word (it does not look at the sums its zips hold), so what is written
-here ends in a sha256 of its own, as the zip's comment: `torch.load` still reads it. The checkpoint before the last one
-is kept until the run is done.
+torch silently reads a file with a flipped bit (it does not verify the checksums of its zip archives), so files written
+here end in a sha256, stored as the zip comment: `torch.load` still reads them. The previous checkpoint is kept until
+the run is finished.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from torch import Tensor
 from ...errors import SkelbenchError
 from ...results.files import atomic_write
 
-_END = b"PK\5\6"  # what a zip's last 22 bytes start with; their last two are the length of its comment
+_END = b"PK\5\6"  # start of the last 22 bytes of a zip without a comment; the last two are the comment's length
 _SEAL = b"sha256 "
 
 
 def write_tensors(path: Path, content: Mapping[str, Any]) -> None:
-    """Write tensors and plain values so that the file is there whole or not at all."""
+    """Write tensors and plain values atomically."""
     buffer = io.BytesIO()
     torch.save(dict(content), buffer)
     atomic_write(path, _sealed(buffer.getvalue()))
 
 
 def read_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Read tensors and plain values without executing anything.
+    """Read tensors and plain values without executing code.
 
     Raises:
-        SkelbenchError: if the file is missing, damaged in a single bit, or holds anything else.
+        SkelbenchError: if the file is missing, is damaged (even in a single bit) or holds anything else.
     """
     try:
         content = torch.load(io.BytesIO(_checked(path.read_bytes())), map_location=device, weights_only=True)
@@ -56,20 +56,20 @@ def _sealed(content: bytes) -> bytes:
 
 
 def _checked(content: bytes) -> bytes:
-    """What was sealed; of a file without a seal, which older versions wrote, all of it. Raises `ValueError`."""
+    """Verify the checksum and return the content; older versions wrote none. Raises `ValueError`."""
     if content[-22:-18] == _END and content[-2:] == b"\0\0":
         return content
     length = len(_SEAL) + 64
-    whole, seal = content[: -length - 2] + b"\0\0", content[-length:]
+    sealed, seal = content[: -length - 2] + b"\0\0", content[-length:]
     if not re.fullmatch(_SEAL + b"[0-9a-f]{64}", seal):
-        raise ValueError("it is cut off or no file of tensors")
-    if seal.removeprefix(_SEAL).decode() != hashlib.sha256(whole).hexdigest():
+        raise ValueError("it is truncated or not a tensor file")
+    if seal.removeprefix(_SEAL).decode() != hashlib.sha256(sealed).hexdigest():
         raise ValueError("its checksum differs")
     return content
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
-    """Write a checkpoint and keep the one before it."""
+    """Write a checkpoint and keep the previous one."""
     new = _new(path)
     write_tensors(new, state)
     if path.exists():
@@ -78,20 +78,21 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def previous(checkpoint: Path) -> Path:
-    """Where the checkpoint before a checkpoint is kept."""
+    """Path of the previous checkpoint."""
     return checkpoint.with_name(f"{checkpoint.stem}-previous{checkpoint.suffix}")
 
 
 def load_checkpoint(path: Path, device: torch.device, say: Callable[[str], None]) -> dict[str, Any] | None:
-    """Read a checkpoint, or the one before it where the last is damaged or was being replaced; None without either.
+    """Read the last checkpoint, or the previous one if the last is missing or damaged; None if there is neither.
 
-    A damaged one is removed if the other is good, and `say` is told. What a killed run left half-written is removed.
+    A damaged checkpoint is reported through `say` and removed if the other one is intact. Temporary files of a killed
+    run are removed.
 
     Raises:
-        SkelbenchError: if there are checkpoints, but none is whole.
+        SkelbenchError: if there are checkpoints and all are damaged.
     """
-    for torn in path.parent.glob(".*.tmp"):  # of a run killed while it wrote
-        torn.unlink(missing_ok=True)
+    for partial in path.parent.glob(".*.tmp"):  # of a run killed while writing
+        partial.unlink(missing_ok=True)
     _new(path).unlink(missing_ok=True)
     damaged: list[tuple[Path, SkelbenchError]] = []
     for candidate in (path, previous(path)):
@@ -103,7 +104,7 @@ def load_checkpoint(path: Path, device: torch.device, say: Callable[[str], None]
             damaged.append((candidate, error))
             continue
         for broken, reason in damaged:
-            say(f"  {reason} Going on from the one before it, {candidate.name}.")
+            say(f"  {reason} Resuming from the previous checkpoint, {candidate.name}.")
             broken.unlink()
         return state
     if damaged:
@@ -112,7 +113,7 @@ def load_checkpoint(path: Path, device: torch.device, say: Callable[[str], None]
 
 
 def random_states(device: torch.device) -> list[Tensor]:
-    """The global generators' states that a run on `device` reads: the CPU's, and the device's own."""
+    """States of the global random generators that a run on `device` uses: the CPU's and the device's."""
     states = [torch.get_rng_state()]
     if device.type == "cuda":
         states.append(torch.cuda.get_rng_state(device))
@@ -122,7 +123,7 @@ def random_states(device: torch.device) -> list[Tensor]:
 
 
 def set_random_states(device: torch.device, states: list[Tensor]) -> None:
-    """Set the global generators to what `random_states` gave."""
+    """Restore the generator states returned by `random_states`."""
     torch.set_rng_state(states[0])
     if device.type == "cuda":
         torch.cuda.set_rng_state(states[1], device)

@@ -1,4 +1,4 @@
-"""The device: choosing it, its precision, what it cannot do, and how much of its memory was used."""
+"""Devices: selection, precision, determinism, and memory use."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _KNOWN = re.compile(r"(cpu|cuda|mps)(:\d+)?")
 
 
 def choose_device(name: str) -> str:
-    """Return `name`, or for "auto" the best there is: cuda, mps, cpu.
+    """Return `name`, or for "auto" the best available device: cuda, mps, cpu.
 
     Raises:
-        SkelbenchError: if there is no such device here.
+        SkelbenchError: if the device is not available.
     """
     if name == "auto":
         if torch.cuda.is_available():
             return "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        if not _KNOWN.fullmatch(name):  # torch would take "meta" too, which computes nothing
-            raise RuntimeError("it is none of cpu, cuda, mps, nor one with a number such as cuda:1")
+        if not _KNOWN.fullmatch(name):  # torch also accepts "meta", which computes nothing
+            raise RuntimeError("it is not cpu, cuda or mps, nor one of them with an index such as cuda:1")
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
         raise SkelbenchError(
@@ -43,10 +43,10 @@ def choose_device(name: str) -> str:
 
 @contextmanager
 def precision(name: str) -> Iterator[None]:
-    """Have CUDA multiply in "fp32" or "tf32" for the time being; afterwards every flag is what it was.
+    """Use "fp32" or "tf32" for CUDA matrix products inside the context; restore every flag afterwards.
 
-    torch has an older and a newer flag for the same thing and refuses to read the older one where they disagree,
-    so both are set, and both are put back.
+    torch has an older and a newer flag for the same setting and refuses to read the older one if they disagree,
+    so both are set and both are restored.
     """
     matmul, cudnn = torch.backends.cuda.matmul, cast(Any, torch.backends.cudnn)
     older: tuple[Any, ...] = (matmul, cudnn)
@@ -75,11 +75,11 @@ def _allows_tf32(backend: Any) -> bool | None:
 
 
 def be_deterministic() -> None:
-    """Have this process use only algorithms that give the same bits each time, and fail where torch has none.
+    """Use deterministic algorithms only, and fail where torch has none.
 
-    cuBLAS reads its setting when a process first multiplies on CUDA: call it before.
+    cuBLAS reads its setting at the first CUDA matrix product of the process: call this before.
     """
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as torch.use_deterministic_algorithms asks for
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # required by torch.use_deterministic_algorithms
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
 
@@ -90,16 +90,16 @@ def sum_dtype(device: torch.device) -> torch.dtype:
 
 
 def as_double(x: Tensor) -> Tensor:
-    """The values in float64: on their device, or on the CPU where the device has none."""
+    """Convert to float64: on the same device, or on the CPU where the device has no float64."""
     return x.cpu().double() if x.device.type == "mps" else x.double()
 
 
 def keep_freed_memory() -> None:
-    """Have this process keep the memory of freed tensors for the next ones, where the C library is glibc.
+    """Let the process reuse the memory of freed tensors, where the C library is glibc.
 
-    Otherwise every large tensor is mapped anew and unmapped, and the system hands out its pages one by one: an addition
-    that writes 23 GB/s into memory at hand writes 4 GB/s into new memory, and a training step takes a third longer.
-    The process then holds its peak until it ends.
+    Otherwise every large tensor is mapped and unmapped, and the system hands out its pages one by one: an addition
+    that writes 23 GB/s into mapped memory writes 4 GB/s into new memory, and a training step takes a third longer.
+    The process then keeps its peak memory until it ends.
     """
     if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
         return
@@ -109,7 +109,7 @@ def keep_freed_memory() -> None:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out; on the CPU and on MPS torch tells it in words only."""
+    """Whether an error means out of memory; on the CPU and on MPS torch reports it only in the error text."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     words = ("out of memory", "can't allocate memory", "not enough memory")
@@ -117,13 +117,13 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def reset_peak_memory(device: str) -> None:
-    """Begin a new count for `peak_memory`; the CPU's cannot be begun anew."""
+    """Reset `peak_memory`; the CPU's cannot be reset."""
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(device)
 
 
 def peak_memory(device: str) -> float | None:
-    """Peak memory in MB: of a CUDA device's allocations, on the CPU of the process; None where it is not told."""
+    """Peak memory in MB: allocations on a CUDA device, the process on the CPU; None if unknown."""
     if device.startswith("cuda"):
         return round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
     if not device.startswith("cpu"):

@@ -1,4 +1,4 @@
-"""What a person sees of a run: bars with clips/s and time left on a terminal, plain lines elsewhere."""
+"""Progress output: bars with clips/s and remaining time on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ Watch = Callable[[int, int], None]
 
 
 class Watcher(Protocol):
-    """Told what a run does."""
+    """Receives the progress of a run."""
 
     def training(self, epochs: int, iterations: int, batch: int) -> AbstractContextManager[Watch]:
-        """Watch a training of so many epochs and steps; the value is called with (epoch, iteration)."""
+        """Context of a training run; it yields a function to call with (epoch, iteration) after every step."""
         ...
 
     def epoch(self, row: Mapping[str, Any]) -> None:
-        """Learn of a finished epoch's line of the learning curve."""
+        """Receive the learning curve's row of a finished epoch."""
         ...
 
     def say(self, text: str) -> None:
-        """Pass on a line."""
+        """Receive a line of text."""
         ...
 
 
 class Silent:
-    """Says nothing."""
+    """Ignores all progress."""
 
     @contextmanager
     def training(self, epochs: int, iterations: int, batch: int) -> Iterator[Watch]:
-        """Watch nothing."""
+        """Ignore the steps."""
         yield lambda epoch, iteration: None
 
     def epoch(self, row: Mapping[str, Any]) -> None:
-        """Say nothing."""
+        """Ignore the row."""
 
     def say(self, text: str) -> None:
-        """Say nothing."""
+        """Ignore the line."""
 
 
 class Talkative(Silent):
-    """Bars on a terminal, a line an epoch elsewhere; both to the error stream."""
+    """Progress bars on a terminal, one line per epoch elsewhere; both go to the error stream."""
 
     def __init__(self, console: Console, *, verbose: bool = False):
         self.console = console
@@ -53,7 +53,7 @@ class Talkative(Silent):
 
     @contextmanager
     def training(self, epochs: int, iterations: int, batch: int) -> Iterator[Watch]:
-        """Show a bar over all steps."""
+        """Show a progress bar over all steps."""
         if not self.console.is_terminal:
             yield lambda epoch, iteration: None
             return
@@ -77,7 +77,7 @@ class Talkative(Silent):
             yield watch
 
     def epoch(self, row: Mapping[str, Any]) -> None:
-        """Print the epoch's line."""
+        """Print a line for the epoch."""
         if not self.console.is_terminal or self.verbose:
             self.say(
                 f"  epoch {row['epoch']}: loss {row['loss']:.4f}, {row['seconds']:.1f} s, "

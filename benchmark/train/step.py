@@ -1,4 +1,4 @@
-"""One step of pre-training, as a plain function of a batch and as a recording that a CUDA device replays."""
+"""The pre-training step: as a plain function of a batch, and recorded as a CUDA graph and replayed."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from ...datasets.clips import Clips
 from ...methods import Method, Progress
 from ...methods.recipe import Recipe
 
-WARM_STEPS = 3  # before a recording, as torch.cuda.graph asks for
+WARM_STEPS = 3  # before recording, as torch.cuda.graph requires
 
 Recorder = Callable[[Callable[[], None], Generator], Callable[[], None]]
 
 
 class Step:
-    """Views, loss, gradients, optimiser, and what follows it; nothing in it waits for the device.
+    """Views, loss, gradients, optimiser update and the method's `after_step`; it never waits for the device.
 
     Args:
         method: on the device of `clips`, in training mode.
-        clips: the training side.
+        clips: the training clips.
         recipe: the optimiser's settings.
         generator: of the augmentations.
-        precision: "bf16" has the backbones compute in it; all else, parameters included, stays as it is.
-        compiled: whether the loss is compiled, as one graph.
+        precision: "bf16" runs the backbones in bfloat16; everything else, parameters included, is unchanged.
+        compiled: whether the loss is compiled as a single graph.
     """
 
     def __init__(
@@ -74,15 +74,15 @@ class Step:
 
 
 class RecordedStep:
-    """A `Step` recorded once a stage and replayed: the whole step is one launch.
+    """A `Step` recorded once per stage and replayed, so that a step is a single launch.
 
-    Everything that changes from step to step lies in tensors that stay where they are. The steps that warm a recording
-    up are undone before the first that counts.
+    Everything that changes from step to step is stored in static tensors. The warm-up steps of a recording are undone
+    before the first step that counts.
 
     Args:
-        step: what is recorded.
+        step: the step to record.
         batch: N.
-        record: makes a recording of a function and returns what replays it.
+        record: records a function and returns a function that replays it.
     """
 
     def __init__(self, step: Step, batch: int, record: Recorder):
@@ -95,7 +95,7 @@ class RecordedStep:
         self.recorded: dict[int, tuple[Callable[[], None], dict[str, Tensor]]] = {}
 
     def __call__(self, index: Tensor, rate: float, progress: Progress, stage: int) -> dict[str, Tensor]:
-        """As a `Step`; what it returns is overwritten by the next one."""
+        """Like `Step.__call__`; the returned tensors are overwritten by the next call."""
         self.index.copy_(index)
         self.rate.fill_(rate)
         for name, value in vars(self.progress).items():
@@ -116,14 +116,14 @@ class RecordedStep:
                 else:
                     losses[name] = value.clone()
 
-        kept = self._state()
+        before = self._state()
         for _ in range(WARM_STEPS):
             work()
-        self._restore(kept)
+        self._restore(before)
         return self.record(work, self.step.generator), losses
 
     def _momentum(self) -> list[tuple[Tensor, Tensor]]:
-        """Parameters and their momentum, as far as there is any."""
+        """Parameters that have a momentum buffer, and the buffer."""
         found = ((p, state.get("momentum_buffer")) for p, state in self.step.optimiser.state.items())
         return [(p, buffer) for p, buffer in found if buffer is not None]
 
@@ -136,22 +136,22 @@ class RecordedStep:
             "random": torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state(),
         }
 
-    def _restore(self, kept: dict[str, Any]) -> None:
-        """Put a state back into the tensors that hold it; momentum that was not there becomes zero, which is equal."""
+    def _restore(self, state: dict[str, Any]) -> None:
+        """Restore a state in place; momentum that did not exist becomes zero, which is equivalent."""
         step, device = self.step, self.index.device
-        step.method.load_state_dict(kept["method"])
+        step.method.load_state_dict(state["method"])
         for parameter, buffer in self._momentum():
-            before = kept["momentum"].get(parameter)
+            before = state["momentum"].get(parameter)
             buffer.zero_() if before is None else buffer.copy_(before)
-        step.generator.set_state(kept["generator"])
+        step.generator.set_state(state["generator"])
         if device.type == "cuda":
-            torch.cuda.set_rng_state(kept["random"], device)
+            torch.cuda.set_rng_state(state["random"], device)
         else:
-            torch.set_rng_state(kept["random"])
+            torch.set_rng_state(state["random"])
 
 
 def encode_in_bf16(method: Method) -> None:
-    """Have the backbones of a method compute under autocast to bfloat16 and return features in float32."""
+    """Run the backbones of a method under bfloat16 autocast and return their features in float32."""
 
     def casting(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
         def encode(x: Tensor, *args: Tensor) -> Tensor:
@@ -166,7 +166,7 @@ def encode_in_bf16(method: Method) -> None:
 
 
 def cuda_graph(work: Callable[[], None], generator: Generator) -> Callable[[], None]:
-    """Record work on the current CUDA device, with the random numbers it draws; return what replays it."""
+    """Record work, with the random numbers it draws, as a CUDA graph; return a function that replays it."""
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
     graph.register_generator_state(generator)

@@ -1,8 +1,8 @@
-"""What keeps the learning curve while a training goes on: ``curve.jsonl`` always, others when asked for.
+"""Trackers that write the learning curve during training: ``curve.jsonl`` always, others on request.
 
-The trainer tells its ``Watcher`` of every finished epoch; ``tracked`` puts the trackers of a run's folder behind it.
-``curve.csv`` is written from the whole curve when the training is done and belongs to the record; ``curve.jsonl`` is
-there from the first epoch on, for whoever looks on (``tail -f``) or wants to see how far a killed run came.
+The trainer reports every finished epoch to its ``Watcher``; ``tracked`` adds the trackers of a run's folder to it.
+``curve.csv`` is written from the complete curve when training is finished and belongs to the record; ``curve.jsonl``
+is available from the first epoch on, to follow a run (``tail -f``) or to see how far a killed run got.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ CURVE = "curve.jsonl"
 
 
 class Tracker(Protocol):
-    """Keeps the learning curve of one run."""
+    """Writes the learning curve of one run."""
 
     def epoch(self, row: Mapping[str, Any]) -> None:
-        """Keep a finished epoch's line; a resumed run may tell an epoch again, and the last word counts."""
+        """Write the row of a finished epoch; a resumed run may report an epoch again, and the last row counts."""
         ...
 
     def close(self) -> None:
-        """Finish writing: the training ended, was stopped or failed."""
+        """Finish writing: training ended, was stopped or failed."""
         ...
 
 
 class JsonLines:
-    """One JSON object a line and epoch, in ``curve.jsonl``: epoch, losses, lr, seconds, clips_per_second."""
+    """``curve.jsonl``, one JSON object per epoch and line: epoch, losses, lr, seconds, clips_per_second."""
 
     def __init__(self, folder: Path):
         self.path = folder / CURVE
-        self._before = 0  # the epoch told last; 0: none yet
+        self._before = 0  # the last reported epoch; 0: none yet
 
     def epoch(self, row: Mapping[str, Any]) -> None:
-        """Append a line that is on the disk before the next checkpoint can be."""
+        """Append a line and sync it to disk, before the next checkpoint is written."""
         if not self._before:
             self._drop_from(row["epoch"])
         with self.path.open("a", encoding="utf-8") as file:
@@ -53,10 +53,10 @@ class JsonLines:
         self._before = row["epoch"]
 
     def close(self) -> None:
-        """Nothing is open between two epochs."""
+        """Do nothing: the file is closed between epochs."""
 
     def _drop_from(self, epoch: int) -> None:
-        """Take out what an earlier run wrote of this and later epochs: they are trained again."""
+        """Remove the lines of this and later epochs that an earlier run wrote: they are trained again."""
         if not self.path.exists():
             return
         lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -66,7 +66,7 @@ class JsonLines:
 
 
 def _epoch_of(line: str) -> int | None:
-    """The epoch of a line; None if it is torn."""
+    """The epoch of a line; None if it is incomplete."""
     try:
         found = json.loads(line)
     except ValueError:
@@ -75,7 +75,7 @@ def _epoch_of(line: str) -> int | None:
 
 
 class TensorBoard:
-    """Scalars by epoch in event files in the run's folder: ``tensorboard --logdir runs`` shows every run by name."""
+    """TensorBoard event files in the run's folder: ``tensorboard --logdir runs`` shows every run by name."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -93,7 +93,7 @@ class TensorBoard:
             ) from error
 
     def epoch(self, row: Mapping[str, Any]) -> None:
-        """Add the epoch's numbers; what an earlier run wrote of this and later epochs is no longer shown."""
+        """Add the epoch's values; values of this and later epochs from an earlier run are no longer shown."""
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter
 
@@ -114,7 +114,7 @@ TRACKERS: dict[str, type[TensorBoard]] = {"tensorboard": TensorBoard}
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    """Raise ``SkelbenchError`` if a tracker is unknown or lacks its package; to be called before anything runs."""
+    """Raise ``SkelbenchError`` if a tracker is unknown or its package is missing; call it before anything runs."""
     for name in names:
         if name not in TRACKERS:
             raise SkelbenchError(f"There is no tracker '{name}'{did_you_mean(name, TRACKERS)}")
@@ -122,7 +122,7 @@ def check_trackers(names: Sequence[str]) -> None:
 
 
 class Tracked:
-    """A watcher that keeps the learning curve before it passes on what it is told."""
+    """A watcher that writes the learning curve and forwards everything to another watcher."""
 
     def __init__(self, watcher: Watcher, trackers: Sequence[Tracker]):
         self.watcher = watcher
@@ -130,7 +130,7 @@ class Tracked:
 
     @contextmanager
     def training(self, epochs: int, iterations: int, batch: int) -> Iterator[Watch]:
-        """Watch a training, and close the trackers however it ends."""
+        """Forward to the watcher, and close the trackers however training ends."""
         try:
             with self.watcher.training(epochs, iterations, batch) as watch:
                 yield watch
@@ -139,17 +139,17 @@ class Tracked:
                 tracker.close()
 
     def epoch(self, row: Mapping[str, Any]) -> None:
-        """Keep the epoch's line and pass it on."""
+        """Write the epoch's row and forward it."""
         for tracker in self.trackers:
             tracker.epoch(row)
         self.watcher.epoch(row)
 
     def say(self, text: str) -> None:
-        """Pass on a line."""
+        """Forward a line."""
         self.watcher.say(text)
 
 
 def tracked(watcher: Watcher, folder: Path, names: Sequence[str] = ()) -> Tracked:
-    """Put the trackers of a run's folder behind a watcher: JSON lines always, and those named."""
+    """Add the trackers of a run's folder to a watcher: JSON lines always, and the named ones."""
     makers: list[Callable[[Path], Tracker]] = [JsonLines, *(TRACKERS[name] for name in names)]
     return Tracked(watcher, [make(folder) for make in makers])

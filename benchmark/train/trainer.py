@@ -1,4 +1,4 @@
-"""The trainer: resident data, one step function, a checkpoint that holds everything."""
+"""The trainer: data resident on the device, one step function, and checkpoints of the complete state."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from .devices import precision, sum_dtype
 from .progress import Silent, Watcher
 from .step import RecordedStep, Step, cuda_graph
 
-FORMAT = 3  # of a checkpoint: 1 kept the random states of every CUDA device there was, 2 those of one process
-AGREE = 16  # steps between two questions of ranks to one another, which wait for the slowest
+FORMAT = 3  # of a checkpoint: 1 held the random states of every CUDA device, 2 those of one process
+AGREE = 16  # steps between two synchronisations of the ranks, which wait for the slowest
 
 
 class Stop(Protocol):
-    """Whether a run is asked to stop: a `threading.Event`, or anything that can be asked like one."""
+    """Whether a run is asked to stop: a `threading.Event`, or anything with its `is_set`."""
 
     def is_set(self) -> bool:
-        """Whether it is."""
+        """Whether a stop was requested."""
         ...
 
 
@@ -47,10 +47,10 @@ class StoppedError(Exception):
 
 @dataclass
 class Run:
-    """Where a pre-training stands; all of it is in the checkpoint.
+    """State of a pre-training run; all of it is saved in the checkpoint.
 
-    `order` is the epoch's permutation, `generator` draws it and the augmentations; dropout reads the global
-    generators, whose states are kept too.
+    `order` is the epoch's permutation; `generator` draws it and the augmentations. Dropout uses the global
+    generators, whose states are saved too.
     """
 
     generator: Generator
@@ -67,15 +67,15 @@ class Trainer:
 
     Args:
         method: on the device of `clips`, initialised.
-        clips: the training side.
+        clips: the training clips.
         recipe: epochs, batch, optimiser.
-        folder: where `checkpoint.pt` and the snapshots go.
-        identity: of the cell; a checkpoint of another one is refused.
+        folder: where `checkpoint.pt` and the snapshots are written.
+        identity: of the cell; a checkpoint with another identity is rejected.
         seed: of the order, the augmentations and dropout.
-        checkpoint_seconds: least time between two checkpoints.
+        checkpoint_seconds: minimum time between two checkpoints.
         precision: "fp32", "tf32" or "bf16".
         compiled: whether the loss is compiled.
-        recorded: whether steps are recorded as a CUDA graph and replayed; the device is a CUDA one then.
+        recorded: whether steps are recorded as a CUDA graph and replayed; needs a CUDA device.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class Trainer:
 
         Raises:
             StoppedError: if asked to stop; the checkpoint is written.
-            SkelbenchError: if the loss is no number.
+            SkelbenchError: if the loss is NaN or infinite.
         """
         if not self.resume():
             torch.manual_seed(distributed.seed_of_rank(self.seed))
@@ -151,22 +151,22 @@ class Trainer:
         return run.curve
 
     def save(self) -> None:
-        """Write the checkpoint; several ranks call it together and the first writes."""
+        """Write the checkpoint; all ranks call it together and the first writes."""
         state = self.state_dict()
         if distributed.rank() == 0:
             save_checkpoint(self.checkpoint, state)
 
     def resume(self) -> bool:
-        """Go on from the checkpoint; False if there is none. Raises as `load_checkpoint` and `load_state_dict`."""
+        """Load the checkpoint; False if there is none. Raises as `load_checkpoint` and `load_state_dict`."""
         state = load_checkpoint(self.checkpoint, self.clips.x.device, self.watcher.say)
         if state is not None:
             self.load_state_dict(state)
         return state is not None
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything the run needs to go on as if nothing had happened.
+        """The complete state needed to resume the run bit for bit.
 
-        Several ranks call it together: they differ in their random states only, and each gets those of all.
+        All ranks call it together: they differ only in their random states, which are gathered on every rank.
         """
         run, device = self.run, self.clips.x.device
         random = [distributed.from_all_ranks(state) for state in random_states(device)]
@@ -187,27 +187,27 @@ class Trainer:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Bring the run to where `state_dict` was taken.
+        """Restore a state returned by `state_dict`.
 
         Raises:
-            SkelbenchError: if the state belongs to another cell or format, or is of another type of device, whose
-                random numbers are others, or of another number of ranks.
+            SkelbenchError: if the state belongs to another cell or format, or comes from another device type (which
+                draws other random numbers) or another number of ranks.
         """
         if state.get("format") != FORMAT or state.get("identity") != self.identity:
             raise SkelbenchError(
-                f"{self.checkpoint} belongs to another cell or version; run with --force to start anew."
+                f"{self.checkpoint} belongs to another cell or version; run with --force to start over."
             )
         device = self.clips.x.device
         if state["device"] != device.type:
             raise SkelbenchError(
-                f"{self.checkpoint} was written on the device type '{state['device']}' and cannot go on on "
+                f"{self.checkpoint} was written on the device type '{state['device']}' and cannot be resumed on "
                 f"'{device.type}', which draws other random numbers; run with --device {state['device']}, or with "
-                "--force to start anew."
+                "--force to start over."
             )
         if len(state["generator"]) != distributed.world_size():
             raise SkelbenchError(
-                f"{self.checkpoint} was written by {len(state['generator'])} processes and cannot go on in "
-                f"{distributed.world_size()}; start as many, or run with --force to start anew."
+                f"{self.checkpoint} was written by {len(state['generator'])} processes and cannot be resumed by "
+                f"{distributed.world_size()}; start as many, or run with --force to start over."
             )
         self.method.load_state_dict(state["method"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -215,20 +215,20 @@ class Trainer:
         run.epoch, run.iteration, run.order = state["epoch"], state["iteration"], state["order"]
         run.sums, run.seconds, run.curve = state["sums"], state["seconds"], state["curve"]
         run.generator.set_state(state["generator"][distributed.rank()].cpu())
-        set_random_states(device, [kept.cpu() for kept in state["random"][distributed.rank()]])
+        set_random_states(device, [saved.cpu() for saved in state["random"][distributed.rank()]])
 
     def learning_rate(self, epoch: int, iteration: int) -> float:
-        """The rate of a step (1-based epoch, 0-based iteration): rising first, a tenth after each of `lr_steps`."""
+        """Learning rate of a step (1-based epoch, 0-based iteration): linear warm-up, tenfold drops at `lr_steps`."""
         recipe, step = self.recipe, (epoch - 1) * self.iterations + iteration + 1
         risen = min(1.0, step / recipe.warmup) if recipe.warmup else 1.0
         return recipe.lr * risen * 0.1 ** sum(epoch > end for end in recipe.lr_steps)
 
     def progress(self) -> Progress:
-        """Where the run stands, as methods are told."""
+        """The current position in training, as passed to methods."""
         return Progress(self.run.epoch, self.run.iteration, self.iterations, self.recipe.epochs)
 
     def take_step(self) -> None:
-        """Train on the next batch of the epoch's order."""
+        """Train on the next batch of the epoch."""
         run, batch = self.run, self.recipe.batch
         assert run.order is not None
         index = run.order[run.iteration * batch : (run.iteration + 1) * batch]
@@ -240,13 +240,13 @@ class Trainer:
         self._losses[run.iteration] = losses["loss"]
 
     def _agreed(self, wanted: bool) -> bool:
-        """Whether a rank wants it; several ranks ask one another in every `AGREE`th step and an epoch's last."""
+        """Whether any rank wants it; ranks synchronise in every `AGREE`th step and in the last of an epoch."""
         if distributed.world_size() > 1 and self.run.iteration % AGREE and self.run.iteration < self.iterations:
             return False
         return distributed.any_rank(wanted)
 
     def _check_numbers(self) -> None:
-        """Raise `SkelbenchError` rather than keep a state that is no number; the checkpoint of a good one stays."""
+        """Raise `SkelbenchError` if a loss or the state is NaN or infinite; the last good checkpoint is kept."""
         step = self.run.iteration
         broken = (~distributed.all_mean(self._losses)[:step].isfinite()).nonzero()
         if len(broken):
@@ -256,12 +256,12 @@ class Trainer:
             return
         kept = "the last good checkpoint is kept" if self.checkpoint.exists() else "no checkpoint was written yet"
         raise SkelbenchError(
-            f"The loss is no number in epoch {self.run.epoch}, step {step} of {self.iterations}; {kept}: set a smaller "
-            "lr or look for extreme coordinates in the data."
+            f"The loss is NaN or infinite in epoch {self.run.epoch}, step {step} of {self.iterations}; {kept}: set a "
+            "smaller lr or look for extreme coordinates in the data."
         )
 
     def forget_previous(self) -> None:
-        """Remove the checkpoint before the last: the run is done."""
+        """Remove the previous checkpoint when the run is finished."""
         previous(self.checkpoint).unlink(missing_ok=True)
 
     def _end_epoch(self) -> None:
@@ -284,11 +284,11 @@ class Trainer:
 
 
 def snapshot_path(folder: Path, epoch: int) -> Path:
-    """Where the encoder of an epoch is kept."""
+    """Path of the encoder saved after an epoch."""
     return folder / f"encoder-{epoch:04d}.pt"
 
 
 def save_snapshot(method: Method, folder: Path, epoch: int) -> None:
-    """Keep what evaluation needs of a method after an epoch; of several ranks the first does."""
+    """Save what evaluation needs of a method after an epoch; only the first rank writes."""
     if distributed.rank() == 0:
         write_tensors(snapshot_path(folder, epoch), method.evaluation_state())

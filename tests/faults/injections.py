@@ -1,4 +1,4 @@
-"""What goes wrong inside a life: it is armed in a forked process, before the command runs there."""
+"""Faults to inject into a life: each is armed in a forked process before the command runs there."""
 
 import builtins
 import errno
@@ -18,9 +18,9 @@ WRITERS = ("files.py", "store.py", "checkpoint.py", "writer.py", "journal.py", "
 
 @dataclass
 class Moments:
-    """Counts calls of Python functions (``written``: of those that have to do with files) and acts at one of them.
+    """Counts calls of Python functions (``written``: only of those that write files) and acts at one of them.
 
-    The main thread's alone: the moments of a life are the same whenever it is lived again.
+    Only calls of the main thread count, so that the moments are the same in every repetition of a life.
     """
 
     at: int = 0
@@ -29,12 +29,12 @@ class Moments:
     count: int = 0
 
     def start(self) -> "Moments":
-        """Begin to count."""
+        """Start counting."""
         sys.setprofile(self.see)
         return self
 
     def see(self, frame: Any, event: str, _: Any) -> None:
-        """Look at what `sys.setprofile` tells."""
+        """The callback for `sys.setprofile`."""
         if event != "call" or (self.written and not frame.f_code.co_filename.endswith(WRITERS)):
             return
         self.count += 1
@@ -43,7 +43,7 @@ class Moments:
 
 
 class Counts:
-    """Counts what a life does and disturbs nothing: bytes it writes, calls it makes, and those that write."""
+    """Counts what a life does without disturbing it: bytes written, calls, and calls that write."""
 
     def __init__(self) -> None:
         self.disk, self.all, self.written = Disk().install(), Moments(), Moments(written=True)
@@ -55,18 +55,18 @@ class Counts:
 
     @property
     def count(self) -> str:
-        """The three numbers."""
+        """The three counts as JSON."""
         return json.dumps({"bytes": self.disk.count, "all": self.all.count, "written": self.written.count})
 
 
 def killed(number: int) -> Callable[[], None]:
-    """End or stop this process by a signal."""
+    """Return a function that sends a signal to this process."""
     return lambda: os.kill(os.getpid(), number)
 
 
 @dataclass
 class Disk:
-    """A disk with room for so many bytes more, or one that is read-only; what does not fit is cut, as by a real one."""
+    """A disk with limited room, or a read-only one; a write that does not fit is cut, as on a real disk."""
 
     room: int | None = None
     error: int = errno.ENOSPC
@@ -74,7 +74,7 @@ class Disk:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def install(self) -> "Disk":
-        """Have every file that is opened for writing from now on lie on it."""
+        """Put every file that is opened for writing from now on on this disk."""
         real, disk = builtins.open, self
 
         class File(io.FileIO):
@@ -98,7 +98,7 @@ class Disk:
         return self
 
     def take(self, content: Any) -> Any:
-        """As much of a content as there is room for. Raises ``OSError`` if there is none."""
+        """As much of the content as fits. Raises ``OSError`` if there is no room."""
         with self.lock:
             left = len(content) if self.room is None else max(0, self.room - self.count)
             if left == 0 and len(content):
@@ -123,7 +123,7 @@ class Disk:
 
 
 def break_step(step: int, error: BaseException | None) -> None:
-    """Have a step of the pre-training (from 1) give a loss that is no number, or fail with an error."""
+    """Make a step of the pre-training (1-based) return a NaN loss, or fail with an error."""
     from skelbench.benchmark.train.step import Step
 
     take, seen = Step.__call__, [0]
@@ -141,7 +141,7 @@ def break_step(step: int, error: BaseException | None) -> None:
 
 
 def break_features(error: Exception) -> None:
-    """Have the evaluation fail with an error when it extracts features."""
+    """Make the evaluation fail with an error when it extracts features."""
     from skelbench.benchmark.run import runner
 
     def broken(*_: Any) -> None:
@@ -151,7 +151,7 @@ def break_features(error: Exception) -> None:
 
 
 def turn_clocks_back() -> None:
-    """Have the wall clock jump back by a day at every look, and records be dated before the epoch of anything."""
+    """Make the wall clock jump back by a day at every call, and date records between 1950 and 1999."""
     from skelbench.benchmark.run import record
 
     now, looks = time.time(), [0]
@@ -165,7 +165,7 @@ def turn_clocks_back() -> None:
 
 
 def be_another_version() -> None:
-    """Be a package whose methods and pre-training have later versions."""
+    """Turn into a package whose methods and pre-training have later versions."""
     from skelbench.benchmark.plan import identity
     from skelbench.benchmark.run import record
     from skelbench.methods import METHODS

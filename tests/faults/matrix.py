@@ -1,9 +1,9 @@
-"""Seeded faults: each befalls a small run, which is then run again and compared with one that was never disturbed.
+"""Seeded faults: each is injected into a small run, which is run again and compared with an undisturbed run.
 
     python tests/faults/matrix.py --faults 120 --seed 0 [--json FILE]
 
 A fault may cost time, never a record or a number: a record is lost if it was there and is not, or is not there at the
-end; a corruption is silent if something that is read without complaint says other than the undisturbed run.
+end; a corruption is silent if something is read without an error and differs from the undisturbed run.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from injections import (
     killed,
     turn_clocks_back,
 )
-from world import World, make_raw, results, warm, whole_checkpoints, whole_store
+from world import World, intact_checkpoints, intact_store, make_raw, results, warm
 
 from skelbench.results.store import RunStore
 
@@ -45,18 +45,18 @@ STEPS, PER_EPOCH = 6, 2  # of the pre-training
 
 @dataclass
 class Outcome:
-    """What a fault did."""
+    """Effect of a fault."""
 
     kind: str
     detail: str
     identical: bool = False
     lost: list[str] = field(default_factory=list)
     silent: list[str] = field(default_factory=list)
-    untold: str = ""  # what should have been said and was not
+    untold: str = ""  # what should have been printed and was not
 
 
 class Server:
-    """Holds the worlds that faults start from, and what an undisturbed run leaves."""
+    """Holds the worlds that faults start from, and the results of an undisturbed run."""
 
     def __init__(self, root: Path):
         self.root = root
@@ -82,21 +82,21 @@ class Server:
         self.worlds = {"raw": raw, "prepared": prepared, "finished": finished, "trained": trained, "halfway": halfway}
         self.expected = results(finished.runs)
         self.others = results(other.runs)
-        self.store = whole_store(prepared.store)
+        self.store = intact_store(prepared.store)
         self.shown = finished.live(finished.table).said
-        kept = {path.name for path in halfway.runs.glob("*/checkpoint*.pt")}
+        checkpoints = {path.name for path in halfway.runs.glob("*/checkpoint*.pt")}
         assert len(self.expected) == 3 and len(self.others) == 3 and self.store, (self.expected, self.others)
         assert not self.expected.keys() & self.others.keys()
-        assert kept == {"checkpoint.pt", "checkpoint-previous.pt"} and not results(halfway.runs), kept
+        assert checkpoints == {"checkpoint.pt", "checkpoint-previous.pt"} and not results(halfway.runs), checkpoints
 
     def _count(self, world: World, command: list[str]) -> dict[str, int]:
-        """Live undisturbed in a world; return what the life did."""
+        """Run a command undisturbed in a world; return its counts."""
         end = world.live(command, Counts)
         assert end.code == 0, end.said
         return json.loads((world.root / "counted").read_text())
 
     def judge(self) -> dict[str, list[int]]:
-        """What is found lost and silently wrong where nothing is, a record is, a number is, a damaged store shows."""
+        """Check the checks: count lost and silently wrong results for each of four known changes."""
         found = {}
         for act in (nothing, lose_a_record, change_a_number, change_the_store):
             fault = Fault(self, act.__name__, np.random.default_rng(0), self.root / "here")
@@ -105,8 +105,8 @@ class Server:
             found[act.__name__] = [len(fault.outcome.lost), len(fault.outcome.silent)]
         return found
 
-    def befall(self, number: int, seed: int) -> Outcome:
-        """Let a fault happen in a world of its own and judge what came of it."""
+    def inject(self, number: int, seed: int) -> Outcome:
+        """Inject a fault into a copy of a world and judge the outcome."""
         rng = np.random.default_rng([seed, number])
         kind = KINDS[number % len(KINDS)]
         fault = Fault(self, kind.__name__, rng, self.root / "here")
@@ -124,46 +124,46 @@ class Fault:
         self.allowed = dict(server.expected)
 
     def start(self, state: str, detail: str) -> World:
-        """A copy of a world."""
+        """Copy a world to start from."""
         self.outcome.detail = f"{state}: {detail}"
         self.world = self.server.worlds[state].copy(self.place)
         self.before = set(results(self.world.runs))
         return self.world
 
     def moment(self, command: str, act: Callable[[], None]) -> Moments:
-        """A random moment of a command; every other time one at which something is written."""
+        """A random moment of a command; in half of the cases one at which a file is written."""
         written = bool(self.rng.integers(2))
         at = int(self.rng.integers(1, self.server.calls[command]["written" if written else "all"] + 1))
         self.outcome.detail += f" at call {at}{' that writes' if written else ''}"
         return Moments(at, written, act)
 
     def expect(self, said: str, *words: str) -> None:
-        """Note what a life should have said and did not."""
+        """Record the words that a life should have printed and did not."""
         absent = [word for word in words if word not in said]
         if absent:
             self.outcome.untold = f"{absent} not in: {said[-600:]}"
 
     def look(self) -> dict[str, str]:
-        """Look for what is lost or silently wrong right after the fault."""
+        """Find what is lost or silently wrong."""
         outcome, found = self.outcome, results(self.world.runs)
         outcome.lost += sorted(self.before - found.keys() - self.gone)
         outcome.silent += sorted(key for key, value in found.items() if self.allowed.get(key) != value)
-        store = whole_store(self.world.store)
+        store = intact_store(self.world.store)
         if store not in (None, self.server.store):
             outcome.silent.append("the store")
-        if not whole_checkpoints(self.world.runs):
+        if not intact_checkpoints(self.world.runs):
             outcome.silent.append("a checkpoint")
         return found
 
     def heal(self, *commands: list[str], arm: Callable[[], Any] = lambda: None) -> None:
-        """Run again and compare the end with that of the undisturbed run."""
+        """Run again and compare the results with those of the undisturbed run."""
         self.look()
         ends = [self.world.live(command, arm) for command in commands]
         found = self.look()
         mine = {key: value for key, value in found.items() if key in self.server.expected}
         self.outcome.lost = sorted({*self.outcome.lost, *(self.server.expected.keys() - mine.keys())})
         self.outcome.silent = sorted(set(self.outcome.silent))
-        good = all(end.code == 0 for end in ends) and whole_store(self.world.store) == self.server.store
+        good = all(end.code == 0 for end in ends) and intact_store(self.world.store) == self.server.store
         self.outcome.identical = good and mine == self.server.expected
         if not good:
             self.outcome.untold = ends[-1].said[-600:]
@@ -243,7 +243,7 @@ def damaged_checkpoint(fault: Fault) -> None:
     damage(fault, next(world.runs.glob(f"*/{name}")))
     end = world.live(world.run)
     if name == "checkpoint.pt":
-        fault.expect(end.said, "checkpoint.pt cannot be read", "Going on from the one before it")
+        fault.expect(end.said, "checkpoint.pt cannot be read", "Resuming from the previous checkpoint")
     fault.expect(str(end.code), "0")
     fault.heal(world.run)
 
@@ -306,7 +306,7 @@ def no_number(fault: Fault) -> None:
     world = fault.start("prepared", f"NaN in step {step}")
     end = world.live(world.run, lambda: break_step(step, None))
     epoch, inside = (step - 1) // PER_EPOCH + 1, (step - 1) % PER_EPOCH + 1
-    fault.expect(" ".join(end.said.split()), f"no number in epoch {epoch}, step {inside} of {PER_EPOCH}")
+    fault.expect(" ".join(end.said.split()), f"NaN or infinite in epoch {epoch}, step {inside} of {PER_EPOCH}")
     if results(world.runs) or end.code != 1:
         fault.outcome.silent.append("a record of a broken run")
     fault.heal(world.run)
@@ -329,7 +329,7 @@ def clock_backwards(fault: Fault) -> None:
     armed = fault.moment("run", killed(signal.SIGKILL))
     world.live(world.run, lambda: (turn_clocks_back(), armed.start()))
     for path in world.root.rglob("*"):
-        os.utime(path, (4e9, 4e9))  # what was written lies in the future
+        os.utime(path, (4e9, 4e9))  # files dated in the future
     fault.heal(world.run, arm=turn_clocks_back)
 
 
@@ -357,12 +357,12 @@ def nothing(world: World) -> None:
 
 
 def lose_a_record(world: World) -> None:
-    """Remove one."""
+    """Remove a record."""
     next(world.runs.glob("*linear*/record.json")).unlink()
 
 
 def change_a_number(world: World) -> None:
-    """Write a wrong one, with a checksum that fits."""
+    """Write a wrong number, with a matching checksum."""
     runs = RunStore(world.runs)
     record = next(one for one in runs.records() if one.last)
     assert record.last is not None
@@ -370,7 +370,7 @@ def change_a_number(world: World) -> None:
 
 
 def change_the_store(world: World) -> None:
-    """Flip a bit, which its checksum tells."""
+    """Flip a bit, which the checksum reveals."""
     content = bytearray((world.store / "keypoints.npy").read_bytes())
     content[-1] ^= 1
     (world.store / "keypoints.npy").write_bytes(content)
@@ -380,12 +380,12 @@ JUDGED = {"nothing": [0, 0], "lose_a_record": [1, 0], "change_a_number": [0, 1],
 
 
 def sent(fault: Fault) -> int:
-    """SIGKILL or SIGTERM."""
+    """Choose SIGKILL or SIGTERM."""
     return int(fault.rng.choice([signal.SIGKILL, signal.SIGTERM]))
 
 
 def damage(fault: Fault, path: Path) -> None:
-    """Cut a file off or flip one of its bits."""
+    """Truncate a file or flip one of its bits."""
     content = bytearray(path.read_bytes())
     at = int(fault.rng.integers(len(content)))
     if fault.rng.integers(2):
@@ -404,7 +404,7 @@ def tree(folder: Path) -> dict[str, str]:
 
 
 def report(outcomes: list[Outcome]) -> str:
-    """A line for each kind, and the sums."""
+    """A table with a row per kind of fault and the totals."""
     kinds = list(dict.fromkeys(outcome.kind for outcome in outcomes))
     injected, same = Counter(o.kind for o in outcomes), Counter(o.kind for o in outcomes if o.identical)
     lines = ["| fault | injected | ended identical | records lost | silent corruptions |", "|---|--:|--:|--:|--:|"]
@@ -421,12 +421,12 @@ def report(outcomes: list[Outcome]) -> str:
 
 
 def bad(outcome: Outcome) -> bool:
-    """Whether a fault had an effect that none may have."""
+    """Whether a fault had an effect that is not allowed."""
     return bool(outcome.lost or outcome.silent or outcome.untold) or not outcome.identical
 
 
 def main() -> int:
-    """Run the matrix; 1 if anything was lost, silently wrong, not told, or did not end as the undisturbed run."""
+    """Run the matrix; 1 if anything was lost, silently wrong, not reported, or not as in the undisturbed run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--faults", type=int, default=120)
     parser.add_argument("--seed", type=int, default=0)
@@ -440,7 +440,7 @@ def main() -> int:
         assert judged == JUDGED, f"the judge itself is wrong: {judged}"
         outcomes = []
         for number in numbers:
-            outcomes.append(server.befall(number, options.seed))
+            outcomes.append(server.inject(number, options.seed))
             print(f"{number:4d} {'BAD' if bad(outcomes[-1]) else 'ok '} {outcomes[-1].kind}: {outcomes[-1].detail}",
                   file=sys.stderr, flush=True)  # fmt: skip
     print(report(outcomes))

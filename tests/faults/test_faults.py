@@ -1,4 +1,4 @@
-"""Thirty faults of the seeded matrix, of which `make faults` runs more; and that its judge sees what went wrong."""
+"""Thirty faults of the seeded matrix (`make faults` runs more), and that the matrix detects what went wrong."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def test_a_fault_loses_no_record_and_changes_no_number_and_the_run_ends_as_an_un
     assert outcome["identical"], outcome
 
 
-def test_the_judge_sees_a_lost_record_and_a_wrong_number_and_trusts_only_a_store_that_passes_for_whole(report):
+def test_the_judge_sees_a_lost_record_and_a_wrong_number_and_trusts_only_a_store_that_is_intact(report):
     assert report["judged"] == {  # records lost, silent corruptions
         "nothing": [0, 0],
         "lose_a_record": [1, 0],

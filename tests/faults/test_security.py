@@ -1,6 +1,6 @@
-"""No code runs from data, no archive leads out of its place, no name from data becomes a path.
+"""No code runs from data, no archive writes outside its folder, no name from data becomes a path.
 
-What is tested nearer to the code is listed in docs/faults.md.
+docs/faults.md lists the tests that are closer to the code.
 """
 
 import json
@@ -149,7 +149,7 @@ def test_an_identity_is_nothing_but_digits(identity, make):
 
 @pytest.fixture
 def make():
-    """Make a record of which one thing is said."""
+    """Make a record with one field given."""
     cell = dict.fromkeys(("method", "backbone", "dataset", "split", "stream", "protocol"), "x")
 
     def record(**said):
@@ -166,12 +166,12 @@ def test_a_record_that_is_run_again_cannot_name_a_folder_as_its_data(name, make,
     record = record.model_copy(update={"cell": record.cell.model_copy(update={"dataset": name})})
     runs = RunStore(tmp_path / "runs")
     runs.write(record)
-    with pytest.raises(SkelbenchError, match="is no name"):
+    with pytest.raises(SkelbenchError, match="not a valid name"):
         reproduce(runs.folder(record.cell, record.identity), RunStore(tmp_path / "again"), "cpu", None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["../up", "a/b", ".x", "x.y", ""])
-def test_a_data_set_cannot_be_called_what_leads_elsewhere(name, tmp_path):
+def test_a_data_set_name_cannot_lead_elsewhere(name, tmp_path):
     np.savez(tmp_path / "x.npz", keypoints=np.zeros((4, 1, 25, 3)))
     if name:
         with pytest.raises(SkelbenchError, match="cannot name a data set"):

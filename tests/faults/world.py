@@ -1,6 +1,6 @@
-"""The smallest data set and runs there can be, and lives: commands that run each in a forked process of their own.
+"""A minimal data set and runs, and lives: commands that each run in a forked process.
 
-torch is imported once. A life knows nothing but what the lives before it left on disk.
+torch is imported once. A life sees only what the earlier lives left on disk.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class End:
-    """How a life ended: its exit code (negative: the signal) and all that it printed."""
+    """How a life ended: its exit code (negative: the signal) and its output."""
 
     code: int
     said: str
@@ -61,34 +61,34 @@ class World:
 
     @property
     def table(self) -> list[str]:
-        """The command that shows what there is."""
+        """The command that shows the results."""
         return ["leaderboard", "--out", str(self.runs), "--format", "json"]
 
     def live(self, command: list[str], arm: Callable[[], Any] = lambda: None) -> End:
-        """Run a command in a process of its own, in which ``arm`` is called first."""
+        """Run a command in a forked process, in which ``arm`` is called first."""
         return self.end(self.begin(command, arm))
 
     def begin(self, command: list[str], arm: Callable[[], Any] = lambda: None) -> int:
-        """Start a life; return its process."""
+        """Start a life; return its process id."""
         child = os.fork()
         if not child:
             _be(command, arm, self.root)
         return child
 
     def end(self, child: int) -> End:
-        """Wait for a life's end."""
+        """Wait until a life has ended."""
         _, status = os.waitpid(child, 0)
         return End(os.waitstatus_to_exitcode(status), (self.root / f"said-{child}.txt").read_text(errors="replace"))
 
     def copy(self, to: Path) -> "World":
-        """The same world elsewhere."""
+        """Copy the world to another folder."""
         shutil.rmtree(to, ignore_errors=True)
         shutil.copytree(self.root, to)
         return World(to)
 
 
 def _be(command: list[str], arm: Callable[[], Any], root: Path) -> None:
-    """Be a life: what the command prints goes to a file, and so does what ``arm`` returned, if it has counted."""
+    """Run as a life: the command's output goes to a file, and so do the counts of what ``arm`` returned, if any."""
     code, armed, count = 70, None, -1
     try:
         for stream in (1, 2):
@@ -107,7 +107,7 @@ def _be(command: list[str], arm: Callable[[], Any], root: Path) -> None:
 
 
 def warm(world: World) -> None:
-    """Run each command once in this process: what is loaded on first use is loaded once, and not in every life."""
+    """Run each command once in this process, so that lazy imports are loaded once and not in every life."""
     os.environ["SKELBENCH_DATA"] = str(world.root / "data")
     export = ["results", "export", str(world.root / "out.zip"), "--out", str(world.runs)]
     for command in (world.prepare, world.run, world.table, export):
@@ -131,7 +131,7 @@ def make_raw(path: Path) -> None:
 
 
 def results(runs: Path) -> dict[str, str]:
-    """What each record that can be read says, with the files beside it, by cell: whatever does not depend on time."""
+    """Digest of every readable record and its files, by cell; values that depend on time are left out."""
     found = {}
     for path in sorted(runs.glob("*/record.json")):
         try:
@@ -143,12 +143,12 @@ def results(runs: Path) -> dict[str, str]:
 
 def _result(folder: Path) -> dict[str, str]:
     record = read_record(folder)
-    told = record.model_dump(mode="json", exclude={"cost", "finished", "environment", "versions"})
+    facts = record.model_dump(mode="json", exclude={"cost", "finished", "environment", "versions"})
     for name, file in record.files.items():
-        told[f"file {name}"] = _content(name, folder / file)
+        facts[f"file {name}"] = _content(name, folder / file)
     for path in sorted(folder.glob("encoder-*.pt")):
-        told[path.name] = _digest({name: value.numpy().tobytes().hex() for name, value in read_tensors(path).items()})
-    return {f"{record.cell} {record.identity}": _digest(told)}
+        facts[path.name] = _digest({name: value.numpy().tobytes().hex() for name, value in read_tensors(path).items()})
+    return {f"{record.cell} {record.identity}": _digest(facts)}
 
 
 def _content(name: str, path: Path) -> Any:
@@ -162,8 +162,8 @@ def _content(name: str, path: Path) -> Any:
     return files.read_curve(path, "loss", "top1")
 
 
-def whole_store(path: Path) -> str | None:
-    """What a store holds, if it is there and passes for whole."""
+def intact_store(path: Path) -> str | None:
+    """Digest of a store; None if it is missing or fails verification."""
     try:
         store = Store(path)
         store.verify()
@@ -172,8 +172,8 @@ def whole_store(path: Path) -> str | None:
     return _digest([store.fingerprint, hashlib.sha256(store.keypoints.tobytes()).hexdigest(), store.clips])
 
 
-def whole_checkpoints(runs: Path) -> bool:
-    """Whether every checkpoint that can be read holds numbers only."""
+def intact_checkpoints(runs: Path) -> bool:
+    """Whether every readable checkpoint has finite values only."""
     for path in runs.glob("*/checkpoint*.pt"):
         try:
             state = read_tensors(path)["method"]

@@ -1,1 +1,1 @@
-"""The same computations as the released code writes them: the measure of speed, and a test of equality."""
+"""The same computations in the style of the released code: a baseline for speed and a test of equality."""

@@ -1,6 +1,6 @@
-"""The views of a step made as the released loaders make them: clip by clip, in numpy, one augmentation after another.
+"""The views of a step as in the released loaders: clip by clip, in numpy, one augmentation after another.
 
-A clip is (C, T, V, M); its random numbers are a row of the tensors that our own draws hold, or `draw_clip`'s.
+A clip is (C, T, V, M); its random numbers are a row of the tensors of our own draws, or come from `draw_clip`.
 Source: CrosSCLR@792b70c and AimCLR@6cd7376, `feeder/tools.py`.
 """
 
@@ -16,7 +16,7 @@ BLUR_TAPS = 15
 
 
 def draw_clip(x: np.ndarray, ratio: int, amplitude: float, extreme: bool, rng: Generator) -> dict[str, Any]:
-    """Draw the numbers of one view of a clip."""
+    """Draw the random numbers of one view of a clip."""
     matrix = np.eye(3)
     matrix[~np.eye(3, dtype=bool)] = rng.uniform(-amplitude, amplitude, 6)
     drawn: dict[str, Any] = {
@@ -35,7 +35,7 @@ def draw_clip(x: np.ndarray, ratio: int, amplitude: float, extreme: bool, rng: G
 
 
 def view_clip(x: np.ndarray, drawn: dict[str, Any], ratio: int, mirrored: tuple[int, ...]) -> np.ndarray:
-    """A basic view of a clip, or an extreme one where its numbers were drawn."""
+    """A basic view of a clip, or an extreme one if its numbers were drawn."""
     x = shear(crop(x, int(drawn["crop"]["start"]), ratio), drawn["shear"]["matrix"])
     if "rotate" not in drawn:
         return x
@@ -67,7 +67,7 @@ def shear(x: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def rotate(x: np.ndarray, degrees: np.ndarray) -> np.ndarray:
-    """Turn about x, then y, then z."""
+    """Rotate about x, then y, then z."""
     for axis, angle in enumerate(np.deg2rad(np.asarray(degrees, dtype=np.float64))):
         cos, sin = math.cos(angle), math.sin(angle)
         matrix = (
@@ -80,7 +80,7 @@ def rotate(x: np.ndarray, degrees: np.ndarray) -> np.ndarray:
 
 
 def blur(x: np.ndarray, sigma: float) -> np.ndarray:
-    """Sum 15 shifted copies with the weights exp(−k²/2σ²), zeros beyond the ends."""
+    """Sum 15 shifted copies with weights exp(−k²/2σ²), zero-padded at the ends."""
     frames, half = x.shape[1], BLUR_TAPS // 2
     padded = np.pad(x, ((0, 0), (half, half), (0, 0), (0, 0)))
     blurred = np.zeros(x.shape)

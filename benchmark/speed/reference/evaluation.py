@@ -1,4 +1,4 @@
-"""An encoder evaluated as one writes it down first: neighbours query by query, the linear layer through the encoder."""
+"""A straightforward evaluation: neighbours query by query, the linear layer trained through the encoder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STEPS = 3
 
 
 def vote_plain(bank: Tensor, label: list[int], query: Tensor, *, k: int, temperature: float) -> int:
-    """Class of a query (D,) by the k nearest of bank (N, D), whose rows have length 1: sort them all, count votes."""
+    """Class of a query (D,) by the k nearest of bank (N, D), whose rows have length 1: sort all, count votes."""
     similarity = (bank @ (query / query.norm())).tolist()
     votes: dict[int, float] = {}
     for place in sorted(range(len(label)), key=lambda i: -similarity[i])[:k]:
@@ -26,7 +26,7 @@ def vote_plain(bank: Tensor, label: list[int], query: Tensor, *, k: int, tempera
 def steps_through_the_encoder(
     encode: Callable[[Tensor], Tensor], x: Tensor, label: Tensor, classes: int, steps: int = STEPS
 ) -> float:
-    """Median seconds of a step of the linear layer that encodes its batch x (n, C, T, V, M) anew, after a warm one."""
+    """Median seconds of a linear training step that encodes its batch x (n, C, T, V, M), after a warm-up step."""
     with torch.no_grad():
         layer = nn.Linear(encode(x[:1]).shape[1], classes)
     optimiser = torch.optim.SGD(layer.parameters(), 0.1, momentum=0.9)

@@ -1,4 +1,4 @@
-"""The plain reference in a process of its own, with the loader, model and memory a user of the released code has."""
+"""The plain reference in a separate process, with the loader, model and memory that the released code has."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from ....methods import Method, Progress, create_method
 from .augment import draw_clip, view_clip
 from .step import plain_copy
 
-WORKERS = 4  # of the loader, where the model has a GPU to itself
-LONG = 10_000  # clips an epoch is said to have
+WORKERS = 4  # of the loader, if the model is on a GPU
+LONG = 10_000  # nominal number of clips per epoch
 
 
 class Views(Dataset):
-    """The views of a clip, drawn and made when it is asked for."""
+    """The views of each clip, drawn and computed on access."""
 
     def __init__(self, clips: np.ndarray, method: Any):
         self.clips, self.config, self.names = clips, method.config, method.view_names
@@ -74,7 +74,7 @@ def _mixing(method: Method, batch: int, generator: torch.Generator, device: str)
 
 
 class PlainProcess:
-    """Takes steps of the plain reference on request, in a process of its own."""
+    """Runs steps of the plain reference on request, in a separate process."""
 
     def __init__(self, name: str, sizes: dict[str, Any], clips: np.ndarray, batch: int, device: str):
         context = multiprocessing.get_context("spawn")
@@ -84,7 +84,7 @@ class PlainProcess:
         other.close()
 
     def take(self, steps: int) -> list[float]:
-        """Seconds of each of so many further steps."""
+        """Run further steps; return the seconds of each."""
         self.connection.send(steps)
         return self.connection.recv()
 

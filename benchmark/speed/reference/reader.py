@@ -1,4 +1,4 @@
-"""A `.skeleton` file read as one writes it down first: line by line, number by number, a dictionary a joint."""
+"""A straightforward reader of `.skeleton` files: line by line, number by number, a dictionary per joint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pre-training steps in the style of the released code, to be timed beside ours and to compute the same.
+"""Pre-training steps in the style of the released code, for timing and for tests of equality with ours.
 
 Neighbours by einsum, a loop over the parameters for the moving average with a new tensor each, a copy of the queue
 in every forward, a pointer and a loss that are read on the host. Parts are named as in the released checkpoints, so
@@ -53,8 +53,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, graph: Tensor) -> Tensor:
         """Apply the block."""
-        kept = self.residual(x) if self.adds else 0
-        return functional.relu(self.tcn(self.gcn(x, graph)) + kept, inplace=True)
+        residual = self.residual(x) if self.adds else 0
+        return functional.relu(self.tcn(self.gcn(x, graph)) + residual, inplace=True)
 
 
 class STGCN(nn.Module):
@@ -89,7 +89,7 @@ def pool(features: Tensor) -> Tensor:
 
 
 class Encoder(STGCN):
-    """With the head `fc`; SkeletonCLR's and AimCLR's."""
+    """ST-GCN with the head `fc`, of SkeletonCLR and AimCLR."""
 
     def __init__(self, graph: Tensor, width: int, dim: int, dropout: float, feature_dim: int):
         super().__init__(graph, width, dim, dropout)
@@ -123,14 +123,14 @@ class SkeletonCLR(nn.Module):
 
     @torch.no_grad()
     def move_key_encoder(self) -> None:
-        """A new tensor for every parameter."""
+        """Update the key encoder, with a new tensor for every parameter."""
         m = self.config.momentum
         for query, key in zip(self.encoder_q.parameters(), self.encoder_k.parameters(), strict=True):
             key.data = key.data * m + query.data * (1 - m)
 
     @torch.no_grad()
     def enqueue(self, keys: Tensor) -> None:
-        """Write the keys from the pointer on."""
+        """Write the keys at the pointer and advance it."""
         pointer = int(self.queue_ptr)
         self.queue[:, pointer : pointer + len(keys)] = keys.T
         self.queue_ptr[0] = (pointer + len(keys)) % self.queue.shape[1]
@@ -142,7 +142,7 @@ class SkeletonCLR(nn.Module):
         return torch.cat([positive, negative], dim=1) / self.config.temperature
 
     def forward(self, views: Mapping[str, Tensor], draws: Mapping[str, Any]) -> Tensor:
-        """The loss; moves the key encoder and enqueues."""
+        """Compute the loss, update the key encoder and enqueue the keys."""
         query = self.encoder_q(views["query"])
         with torch.no_grad():
             self.move_key_encoder()
@@ -152,7 +152,7 @@ class SkeletonCLR(nn.Module):
         return functional.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))
 
     def after_step(self, progress: Progress) -> None:
-        """Nothing is left to do."""
+        """Do nothing: `forward` has enqueued the keys."""
 
 
 class AimCLR(SkeletonCLR):
@@ -232,7 +232,7 @@ class Neck(nn.Module):
 
 
 class AttentionEncoder(nn.Module):
-    """SkeAttnCLR's: backbone and neck."""
+    """Backbone and neck of SkeAttnCLR."""
 
     def __init__(self, graph: Tensor, backbone: Mapping[str, Any], config: Any):
         super().__init__()
@@ -240,12 +240,12 @@ class AttentionEncoder(nn.Module):
         self.neck = Neck(backbone["dim"], config.heads, config.lam, config.feature_dim)
 
     def parts(self, features: Tensor, mask: Tensor) -> list[Tensor]:
-        """The projections of the whole, the salient part and the rest."""
+        """The projections of the full features, the salient part and the rest."""
         return [self.neck.proj(pool(part)) for part in (features, features * mask, features * (1 - mask))]
 
 
 class SkeAttnCLR(nn.Module):
-    """Whole, salient and non-salient contrast; mixes in its forward."""
+    """Full, salient and non-salient contrast; mixes clips in its forward."""
 
     queue_z: Tensor
     queue_ptr_z: Tensor
@@ -272,7 +272,7 @@ class SkeAttnCLR(nn.Module):
         return functional.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))
 
     def forward(self, views: Mapping[str, Tensor], draws: Mapping[str, Any]) -> Tensor:
-        """L_z + μ·L_s + (1 − μ)·L_ns; holds the keys."""
+        """L_z + μ·L_s + (1 − μ)·L_ns; stores the keys."""
         mixed = views["query"].clone()
         inside = draws["mask"][0].repeat_interleave(4, dim=0)[: mixed.shape[2]]
         for t, v in inside.nonzero().tolist():
@@ -294,7 +294,7 @@ class SkeAttnCLR(nn.Module):
 
     @torch.no_grad()
     def after_step(self, progress: Progress) -> None:
-        """Enqueue, then move the whole state of the key encoder."""
+        """Enqueue the keys, then update the complete state of the key encoder."""
         pointer = int(self.queue_ptr_z)
         self.queue_z[:, pointer : pointer + len(self.keys)] = self.keys.T
         self.queue_ptr_z[0] = (pointer + len(self.keys)) % self.queue_z.shape[1]

@@ -1,4 +1,4 @@
-"""`skelbench plot`: what needs a model, against the model itself, and the commands from end to end."""
+"""`skelbench plot`: figures that need a model, against the model itself, and the commands end to end."""
 
 import csv
 import io
@@ -40,7 +40,7 @@ def folder_of(runs, method, protocol):
 def remade(folder):
     """The method of a pre-training's folder, made from its record alone."""
     record = json.loads((folder / "record.json").read_text())
-    del record["seal"]  # which would tell the change
+    del record["seal"]  # which would reveal the change
     cell, settings = record["cell"], record["settings"]
     method = create_method(
         cell["method"],
@@ -83,34 +83,34 @@ def test_an_evaluation_leads_to_the_encoder_that_it_builds_on(finished):
 
 def test_a_run_whose_pretraining_is_gone_is_refused(finished):
     shutil.rmtree(folder_of(finished, "skeattnclr", "pretrain"))
-    with pytest.raises(SkelbenchError, match="is not beside it"):
+    with pytest.raises(SkelbenchError, match="is not next to it"):
         open_encoder(folder_of(finished, "skeattnclr", "linear"), "cpu")
 
 
-def test_a_tuned_encoder_is_not_there_to_look_at(finished):
+def test_a_fine_tuned_encoder_is_refused(finished):
     folder = folder_of(finished, "skeattnclr", "linear")
     record = json.loads((folder / "record.json").read_text())
-    del record["seal"]  # which would tell the change
+    del record["seal"]  # which would reveal the change
     record["cell"]["protocol"] = "finetune"
     (folder / "record.json").write_text(json.dumps(record))
-    with pytest.raises(SkelbenchError, match="did not keep it"):
+    with pytest.raises(SkelbenchError, match="did not save it"):
         open_encoder(folder, "cpu")
 
 
 def test_a_fusion_has_no_encoder(finished):
     folder = folder_of(finished, "skeattnclr", "linear")
     record = json.loads((folder / "record.json").read_text())
-    del record["seal"]  # which would tell the change
+    del record["seal"]  # which would reveal the change
     record["pretrain"] = None
     (folder / "record.json").write_text(json.dumps(record))
-    with pytest.raises(SkelbenchError, match="no encoder of its own"):
+    with pytest.raises(SkelbenchError, match="has no encoder; name"):
         open_encoder(folder, "cpu")
 
 
 def test_other_data_of_the_same_name_is_refused(finished):
     folder = folder_of(finished, "skeattnclr", "pretrain")
     record = json.loads((folder / "record.json").read_text())
-    del record["seal"]  # which would tell the change
+    del record["seal"]  # which would reveal the change
     record["data"]["fingerprint"] = "0123456789abcdef"
     (folder / "record.json").write_text(json.dumps(record))
     with pytest.raises(SkelbenchError, match="'tiny' is not the one"):
@@ -146,19 +146,20 @@ def test_tsne_keeps_the_test_clips_and_gives_the_same_points_and_picture_again(f
 
 @torch.no_grad()
 def test_an_encoder_of_several_streams_is_looked_at_in_the_stream_of_the_cell(finished):
-    kept = open_encoder(folder_of(finished, "crosclr", "pretrain"), "cpu")
+    encoder = open_encoder(folder_of(finished, "crosclr", "pretrain"), "cpu")
     _, test = load_dataset("tiny", "xsub", frames=16)
-    assert kept.record.cell.stream == "all"
-    assert torch.equal(kept.method.features(test.x, *kept.streams), kept.method.features(test.x, "joint"))
+    assert encoder.record.cell.stream == "all"
+    assert torch.equal(encoder.method.features(test.x, *encoder.streams), encoder.method.features(test.x, "joint"))
 
 
-def test_a_backbone_that_keeps_no_joints_apart_has_no_attention_on_a_skeleton(store, skelbench, tmp_path):
+def test_a_backbone_that_does_not_keep_joints_separate_has_no_attention_on_a_skeleton(store, skelbench, tmp_path):
     sizes = ["frames=16", "epochs=1", "batch=4", "backbone.hidden=8", "backbone.num_layers=1", "method.window=[1,2]"]
     words = ["run", "--method", "skeattnclr", "--backbone", "bigru", "--dataset", "tiny", "--protocol", "knn"]
     pairs = [word for pair in sizes for word in ("--set", pair)]
     skelbench(*words, *pairs, "--out", tmp_path / "runs", "--device", "cpu")
     (folder,) = (tmp_path / "runs").glob("*-pretrain-*")
-    assert "keeps no joints apart" in skelbench("plot", "attention", folder, "--device", "cpu", code=2).stderr
+    shown = skelbench("plot", "attention", folder, "--device", "cpu", code=2)
+    assert "does not keep the joints separate" in shown.stderr
 
 
 @torch.no_grad()
@@ -282,7 +283,7 @@ def test_what_is_stored_is_drawn_without_the_encoder(finished, skelbench):
     folder = folder_of(finished, "skeattnclr", "pretrain")
     for name in ("tsne", "attention"):
         result = skelbench("plot", name, folder, "--stored", code=2)
-        assert "leave --stored out" in result.stderr
+        assert "omit --stored" in result.stderr
         skelbench("plot", name, folder, "--device", "cpu")
     images = [(folder / f"{name}.png").read_bytes() for name in ("tsne", "attention")]
     for path in folder.glob("encoder-*"):
@@ -298,21 +299,21 @@ def test_frest_is_what_the_first_frequency_block_sees_of_a_clip_of_each_class(st
     folder = folder_of(tmp_path / "runs", "mica", "pretrain")
     assert "draw once without --stored" in skelbench("plot", "frest", folder, "--stored", code=2).stderr
     skelbench("plot", "frest", folder, "--device", "cpu")
-    kept, image = read_frest(folder), (folder / "frest.png").read_bytes()
+    drawn, image = read_frest(folder), (folder / "frest.png").read_bytes()
 
     method, seen = remade(folder), []
     encoder: Any = method.encoder_q
     block = next(module for module in encoder.backbone.modules() if isinstance(module, FreST))
     block.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     _, test = load_dataset("tiny", "xsub", frames=16)
-    chosen = [test.name.index(name) for name in kept.clips]
-    assert [test.class_names[test.label[i]] for i in chosen] == list(kept.labels) == list(test.class_names)
+    chosen = [test.name.index(name) for name in drawn.clips]
+    assert [test.class_names[test.label[i]] for i in chosen] == list(drawn.labels) == list(test.class_names)
     with torch.no_grad():
         method.features(test.x[chosen][..., :1])
         look = block.look(seen[0])
-    np.testing.assert_allclose(kept.joints, look.joints, atol=1e-6)
-    np.testing.assert_allclose(kept.bands, look.bands.mean(dim=2), atol=1e-5)
-    np.testing.assert_allclose(kept.joints.sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(drawn.joints, look.joints, atol=1e-6)
+    np.testing.assert_allclose(drawn.bands, look.bands.mean(dim=2), atol=1e-5)
+    np.testing.assert_allclose(drawn.joints.sum(axis=1), 1, atol=1e-5)
 
     for path in folder.glob("encoder-*"):
         path.unlink()
@@ -339,11 +340,11 @@ def test_transfer_is_drawn_with_its_floor(store, skelbench, tiny_run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
-        (["tsne", "nowhere"], "nowhere is no finished cell"),
+        (["tsne", "nowhere"], "nowhere is not a finished cell"),
         (["confusion", "PRETRAIN"], "has no confusion matrix"),
-        (["curves", "LINEAR"], "is no pre-training"),
+        (["curves", "LINEAR"], "is not a pre-training"),
         (["curves", "FLOOR"], "nothing was trained there"),
         (["tsne", "PRETRAIN", "--to", "picture.jpg"], "name a file that ends in .png or .svg"),
         (["tsne", "PRETRAIN", "--class", "fly"], "has no class 'fly'"),
@@ -357,7 +358,7 @@ def test_transfer_is_drawn_with_its_floor(store, skelbench, tiny_run, tmp_path):
     ],
 )
 def test_a_mistake_is_one_sentence_and_nothing_is_written(
-    words, told, finished, skelbench, tree, tmp_path, monkeypatch
+    words, message, finished, skelbench, tree, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
     places = {
@@ -368,6 +369,6 @@ def test_a_mistake_is_one_sentence_and_nothing_is_written(
     before = tree(tmp_path)
     device = ["--device", "cpu"] if words[0] in ("tsne", "attention") else []
     result = skelbench("plot", *[places.get(str(word), word) for word in words], *device, code=2)
-    assert told in result.stderr
+    assert message in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
     assert tree(tmp_path) == before

@@ -1,4 +1,4 @@
-"""Launchers: what comes next, several processes, what a lost one leaves, Ray and Slurm."""
+"""Launchers: scheduling, several processes, lost processes, Ray and Slurm."""
 
 import importlib.util
 import json
@@ -43,7 +43,7 @@ def three(store):
     return tasks_of(planned(streams=("3s",)))
 
 
-# --- What comes next --------------------------------------------------------------------------------------------
+# --- Scheduling -------------------------------------------------------------------------------------------------
 
 
 def test_a_fusion_comes_after_all_of_its_parts_whatever_order_they_end_in(three):
@@ -64,14 +64,14 @@ def failure_of(task):
     return Failure(cell=cell, identity=identity, reason="no", finished="2026-01-01T00:00:00+00:00")
 
 
-def test_only_a_failure_that_may_pass_is_tried_again_and_only_so_often(three):
+def test_only_a_temporary_failure_is_retried_and_only_so_often(three):
     schedule = Schedule(three, retries=2)
     first, second, *_ = three
     passing = Ended((failure_of(first),), again=True)
     lasting = Ended((failure_of(second),))
     assert schedule.take() == first
     assert [schedule.end(first, passing)] == [True]
-    assert schedule.take() == second, "the rest goes on first"
+    assert schedule.take() == second, "the other tasks come first"
     assert not schedule.end(second, lasting)
     tries = 1
     while (task := schedule.take()) is not None:
@@ -84,7 +84,7 @@ def test_only_a_failure_that_may_pass_is_tried_again_and_only_so_often(three):
     assert [one.identity for one in schedule.failures()] == [first.work.identity, second.work.identity]
 
 
-def test_what_another_launch_is_at_is_no_failure_and_comes_up_again(three):
+def test_a_task_that_another_launch_is_running_is_not_a_failure_and_is_taken_again_later(three):
     schedule = Schedule(three[:1], retries=0)
     (task,) = three[:1]
     assert schedule.take() == task
@@ -119,9 +119,9 @@ def test_a_task_done_elsewhere_brings_back_what_it_leaves_here(store, tmp_path):
     here = RunStore(tmp_path / "here")
     for task in (train, transfer):
         given = pack(here, (task.work.cell, task.work.identity), task.cells())
-        ended, parcel = do_job(job(task, Options(), None, "cpu", given))
-        assert not ended.failures and parcel is not None
-        unpack(parcel, here, (task.work.cell, task.work.identity))
+        ended, bundle = do_job(job(task, Options(), None, "cpu", given))
+        assert not ended.failures and bundle is not None
+        unpack(bundle, here, (task.work.cell, task.work.identity))
     alone = RunStore(tmp_path / "alone")
     assert not Drive(plan, alone, Options(), 0).run(Alone(Performer(alone, Options())))
     for cell, identity in [*train.cells(), *transfer.cells()]:
@@ -135,14 +135,14 @@ def test_a_task_done_elsewhere_brings_back_what_it_leaves_here(store, tmp_path):
                 ).read_bytes()
 
 
-def test_a_parcel_with_a_file_that_is_no_encoder_is_refused(store, tmp_path):
+def test_a_bundle_with_a_file_that_is_not_an_encoder_is_refused(store, tmp_path):
     plan = planned(methods=("untrained",))
     task = tasks_of(plan)[0]
     runs = RunStore(tmp_path / "runs")
     Performer(runs, Options()).perform(task)
-    parcel = pack(runs, (task.work.cell, task.work.identity), task.cells())
-    bad = type(parcel)(parcel.records, {"../encoder-0000.pt": b""})
-    with pytest.raises(SkelbenchError, match="is no file of an encoder"):
+    bundle = pack(runs, (task.work.cell, task.work.identity), task.cells())
+    bad = type(bundle)(bundle.records, {"../encoder-0000.pt": b""})
+    with pytest.raises(SkelbenchError, match="is not an encoder file"):
         unpack(bad, RunStore(tmp_path / "other"), (task.work.cell, task.work.identity))
     assert not (tmp_path / "other").exists()
 
@@ -178,8 +178,8 @@ def test_a_claimed_cell_is_left_and_done_when_it_is_released(store, tmp_path):
 
 # --- Several processes ------------------------------------------------------------------------------------------
 
-# A protocol whose processes die: of seed 0 once, of seed 1 always. It leaves a line for every record that is written,
-# so that a cell which is done twice to its end is seen.
+# A protocol that kills its process: once for seed 0, always for seed 1. It logs a line for every record written, so
+# that a cell which is finished twice is detected.
 PLUGIN = """
 import os, signal
 from pathlib import Path
@@ -193,13 +193,13 @@ MARKS = Path(os.environ["MARKS"])
 write = RunStore.write
 
 
-def telling(self, record):
+def logging(self, record):
     write(self, record)
     with (MARKS / "written").open("a") as file:
         file.write(record.identity + "\\n")
 
 
-RunStore.write = telling
+RunStore.write = logging
 
 
 class Settings(Base):
@@ -228,7 +228,7 @@ SMALL = [word for pair in ("frames=16", "backbone.width=4", "backbone.dim=16") f
 
 @pytest.fixture
 def grid(tmp_path, store):
-    """Words that start a grid of untrained encoders, evaluated by the plugin's protocol in two processes."""
+    """Command line of a grid of untrained encoders, evaluated by the plugin's protocol in two processes."""
     (tmp_path / "plugin.py").write_text(PLUGIN)
     start = [sys.executable, "-m", "skelbench", "--plugin", str(tmp_path / "plugin.py"), "grid", "--device", "cpu"]
     axes = ["--methods", "untrained", "--datasets", "tiny", "--protocols", "centroid", *SMALL]
@@ -275,13 +275,13 @@ def test_a_grid_that_is_killed_and_started_again_ends_with_every_record_once(gri
         assert run.poll() is None, run.communicate()
         run.send_signal(signal.SIGTERM if kill % 2 else signal.SIGKILL)
         assert run.wait(timeout=300) == (128 + signal.SIGTERM if kill % 2 else -signal.SIGKILL)
-        assert len(written(tmp_path)) < CELLS, "it was killed on the way"
+        assert len(written(tmp_path)) < CELLS, "it was killed before the end"
     run = started(words, tmp_path)
     _, err = run.communicate(timeout=600)
     assert run.returncode == 0, err
     assert len(RunStore(tmp_path / "runs").records()) == CELLS
     lines = written(tmp_path)
-    assert len(lines) == len(set(lines)), "no cell was done twice to its end"
+    assert len(lines) == len(set(lines)), "no cell was finished twice"
     assert not RunStore(tmp_path / "runs").failures()
     assert not list(Claims(tmp_path / "runs").held())
 
@@ -324,8 +324,8 @@ def test_slurm_jobs_leave_what_a_launch_in_this_process_leaves(skelbench, store,
 @submitit
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the job's process is found in /proc")
 @pytest.mark.parametrize("cluster", CLUSTERS)
-def test_a_pre_empted_job_is_queued_again_and_goes_on(store, tmp_path, cluster):
-    """The warning comes in the middle of a training; the job ends as if nothing had been."""
+def test_a_pre_empted_job_is_requeued_and_resumes(store, tmp_path, cluster):
+    """The warning comes in the middle of a training; the job still ends normally."""
     from skelbench.benchmark.launchers.slurm import Queue, _executor
 
     plan = planned(set=TINY | {"epochs": 24}, protocols=())
@@ -340,7 +340,7 @@ def test_a_pre_empted_job_is_queued_again_and_goes_on(store, tmp_path, cluster):
         time.sleep(0.05)
     if cluster == "slurm":
         submitted._interrupt()
-    else:  # submitit's own signal to a local job ends what watches over it
+    else:  # submitit's own signal to a local job ends its supervisor
         children = Path(f"/proc/{submitted.job_id}/task/{submitted.job_id}/children").read_text().split()
         os.kill(int(children[0]), signal.SIGUSR2)
     ended = []
@@ -355,16 +355,16 @@ def test_a_pre_empted_job_is_queued_again_and_goes_on(store, tmp_path, cluster):
 
 
 @submitit
-def test_a_part_of_a_gpu_is_refused_where_whole_ones_are_given(skelbench, store, tmp_path):
+def test_a_fraction_of_a_gpu_is_refused_by_slurm(skelbench, store, tmp_path):
     words = ["grid", "--methods", "untrained", "--datasets", "tiny", "--launcher", "slurm", "--gpus", "0.5"]
     result = skelbench(*words, "--out", tmp_path / "runs", code=2)
-    assert "Slurm gives whole GPUs" in result.stderr
+    assert "Slurm allocates an integer number of GPUs" in result.stderr
 
 
 @ray
 @pytest.mark.parametrize("carry", [False, True])
 def test_a_node_that_dies_in_the_middle_of_a_cell_costs_a_try(store, tmp_path, carry):
-    """A cluster of two nodes beside its head; the second dies while it trains."""
+    """A cluster of a head and two nodes; the second node dies during training."""
     cluster_utils = pytest.importorskip("ray.cluster_utils")
     from skelbench.benchmark.launchers.ray import launch_ray
 

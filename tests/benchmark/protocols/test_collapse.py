@@ -1,4 +1,4 @@
-"""What tells collapsed features from others, beside their definitions."""
+"""Measures of feature collapse against their definitions."""
 
 import itertools
 

@@ -23,7 +23,7 @@ def blobs(n=90, dim=6, classes=6, seed=0, spread=1.0):
 
 
 def in_plain_python(x, label, settings, seed):
-    """The same draws, everything else number by number."""
+    """The same draws, the rest in plain Python loops."""
     generator = torch.Generator().manual_seed(seed)
     needed = settings.shots + settings.queries
     pools = [np.flatnonzero(label == c).tolist() for c in np.unique(label)]
@@ -68,7 +68,7 @@ def test_a_seed_repeats_the_episodes_whatever_the_global_generator_does():
 
 
 def test_clips_of_one_episode_are_all_different():
-    """A query that also were an example would be told by itself: here nothing else could tell it."""
+    """A query that was also an example would classify itself; here nothing else could classify it."""
     n, dim = 8, 64
     x = torch.eye(dim)[: 2 * n]
     label = torch.arange(2 * n) % 2
@@ -85,11 +85,11 @@ def test_classes_with_too_few_clips_are_left_out():
 
 def test_too_few_classes_are_one_clear_error_that_names_the_small_ones():
     label = torch.tensor([0] * 6 + [3] * 5 + [4] * 6 + [8] * 2)
-    with pytest.raises(SkelbenchError, match=r"of the 19 clips 2 classes have so many \(not the classes 3, 8\); set"):
+    with pytest.raises(SkelbenchError, match=r"of the 19 clips 2 classes have enough \(not the classes 3, 8\); set"):
         episodes(torch.randn(len(label), 4), label, SMALL, 0)
-    with pytest.raises(SkelbenchError, match=r"of 3 classes need 6 clips of each, .* 2 classes have so many; set"):
+    with pytest.raises(SkelbenchError, match=r"of 3 classes need 6 clips of each, .* 2 classes have enough; set"):
         episodes(torch.randn(12, 4), torch.arange(12) // 6, SMALL, 0)
-    with pytest.raises(SkelbenchError, match=r"0 classes have so many \(not the classes 0, 1, .* 9 and more\); set"):
+    with pytest.raises(SkelbenchError, match=r"0 classes have enough \(not the classes 0, 1, .* 9 and more\); set"):
         episodes(torch.randn(20, 4), torch.arange(20), SMALL, 0)
 
 
@@ -122,7 +122,7 @@ def outcome(epochs, selection: Any = "held_out"):
     return FewShot().measure(epochs, classes=6, settings=SMALL, selection=selection, seed=0)
 
 
-def test_the_protocol_tells_mean_and_interval_for_each_number_of_shots():
+def test_the_protocol_reports_mean_and_interval_for_each_number_of_shots():
     train, test = blobs(seed=1), blobs(seed=2)
     found = outcome({3: (train, test)})
     main = episodes(test.x, test.label, SMALL, 0)

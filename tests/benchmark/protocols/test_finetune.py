@@ -1,4 +1,4 @@
-"""Training the encoder end to end: against other ways of computing the same, and from the command line."""
+"""Fine-tuning: against other implementations of the same training, and from the command line."""
 
 import math
 from dataclasses import replace
@@ -29,7 +29,7 @@ FAST = TuningSettings(epochs=6, batch=4, lr=0.05, lr_steps=(4,), warmup=0, every
 
 
 def encoder(name="untrained", dropout=0.5, stream="joint", seed=4, **config):
-    """A small method on clips of `tiny`, its batch norm with statistics of its own."""
+    """A small method on clips of `tiny`, with batch norm statistics that are not the initial ones."""
     torch.manual_seed(seed)
     backbone = {"width": 4, "dim": 16, "dropout": dropout}
     method = create_method(
@@ -65,7 +65,7 @@ def changed(before, method):
     return {name for name, value in method.state_dict().items() if not torch.equal(value, before[name])}
 
 
-# --- the same by other ways -------------------------------------------------------------------------------------
+# --- against other implementations ------------------------------------------------------------------------------
 
 
 def test_with_a_frozen_encoder_fine_tuning_is_linear_evaluation(clips):
@@ -95,17 +95,17 @@ def test_it_takes_the_steps_of_a_plain_loop(clips, mode):
     head = nn.Linear(16, 3)
     head.weight.data = 0.02 * torch.randn(3, 16, generator=generator)
     head.bias.data.zero_()
-    whole = nn.ModuleList([method.encoder_q.backbone, head])
-    optimiser = torch.optim.SGD(whole.parameters(), 0.05, momentum=0.9, weight_decay=1e-4, nesterov=True)
+    model = nn.ModuleList([method.encoder_q.backbone, head])
+    optimiser = torch.optim.SGD(model.parameters(), 0.05, momentum=0.9, weight_decay=1e-4, nesterov=True)
     for lr in (0.05 / 3, 0.1 / 3, 0.05, 0.005, 0.005):
-        whole.train(mode == "train")
+        model.train(mode == "train")
         optimiser.param_groups[0]["lr"] = lr
         order = torch.randperm(12, generator=generator)
         for batch in (order[:5], order[5:10]):
             optimiser.zero_grad()
             functional.cross_entropy(head(method.features(train.x[batch])), train.label[batch]).backward()
             optimiser.step()
-    whole.eval()
+    model.eval()
     torch.testing.assert_close(found.scores, head(method.features(test.x)).detach(), rtol=1e-4, atol=1e-5)
 
 
@@ -244,8 +244,8 @@ def test_a_short_epoch_passes_over_its_clips_again(clips):
     assert (tuner.steps, tuner.size, tuner.batch) == (7, 28, 4)
     plain = Tuner(encoder(), None, clips[0], torch.arange(5), FAST, seed=0)
     assert (plain.steps, plain.size) == (1, 5)
-    whole = FAST.model_copy(update={"drop_last": False})
-    assert Tuner(encoder(), None, clips[0], torch.arange(5), whole, seed=0).steps == 2
+    complete = FAST.model_copy(update={"drop_last": False})
+    assert Tuner(encoder(), None, clips[0], torch.arange(5), complete, seed=0).steps == 2
 
 
 # --- last, best, and who may choose it --------------------------------------------------------------------------
@@ -297,7 +297,9 @@ def test_choosing_does_not_touch_the_training_on_all_clips(clips):
 
 
 def test_a_training_that_diverges_is_one_clear_sentence(clips):
-    with pytest.raises(SkelbenchError, match=r"The loss of finetune is no number in epoch \d+ at a learning rate of"):
+    with pytest.raises(
+        SkelbenchError, match=r"The loss of finetune is NaN or infinite in epoch \d+ at a learning rate of"
+    ):
         outcome_of(clips, settings=FAST.model_copy(update={"lr": 1e30}))
 
 
@@ -374,16 +376,16 @@ def test_supervised_from_scratch_is_untrained_with_finetune(skelbench, store, ti
 
 
 def test_frozen_means_frozen_whatever_runs_beside_it(skelbench, store, tiny_run, tmp_path):
-    """Scores of knn and linear are the same alone and after a fine-tuning, and so is what is kept on the disk."""
+    """Scores of knn and linear are the same alone and after a fine-tuning, and so are the files on disk."""
     run = [*tiny_run, *QUICK, "--method", "skeletonclr", "--set", "method.feature_dim=8"]
-    scores, kept = {}, {}
+    scores, saved = {}, {}
     for name, protocols in (("alone", "knn,linear"), ("beside", "finetune,knn,linear")):
         skelbench(*run, "--protocol", protocols, "--out", tmp_path / name)
         found = records(tmp_path / name)
         scores[name] = {p: (found[p][0] / "scores.npz").read_bytes() for p in ("knn", "linear")}
-        kept[name] = torch.load(found["pretrain"][0] / "encoder-0002.pt", weights_only=True)
+        saved[name] = torch.load(found["pretrain"][0] / "encoder-0002.pt", weights_only=True)
     assert scores["alone"] == scores["beside"]
-    assert all(torch.equal(value, kept["beside"][key]) for key, value in kept["alone"].items())
+    assert all(torch.equal(value, saved["beside"][key]) for key, value in saved["alone"].items())
 
 
 def test_no_protocol_changes_the_encoder_that_the_others_see(skelbench, store, tiny_run, monkeypatch):
@@ -413,13 +415,13 @@ def test_it_starts_from_the_last_epochs_encoder(skelbench, store, tiny_run, tmp_
     monkeypatch.setattr(type(PROTOCOLS["finetune"]), "tune", spy)
     skelbench(*tiny_run, *QUICK, "--method", "skeletonclr", "--protocol", "finetune", "--set", "method.feature_dim=8")
     folder, _ = records(tmp_path / "runs")["pretrain"]
-    kept = torch.load(folder / "encoder-0002.pt", weights_only=True)
+    saved = torch.load(folder / "encoder-0002.pt", weights_only=True)
     assert len(started) == 1
-    assert torch.equal(started[0], kept["encoder_q.backbone.input_norm.weight"])
+    assert torch.equal(started[0], saved["encoder_q.backbone.input_norm.weight"])
 
 
 def test_a_run_that_is_asked_to_stop_stops_in_the_middle_of_it(clips):
-    class Stopped(Exception):  # noqa: N818 - it is no error
+    class Stopped(Exception):  # noqa: N818 - it is not an error
         pass
 
     steps = []

@@ -87,7 +87,7 @@ def test_a_collapsed_encoder_gets_the_votes_of_the_first_clips():
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_features_that_are_no_numbers_are_refused(bad):
+def test_nan_or_infinite_features_are_refused(bad):
     (bank, label), (queries, _) = scattered(30, 1), scattered(5, 2)
     for spoilt in ("bank", "queries"):
         sides = {"bank": bank.clone(), "queries": queries.clone()}
@@ -98,11 +98,11 @@ def test_features_that_are_no_numbers_are_refused(bad):
 
 def test_neighbours_in_chunks_are_the_neighbours_at_once(monkeypatch):
     (bank, _), (queries, _) = scattered(50, 1), scattered(11, 2)
-    ((_, whole),) = neighbours(bank, queries, 8)
+    ((_, complete),) = neighbours(bank, queries, 8)
     monkeypatch.setattr("skelbench.benchmark.protocols.knn._CHUNK", 4)
     parts = [places for _, places in neighbours(bank, queries, 8)]
     assert [len(part) for part in parts] == [4, 4, 3]
-    assert torch.equal(torch.cat(parts), whole)
+    assert torch.equal(torch.cat(parts), complete)
 
 
 # --- retrieval --------------------------------------------------------------------------------------------------

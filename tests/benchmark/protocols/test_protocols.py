@@ -59,7 +59,7 @@ def test_votes_are_those_of_a_loop_in_plain_python(k):
         for other, label in zip(bank.x.tolist(), bank.label.tolist(), strict=True):
             dot = sum(a * b for a, b in zip(query, other, strict=True))
             near.append((dot / length / math.sqrt(sum(v * v for v in other)), label))
-        near = sorted(near, reverse=True)[:k]  # a k larger than the bank takes it whole
+        near = sorted(near, reverse=True)[:k]  # a k larger than the bank takes all of it
         expected = [sum(math.exp(cos / 0.2) for cos, label in near if label == c) for c in range(5)]
         assert row == pytest.approx(expected, rel=1e-4)
 
@@ -78,10 +78,10 @@ def test_votes_at_a_low_temperature_are_numbers_and_order_the_classes_as_exactly
 
 def test_votes_in_chunks_are_the_votes_at_once(monkeypatch):
     bank, queries = blobs(seed=1), blobs(n=11, seed=2)
-    whole = vote(bank.x, bank.label, queries.x, k=5, temperature=0.1, classes=4)
+    complete = vote(bank.x, bank.label, queries.x, k=5, temperature=0.1, classes=4)
     monkeypatch.setattr("skelbench.benchmark.protocols.knn._CHUNK", 4)
     chunked = vote(bank.x, bank.label, queries.x, k=5, temperature=0.1, classes=4)
-    torch.testing.assert_close(chunked, whole, rtol=1e-5, atol=0)
+    torch.testing.assert_close(chunked, complete, rtol=1e-5, atol=0)
 
 
 def test_knn_keeps_the_main_k_as_its_score_and_the_others_beside_it():
@@ -114,7 +114,7 @@ def test_linear_takes_the_steps_of_the_released_probe(golden, monkeypatch):
     monkeypatch.setattr(torch, "randperm", lambda n, generator: torch.arange(n))
     losses, weights, cross_entropy, step = [], [], functional.cross_entropy, torch.optim.SGD.step
 
-    def kept(logits, label):
+    def recording(logits, label):
         loss = cross_entropy(logits, label)
         losses.append(loss.item())
         return loss
@@ -123,7 +123,7 @@ def test_linear_takes_the_steps_of_the_released_probe(golden, monkeypatch):
         step(self, *args)
         weights.append([p.detach().clone() for p in self.param_groups[0]["params"]])
 
-    monkeypatch.setattr(functional, "cross_entropy", kept)
+    monkeypatch.setattr(functional, "cross_entropy", recording)
     monkeypatch.setattr(torch.optim.SGD, "step", stepped)
     label = torch.from_numpy(recorded["labels"]).long()
     train = Features(torch.from_numpy(recorded["features"]), label, torch.zeros(64))
@@ -154,7 +154,7 @@ def test_linear_on_cached_features_is_linear_trained_through_the_frozen_encoder(
     backbone = {"width": 4, "dim": 16, "dropout": 0.5}
     method = create_method("untrained", backbone_args=backbone, num_frames=16, num_persons=1, init="torch")
     method.train()
-    with torch.no_grad():  # give batch norm running statistics of its own
+    with torch.no_grad():  # give batch norm other running statistics
         for _ in range(5):
             method.features(train.x)
     method.eval()
@@ -243,7 +243,7 @@ def test_the_standardiser_is_mean_and_deviation_with_a_relative_epsilon():
 
 
 class Spy:
-    """A protocol whose features are its scores already, and which remembers whom it was fitted on."""
+    """A protocol whose features are its scores already, and which remembers what it was fitted on."""
 
     name, version, Settings = "spy", 1, None.__class__
 
@@ -264,7 +264,7 @@ class Spy:
 
 
 def scored(label, right, subject=None):
-    """Features that are scores: the label's in the share `right` of the clips, the next class's elsewhere."""
+    """Features that are scores: correct in the share `right` of the clips, the next class elsewhere."""
     n = len(label)
     shown = torch.where(torch.arange(n) < right * n, label, (label + 1) % 3)
     subject = 1 + torch.arange(n) % 5 if subject is None else subject
@@ -282,9 +282,9 @@ def test_held_out_subjects_never_train_in_the_fit_that_chooses():
     train, test = blobs(n=60, subjects=7), blobs(n=20, seed=2)
     spy = Spy()
     outcome = run_protocol(spy, {0: (train, test)}, classes=4, settings=None, selection="held_out", seed=0)
-    whole, second = spy.fitted
+    first, second = spy.fitted
     kept_back = sorted(set(train.subject.tolist()))[::5]
-    assert whole is train, "`last` is trained on all training clips"
+    assert first is train, "`last` is trained on all training clips"
     assert set(second.subject.tolist()) == set(train.subject.tolist()) - set(kept_back)
     assert len(second.x) == sum(s not in kept_back for s in train.subject.tolist())
     assert "2 of 7" in outcome.best["rule"]
@@ -373,7 +373,7 @@ def test_top_k_is_numpys(k):
 
 
 @pytest.mark.parametrize("classes", [4, 5, 6, 9])
-def test_top_5_is_told_from_six_classes_on(classes):
+def test_top_5_is_reported_from_six_classes_on(classes):
     train, test = blobs(n=40, classes=classes, seed=1), blobs(n=40, classes=classes, seed=2)
     outcome = outcome_of(PROTOCOLS["linear"], {0: (train, test)}, settings=FAST, classes=classes)
     if classes < 6:
@@ -416,12 +416,12 @@ def test_features_are_fp32_whatever_the_owner_of_the_encoder_has_set(clips):
 
 def test_features_keep_the_order_of_the_clips_in_whatever_batches(clips):
     train = clips[0]
-    whole = extract(lambda x: x.flatten(1).double(), train)
-    assert torch.equal(whole.x, train.x.flatten(1))
-    assert torch.equal(extract(lambda x: x.flatten(1), train, batch=5).x, whole.x)
-    assert torch.equal(whole.label, train.label)
-    part = whole[torch.arange(12) % 2 == 1]
-    assert torch.equal(part.x, whole.x[1::2])
+    complete = extract(lambda x: x.flatten(1).double(), train)
+    assert torch.equal(complete.x, train.x.flatten(1))
+    assert torch.equal(extract(lambda x: x.flatten(1), train, batch=5).x, complete.x)
+    assert torch.equal(complete.label, train.label)
+    part = complete[torch.arange(12) % 2 == 1]
+    assert torch.equal(part.x, complete.x[1::2])
     assert torch.equal(part.subject, train.subject[1::2])
 
 
@@ -429,13 +429,13 @@ def test_features_keep_the_order_of_the_clips_in_whatever_batches(clips):
 
 
 @pytest.mark.parametrize("name", ["knn", "linear"])
-def test_weights_and_statistics_of_the_encoder_are_to_the_last_bit_what_they_were(clips, name):
+def test_weights_and_statistics_of_the_encoder_are_unchanged_bit_for_bit(clips, name):
     torch.manual_seed(4)
     method = create_method("skeletonclr", backbone_args={"width": 4, "dim": 16}, num_frames=16, num_persons=1)
     method.train()
-    method.features(clips[0].x)  # statistics of its own
+    method.features(clips[0].x)  # updates the running statistics
     before = {key: value.clone() for key, value in method.state_dict().items()}
-    evaluate(Whole(method), clips, "xsub", name, seed=0, settings={"linear": FAST})
+    evaluate(Wrapped(method), clips, "xsub", name, seed=0, settings={"linear": FAST})
     after = method.state_dict()
     assert all(torch.equal(value, after[key]) for key, value in before.items())
     assert all(module.training for module in method.modules())
@@ -444,8 +444,8 @@ def test_weights_and_statistics_of_the_encoder_are_to_the_last_bit_what_they_wer
     assert any(not torch.equal(value, method.state_dict()[key]) for key, value in before.items()), "it could have moved"
 
 
-class Whole(nn.Module):
-    """A method as an encoder of anybody's own."""
+class Wrapped(nn.Module):
+    """A method wrapped as a user's own encoder."""
 
     def __init__(self, method):
         super().__init__()
@@ -455,6 +455,6 @@ class Whole(nn.Module):
         return self.method.features(x)
 
 
-def test_a_protocol_that_trains_the_encoder_cannot_be_run_on_somebodys_features(clips):
+def test_a_protocol_that_trains_the_encoder_cannot_be_run_on_features(clips):
     with pytest.raises(SkelbenchError, match="'finetune' trains the encoder"):
         evaluate(lambda x: x.flatten(1), clips, "xsub", "finetune", seed=0)

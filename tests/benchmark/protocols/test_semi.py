@@ -1,4 +1,4 @@
-"""Learning from the labels of a share of the clips: which ones, told how, and that no other label is used."""
+"""Semi-supervised learning: which clips are labelled, how they are recorded, and that no other label is used."""
 
 import hashlib
 import json
@@ -95,16 +95,16 @@ def test_the_subset_is_the_same_for_every_seed_method_and_stream(clips):
     assert len(subsets) == 1
 
 
-# --- what is made of them ---------------------------------------------------------------------------------------
+# --- training on them -------------------------------------------------------------------------------------------
 
 
-def test_the_list_of_clips_and_its_hash_are_kept(clips):
+def test_the_list_of_clips_and_its_hash_are_recorded(clips):
     found = outcome_of(clips)
-    kept = json.loads(found.files["subset.json"])
+    subset = json.loads(found.files["subset.json"])
     train = clips[0]
     drawn = draw_balanced(train.name, train.label.tolist(), 0.5, 0)
-    assert kept["clips"] == sorted(train.name[i] for i in drawn)
-    assert (kept["share"], kept["draw"], kept["seed"], kept["classes_without"]) == (0.5, "balanced", 0, [])
+    assert subset["clips"] == sorted(train.name[i] for i in drawn)
+    assert (subset["share"], subset["draw"], subset["seed"], subset["classes_without"]) == (0.5, "balanced", 0, [])
     assert found.data["labelled"] == 6
     assert found.data["subset"] == hashlib.sha256(found.files["subset.json"].encode()).hexdigest()
 
@@ -172,17 +172,21 @@ def test_skeattnclrs_rates_are_those_of_its_files():
 def test_a_class_without_a_clip_is_named_and_the_others_are_learnt(clips):
     train, test = clips
     keep = train.label != 1
-    names = tuple(name for name, kept in zip(train.name, keep.tolist(), strict=True) if kept)
+    names = tuple(name for name, chosen in zip(train.name, keep.tolist(), strict=True) if chosen)
     fewer = replace(train, x=train.x[keep], label=train.label[keep], name=names, subject=train.subject[keep])
     found = outcome_of((fewer, test))
-    assert found.notes == ["  half: no labelled clip of 1 of the classes (class 1), so their test clips cannot be told"]
+    assert found.notes == [
+        "  half: no labelled clip of 1 of the classes (class 1), so their test clips cannot be recognised"
+    ]
     assert json.loads(found.files["subset.json"])["classes_without"] == ["class 1"]
     assert found.scores.shape == (12, 3)
 
 
 def test_a_released_draw_without_a_clip_is_one_clear_sentence(clips):
     settings = FAST.model_copy(update={"draw": "released"})
-    with pytest.raises(SkelbenchError, match=r"1% of 12 training clips is no clip .* set semi1\.draw=balanced"):
+    with pytest.raises(
+        SkelbenchError, match=r"1% of 12 training clips is less than one clip .* set semi1\.draw=balanced"
+    ):
         outcome_of(clips, protocol=PROTOCOLS["semi1"], settings=settings)
 
 

@@ -1,4 +1,4 @@
-"""The benchmark of evaluation: every part runs, and its plain references compute what they stand beside."""
+"""The speed benchmarks: every part runs, and the plain references compute the same as ours."""
 
 import json
 import math
@@ -50,7 +50,7 @@ def test_made_up_features_are_the_same_every_time_and_neither_easy_nor_hopeless(
     assert 0.15 < right.float().mean() < 0.95
 
 
-def test_a_step_through_the_encoder_encodes_the_whole_batch_each_time():
+def test_a_step_through_the_encoder_encodes_the_complete_batch_each_time():
     seen = []
 
     def encode(x):

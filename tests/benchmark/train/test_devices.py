@@ -14,7 +14,7 @@ from skelbench.errors import SkelbenchError
 @pytest.mark.parametrize(
     "cuda, mps, best", [(True, True, "cuda"), (True, False, "cuda"), (False, True, "mps"), (False, False, "cpu")]
 )
-def test_auto_takes_the_best_there_is(monkeypatch, cuda, mps, best):
+def test_auto_takes_the_best_available_device(monkeypatch, cuda, mps, best):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
     assert choose_device("auto") == best
@@ -37,7 +37,7 @@ def flags() -> list[Any]:
 
 
 @pytest.mark.parametrize("before", [True, False])
-def test_a_precision_holds_for_the_time_being_and_every_flag_comes_back(before):
+def test_a_precision_holds_inside_the_context_and_every_flag_is_restored(before):
     own = flags()
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = before
     found = flags()
@@ -53,7 +53,7 @@ def test_a_precision_holds_for_the_time_being_and_every_flag_comes_back(before):
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = own[:2]
 
 
-def test_a_precision_set_by_torchs_newer_flag_alone_comes_back_too():
+def test_a_precision_set_by_torchs_newer_flag_alone_is_restored_too():
     matmul = cast(Any, torch.backends.cuda.matmul)
     before = matmul.fp32_precision
     try:
@@ -79,7 +79,7 @@ def test_peak_memory_is_in_mb_on_every_platform(monkeypatch, platform, unit):
     assert peak_memory("cpu") == 3 * unit
 
 
-def test_peak_memory_is_not_told_where_it_is_not_known(monkeypatch):
+def test_peak_memory_is_none_where_it_is_unknown(monkeypatch):
     monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
     assert peak_memory("cpu") is None
     assert peak_memory("mps") is None

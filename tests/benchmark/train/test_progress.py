@@ -1,4 +1,4 @@
-"""What a person sees of a run."""
+"""Progress output."""
 
 import io
 from types import SimpleNamespace
@@ -11,7 +11,7 @@ from skelbench.benchmark.train.progress import Silent, Talkative
 ROW = {"epoch": 3, "loss": 1.25, "seconds": 2.0, "clips_per_second": 640.4}
 
 
-def told(watcher_of, *, terminal, verbose=False):
+def printed(watcher_of, *, terminal, verbose=False):
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=terminal, width=120, color_system=None)
     watcher = watcher_of(console, verbose=verbose)
@@ -24,21 +24,21 @@ def told(watcher_of, *, terminal, verbose=False):
     return screen.getvalue()
 
 
-def test_elsewhere_than_on_a_terminal_there_is_a_plain_line_an_epoch():
+def test_without_a_terminal_there_is_a_plain_line_per_epoch():
     line = "  epoch 3: loss 1.2500, 2.0 s, 640 clips/s"
-    assert told(Talkative, terminal=False).splitlines() == [line, line, "a line of [text]"]
+    assert printed(Talkative, terminal=False).splitlines() == [line, line, "a line of [text]"]
 
 
 @pytest.mark.parametrize("verbose", [False, True])
 def test_on_a_terminal_there_is_a_bar_and_lines_only_if_asked_for(verbose):
-    text = told(Talkative, terminal=True, verbose=verbose)
+    text = printed(Talkative, terminal=True, verbose=verbose)
     assert "10/10" in text
     assert "epoch 2/2" in text
     assert "clips/s" in text
     assert ("loss 1.2500" in text) == verbose
 
 
-def test_a_resumed_run_counts_its_speed_from_where_it_went_on(monkeypatch):
+def test_a_resumed_run_counts_its_speed_from_where_it_resumed(monkeypatch):
     seconds = iter([0.0, 1.0, 2.0])
     monkeypatch.setattr("skelbench.benchmark.train.progress.time", SimpleNamespace(monotonic=lambda: next(seconds)))
     screen = io.StringIO()

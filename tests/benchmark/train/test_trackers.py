@@ -1,4 +1,4 @@
-"""The learning curve that is kept while a training goes on."""
+"""The learning curve written during training."""
 
 import csv
 import json
@@ -20,7 +20,7 @@ def lines(folder):
     return [json.loads(line) for line in (folder / "curve.jsonl").read_text().splitlines()]
 
 
-def told(folder, *rows, names=()):
+def track(folder, *rows, names=()):
     watcher = tracked(Silent(), folder, names)
     with watcher.training(9, 1, 1):
         for one in rows:
@@ -48,30 +48,30 @@ def test_a_line_is_there_as_soon_as_its_epoch_is_over(tmp_path):
 
 def test_what_the_watcher_hears_is_passed_on(tmp_path):
     watcher = Recorder()
-    told_on = tracked(watcher, tmp_path)
-    told_on.epoch(row(1))
-    told_on.say("a line")
+    forwarding = tracked(watcher, tmp_path)
+    forwarding.epoch(row(1))
+    forwarding.say("a line")
     assert watcher.heard == [row(1), "a line"]
 
 
-def test_epochs_that_are_trained_again_replace_what_stood_there(tmp_path):
-    told(tmp_path, row(1), row(2), row(3, loss=9.0))
-    told(tmp_path, row(3, loss=0.5), row(4))
+def test_epochs_that_are_trained_again_replace_their_rows(tmp_path):
+    track(tmp_path, row(1), row(2), row(3, loss=9.0))
+    track(tmp_path, row(3, loss=0.5), row(4))
     assert lines(tmp_path) == [row(1), row(2), row(3, loss=0.5), row(4)]
 
 
-def test_a_run_that_starts_anew_leaves_nothing_of_the_older_one(tmp_path):
-    told(tmp_path, row(1), row(2))
-    told(tmp_path, row(1, loss=0.5))
+def test_a_run_that_starts_over_leaves_nothing_of_the_older_one(tmp_path):
+    track(tmp_path, row(1), row(2))
+    track(tmp_path, row(1, loss=0.5))
     assert lines(tmp_path) == [row(1, loss=0.5)]
 
 
-@pytest.mark.parametrize("torn", ['{"epoch": 3, "lo', "\x00\x00", "[3]", "{}"])
-def test_a_torn_last_line_is_taken_out(tmp_path, torn):
-    told(tmp_path, row(1), row(2))
+@pytest.mark.parametrize("partial", ['{"epoch": 3, "lo', "\x00\x00", "[3]", "{}"])
+def test_an_incomplete_last_line_is_removed(tmp_path, partial):
+    track(tmp_path, row(1), row(2))
     with (tmp_path / "curve.jsonl").open("a") as file:
-        file.write(torn)
-    told(tmp_path, row(3))
+        file.write(partial)
+    track(tmp_path, row(3))
     assert lines(tmp_path) == [row(1), row(2), row(3)]
 
 
@@ -124,8 +124,8 @@ def test_an_unknown_tracker_is_refused(skelbench, store, tiny_run):
 def test_event_files_hold_the_curve_and_of_a_resumed_run_each_epoch_once(tmp_path):
     module = "tensorboard.backend.event_processing.event_accumulator"
     accumulator = pytest.importorskip(module, reason="the package tensorboard is not installed")
-    told(tmp_path, row(1), row(2), row(3, loss=9.0), names=("tensorboard",))
-    told(tmp_path, row(3, loss=0.5), row(4), names=("tensorboard",))
+    track(tmp_path, row(1), row(2), row(3, loss=9.0), names=("tensorboard",))
+    track(tmp_path, row(3, loss=0.5), row(4), names=("tensorboard",))
     events = accumulator.EventAccumulator(str(tmp_path)).Reload()
     assert set(events.Tags()["scalars"]) == {"loss", "lr", "seconds", "clips_per_second"}
     assert [(one.step, one.value) for one in events.Scalars("loss")] == [(1, 1.5), (2, 1.5), (3, 0.5), (4, 1.5)]

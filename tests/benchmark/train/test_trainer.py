@@ -1,4 +1,4 @@
-"""Pre-training: what a step is, when it is kept, and that a killed run ends where it would have ended."""
+"""Pre-training: steps, checkpoints and snapshots, and that a killed run ends where it would have ended."""
 
 import json
 import math
@@ -85,7 +85,7 @@ def differences(trainer, other):
 
 # --- Killed and resumed -----------------------------------------------------------------------------------------
 
-# Imports once, then forks a life for every kill: a life knows nothing but what the lives before it left on disk.
+# Imports once, then forks a process for every kill: a process sees only what the earlier ones left on disk.
 LIVES = """
 import importlib.util, json, math, os, signal, sys
 from pathlib import Path
@@ -183,7 +183,7 @@ def lives(tmp_path_factory):
 
 
 def motions(path):
-    """Twelve clips a side; the shape of the motion is of no interest here."""
+    """Twelve clips per side; the shape of the motion does not matter here."""
     import numpy as np
 
     rng = np.random.default_rng(0)
@@ -202,7 +202,7 @@ def motions(path):
 @pytest.mark.parametrize("name", TRAINABLE)
 def test_a_run_killed_three_times_ends_bit_for_bit_where_an_undisturbed_one_ends(lives, name):
     undisturbed, killed, codes = lives[name]
-    assert codes == [0, 9, 9, 9, 0], "one undisturbed life, three killed ones, one that finishes"
+    assert codes == [0, 9, 9, 9, 0], "one undisturbed process, three killed ones, one that finishes"
     expected, found = read_tensors(undisturbed / "checkpoint.pt"), read_tensors(killed / "checkpoint.pt")
     for part in ("method", "optimiser", "generator", "random", "epoch", "iteration", "sums"):
         assert same(expected[part], found[part]), part
@@ -224,7 +224,7 @@ def test_the_undisturbed_runs_of_two_methods_are_not_the_same_file(lives):
 
 def test_training_is_the_plain_loop_written_by_hand(make_trainer, clips):
     trainer = make_trainer(epochs=2, batch=5, lr_steps=(1,), seed=7)
-    trainer.method.eval()  # in whatever mode it comes
+    trainer.method.eval()  # whatever mode it is in
     trainer.train()
 
     method, x = tiny_method(), clips[0].x
@@ -250,19 +250,19 @@ def test_training_is_the_plain_loop_written_by_hand(make_trainer, clips):
 
 def test_the_steps_done_are_the_steps_planned_and_a_short_last_batch_is_dropped(make_trainer, monkeypatch):
     trainer = make_trainer(epochs=3, batch=5)
-    seen, told = [], []
+    seen, reported = [], []
     loss, after_step = trainer.method.loss, trainer.method.after_step
     monkeypatch.setattr(
         trainer.method, "loss", lambda views, **context: (seen.append(context["index"]), loss(views, **context))[1]
     )
-    monkeypatch.setattr(trainer.method, "after_step", lambda p: (told.append(p), after_step(p))[1])
+    monkeypatch.setattr(trainer.method, "after_step", lambda p: (reported.append(p), after_step(p))[1])
     trainer.train()
-    assert told == [Progress(epoch, i, 2, 3) for epoch in (1, 2, 3) for i in (0, 1)]
+    assert reported == [Progress(epoch, i, 2, 3) for epoch in (1, 2, 3) for i in (0, 1)]
     epochs = [torch.cat(seen[i : i + 2]).tolist() for i in (0, 2, 4)]
     for order in epochs:
         assert len(order) == len(set(order)) == 10
         assert set(order) <= set(range(12))
-    assert len({tuple(order) for order in epochs}) == 3, "every epoch has an order of its own"
+    assert len({tuple(order) for order in epochs}) == 3, "every epoch has its own order"
 
 
 def test_the_learning_curve_holds_the_mean_of_the_steps_losses(make_trainer, monkeypatch):
@@ -270,12 +270,12 @@ def test_the_learning_curve_holds_the_mean_of_the_steps_losses(make_trainer, mon
     values = []
     loss = trainer.method.loss
 
-    def kept(views, **context):
+    def recording(views, **context):
         result = loss(views, **context)
         values.append(result["loss"].item())
         return result
 
-    monkeypatch.setattr(trainer.method, "loss", kept)
+    monkeypatch.setattr(trainer.method, "loss", recording)
     curve = trainer.train()
     assert [row["loss"] for row in curve] == pytest.approx([sum(values[:3]) / 3, sum(values[3:]) / 3], abs=1e-6)
 
@@ -294,11 +294,11 @@ def test_only_a_method_that_uses_labels_sees_them(make_trainer, clips, monkeypat
         trainer = make_trainer(f"{uses}", epochs=1)
         loss = trainer.method.loss
 
-        def kept(views, *, uses=uses, loss=loss, **context):
+        def recording(views, *, uses=uses, loss=loss, **context):
             seen[uses] = (context["index"], context["label"])
             return loss(views, **context)
 
-        monkeypatch.setattr(trainer.method, "loss", kept)
+        monkeypatch.setattr(trainer.method, "loss", recording)
         monkeypatch.setattr(trainer.method, "uses_labels", uses)
         trainer.train()
     assert seen[False][1] is None
@@ -354,7 +354,7 @@ def test_the_released_pre_training_schedule_is_reproduced(make_trainer, golden_j
         assert released.epochs == len(recorded)
 
 
-# --- What is kept -----------------------------------------------------------------------------------------------
+# --- What is saved ----------------------------------------------------------------------------------------------
 
 
 def test_snapshots_hold_the_encoder_as_it_was_after_the_asked_epochs(make_trainer):
@@ -369,8 +369,8 @@ def test_snapshots_hold_the_encoder_as_it_was_after_the_asked_epochs(make_traine
     keeper = Keeper()
     trainer = make_trainer(epochs=4, snapshots=(1, 3), watcher=keeper)
     trainer.train()
-    kept = sorted(path.name for path in trainer.folder.glob("encoder-*"))
-    assert kept == ["encoder-0001.pt", "encoder-0003.pt", "encoder-0004.pt"], "the last epoch always is kept"
+    names = sorted(path.name for path in trainer.folder.glob("encoder-*"))
+    assert names == ["encoder-0001.pt", "encoder-0003.pt", "encoder-0004.pt"], "the last epoch is always saved"
     for epoch in (1, 3, 4):
         state = read_tensors(snapshot_path(trainer.folder, epoch))
         assert same(state, keeper.states[epoch])
@@ -393,7 +393,7 @@ def test_a_finished_run_is_not_trained_again(make_trainer, monkeypatch):
 
 
 def stopped_in_step_five(make_trainer, folder, **how):
-    """A trainer that was asked to stop during its fifth step, the second of epoch 2, and did."""
+    """A trainer that was asked to stop during its fifth step, the second of epoch 2, and stopped."""
     stop = threading.Event()
     stopped = make_trainer(folder, stop=stop, **how)
     after_step = stopped.method.after_step
@@ -409,7 +409,7 @@ def stopped_in_step_five(make_trainer, folder, **how):
     return stopped
 
 
-def test_asked_to_stop_it_writes_a_checkpoint_after_the_step_at_hand_and_goes_on_from_it(make_trainer):
+def test_asked_to_stop_it_writes_a_checkpoint_after_the_current_step_and_resumes_from_it(make_trainer):
     stopped = stopped_in_step_five(make_trainer, "run")
     state = read_tensors(stopped.checkpoint)
     assert (state["epoch"], state["iteration"]) == (2, 2)
@@ -420,7 +420,7 @@ def test_asked_to_stop_it_writes_a_checkpoint_after_the_step_at_hand_and_goes_on
     resumed.method.after_step = lambda progress: (steps.append(progress), after(progress))
     assert losses(resumed.train()) == losses(undisturbed.train())
     assert differences(resumed, undisturbed) == []
-    assert len(steps) == 9 - 5, "only what was left is done"
+    assert len(steps) == 9 - 5, "only the remaining steps are taken"
 
 
 def test_a_checkpoint_of_another_cell_is_refused(make_trainer):
@@ -429,7 +429,7 @@ def test_a_checkpoint_of_another_cell_is_refused(make_trainer):
         make_trainer(identity="b").train()
 
 
-def test_a_checkpoint_of_another_type_of_device_is_refused_with_the_way_out(make_trainer):
+def test_a_checkpoint_of_another_device_type_is_refused_with_a_hint(make_trainer):
     trainer = make_trainer()
     trainer.save()
     write_tensors(trainer.checkpoint, read_tensors(trainer.checkpoint) | {"device": "cuda"})
@@ -449,7 +449,7 @@ def test_a_checkpoint_keeps_the_random_states_of_its_own_device_only(make_traine
     trainer.save()
     state = read_tensors(trainer.checkpoint)
     assert state["device"] == "cpu"
-    assert [torch.equal(kept, torch.get_rng_state()) for kept in state["random"][0]] == [True]
+    assert [torch.equal(saved, torch.get_rng_state()) for saved in state["random"][0]] == [True]
     assert trainer.resume()
 
 
@@ -527,14 +527,16 @@ def test_tensors_come_back_as_they_were_written(tmp_path):
         read_tensors(tmp_path / "y.pt")
 
 
-def test_a_loss_that_is_no_number_ends_the_run_with_one_sentence(make_trainer):
+def test_a_nan_or_infinite_loss_ends_the_run_with_one_sentence(make_trainer):
     trainer = make_trainer(lr=1e30)
-    with pytest.raises(SkelbenchError, match=r"The loss is no number in epoch 1, step \d of 3; .*set a smaller lr"):
+    with pytest.raises(
+        SkelbenchError, match=r"The loss is NaN or infinite in epoch 1, step \d of 3; .*set a smaller lr"
+    ):
         trainer.train()
     assert not list(trainer.folder.glob("encoder-0003.pt"))
 
 
-def test_a_flipped_bit_of_a_checkpoint_is_told_and_the_one_before_goes_on_to_the_same_weights(make_trainer):
+def test_a_flipped_bit_of_a_checkpoint_is_reported_and_the_previous_one_leads_to_the_same_weights(make_trainer):
     class Listener(Silent):
         def __init__(self):
             self.said = []
@@ -555,7 +557,7 @@ def test_a_flipped_bit_of_a_checkpoint_is_told_and_the_one_before_goes_on_to_the
         resumed = make_trainer(folder, watcher=listener)
         assert losses(resumed.train()) == losses(undisturbed.run.curve)
         assert differences(resumed, undisturbed) == []
-        assert [line for line in listener.said if "checkpoint.pt cannot be read" in line and "Going on" in line]
+        assert [line for line in listener.said if "checkpoint.pt cannot be read" in line and "Resuming" in line]
 
 
 def test_a_file_of_tensors_with_a_checksum_is_read_by_torch_and_one_without_by_us(tmp_path):
@@ -566,7 +568,7 @@ def test_a_file_of_tensors_with_a_checksum_is_read_by_torch_and_one_without_by_u
 
 
 @pytest.mark.parametrize("step", [2, 4, 9])
-def test_a_loss_that_is_no_number_is_named_by_its_step_and_leaves_the_last_good_checkpoint(make_trainer, step):
+def test_a_nan_loss_is_reported_with_its_step_and_leaves_the_last_good_checkpoint(make_trainer, step):
     trainer = make_trainer(checkpoint_seconds=0)
     take, seen = trainer.step, []
 
@@ -579,6 +581,6 @@ def test_a_loss_that_is_no_number_is_named_by_its_step_and_leaves_the_last_good_
     epoch, inside = (step - 1) // 3 + 1, (step - 1) % 3 + 1
     with pytest.raises(SkelbenchError, match=f"epoch {epoch}, step {inside} of 3; the last good checkpoint"):
         trainer.train()
-    kept = read_tensors(trainer.checkpoint)
-    assert (kept["epoch"] - 1) * 3 + kept["iteration"] == step - 1
-    assert all(value.isfinite().all() for value in kept["method"].values() if value.is_floating_point())
+    saved = read_tensors(trainer.checkpoint)
+    assert (saved["epoch"] - 1) * 3 + saved["iteration"] == step - 1
+    assert all(value.isfinite().all() for value in saved["method"].values() if value.is_floating_point())
