@@ -1,4 +1,4 @@
-"""Every protocol on anybody's own encoder."""
+"""Evaluate any encoder with the benchmark's protocols."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def evaluate(
 
     Args:
         encoder: takes joint coordinates (N, 3, T, V, M), returns features (N, D). A module is put into
-            evaluation mode for the time being.
-        dataset: name or folder of a store, or the two sides that `load_dataset` gave.
+            evaluation mode for the call.
+        dataset: name or folder of a store, or the two sides that `load_dataset` returned.
         split: "xsub", "xview", ...
         protocols: names of `PROTOCOLS`, or one name.
         seed: of the linear layer and its batches.
-        frames: T; default the equal track's.
-        device: where the clips are loaded to; default the module's own, else the CPU.
-        settings: other settings by protocol.
+        frames: T; by default that of the equal track.
+        device: where the clips are loaded; by default the module's device, else the CPU.
+        settings: protocol -> settings that replace the equal track's.
 
     Returns:
         protocol -> {"top1", "top5", "best", "scores" (N_test, classes)}, in percent.
@@ -55,7 +55,7 @@ def evaluate(
         where = _device_of(encoder) if device is None else device
         train, test = load_dataset(dataset, split, frames=frames or common.frames, device=where)
     modules = list(encoder.modules()) if isinstance(encoder, nn.Module) else []
-    modes = [module.training for module in modules]  # each its own: a part may be frozen on purpose
+    modes = [module.training for module in modules]  # saved per module: a part may be frozen on purpose
     for module in modules:
         module.training = False
     try:

@@ -1,4 +1,4 @@
-"""The command line. Heavy modules load inside the commands that need them; `--help` and `table` never load torch."""
+"""The command line. Commands import heavy modules only when they run; `--help` and `table` never load torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from . import baselines, bench, ls, plot, prepare, results, run, site, status, t
 
 
 class Commands(click.Group):
-    """Prints a user's mistake as one sentence and exits with 2; an unknown command gets a "did you mean"."""
+    """Prints a user error as one sentence and exits with code 2; suggests a name for an unknown command."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -24,14 +24,14 @@ class Commands(click.Group):
         except SkelbenchError as error:
             click.echo(f"Error: {error}", err=True)
         except OSError as error:
-            if error.errno == errno.EPIPE:  # the reader of the output is gone, which click ends quietly
+            if error.errno == errno.EPIPE:  # the reader of the output has gone; click exits quietly
                 raise
             place = f"{error.filename}: " if error.filename else ""
-            click.echo(f"Error: {place}{error.strerror or error}; mend that and run the command again.", err=True)
+            click.echo(f"Error: {place}{error.strerror or error}; fix that and run the command again.", err=True)
         ctx.exit(2)
 
     def main(self, *args: Any, **extra: Any) -> Any:
-        """Run a command to its exit code."""
+        """Run a command and exit with its code."""
         try:
             return super().main(*args, **extra)
         except SystemExit as end:

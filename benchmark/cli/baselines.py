@@ -1,4 +1,4 @@
-"""The command that evaluates data without any encoder."""
+"""The `baselines` command: evaluate data without any encoder."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from .tables import show_results
 
 @click.command()
 @click.option("--datasets", required=True, help="Comma list.")
-@click.option("--splits", help="Comma list (default: all that a data set has).")
-@click.option("--frames", type=click.IntRange(min=1), default=32, show_default=True, help="Clips are resampled to.")
-@click.option("--force", is_flag=True, help="Run again what is done.")
+@click.option("--splits", help="Comma list (default: all splits of a data set).")
+@click.option("--frames", type=click.IntRange(min=1), default=32, show_default=True, help="Frames per resampled clip.")
+@click.option("--force", is_flag=True, help="Run finished cells again.")
 @OUT
 @click.pass_context
 def baselines(ctx: click.Context, datasets: str, splits: str | None, frames: int, force: bool, out: Path) -> None:
-    """Classify raw joints by nearest neighbour and by ridge regression: what there is before anything is learnt.
+    """Classify raw joints by nearest neighbour and by ridge regression: baselines without a learnt representation.
 
-    The records are cells of method "raw", in tables of their own; on the CPU, without any random number.
+    The records are cells of method "raw" and have separate tables. Runs on the CPU and is deterministic.
     """
     load_plugins(ctx)
     from ...datasets.catalogue import open_dataset

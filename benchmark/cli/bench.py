@@ -1,4 +1,4 @@
-"""The commands that measure speed."""
+"""The `bench` commands: measure speed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def bench() -> None:
-    """Measure speed, beside a plain way of doing the same in the same run."""
+    """Measure speed next to a plain reference implementation in the same run."""
 
 
 @bench.command("step")
@@ -27,17 +27,17 @@ def bench() -> None:
 @click.option("--batch", type=click.IntRange(min=4), default=64, show_default=True)
 @click.option("--frames", type=click.IntRange(min=4), default=50, show_default=True)
 @click.option("--persons", type=click.IntRange(1, 2), default=2, show_default=True)
-@click.option("--clips", type=click.IntRange(min=4), help="Held and drawn from (default: four batches).")
-@click.option("--width", type=click.IntRange(min=1), help="Of an ST-GCN (default: as published).")
-@click.option("--steps", type=click.IntRange(min=1), default=50, show_default=True, help="Steps that count.")
+@click.option("--clips", type=click.IntRange(min=4), help="Clips that batches are drawn from (default: four batches).")
+@click.option("--width", type=click.IntRange(min=1), help="Width of an ST-GCN (default: as published).")
+@click.option("--steps", type=click.IntRange(min=1), default=50, show_default=True, help="Timed steps.")
 @click.option(
     "--plain-steps",
     type=click.IntRange(min=0),
     default=10,
     show_default=True,
-    help="Steps of the plain reference that count; 0 leaves it out.",
+    help="Timed steps of the plain reference; 0 leaves it out.",
 )
-@click.option("--stage", type=click.IntRange(0, 1), default=0, show_default=True, help="1: with mining.")
+@click.option("--stage", type=click.IntRange(0, 1), default=0, show_default=True, help="Stage; 1: with mining.")
 @DEVICE
 @PRECISION
 @COMPILE
@@ -45,7 +45,7 @@ def bench() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, which `skelbench check` compares.")
 @click.pass_context
 def bench_step(ctx: click.Context, as_json: bool, width: int | None, **options: Any) -> None:
-    """Steps of pre-training, beside the plain reference and what the machine can do."""
+    """Time pre-training steps, next to the plain reference and the limits of the machine."""
     load_plugins(ctx)
     from ..speed.step import bench_step as measure
     from ..train.devices import choose_device
@@ -76,17 +76,17 @@ def bench_step(ctx: click.Context, as_json: bool, width: int | None, **options: 
     type=click.IntRange(1000, 113_945),
     default=57_000,
     show_default=True,
-    help="Of the store that is loaded.",
+    help="Clips of the store that is loaded.",
 )
 @click.option("--frames", type=click.IntRange(min=1), default=64, show_default=True, help="T of the loaded clips.")
 @click.option(
     "--folder",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="For the temporary data, some GB (default: the system's).",
+    help="Folder for temporary data, some GB (default: the system's).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def bench_prepare(files: int, clips: int, frames: int, folder: Path | None, as_json: bool) -> None:
-    """Made-up raw files to a store, and a store to clips."""
+    """Time the preparation of generated raw files and the loading of clips from a store."""
     from ..speed.prepare import bench_prepare as measure
 
     _show(measure(files=files, clips=clips, frames=frames, folder=folder, say=_say), as_json)
@@ -97,10 +97,10 @@ def bench_prepare(files: int, clips: int, frames: int, folder: Path | None, as_j
 @click.option("--test", type=click.IntRange(min=100), default=16_000, show_default=True, help="Test clips.")
 @click.option("--dim", type=click.IntRange(min=1), default=256, show_default=True, help="D of the features.")
 @click.option("--classes", type=click.IntRange(min=6), default=60, show_default=True, help="Classes.")
-@click.option("--clips", type=click.IntRange(min=1), default=256, show_default=True, help="Clips that are encoded.")
+@click.option("--clips", type=click.IntRange(min=1), default=256, show_default=True, help="Encoded clips.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def bench_eval(train: int, test: int, dim: int, classes: int, clips: int, as_json: bool) -> None:
-    """Clips to features, and made-up features to accuracy: knn, retrieval, few-shot and linear, on the CPU."""
+    """Time feature extraction, and knn, retrieval, few-shot and linear on generated features, on the CPU."""
     from ..speed.evaluate import bench_evaluate as measure
     from ..speed.step import measurement
 
@@ -113,12 +113,12 @@ def bench_eval(train: int, test: int, dim: int, classes: int, clips: int, as_jso
 
 
 @bench.command("grid")
-@click.option("--cells", type=click.IntRange(min=2), default=100, show_default=True, help="Tiny ones.")
+@click.option("--cells", type=click.IntRange(min=2), default=100, show_default=True, help="Number of tiny cells.")
 @click.option("--workers", type=click.IntRange(min=2), default=2, show_default=True)
-@click.option("--folder", type=click.Path(path_type=Path, exists=True, file_okay=False), help="For the temporary runs.")
+@click.option("--folder", type=click.Path(path_type=Path, exists=True, file_okay=False), help="For temporary runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def bench_grid(cells: int, workers: int, folder: Path | None, as_json: bool) -> None:
-    """What the machinery of a grid costs beside the cells, on the CPU: by one process and by several."""
+    """Measure the overhead of a grid beyond its cells, on the CPU: in one process and in several."""
     from ..speed.grid import bench_grid as measure
 
     _show(measure(cells=cells, workers=workers, folder=folder, say=_say), as_json)
@@ -129,11 +129,11 @@ def _say(text: str) -> None:
 
 
 def _show(figures: Iterable[Figure], as_json: bool) -> None:
-    """Print each figure when it is measured, or all of them as JSON at the end."""
-    kept = []
+    """Print each figure once it is measured, or all as JSON at the end."""
+    measured = []
     for figure in figures:
-        kept.append(figure)
+        measured.append(figure)
         if not as_json:
             click.echo(f"{figure.name:<55} {figure.value:>10,.2f} {figure.unit}")
     if as_json:
-        click.echo(json.dumps([asdict(figure) for figure in kept], indent=1))
+        click.echo(json.dumps([asdict(figure) for figure in measured], indent=1))

@@ -1,4 +1,4 @@
-"""What `skelbench doctor` checks."""
+"""The checks of `skelbench doctor`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PACKAGES = (
 
 
 def examine(out: Path) -> Iterator[tuple[str, bool, str]]:
-    """Yield (name, good, text) of every check; nothing is left behind."""
+    """Yield (name, passed, text) of every check; no file is left behind."""
     yield "python", True, platform.python_version()
     for package in PACKAGES:
         try:
@@ -33,7 +33,7 @@ def examine(out: Path) -> Iterator[tuple[str, bool, str]]:
     name = torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine()
     yield "device", True, f"{device} ({name}), {torch.get_num_threads()} threads"
     result = torch.nn.functional.conv2d(torch.ones(1, 2, 4, 4, device=device), torch.ones(2, 2, 3, 3, device=device))
-    yield "arithmetic", bool((result == 18).all()), "a convolution gives what it should"
+    yield "arithmetic", bool((result == 18).all()), "a convolution gives the expected result"
     for place, folder in (("data folder", data_folder()), ("runs folder", out)):
         yield _folder(place, folder)
     for dataset in list_stores():
@@ -54,6 +54,6 @@ def _dataset(name: str) -> tuple[str, bool, str]:
     try:
         store = Store(data_folder() / name)
         store.verify()
-    except Exception as error:  # whatever is wrong with one, the others are checked
+    except Exception as error:  # a broken data set must not stop the other checks
         return f"data set {name}", False, " ".join(str(error).split()) or type(error).__name__
     return f"data set {name}", True, f"{len(store.clips):,} clips, checksums fit"

@@ -1,4 +1,4 @@
-"""How a grid is launched: the options of `skelbench grid` and what they start."""
+"""Launch a grid: the launch options of `skelbench grid` and the launchers they select."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ launch_options = option_set(
         type=click.IntRange(min=0),
         default=1,
         show_default=True,
-        help="How often a cell is tried again whose process was lost, or that lacked memory or disk.",
+        help="Retries of a cell whose process was lost or that ran out of memory or disk.",
     ),
-    click.option("--address", default="auto", show_default=True, help="ray: of a cluster that runs."),
+    click.option("--address", default="auto", show_default=True, help="ray: address of a running cluster."),
     click.option(
         "--gpus",
         type=click.FloatRange(min=0),
-        help="ray, slurm: of one cell, such as 0.25 (default: 1 with CUDA).",
+        help="ray, slurm: GPUs per cell, such as 0.25 (default: 1 with CUDA).",
     ),
-    click.option("--cpus", type=click.IntRange(min=1), default=1, show_default=True, help="ray, slurm: of one cell."),
-    click.option("--carry", is_flag=True, help="ray: the nodes do not see --out; results are carried back."),
+    click.option("--cpus", type=click.IntRange(min=1), default=1, show_default=True, help="ray, slurm: CPUs per cell."),
+    click.option("--carry", is_flag=True, help="ray: the nodes cannot access --out; results are copied back."),
     click.option(
         "--slurm",
         multiple=True,
         metavar="KEY=VALUE",
-        help="slurm: of the jobs, such as partition=gpu, time=720 (minutes), array_parallelism=32.",
+        help="slurm: job parameters, such as partition=gpu, time=720 (minutes), array_parallelism=32.",
     ),
 )
 
 
 def launch(ctx: click.Context, plan: Any, runs: Any, device: str, options: Mapping[str, Any]) -> list[Any]:
-    """Run the plan; a stop that a signal asked for ends the program with that signal's exit code."""
+    """Run the plan; if a signal stops it, exit with that signal's exit code."""
     from ..launchers.local import stop_on_signal
     from ..run.options import Options
     from ..train.trainer import StoppedError
@@ -62,7 +62,7 @@ def launch(ctx: click.Context, plan: Any, runs: Any, device: str, options: Mappi
             return _launcher(ctx, options)(plan, runs, settings)
         except StoppedError:
             same = "the same command without --force" if options["force"] else "the same command"
-            click.echo(f"Stopped; the checkpoint is written, {same} goes on from it.", err=True)
+            click.echo(f"Stopped; the checkpoint is written, {same} resumes from it.", err=True)
         except KeyboardInterrupt:
             click.echo("Stopped at once.", err=True)
     ctx.exit(stop.code)
@@ -125,9 +125,9 @@ def _on(settings: Any, devices: list[str] | None) -> Any:
 
 
 def _workers(text: str) -> int | None:
-    """How many; None for as many as fit."""
+    """Parse --workers; None for as many as fit."""
     if text == "auto":
         return None
     if not text.isdecimal() or int(text) < 1:
-        raise SkelbenchError(f"'{text}' is no number of workers; write 1 or more, or auto.")
+        raise SkelbenchError(f"'{text}' is not a number of workers; give 1 or more, or auto.")
     return int(text)

@@ -1,4 +1,4 @@
-"""What `skelbench ls` lists."""
+"""The lists of `skelbench ls`."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ ABOUT_TRACKS = {
 
 
 def listing(what: str, out: Path, *, settings: bool = False) -> list[dict[str, str]]:
-    """Name and one line about each entry of a kind; of the tracks also every setting, if asked for."""
+    """List the name and one line about each entry of a kind; for tracks with `settings` also every setting."""
     entries = [{"name": name, "about": about} for name, about in _entries(what, out)]
     return [*entries, *track_table.rows()] if what == "tracks" and settings else entries
 
 
 def matrix(backbones: Iterable[str] | None = None) -> list[dict[str, str]]:
-    """Whether each method trains with each backbone, both with their defaults: "yes", or the sentence that refuses it.
+    """For each method and backbone with their defaults: "yes", or the reason why they cannot be combined.
 
     Args:
-        backbones: names, such as "timm/resnet18"; default all that are listed.
+        backbones: names, such as "timm/resnet18"; by default all that are listed.
     """
     names = list(BACKBONES if backbones is None else backbones)
     return [
@@ -47,7 +47,7 @@ def matrix(backbones: Iterable[str] | None = None) -> list[dict[str, str]]:
 def _answer(method: str, backbone: str) -> str:
     try:
         return refusal(method, backbone) or "yes"
-    except Exception as error:  # a plug-in's; whatever is wrong with one, the others are listed
+    except Exception as error:  # a faulty plugin must not stop the listing of the others
         return f"FAILED: {_reason(error)}"
 
 
@@ -78,7 +78,7 @@ def _dataset(name: str) -> tuple[str, str]:
         return name, "generated on first use"
     try:
         store = Store(data_folder() / name)
-    except Exception as error:  # whatever is wrong with one, the others are listed
+    except Exception as error:  # a broken data set must not stop the listing of the others
         return name, f"DAMAGED: {_reason(error)}"
     about = f"{len(store.clips):,} clips, {len(store.class_names)} classes, {store.layout.name}"
     return name, f"{about}, {', '.join(store.splits)}"

@@ -1,4 +1,4 @@
-"""The commands that look around: what there is, and whether this machine can run it."""
+"""The `ls` and `doctor` commands: list what is available and check the environment."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LISTS = ("methods", "backbones", "datasets", "readers", "layouts", "protocols", 
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def list_(ctx: click.Context, what: str | None, out: Path, matrix: bool, as_json: bool) -> None:
-    """List what there is: methods, backbones, datasets, ... (default: all but cells)."""
+    """List what is available: methods, backbones, datasets, ... (default: all but cells)."""
     from . import listing as lists_of
     from .listing import listing
 
@@ -60,12 +60,12 @@ def doctor(out: Path) -> None:
         problems += not good
         click.echo(f"{'ok  ' if good else 'BAD '} {name}: {text}")
     if problems:
-        raise SkelbenchError(f"{problems} of the checks above failed; mend them before a long run.")
+        raise SkelbenchError(f"{problems} of the checks above failed; fix them before a long run.")
 
 
 def _show_matrix(what: str | None, pairs: list[dict[str, str]], as_json: bool) -> None:
     if what not in (None, "methods"):
-        raise SkelbenchError(f"`ls {what}` has no matrix; write `ls methods --matrix`.")
+        raise SkelbenchError(f"`ls {what}` has no matrix; use `ls methods --matrix`.")
     if as_json:
         click.echo(json.dumps(pairs, indent=1))
         return

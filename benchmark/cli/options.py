@@ -1,4 +1,4 @@
-"""What several commands share: options, comma lists, plugins and the watcher."""
+"""Shared by several commands: options, comma lists, plugins and the watcher."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PRECISION = click.option(
     type=click.Choice(["fp32", "tf32", "bf16"]),
     default="fp32",
     show_default=True,
-    help="Of the pre-training (bf16: of the backbones in it); evaluation is fp32.",
+    help="Precision of pre-training (bf16: of its backbones only); evaluation is fp32.",
 )
 COMPILE = click.option("--compile", "compiled", is_flag=True, help="Compile the loss of the pre-training.")
 GRAPH = click.option(
@@ -34,30 +34,30 @@ GRAPH = click.option(
 )
 
 DETERMINISTIC = click.option(
-    "--deterministic", is_flag=True, help="Use only algorithms that give the same bits each time; CUDA is slower so."
+    "--deterministic", is_flag=True, help="Use only algorithms that give the same bits each time; slower on CUDA."
 )
 
 
 def option_set(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Several options as one decorator; `--help` shows them in this order."""
+    """Combine several options into one decorator; `--help` shows them in this order."""
 
-    def give(command: Any) -> Any:
+    def decorate(command: Any) -> Any:
         for option in reversed(options):
             command = option(command)
         return command
 
-    return give
+    return decorate
 
 
 def check_graph(wanted: bool, device: str) -> bool:
-    """Whether to record steps. Raises ``SkelbenchError`` if a device cannot."""
+    """Whether to record steps. Raises ``SkelbenchError`` if the device does not support it."""
     if wanted and not device.startswith("cuda"):
         raise SkelbenchError(f"--graph needs a CUDA device, not '{device}'; leave it out.")
     return wanted
 
 
 def folder_of_runs(out: Path) -> RunStore:
-    """The folder of runs that a command reads. Raises ``SkelbenchError`` if it is not there."""
+    """Open the folder of runs that a command reads. Raises ``SkelbenchError`` if it does not exist."""
     from ...results.store import RunStore
 
     if not out.exists():
@@ -67,7 +67,7 @@ def folder_of_runs(out: Path) -> RunStore:
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Let nothing be searched for garbage meanwhile: among ten thousand records that takes a third of the time."""
+    """Disable garbage collection: with ten thousand records it takes a third of the time."""
     before = gc.isenabled()
     gc.disable()
     try:
@@ -78,7 +78,7 @@ def uncollected() -> Iterator[None]:
 
 
 def load_plugins(ctx: click.Context) -> None:
-    """Load the files that --plugin names."""
+    """Load the files given with --plugin."""
     from ...registry import load_plugin
 
     for path in ctx.obj["plugins"]:
@@ -86,7 +86,7 @@ def load_plugins(ctx: click.Context) -> None:
 
 
 def watcher(ctx: click.Context) -> Any:
-    """What tells of a run's progress, as loudly as asked for."""
+    """Make the watcher that shows a run's progress, according to --quiet and --verbose."""
     from ..train.progress import Silent, Talkative
 
     if ctx.obj["quiet"]:
@@ -98,7 +98,7 @@ def names(text: str) -> tuple[str, ...]:
     """Read a comma list of names, each once."""
     found = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not found:
-        raise SkelbenchError(f"'{text}' names nothing; write a comma list.")
+        raise SkelbenchError(f"'{text}' names nothing; give a comma list.")
     return found
 
 
@@ -106,5 +106,5 @@ def numbers(text: str) -> tuple[int, ...]:
     """Read a comma list of seeds, each once."""
     found = names(text)
     if not all(name.isdecimal() for name in found):
-        raise SkelbenchError(f"'{text}' is no comma list of seeds; write whole numbers, such as 0,1,2.")
+        raise SkelbenchError(f"'{text}' is not a comma list of seeds; give non-negative integers, such as 0,1,2.")
     return tuple(dict.fromkeys(int(name) for name in found))

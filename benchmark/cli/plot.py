@@ -1,4 +1,4 @@
-"""The commands that draw: figures of runs and of data, as PNG, SVG and GIF."""
+"""The `plot` commands: figures of runs and of data, as PNG, SVG and GIF."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .options import DEVICE, folder_of_runs, load_plugins
 _PRINT = (".png", ".svg")
 _RUN = click.argument("run", type=click.Path(path_type=Path))
 _FILE = click.option(
-    "--to", type=click.Path(path_type=Path), help="The picture, .png or .svg (default: beside what it shows)."
+    "--to", type=click.Path(path_type=Path), help="Output file, .png or .svg (default: next to the plotted data)."
 )
-_STORED = click.option("--stored", is_flag=True, help="Draw what was computed before; no model is loaded.")
+_STORED = click.option("--stored", is_flag=True, help="Draw the stored arrays; no model is loaded.")
 
 
 def _width(default: str | None) -> Any:
-    text = "The column of print it fits: 8.5 or 17.5 cm" + ("." if default else " (default: what it needs).")
+    text = "Column width of the figure: 8.5 or 17.5 cm" + ("." if default else " (default: as needed).")
     return click.option(
         "--width", type=click.Choice(["single", "double"]), default=default, show_default=True, help=text
     )
@@ -29,26 +29,26 @@ def _width(default: str | None) -> Any:
 def plot() -> None:
     """Draw figures of runs and of data, ready for print.
 
-    Arrays that need a model are written beside the run's record; --stored draws them again without it.
+    Arrays that need a model are saved next to the run's record; --stored draws them again without the model.
     """
 
 
-@plot.command(short_help="Test clips in a plane, by class.")
+@plot.command(short_help="t-SNE of test clips, by class.")
 @_RUN
-@click.option("--clips", type=click.IntRange(min=3), default=1000, show_default=True, help="At most so many.")
+@click.option("--clips", type=click.IntRange(min=3), default=1000, show_default=True, help="Maximum number of clips.")
 @click.option(
-    "--classes", type=click.IntRange(min=1), default=10, show_default=True, help="Evenly spaced over the list of them."
+    "--classes", type=click.IntRange(min=1), default=10, show_default=True, help="Evenly spaced in the list of classes."
 )
-@click.option("--class", "names", multiple=True, metavar="NAME", help="This class instead; may be given several times.")
+@click.option("--class", "names", multiple=True, metavar="NAME", help="Only this class; may be given several times.")
 @_STORED
 @_FILE
 @_width("single")
 @DEVICE
 @click.pass_context
 def tsne(ctx: click.Context, run: Path, stored: bool, to: Path | None, width: Any, device: str, **which: Any) -> None:
-    """Test clips in a plane, by the features of RUN: a pre-training's folder, or an evaluation's.
+    """Draw a t-SNE of test clips by the features of RUN, the folder of a pre-training or an evaluation.
 
-    The same run gives the same picture. The points are kept as RUN/tsne.csv.
+    The same run gives the same picture. The points are saved as RUN/tsne.csv.
     """
     from ...results.plots.tsne import draw_tsne, read_tsne, write_tsne
     from ...results.store import read_record
@@ -66,12 +66,12 @@ def tsne(ctx: click.Context, run: Path, stored: bool, to: Path | None, width: An
     _save(target, draw_tsne(read_tsne(run), title=title, suffix=target.suffix, width=width))
 
 
-@plot.command(short_help="What is taken for what, and the accuracy of every class.")
+@plot.command(short_help="Confusion matrix and per-class accuracy.")
 @_RUN
 @_FILE
 @_width(None)
 def confusion(run: Path, to: Path | None, width: Any) -> None:
-    """What is taken for what: the confusion matrix of RUN, the folder of an evaluation, in shares of each class."""
+    """Draw the confusion matrix of RUN, the folder of an evaluation, normalised by class."""
     from ...results.files import read_confusion
     from ...results.plots.confusion import draw_confusion
     from ...results.store import read_record
@@ -90,9 +90,9 @@ def confusion(run: Path, to: Path | None, width: Any) -> None:
 @_FILE
 @_width("single")
 def curves(runs: tuple[Path, ...], to: Path | None, width: Any) -> None:
-    """Learning curves of RUNS, folders of pre-trainings: the loss, and the top-1 of the probes where it is known.
+    """Draw learning curves of RUNS, folders of pre-trainings: the loss, and the top-1 of the probes where available.
 
-    Among several, those of the untrained encoder are left out.
+    If there are several runs, those of the untrained encoder are left out.
     """
     from ...results.plots.curves import draw_curves, read_curves
     from ...results.store import read_record
@@ -124,9 +124,9 @@ def attention(
     width: Any,
     device: str,
 ) -> None:
-    """Where a method looks: the attention mask of RUN over joints and frames of a clip, drawn on the skeleton.
+    """Draw the attention mask of RUN over joints and frames of a clip on the skeleton.
 
-    The arrays are kept as RUN/attention.npz.
+    The arrays are saved as RUN/attention.npz.
     """
     from ...results.plots.attention import draw_attention, read_attention, write_attention
     from ...results.store import read_record
@@ -150,7 +150,7 @@ def attention(
     _save(target, content)
 
 
-@plot.command(short_help="Key joints and frequency bands, a clip of each class.")
+@plot.command(short_help="Key joints and frequency bands of FreST, one clip per class.")
 @_RUN
 @_STORED
 @_FILE
@@ -158,9 +158,9 @@ def attention(
 @DEVICE
 @click.pass_context
 def frest(ctx: click.Context, run: Path, stored: bool, to: Path | None, width: Any, device: str) -> None:
-    """Where FreST looks: joint scores of RUN's first frequency block on the skeleton and the energy of its bands.
+    """Draw the joint scores of RUN's first frequency block on the skeleton and the energy of its bands.
 
-    One test clip of each class. The arrays are kept as RUN/frest.npz.
+    One test clip per class. The arrays are saved as RUN/frest.npz.
     """
     from ...results.plots.frest import draw_frest, read_frest, write_frest
     from ...results.store import read_record
@@ -180,11 +180,11 @@ def frest(ctx: click.Context, run: Path, stored: bool, to: Path | None, width: A
     _save(target, draw_frest(look, method=record.cell.method, suffix=target.suffix, width=width))
 
 
-@plot.command(short_help="A clip, or the augmented views of it, as poses or moving.")
+@plot.command(short_help="A clip or its augmented views, as poses or animated.")
 @click.argument("dataset")
 @click.option("--clip", metavar="NAME", help="Default: the first one.")
-@click.option("--method", help="Draw the views that this method makes of the clip, and not the clip alone.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the views.")
+@click.option("--method", help="Draw the views that this method makes of the clip instead of the clip.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the views.")
 @click.option("--frames", type=click.IntRange(min=1), help="Frames of the views (default: the method's own number).")
 @click.option("--fps", type=click.FloatRange(1, 50), default=15.0, show_default=True, help="Speed of a .gif.")
 @click.option(
@@ -192,7 +192,7 @@ def frest(ctx: click.Context, run: Path, stored: bool, to: Path | None, width: A
     type=click.Path(path_type=Path),
     default=Path("skeleton.png"),
     show_default=True,
-    help="The picture, .png, .svg or .gif.",
+    help="Output file, .png, .svg or .gif.",
 )
 @_width(None)
 @click.pass_context
@@ -206,12 +206,12 @@ def skeleton(
     width: Any,
     **how: Any,
 ) -> None:
-    """A clip of DATASET, or the augmented views of it: poses side by side (.png, .svg) or moving (.gif)."""
+    """Draw a clip of DATASET or its augmented views: poses side by side (.png, .svg) or animated (.gif)."""
     from ...results.plots.skeleton import animate, draw_strip
 
     target = _target(to, to, also=(".gif",))
     if how["frames"] and not method:
-        raise SkelbenchError("--frames is the length of views and needs --method; a clip alone is drawn as recorded.")
+        raise SkelbenchError("--frames is the length of views and needs --method; a single clip is drawn as recorded.")
     load_plugins(ctx)
     from ...datasets.catalogue import open_dataset
     from ..figures.clip import find_clip
@@ -227,18 +227,18 @@ def skeleton(
         _save(target, draw_strip(motions, store.layout, suffix=target.suffix, width=width or "double"))
 
 
-@plot.command(short_help="Source by target, with the floor.")
+@plot.command(short_help="Transfer accuracy by source and target, with the floor.")
 @click.argument("runs", type=click.Path(path_type=Path), default=Path("runs"))
-@click.option("--track", help="Of this track (equal, published, custom).")
-@click.option("--label", help="Of custom cells, those with this label.")
+@click.option("--track", help="Only this track (equal, published, custom).")
+@click.option("--label", help="Only custom cells with this label.")
 @click.option("--stream", default="joint", show_default=True)
 @click.option("--protocol", default="linear", show_default=True)
 @_FILE
 @_width("single")
 def transfer(runs: Path, to: Path | None, width: Any, **wanted: str | None) -> None:
-    """Encoders of RUNS, a folder of runs, on other data than they were pre-trained on: source × target, and the floor.
+    """Draw the transfer results in RUNS, a folder of runs: source × target, and the floor.
 
-    Encoders that were trained on a target itself stand beside them.
+    Encoders that were trained on a target itself are shown next to them.
     """
     from ...results.plots.transfer import chosen, draw_transfer, transfers
 
@@ -249,7 +249,7 @@ def transfer(runs: Path, to: Path | None, width: Any, **wanted: str | None) -> N
 
 
 def _target(to: Path | None, default: Path, also: tuple[str, ...] = ()) -> Path:
-    """Where the picture goes; told before anything is computed if it cannot be drawn."""
+    """Path of the picture; raises before anything is computed if it cannot be drawn."""
     from ...results.plots.page import require_matplotlib
 
     require_matplotlib()

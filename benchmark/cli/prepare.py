@@ -1,4 +1,4 @@
-"""The commands about data: raw files to a store, and looking at one."""
+"""The `prepare` and `inspect` commands: convert raw files to a store, and inspect a store."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from .options import load_plugins
 if TYPE_CHECKING:
     from ...datasets import Store
 
-LARGE = 1000  # inputs from which progress is told off a terminal too
-SHOWN = 5  # rejected inputs and duplicates that are printed; the rest is in the files
+LARGE = 1000  # inputs from which progress is printed even without a terminal
+SHOWN = 5  # rejected inputs and duplicates that are printed; the files list all
 
 
 @click.command()
@@ -27,9 +27,9 @@ SHOWN = 5  # rejected inputs and duplicates that are printed; the rest is in the
     "paths",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Raw folder, zip as downloaded, or file; may be given several times.",
+    help="Raw folder, downloaded zip, or file; may be given several times.",
 )
-@click.option("--name", help="What the data set is called from now on (default: the source's name).")
+@click.option("--name", help="Name of the data set (default: the source's name).")
 @click.option("--exclude", type=click.Path(path_type=Path), help="JSON list of clip names to leave out.")
 @click.option(
     "--set",
@@ -38,14 +38,14 @@ SHOWN = 5  # rejected inputs and duplicates that are printed; the rest is in the
     metavar="KEY=VALUE",
     help="Option of the reader, such as bodies=ranked; `skelbench ls readers` lists them.",
 )
-@click.option("--workers", type=click.IntRange(min=1), help="Processes that read (default: one a core if it pays).")
-@click.option("--force", is_flag=True, help="Replace a data set of that name made in another way.")
+@click.option("--workers", type=click.IntRange(min=1), help="Reader processes (default: one per core if faster).")
+@click.option("--force", is_flag=True, help="Replace a data set of that name with other options.")
 @click.pass_context
 def prepare(ctx: click.Context, source: str, paths: tuple[Path, ...], name: str | None, **options: Any) -> None:
     """Turn raw files of SOURCE (a reader, see `skelbench ls readers`) into a data set.
 
     Inputs that cannot be used are listed in its rejected.csv, and the exit code is 1. An interrupted run of a large
-    data set goes on where it was.
+    data set resumes where it stopped.
     """
     from ...config import parse_pairs
     from ...datasets import READERS
@@ -71,14 +71,14 @@ def prepare(ctx: click.Context, source: str, paths: tuple[Path, ...], name: str 
     except KeyboardInterrupt:
         click.echo(watch.stopped(), err=True)
         ctx.exit(130)
-    for line in _told(store):
+    for line in _summary(store):
         click.echo(line)
     if store.rejected:
         ctx.exit(1)
 
 
 class _Watch:
-    """Shows how many inputs are read: a bar on a terminal, a line for every tenth elsewhere, nothing if quiet."""
+    """Shows how many inputs are read: a bar on a terminal, a line per tenth elsewhere, nothing if quiet."""
 
     def __init__(self, *, quiet: bool):
         self.quiet = quiet
@@ -104,7 +104,7 @@ class _Watch:
 
     def __call__(self, done: int, total: int | None) -> None:
         if done and not self.done and total is not None and not self.quiet and done > 1:
-            click.echo(f"  goes on behind {done:,} of {total:,} inputs", err=True)
+            click.echo(f"  resumes after {done:,} of {total:,} inputs", err=True)
         self.done, self.total = done, total
         if self._bars is not None:
             self._bars.update(self._bar, completed=done, total=total)
@@ -113,14 +113,14 @@ class _Watch:
             click.echo(f"  {done:,} of {total:,} inputs", err=True)
 
     def stopped(self) -> str:
-        """What to say after Ctrl-C."""
+        """The message after Ctrl-C."""
         if self.total is None or not self.done:
             return "Stopped; nothing was written."
-        return f"Stopped; {self.done:,} of {self.total:,} inputs are kept, the same command goes on from there."
+        return f"Stopped; {self.done:,} of {self.total:,} inputs are saved, the same command resumes from there."
 
 
-def _told(store: Store) -> Iterator[str]:
-    """Lines about a store that has just been made."""
+def _summary(store: Store) -> Iterator[str]:
+    """Yield the lines that summarise a newly prepared store."""
     from ...datasets.inspect import complaints
 
     manifest = store.manifest
@@ -141,7 +141,7 @@ def _told(store: Store) -> Iterator[str]:
 @click.argument("dataset")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def inspect(dataset: str, as_json: bool) -> None:
-    """Check a data set's integrity; show its counts, what is missing and one clip."""
+    """Check a data set's integrity; show its counts, missing data and one clip."""
     from ...datasets.catalogue import open_dataset
     from ...datasets.inspect import describe, picture
 

@@ -1,4 +1,4 @@
-"""The commands on folders of records: check, and export and import of results."""
+"""The `check` and `results` commands: compare, export and import records."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .options import OUT, folder_of_runs, names
 
 @click.group()
 def results() -> None:
-    """Carry records from one folder of runs, or machine, to another."""
+    """Copy records from one folder of runs, or machine, to another."""
 
 
 @results.command("export")
@@ -22,14 +22,14 @@ def results() -> None:
 @OUT
 @click.option("--track", help="Only this track (equal, published, custom).")
 @click.option("--dataset", help="Only this data set.")
-@click.option("--label", help="Only custom cells of this label, such as demo.")
-@click.option("--without", help="Leave out these files beside the records: nearest, scores, ..., with commas between.")
+@click.option("--label", help="Only custom cells with this label, such as demo.")
+@click.option("--without", help="Comma list of files next to the records to leave out: nearest, scores, ...")
 def export_(
     to: Path, out: Path, track: str | None, dataset: str | None, label: str | None, without: str | None
 ) -> None:
-    """Write the records of a folder of runs, and the files beside them, to FILE.zip; weights stay at home.
+    """Write the records of a folder of runs, and the files next to them, to FILE.zip; weights are not exported.
 
-    The same records make the same file. With --dataset, the pre-trainings that its cells build on go along.
+    The same records make the same file. With --dataset, the pre-trainings that its cells build on are included.
     """
     from ...results.exchange.exchange import export_results
 
@@ -49,9 +49,9 @@ def export_(
 @OUT
 @click.pass_context
 def import_(ctx: click.Context, file: Path, out: Path) -> None:
-    """Merge FILE.zip, made by `results export`, into a folder of runs; what is there stays as it is.
+    """Merge FILE.zip, made by `results export`, into a folder of runs; existing records stay unchanged.
 
-    The exit code is 1 if a cell has another record here than in FILE.zip: then both are kept, the other below
+    The exit code is 1 if a cell has another record here than in FILE.zip: both are kept, the imported one below
     conflicts/, where no table reads it.
     """
     from ...results.exchange.exchange import import_results
@@ -87,7 +87,7 @@ def _count(number: int, what: str) -> str:
     default=1.0,
     show_default=True,
     metavar="POINTS",
-    help="How much worse a row may be; two standard deviations of our seeds where that is more.",
+    help="How much worse a row may be; two standard deviations over our seeds if that is larger.",
 )
 @click.option(
     "--tolerances", type=click.Path(path_type=Path), help="YAML list of other tolerances, each with its reason."
@@ -104,7 +104,7 @@ def _count(number: int, what: str) -> str:
 @click.option("--junit", type=click.Path(path_type=Path), help="Also write JUnit XML, for continuous integration.")
 @click.pass_context
 def check(ctx: click.Context, fresh: Path | None, as_json: bool, junit: Path | None, **options: Any) -> None:
-    """Compare results with the paper's or earlier ones, or a measurement of speed with a stored one.
+    """Compare results with the paper's or earlier ones, or a speed measurement with a stored one.
 
     Rows pass, fail or were not run. Exit code 0: all compared rows pass; 1: at least one fails; 2: there was nothing
     to compare. A row that is better by more than the tolerance passes and is marked "above".
@@ -125,7 +125,7 @@ def _speed(fresh: Path | None, against: str, slowdown: float, tolerances: Path |
     if fresh is None:
         raise SkelbenchError(f"{against} is a measurement: name a fresh one, `check FRESH.json --against {against}`.")
     if tolerances:
-        raise SkelbenchError("--tolerances is for accuracies; a measurement of speed takes --slowdown.")
+        raise SkelbenchError("--tolerances is for accuracies; a speed measurement takes --slowdown.")
     return check_speed(fresh, Path(against), slowdown)
 
 
@@ -136,7 +136,7 @@ def _records(
     from ...results.check.tolerances import Tolerances, read_overrides
 
     if fresh is not None:
-        raise SkelbenchError(f"{fresh} wants --against STORED.json; the folder of runs is named with --out.")
+        raise SkelbenchError(f"{fresh} needs --against STORED.json; the folder of runs is given with --out.")
     runs = folder_of_runs(out)
     allowed = Tolerances(tolerance, read_overrides(tolerances) if tolerances else ())
     records = runs.records()

@@ -1,4 +1,4 @@
-"""The commands that train and evaluate: one cell by `run`, many by `grid`."""
+"""The `run` and `grid` commands: train and evaluate one cell or many."""
 
 from __future__ import annotations
 
@@ -46,21 +46,21 @@ _common = option_set(
         default=60.0,
         show_default=True,
         metavar="SECONDS",
-        help="Least time between checkpoints.",
+        help="Minimum time between checkpoints.",
     ),
-    click.option("--force", is_flag=True, help="Run again what is done."),
+    click.option("--force", is_flag=True, help="Run finished cells again."),
     click.option(
         "--tracker",
         "trackers",
         multiple=True,
         metavar="NAME",
-        help="Also keep learning curves for: tensorboard. curve.jsonl is always written.",
+        help="Also log learning curves to: tensorboard. curve.jsonl is always written.",
     ),
 )
 PRETRAINED_ON = click.option(
     "--pretrained-on",
     metavar="DATASET[:SPLIT]",
-    help="Pre-train there instead, and evaluate the encoders here (default split: the same).",
+    help="Pre-train on this data set and evaluate on the given ones (default split: the same).",
 )
 
 
@@ -83,7 +83,7 @@ PRETRAINED_ON = click.option(
 @_common
 @click.pass_context
 def run(ctx: click.Context, **options: Any) -> None:
-    """Pre-train one method and evaluate it; or run a record again and compare."""
+    """Pre-train one method and evaluate it, or run a record again and compare."""
     load_plugins(ctx)
     if options["reproduce"]:
         _reproduce(ctx, options["reproduce"], options["device"])
@@ -113,7 +113,7 @@ def run(ctx: click.Context, **options: Any) -> None:
 @click.command()
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @click.option("--preset", help="A grid file that comes with skelbench, such as demo.")
-@click.option("--methods", help="Comma list; so for the next five.")
+@click.option("--methods", help="Comma list, as for the next five options.")
 @click.option("--backbones")
 @click.option("--datasets")
 @click.option("--splits")
@@ -122,16 +122,16 @@ def run(ctx: click.Context, **options: Any) -> None:
 @click.option("--seeds", help="Comma list of numbers; the floor always has at least seeds 0, 1, 2.")
 @PRETRAINED_ON
 @click.option("--track", help="equal or published.")
-@click.option("--no-floor", is_flag=True, help="Leave the untrained encoder out, if it is not named.")
-@click.option("--dry-run", is_flag=True, help="Print the plan and the device hours it may take, run nothing.")
+@click.option("--no-floor", is_flag=True, help="Leave out the untrained encoder unless it is named.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and the estimated device hours; run nothing.")
 @launch_options
 @_common
 @click.pass_context
 def grid(ctx: click.Context, **options: Any) -> None:
     """Run a grid of methods × backbones × datasets, from FILE, a preset or comma lists; then print its table.
 
-    What is done is skipped, what failed is told at the end (exit code 1), and the rest goes on. The untrained
-    encoder is always among the methods, as the floor of the table.
+    Finished cells are skipped. If a cell fails, the others continue, and the failures are listed at the end (exit
+    code 1). The untrained encoder is always among the methods, as the floor of the table.
     """
     load_plugins(ctx)
     from ...config import parse_pairs
@@ -161,7 +161,7 @@ def grid(ctx: click.Context, **options: Any) -> None:
 
 
 def _reproduce(ctx: click.Context, record: Path, device: str) -> None:
-    """Print every number of a record beside that of its second run; end with exit code 1 if one differs."""
+    """Print each number of a record next to that of its second run; exit with code 1 if any differs."""
     from ...results.store import RunStore
     from ..run.reproduce import reproduce as run_again
 
@@ -172,7 +172,7 @@ def _reproduce(ctx: click.Context, record: Path, device: str) -> None:
         mark = "=" if one.equal and not one.what.startswith("(") else "!"
         click.echo(f"{mark} {one.what:<{width}}  {one.before}  ->  {one.now}")
     if not all(one.equal for one in compared):
-        click.echo("Not reproduced: what is marked with ! differs.")
+        click.echo("Not reproduced: the lines marked with ! differ.")
         ctx.exit(1)
     click.echo("Reproduced bit for bit.")
 
@@ -203,27 +203,27 @@ def _plan_and_run(ctx: click.Context, grids: Sequence[Any], device: str, options
         for line in older_records(plan, runs):
             click.echo(line, err=True)
     if options.get("dry_run"):
-        _tell_plan(plan, runs)
+        _print_plan(plan, runs)
         click.echo(forecast(plan, runs, device))
         return
     runs.check_writable()
     failures = launch(ctx, plan, runs, device, options)
-    if distributed.rank() > 0:  # the first tells
+    if distributed.rank() > 0:  # rank 0 prints the results
         return
     found = [runs.find(*cell) for cell in plan.results()]
     show_results(ctx, [record for record in found if record], failures, plan.refused)
 
 
-def _tell_plan(plan: Any, runs: Any) -> None:
-    def tell(cell: Any, identity: str, indent: str = "  ") -> None:
+def _print_plan(plan: Any, runs: Any) -> None:
+    def show(cell: Any, identity: str, indent: str = "  ") -> None:
         click.echo(f"{indent}{cell}: {'done' if runs.find(cell, identity) else 'to do'}")
 
     for task, _ in plan.tasks:
-        tell(task.cell, task.identity, indent="")
+        show(task.cell, task.identity, indent="")
         for evaluation in task.evaluations:
-            tell(*evaluation)
+            show(*evaluation)
     for task, _ in plan.transfers:
         for evaluation in task.evaluations:
-            tell(*evaluation, indent="")
+            show(*evaluation, indent="")
     for fusion, _ in plan.fusions:
-        tell(fusion.cell, fusion.identity, indent="")
+        show(fusion.cell, fusion.identity, indent="")

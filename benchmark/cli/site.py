@@ -1,4 +1,4 @@
-"""The command that writes the leaderboard as a static web page."""
+"""The `site` command: write the leaderboard as a static web page."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from .options import OUT, uncollected
 @click.pass_context
 @uncollected()
 def site(ctx: click.Context, folder: Path, out: Path) -> None:
-    """Write the records of --out as a web page into FOLDER: open its index.html, no server is needed.
+    """Write the records of --out as a web page into FOLDER; open its index.html, no server is needed.
 
-    An older page in FOLDER is replaced; a folder that holds anything else is left alone.
+    An older page in FOLDER is replaced; a folder with any other content is left unchanged.
     """
     from ...results.site.build import build_site
     from ...results.store import RunStore
@@ -30,7 +30,7 @@ def site(ctx: click.Context, folder: Path, out: Path) -> None:
 
 
 def _presets() -> list[str]:
-    """The presets that are one product; `benchmark.plan.grid` lists them all but loads torch."""
+    """Names of the presets without parts; `benchmark.plan.grid` lists all presets but loads torch."""
     import yaml
 
     folder = resources.files("skelbench.benchmark") / "presets"

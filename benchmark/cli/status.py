@@ -1,4 +1,4 @@
-"""The command that shows where a grid stands, also while other processes run it."""
+"""The `status` command: show the progress of a grid, also while other processes run it."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
     from ...results.status.overview import Overview
 
-EVERY = 2.0  # seconds between two looks
-LISTED = 20  # running and failed cells that are shown one by one
+EVERY = 2.0  # seconds between updates
+LISTED = 20  # maximum number of running and failed cells listed individually
 
 
 @click.command()
 @OUT
-@click.option("--watch", is_flag=True, help="Keep looking until nothing is left to do, or Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Update until nothing is left to do, or Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: every cell with its state.")
 @click.pass_context
 def status(ctx: click.Context, out: Any, watch: bool, as_json: bool) -> None:
-    """Show what of the grids in --out is done, runs, failed and is left, and the time that may take."""
+    """Show which cells of the grids in --out are done, running, failed or left, and the estimated time left."""
     from rich.console import Console
     from rich.live import Live
 
@@ -78,14 +78,14 @@ def _summary(found: Overview) -> str:
     from ...results.status.overview import STATES
 
     counts = found.count()
-    told = ", ".join(f"{counts[state]} {state}" for state in STATES)
+    text = ", ".join(f"{counts[state]} {state}" for state in STATES)
     if not counts["running"] and not counts["to do"]:
-        return told
+        return text
     seconds, unknown = found.left()
     if unknown:
-        rest = f" without {unknown} cells like which none is finished" if seconds else "unknown"
-        return f"{told}; time left: {f'about {spelt(seconds)},' if seconds else ''}{rest}"
-    return f"{told}; time left: about {spelt(seconds)}"
+        rest = f" without {unknown} cells of which no similar one is finished" if seconds else "unknown"
+        return f"{text}; time left: {f'about {spelt(seconds)},' if seconds else ''}{rest}"
+    return f"{text}; time left: about {spelt(seconds)}"
 
 
 def _as_json(found: Overview) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The commands that print tables: the papers', overviews of a folder of runs, and ranked leaderboards."""
+"""The `table` and `leaderboard` commands: the paper's tables, overviews of a folder of runs, and rankings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _where = option_set(
     click.option("--dataset", help="Only this data set."),
     click.option("--split", help="Only this split."),
     click.option("--stream", help="Only this stream (joint, bone, motion, 3s)."),
-    click.option("--label", help="Only custom cells of this label, such as demo."),
+    click.option("--label", help="Only custom cells with this label, such as demo."),
 )
 
 
@@ -32,9 +32,9 @@ _where = option_set(
 @click.pass_context
 @uncollected()
 def table(ctx: click.Context, out: Path, style: str, paper: str | None, **where: str | None) -> None:
-    """Print the tables of a folder of runs; tracks and labels never share one.
+    """Print the tables of a folder of runs, one for each track and label.
 
-    With --paper, print a table of the paper instead: its rows and columns, ours beside the paper's number, for one
+    With --paper, print a table of the paper instead: its rows and columns, our number next to the paper's, for one
     track (default: published).
     """
     from ...results.tables.leaderboard import leaderboard
@@ -57,8 +57,8 @@ def table(ctx: click.Context, out: Path, style: str, paper: str | None, **where:
 def leaderboard_(out: Path, style: str, **where: str | None) -> None:
     """Rank the methods in a folder of runs; a difference within the noise of the test clips is a tie.
 
-    Each row has width, parameters, frames, epochs, seeds, and what its pre-training cost; the untrained encoder is
-    the floor. Ranks are tested on the class scores kept beside the records. Where splits are folds, a table of means
+    Each row has width, parameters, frames, epochs, seeds, and the cost of its pre-training; the untrained encoder is
+    the floor. Ranks are tested on the class scores stored with the records. Where splits are folds, a table of means
     over folds follows.
     """
     from ...results.tables.folds import folded
@@ -86,9 +86,9 @@ def show_tables(tables: Sequence[Any], style: str) -> None:
 
 
 def show_results(ctx: click.Context, records: list[Any], failures: list[Any], refused: Any = None) -> None:
-    """Print what a command's cells came to; with failures, tell them and end with exit code 1.
+    """Print the results of a command's cells; if any failed, list the failures and exit with code 1.
 
-    `refused` has the pairs of method and backbone that do not go together, and why.
+    `refused` maps incompatible pairs of method and backbone to the reason.
     """
     from ...results.tables.leaderboard import leaderboard
 
@@ -105,8 +105,8 @@ def _paper_table(ctx: click.Context, out: Path, name: str, where: dict[str, str 
 
     given = [f"--{option}" for option, value in where.items() if value and option != "track"]
     if given:
-        raise SkelbenchError(f"--paper shows the whole table; leave {', '.join(given)} out.")
-    # Without runs the table is the paper's alone; a folder that was named but is not there is a mistake.
+        raise SkelbenchError(f"--paper shows the complete table; leave out {', '.join(given)}.")
+    # Without runs only the paper's numbers are shown; a folder that was given but does not exist is an error.
     named = ctx.get_parameter_source("out") is not ParameterSource.DEFAULT
     records = folder_of_runs(out).records() if named or out.exists() else []
     return paper_table(name, records, where["track"] or "published")
@@ -119,7 +119,5 @@ def _narrowing(where: dict[str, str | None]) -> Callable[[Any], bool]:
 
 def _some(tables: list[Any], out: Path) -> list[Any]:
     if not tables:
-        raise SkelbenchError(
-            f"No finished evaluation in {out} fits; `skelbench ls cells --out {out}` shows what there is."
-        )
+        raise SkelbenchError(f"No finished evaluation in {out} fits; `skelbench ls cells --out {out}` lists the cells.")
     return tables

@@ -10,7 +10,7 @@ from ...methods.recipe import Recipe
 from ..plan.tracks import method_settings, protocol_settings, resolve
 from ..protocols import PROTOCOLS
 
-# Data sets and splits that some method was released for, with their training clips.
+# Data sets and splits that some method was released for, with the number of training clips.
 SIZES = {
     ("ntu60", "xsub"): 40_091,
     ("ntu60", "xview"): 37_646,
@@ -25,9 +25,9 @@ REFERENCE = ("ntu60", "xsub", "joint")
 
 
 def rows() -> Iterator[dict[str, str]]:
-    """A row a method and setting: its value in published and in equal for NTU-60 xsub, joint.
+    """Yield a row per method and setting: its value in published and in equal for NTU-60 xsub, joint.
 
-    Under each method stand the places where published has other values.
+    Further rows of each method list the data sets, splits and streams where published has other values.
     """
     for method in METHODS:
         published, equal = (_settings(track, method, *REFERENCE) for track in ("published", "equal"))
@@ -54,12 +54,12 @@ def _elsewhere(method: str, reference: dict[str, Any]) -> Iterator[tuple[str, st
 
 
 def _settings(track: str, method: str, dataset: str, split: str, stream: str) -> dict[str, Any]:
-    """Every setting by its dotted name, and where the values come from."""
+    """Every setting by its dotted name, and the source of the values."""
     size = SIZES[dataset, split]
     recipe = resolve(track, method, "stgcn", dataset, split, stream, train_clips=size, clips=size).recipe
     flat: dict[str, Any] = {}
     values = recipe.model_dump(exclude={"protocols", "snapshots", "clips"})
-    if METHODS[method].trainable:  # of a floor's settings the recipe holds those that bear on it
+    if METHODS[method].trainable:  # for a floor the recipe holds only the settings that affect it
         values["method"] = method_settings(recipe, method).model_dump()
     for name, value in values.items():
         flat |= {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
@@ -76,5 +76,5 @@ def _protocols(recipe: Recipe) -> dict[str, Any]:
 
 def _shown(value: Any) -> str:
     if isinstance(value, tuple | list):
-        return f"[{', '.join(map(str, value))}]"  # as --set takes it
+        return f"[{', '.join(map(str, value))}]"  # the format of --set
     return "-" if value is None else str(value)

@@ -1,4 +1,4 @@
-"""The commands on finished pre-trainings: import-weights, export-weights, evaluate."""
+"""The `import-weights`, `export-weights` and `evaluate` commands, on finished pre-trainings."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .tables import show_results
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--method", required=True)
 @click.option("--backbone", default="stgcn", show_default=True)
-@click.option("--dataset", default="ntu60", show_default=True, help="What it was trained on: decides its settings.")
+@click.option("--dataset", default="ntu60", show_default=True, help="What it was trained on; determines settings.")
 @click.option("--split", default="xsub", show_default=True)
 @click.option("--stream", default="joint", show_default=True, help="joint, bone or motion.")
 @click.option("--layout", default="ntu25", show_default=True, help="The skeleton it was trained on.")
-@click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="What differs from the released settings.")
+@click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="Setting that differs from the released ones.")
 @OUT
 @click.pass_context
 def import_weights(
@@ -51,9 +51,9 @@ def import_weights(
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--dataset", required=True)
 @click.option("--split", default="xsub", show_default=True)
-@click.option("--stream", help="Of a run that trained several: joint, bone, motion, or 3s: all and their fusion.")
+@click.option("--stream", help="For a run with several: joint, bone, motion, or 3s: all and their fusion.")
 @click.option("--protocol", default="knn,linear", show_default=True, help="Comma list.")
-@click.option("--track", default="equal", show_default=True, help="Whose evaluation settings: equal or published.")
+@click.option("--track", default="equal", show_default=True, help="Evaluation settings: equal or published.")
 @DEVICE
 @click.pass_context
 def evaluate(
@@ -61,7 +61,7 @@ def evaluate(
 ) -> None:
     """Evaluate RUN, the folder of a finished or imported pre-training, on any data with its skeleton.
 
-    The untrained encoder stands beside it as the floor.
+    The untrained encoder is evaluated as well, as the floor.
     """
     load_plugins(ctx)
     from ...datasets.catalogue import open_dataset
@@ -100,8 +100,8 @@ def evaluate(
 
 @click.command("export-weights")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--to", required=True, type=click.Path(path_type=Path), help="A file that ends in .safetensors.")
-@click.option("--stream", help="Of a run that trained several: joint, bone or motion.")
+@click.option("--to", required=True, type=click.Path(path_type=Path), help="Output file, must end in .safetensors.")
+@click.option("--stream", help="For a run with several: joint, bone or motion.")
 @click.pass_context
 def export_weights(ctx: click.Context, run: Path, to: Path, stream: str | None) -> None:
     """Write the backbone of RUN to a file that create_backbone(weights=...) loads."""

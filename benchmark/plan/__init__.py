@@ -1,1 +1,1 @@
-"""A grid becomes cells with settings and identities; nothing runs."""
+"""Plan a grid: cells with their settings and identities; nothing is run."""

@@ -1,4 +1,4 @@
-"""Trying settings: every distinct method of a grid is made once, before anything runs."""
+"""Check settings: build every distinct method of a grid once, before anything runs."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Made = TypeVar("Made")
 
 
 class Trial:
-    """Makes methods on their backbones and remembers which pairs refuse each other.
+    """Builds methods on their backbones and records which pairs are incompatible.
 
     Attributes:
-        refused: (method, backbone) -> the sentence that refuses the pair.
+        refused: (method, backbone) -> the reason, a sentence.
     """
 
     def __init__(self) -> None:
@@ -30,10 +30,10 @@ class Trial:
         self._tried: set[str] = set()
 
     def accepts(self, method: str, backbone: str, stream: str, recipe: Recipe, store: Store) -> bool:
-        """Whether the pair can be made at all; each distinct setting is tried once.
+        """Whether the pair can be built; each distinct setting is tried once.
 
         Raises:
-            SkelbenchError: if it is a setting, not the pair, that does not fit.
+            SkelbenchError: if a setting, and not the pair, is invalid.
         """
         place = (method, backbone, stream, store.layout.digest, store.manifest["persons"])
         key = json.dumps([*place, recipe.backbone, recipe.method, recipe.frames, recipe.batch], default=str)
@@ -45,7 +45,7 @@ class Trial:
             made = _make(method, backbone, stream, recipe, arguments)
         except SkelbenchError:
             reason = None
-            with suppress(Exception):  # a constructor that needs memory refuses nothing; its settings do not fit
+            with suppress(Exception):  # a constructor that needs real tensors is no refusal; its settings are invalid
                 reason = refusal(method, backbone)
             if reason is None:
                 raise
@@ -58,10 +58,10 @@ class Trial:
 
 
 def refusal(method: str, backbone: str) -> str | None:
-    """The sentence with which a method refuses a backbone whatever the settings, or None.
+    """The reason why a method refuses a backbone with any settings, or None.
 
-    The pair is made with the defaults of both on PyTorch's meta device, where no weight takes memory or time. Whatever
-    else its constructors raise, such as one that needs memory, is passed on.
+    The pair is built with the defaults of both on PyTorch's meta device, where weights take no memory or time. Other
+    exceptions of the constructors, such as those of one that needs real tensors, are passed on.
     """
     try:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
@@ -72,7 +72,7 @@ def refusal(method: str, backbone: str) -> str | None:
 
 
 def check_persons(method: str, backbone: str, stream: str, recipe: Recipe, source: Store, target: Store) -> None:
-    """Raise a `SkelbenchError` if an encoder of the source's number of persons cannot read the target's."""
+    """Raise a `SkelbenchError` if an encoder for the source's number of persons cannot read the target's."""
     persons = [store.manifest["persons"] for store in (source, target)]
     if persons[0] == persons[1]:
         return
@@ -96,7 +96,7 @@ def _try_backbone(backbone: str, recipe: Recipe, arguments: Mapping[str, Any]) -
     )
     if any(weight.numel() == 0 for weight in made.parameters()):
         raise SkelbenchError(
-            f"The backbone '{backbone}' has empty weights with {_spelt(recipe.backbone)}; set larger values."
+            f"The backbone '{backbone}' has empty weights with {_format_settings(recipe.backbone)}; set larger values."
         )
 
 
@@ -116,14 +116,14 @@ def _make(method: str, backbone: str, stream: str, recipe: Recipe, place: Mappin
 
 
 def _try(make: Callable[[], Made], who: str, settings: Mapping[str, Any]) -> Made:
-    """Make something without memory or random numbers; in earnest where that does not work."""
+    """Build on the meta device; build for real if the constructor reads tensor values. The random state is kept."""
     with torch.random.fork_rng(devices=[]):
         try:
             with torch.device("meta"):
                 return make()
         except SkelbenchError:
             raise
-        except Exception:  # a constructor may read its own tensors, which without memory it cannot
+        except Exception:  # a constructor may read tensor values, which meta tensors do not have
             pass
         try:
             return make()
@@ -132,9 +132,9 @@ def _try(make: Callable[[], Made], who: str, settings: Mapping[str, Any]) -> Mad
         except Exception as error:
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise SkelbenchError(
-                f"{who} cannot be made with {_spelt(settings)} ({reason}); set other values."
+                f"{who} cannot be built with {_format_settings(settings)} ({reason}); set other values."
             ) from error
 
 
-def _spelt(settings: Mapping[str, Any]) -> str:
+def _format_settings(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{key}={value!r}" for key, value in settings.items())

@@ -1,6 +1,6 @@
-"""Late fusion of the three streams: a cell of its own, made from the scores that its parts left.
+"""Plan the late fusion of the three streams: a separate cell, computed from the stored scores of its parts.
 
-The weights are fixed in advance and stand here as data. A released script that keeps the better of two weightings by
+The weights are fixed in advance and listed here as data. A released script that keeps the better of two weightings by
 its test accuracy is followed in track `published` only, and only for `best`; its rule says so.
 """
 
@@ -24,11 +24,11 @@ Weights = tuple[float, float, float]  # in the order of PARTS
 
 @dataclass(frozen=True)
 class Weighting:
-    """How the raw class scores of joint, bone and motion are added.
+    """Weights for the sum of the raw class scores of joint, bone and motion.
 
     Attributes:
         source: where the weights come from.
-        weights: of `last`.
+        weights: those used for `last`.
         also: further weightings that the released script tries on the test set.
     """
 
@@ -38,11 +38,11 @@ class Weighting:
 
     @property
     def rule(self) -> str:
-        """How `best` comes about, in words."""
-        first = _spelt(self.weights)
+        """The rule that selects `best`, in words."""
+        first = _format(self.weights)
         if not self.also:
             return f"3s: its parts' last, {first}, fixed in advance ({self.source}); nothing is chosen"
-        others = " or ".join(_spelt(weights) for weights in self.also)
+        others = " or ".join(_format(weights) for weights in self.also)
         return (
             f"3s: its parts' last, {first} or {others}, whichever is better on the test set, as the released code "
             f"reports ({self.source}); last has the first"
@@ -52,7 +52,7 @@ class Weighting:
 EQUAL = Weighting("equal weights", (1.0, 1.0, 1.0))
 _SKEATTN = "GitHubOfHyl97/SkeAttnCLR@e3f05c6"
 _XVIEW = Weighting(_SKEATTN, (0.5, 0.5, 0.5), ((1.0, 0.2, 0.2),))
-# method -> split -> weights; "" stands for all other splits. A method without released weights has equal ones.
+# method -> split -> weights; "" means all other splits. A method without released weights has equal ones.
 PUBLISHED: Mapping[str, Mapping[str, Weighting]] = {
     "aimclr": {"": Weighting("Levigty/AimCLR@6cd7376", (0.6, 0.6, 0.4))},
     # CrosSCLR's one training of three layers on the mean of their logits; here each layer is trained on its own.
@@ -76,7 +76,7 @@ class FusedPart(NamedTuple):
 
 @dataclass(frozen=True)
 class Fusion:
-    """One fused cell: stream "3s", and else what its parts (in the order of PARTS) share."""
+    """A fused cell: stream "3s", otherwise the facts shared by its parts, which are in the order of PARTS."""
 
     cell: Cell
     identity: str
@@ -85,7 +85,7 @@ class Fusion:
 
 
 def weighting_of(method: str, split: str, track: str, selection: str) -> Weighting:
-    """The weights of a method in a track; only `selection: published` lets the test set choose."""
+    """The weights of a method in a track; only `selection: published` selects them on the test set."""
     if track != "published" or method not in PUBLISHED:
         return EQUAL
     by_split = PUBLISHED[method]
@@ -94,11 +94,11 @@ def weighting_of(method: str, split: str, track: str, selection: str) -> Weighti
 
 
 def plan_fusions(tasks: Iterable[tuple[Pretraining, Store]], track: str) -> list[tuple[Fusion, Store]]:
-    """The fused cells of evaluations that stand there in all three streams, in the evaluations' order.
+    """Plan the fused cells of evaluations that are planned for all three streams, in the evaluations' order.
 
-    A protocol whose number is not read off its clips' scores says `fusible = False` and is left out.
-    A method's parts have one label, or the fused cell has all of theirs; a floor, which stands under several labels,
-    is fused label by label.
+    A protocol whose result is not computed from the clips' scores sets `fusible = False` and is left out.
+    If a method's parts have different labels, the fused cell combines them; a floor, which appears under several
+    labels, is fused separately for each label.
     """
     groups: dict[tuple[Any, ...], dict[str, list[tuple[FusedPart, Pretraining, Store]]]] = {}
     for task, store in tasks:
@@ -139,5 +139,5 @@ def _plan_fusion(parts: tuple[FusedPart, ...], weighting: Weighting) -> Fusion:
     return Fusion(cell, identify(facts), parts, weighting)
 
 
-def _spelt(weights: Weights) -> str:
+def _format(weights: Weights) -> str:
     return ", ".join(f"{stream} {weight:.3g}" for stream, weight in zip(PARTS, weights, strict=True))

@@ -1,4 +1,4 @@
-"""A grid file: methods × backbones × datasets × splits × streams × seeds, each pre-trained once and evaluated."""
+"""Grid files: methods × backbones × datasets × splits × streams × seeds, each pre-trained once and evaluated."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ...registry import did_you_mean
 
 
 def once(values: Iterable[Any]) -> tuple[Any, ...]:
-    """The values in their order, each once."""
+    """Remove duplicates and keep the order."""
     return tuple(dict.fromkeys(values))
 
 
@@ -30,12 +30,12 @@ class Grid(Settings):
     Attributes:
         name: label of the cells that `set` makes custom; the file's name by default.
         set: dotted settings for all cells.
-        also: further settings, from the command line only; they win and are spelt out in the label.
+        also: further settings, from the command line only; they take precedence and are listed in the label.
         streams: joint, bone, motion, and 3s for their fusion.
         pretrained_on: "DATASET" or "DATASET:SPLIT" that all encoders are pre-trained on, instead of the data they are
             evaluated on; without a split, the one of the same name.
         floor_seeds: seeds of methods that do not train.
-        parts: for a grid that is no single product: what each part has otherwise; `set` adds to that of the whole.
+        parts: for a grid that is not a single product: what differs in each part; its `set` is added to the grid's.
     """
 
     name: str | None = None
@@ -54,18 +54,18 @@ class Grid(Settings):
     parts: tuple[dict[str, Any], ...] = ()
 
     def split(self) -> list[Grid]:
-        """The grids it consists of, each a product; itself where it has no parts."""
+        """Return one grid per part, each a product; the grid itself if it has no parts."""
         if not self.parts:
             return [self]
-        whole = self.model_dump(exclude={"parts"})
+        shared = self.model_dump(exclude={"parts"})
         return [
-            parse_config(Grid, whole | part | {"set": self.set | part.get("set", {})}, f"part {number} of a grid")
+            parse_config(Grid, shared | part | {"set": self.set | part.get("set", {})}, f"part {number} of a grid")
             for number, part in enumerate(self.parts, start=1)
         ]
 
 
 def read_grid(path: Path, name: str | None = None) -> Grid:
-    """Read a grid file (YAML). Raises `SkelbenchError` naming what is wrong in it."""
+    """Read a grid file (YAML). Raises `SkelbenchError` naming the error in it."""
     try:
         values = yaml.safe_load(Path(path).read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -76,7 +76,7 @@ def read_grid(path: Path, name: str | None = None) -> Grid:
         raise SkelbenchError(f"There is no setting 'also' of the grid file {path}; write its settings under 'set'.")
     grid = parse_config(Grid, {"name": name or Path(path).stem} | values, f"the grid file {path}")
     if any({"also", "parts"} & set(part) for part in grid.parts):
-        raise SkelbenchError(f"A part of the grid file {path} has 'also' or 'parts', which belong to no part.")
+        raise SkelbenchError(f"A part of the grid file {path} has 'also' or 'parts', which a part cannot have.")
     grid.split()
     return grid
 

@@ -1,4 +1,4 @@
-"""Cells and their identities: what makes two results the same result."""
+"""Cells and their identities: hashes of everything that determines a result."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Pretraining:
 
     Attributes:
         cell: the pre-training's own cell.
-        identity: hash of everything that decides its weights.
+        identity: hash of everything that determines its weights.
         recipe: the settings.
-        split, stream: what is evaluated; the pre-training's own stream may be "all", its split another one.
+        split, stream: what is evaluated; the pre-training's stream may be "all" and its split another one.
         evaluations: (cell, identity) of each protocol.
         exact: whether the settings were released for this data set (track published).
         ranks: processes that train it together, each on its share of every batch.
@@ -58,11 +58,11 @@ def plan(
     pretrained_on: str | None = None,
     ranks: int = 1,
 ) -> Pretraining:
-    """Give a pre-training and its evaluations their cells and identities.
+    """Build the cells and identities of a pre-training and its evaluations.
 
     The identity covers the resolved settings, the versions of method and protocol, the data's fingerprint, the
     pre-training built on and the precision; not the device, the number of threads or other speed flags.
-    `pretrained_on` is for a floor: it stands beside encoders that were trained there.
+    `pretrained_on` is for a floor that is compared with encoders trained on that data.
     """
     place = {
         "method": method,
@@ -81,13 +81,13 @@ def plan(
 
     trained = cell(PRETRAIN, trained_place)
     facts: dict[str, Any] = {
-        "place": trained_place,  # without track and label: the same training is the same whatever it is called
+        "place": trained_place,  # without track and label: they do not change the training
         "settings": pretrain_settings(resolved.recipe),
         "versions": [PRETRAIN_VERSION, METHODS[method].version],
         "data": fingerprint,
         "precision": precision,
     }
-    if ranks > 1:  # a share's clips are mixed among themselves
+    if ranks > 1:  # clips are mixed only within a rank's share
         facts["ranks"] = ranks
         check_shares(resolved.recipe.batch, ranks)
     identity = identify(facts)
@@ -97,7 +97,7 @@ def plan(
 
 
 def check_shares(batch: int, ranks: int) -> None:
-    """Raise a `SkelbenchError` if a batch cannot be shared out equally."""
+    """Raise a `SkelbenchError` if a batch cannot be divided equally among the ranks."""
     if batch % ranks:
         raise SkelbenchError(
             f"A batch of {batch} cannot be shared by {ranks} processes; set batch to a multiple of {ranks}."
@@ -109,7 +109,7 @@ def identify_evaluation(cell: Cell, recipe: Recipe, pretrain: str, data: str | N
 
     Args:
         pretrain: identity of the pre-training it builds on.
-        data: fingerprint of what it is evaluated on, where it was trained on something else.
+        data: fingerprint of the evaluation data, where it was trained on other data.
     """
     facts: dict[str, Any] = {
         "cell": cell_facts(cell),
@@ -121,10 +121,10 @@ def identify_evaluation(cell: Cell, recipe: Recipe, pretrain: str, data: str | N
 
 
 def cell_facts(cell: Cell) -> dict[str, Any]:
-    """A cell as it enters an identity: what only some cells have is left out of the others'."""
+    """A cell as it enters an identity; `pretrained_on` is left out if it is None."""
     return cell.model_dump(exclude={"pretrained_on"} if cell.pretrained_on is None else None)
 
 
 def identify(facts: dict[str, Any]) -> str:
-    """The identity of what these facts decide."""
+    """Hash the facts that determine a result."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]

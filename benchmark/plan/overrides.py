@@ -1,4 +1,4 @@
-"""Settings that depart from a track: given by dotted names, checked, applied and told in a cell's label."""
+"""Settings that override a track's: parse dotted names, check and apply them, and list them in a cell's label."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Changes:
     """Dotted settings ("epochs", "backbone.width", "method.temperature", "linear.lr").
 
     Attributes:
-        name: what the `named` ones are known by, such as the name of a preset; None spells them out.
+        name: label of the `named` settings, such as the name of a preset; None lists them in full.
         named: settings of a grid file.
-        single: further settings, which win and are always spelt out.
+        single: further settings, which take precedence and are always listed in full.
     """
 
     name: str | None = None
@@ -39,19 +39,19 @@ class Changes:
         return {**self.named, **self.single}
 
     def text(self, protocol: str) -> str:
-        """What a cell of this protocol is called by: only what bears on it."""
-        named = {key: value for key, value in self.named.items() if _bears(key, protocol)}
-        single = {key: value for key, value in self.single.items() if _bears(key, protocol)}
+        """The label of a cell of this protocol: only the settings that affect it."""
+        named = {key: value for key, value in self.named.items() if _affects(key, protocol)}
+        single = {key: value for key, value in self.single.items() if _affects(key, protocol)}
         if self.name is None or not named:
-            return _spelt(named | single)
-        return ", ".join(filter(None, (self.name, _spelt(single))))
+            return _format(named | single)
+        return ", ".join(filter(None, (self.name, _format(single))))
 
 
 NO_CHANGES = Changes()
 
 
 def override(recipe: Recipe, overrides: Mapping[str, Any], method: str, backbone: str) -> Recipe:
-    """Apply dotted settings to a recipe; a grid's setting passes by the methods and backbones without it."""
+    """Apply dotted settings to a recipe; `method.` and `backbone.` settings that it does not have are skipped."""
     owned = {"method": METHODS[method].Config.model_fields, "backbone": backbone_defaults(backbone)}
     values = recipe.model_dump()
     for key, value in overrides.items():
@@ -63,10 +63,10 @@ def override(recipe: Recipe, overrides: Mapping[str, Any], method: str, backbone
             raise SkelbenchError(f"There is no setting '{key}'{did_you_mean(key, _known(values))}")
         if isinstance(values[head], dict) and not rest:
             raise SkelbenchError(
-                f"'{key}' is a group of settings; set one of it, such as {head}.{next(iter(values[head]), 'NAME')}."
+                f"'{key}' is a group of settings; set one of them, such as {head}.{next(iter(values[head]), 'NAME')}."
             )
         if rest and rest not in owned.get(head, (rest,)):
-            continue  # `check_owners` has seen that one of the grid has it
+            continue  # `check_owners` has checked that another one in the grid has it
         if rest:
             values[head] = {**values[head], rest: value}
         else:
@@ -92,28 +92,28 @@ def check_owners(overrides: Mapping[str, Any], methods: Sequence[str], backbones
 
 
 def backbone_defaults(backbone: str) -> dict[str, Any]:
-    """Settings a backbone takes, with their defaults."""
+    """Settings of a backbone, with their defaults."""
     given = ("layout", "num_frames", "num_persons")
     parameters = inspect.signature(BACKBONES[backbone]).parameters
     return {name: parameter.default for name, parameter in parameters.items() if name not in given}
 
 
-def whole(overrides: Mapping[str, Any], key: str, default: int) -> int:
-    """A setting that must be a whole number, at least 1 (epochs: 0). Raises `SkelbenchError` if it is none."""
+def integer(overrides: Mapping[str, Any], key: str, default: int) -> int:
+    """Return a setting that must be an integer of at least 1 (epochs: 0). Raises `SkelbenchError` otherwise."""
     value = overrides.get(key, default)
     if isinstance(value, bool) or not isinstance(value, int) or value < (0 if key == "epochs" else 1):
-        raise SkelbenchError(f"The setting '{key}' cannot be {value!r}; a whole number is needed.")
+        raise SkelbenchError(f"The setting '{key}' cannot be {value!r}; an integer is needed, at least 1 (epochs: 0).")
     return value
 
 
-def _bears(key: str, protocol: str) -> bool:
+def _affects(key: str, protocol: str) -> bool:
     head = key.partition(".")[0]
     if head in PROTOCOLS or head == "selection":
         return protocol != PRETRAIN and head in (protocol, "selection")
     return True
 
 
-def _spelt(settings: Mapping[str, Any]) -> str:
+def _format(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{key}={_short(settings[key])}" for key in sorted(settings))
 
 

@@ -1,4 +1,4 @@
-"""From a grid to what is to be done: pre-trainings, their evaluations, transfers and fusions, with identities."""
+"""Expand a grid to a plan: pre-trainings, their evaluations, transfers and fusions, with identities."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from .transfer import elsewhere
 
 @dataclass
 class Plan:
-    """What a grid comes to, in the order it is done.
+    """The tasks of a grid, in execution order.
 
     Attributes:
         tasks: pre-trainings with their evaluations, and the data they are trained on.
-        transfers: evaluations of those on other data.
-        fusions: fused cells, made from the scores of the evaluations.
-        refused: (method, backbone) -> the sentence that refuses the pair, which is left out.
+        transfers: evaluations of those pre-trainings on other data.
+        fusions: fused cells, computed from the scores of the evaluations.
+        refused: (method, backbone) -> the reason why the pair is left out, a sentence.
     """
 
     tasks: list[tuple[Pretraining, Store]] = field(default_factory=list)
@@ -55,11 +55,11 @@ class Plan:
 
 
 def plan_grid(grid: Grid, *, precision: str = "fp32", ranks: int = 1) -> Plan:
-    """Resolve every cell of a grid, floors first; nothing is run or written but the synthetic data.
+    """Resolve every cell of a grid, floors first; nothing is run, and only synthetic data is written.
 
     Raises:
-        SkelbenchError: for the first name or setting that does not fit, before anything runs; for a pair of method
-            and backbone that refuse each other only if nothing else is left.
+        SkelbenchError: for the first invalid name or setting, before anything runs; for an incompatible pair of method
+            and backbone only if nothing else is left.
     """
     _check_names(grid)
     planner = _Planner(grid, precision, ranks)
@@ -76,20 +76,20 @@ def plan_grid(grid: Grid, *, precision: str = "fp32", ranks: int = 1) -> Plan:
 
 
 def plan_grids(grids: Sequence[Grid], *, precision: str = "fp32", ranks: int = 1) -> Plan:
-    """Resolve several grids as one; what two of them share is done once. Raises as `plan_grid`."""
-    whole, seen = Plan(), set()
+    """Resolve several grids as one; shared tasks are run once. Raises the same errors as `plan_grid`."""
+    merged, seen = Plan(), set()
     for grid in grids:
         plan = plan_grid(grid, precision=precision, ranks=ranks)
-        for ours, theirs in ((whole.tasks, plan.tasks), (whole.transfers, plan.transfers)):
+        for ours, theirs in ((merged.tasks, plan.tasks), (merged.transfers, plan.transfers)):
             for task, store in theirs:
                 key = (task.identity, task.evaluations)
                 if key not in seen:
                     ours.append((task, store))
                 seen.add(key)
-        known = {fusion.identity for fusion, _ in whole.fusions}
-        whole.fusions += [(fusion, store) for fusion, store in plan.fusions if fusion.identity not in known]
-        whole.refused |= plan.refused
-    return whole
+        known = {fusion.identity for fusion, _ in merged.fusions}
+        merged.fusions += [(fusion, store) for fusion, store in plan.fusions if fusion.identity not in known]
+        merged.refused |= plan.refused
+    return merged
 
 
 def _check_names(grid: Grid) -> None:
@@ -99,37 +99,37 @@ def _check_names(grid: Grid) -> None:
         BACKBONES[backbone]
     for protocol in grid.protocols:
         if protocol == "transfer" and protocol not in PROTOCOLS:
-            raise SkelbenchError("'transfer' is no protocol: name one, such as linear, and --pretrained-on DATASET.")
+            raise SkelbenchError("'transfer' is not a protocol: name one, such as linear, and --pretrained-on DATASET.")
         PROTOCOLS[protocol]
     for stream in grid.streams:
         if stream not in (*STREAMS, FUSED):
             raise SkelbenchError(f"There is no stream '{stream}'{did_you_mean(stream, (*STREAMS, FUSED))}")
-    check_owners(grid.set, list(METHODS), list(BACKBONES))  # a narrowed grid file may set what is left out
+    check_owners(grid.set, list(METHODS), list(BACKBONES))  # a grid file may set what is left out
     check_owners(grid.also, grid.methods, grid.backbones)
 
 
 class _Planner:
-    """Adds the cells of one place after the other to a plan."""
+    """Adds cells to a plan, one combination of data, split, stream and backbone at a time."""
 
     def __init__(self, grid: Grid, precision: str, ranks: int):
         self.grid, self.precision, self.ranks = grid, precision, ranks
         self.changes = Changes(grid.name, grid.set, grid.also)
         self.stores = {dataset: open_dataset(dataset) for dataset in grid.datasets}
         for store, split in itertools.product(self.stores.values(), grid.splits):
-            store.sides(split)  # an unknown split is told before any setting
+            store.sides(split)  # an unknown split is reported before any setting
         self.source, self.source_split = None, ""
         if grid.pretrained_on is not None:
             name, _, self.source_split = grid.pretrained_on.partition(":")
             if not name:
-                raise SkelbenchError(f"'{grid.pretrained_on}' names no data set; write DATASET or DATASET:SPLIT.")
+                raise SkelbenchError(f"'{grid.pretrained_on}' names no data set; give DATASET or DATASET:SPLIT.")
             self.source = self.stores.get(name) or open_dataset(name)
         self.trial, self.plan = Trial(), Plan()
         self._trained: set[str] = set()
 
     def add(self, dataset: str, split: str, stream: str, backbone: str) -> None:
-        """Plan every method and seed of a place, floors first.
+        """Plan every method and seed for one combination, floors first.
 
-        A floor stands once under every label that a method has there, so that each table has its floor.
+        A floor is added once for every label that a method has, so that each table has its floor.
         """
         store, source = self.stores[dataset], self._source_of(dataset, split)
         trained_on, trained_split = source or (store, split)
@@ -156,7 +156,7 @@ class _Planner:
                 self._add_trained(resolved, method, store, place)
 
     def _source_of(self, dataset: str, split: str) -> tuple[Store, str] | None:
-        """Where a place's encoders are trained; None for on its own data."""
+        """The data and split that encoders are pre-trained on; None for the evaluated data."""
         if self.source is None:
             return None
         trained = (self.source.name, self.source_split or split)

@@ -1,8 +1,8 @@
-"""The tracks: which settings a cell has, and whether it still is what its track says.
+"""The tracks: resolve the settings of a cell, and check whether they still are those of its track.
 
-`published` takes a method's released settings. `equal` gives all methods one common setting; what depends on the
-size of a data set or the length of a run follows from the rules below. A cell that differs from its track in
-anything but the seed is track `custom` and carries what it differs by as its label.
+`published` uses a method's released settings. `equal` uses one common setting for all methods; values that depend on
+the size of a data set or the length of a run follow from the rules below. A cell that differs from its track in
+anything but the seed is track `custom`, and its label lists the differences.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from ...methods.base import METHODS
 from ...methods.recipe import Recipe
 from ...registry import did_you_mean
 from ..protocols import PROTOCOLS
-from .overrides import NO_CHANGES, PRETRAIN, Changes, backbone_defaults, override, whole
+from .overrides import NO_CHANGES, PRETRAIN, Changes, backbone_defaults, integer, override
 
 TRACKS = ("equal", "published")
 
 # The longest released runs: 300 epochs of NTU-60 xsub in batches of 128. Momentum is scaled from there.
 RELEASED_STEPS = 300 * (40_091 // 128)
-# Where the released rule for valid frames is right: absolute positions, as the sensor gave them.
+# Where the released rule for valid frames applies: absolute positions, as recorded by the sensor.
 RELEASED_DATASETS = ("ntu60", "ntu120", "pkummd1", "pkummd2")
 EQUAL_BACKBONES: Mapping[str, Mapping[str, Any]] = {
     "stgcn": {"width": 16, "dim": 256, "dropout": 0.5, "graph": "hop"},
@@ -34,10 +34,10 @@ EQUAL_BACKBONES: Mapping[str, Mapping[str, Any]] = {
     "timm": {"size": 64},  # of all its models
 }
 # One setting for fine-tuning, for the subsets and for supervised training from scratch. Training mode, because in
-# evaluation mode a network without a pre-training has no statistics for its batch norm. The rate is 0.1 a batch of 128,
-# as in SkeleMixCLR and for AimCLR; its rise, decay and Nesterov are HiCLR's, which trains so too. 60 epochs, where the
-# releases have 42 to 150; at least 10 steps each, so that 1 % of a small data set takes 600 steps too. None of it
-# depends on the size of the data, so an encoder is tuned alike on any.
+# evaluation mode a network without a pre-training has no statistics for its batch norm. The rate is 0.1 per batch of
+# 128, as in SkeleMixCLR and for AimCLR; its warm-up, decay and Nesterov are HiCLR's, which also trains like this. 60
+# epochs, where the releases have 42 to 150; at least 10 steps each, so that 1 % of a small data set also takes 600
+# steps. None of it depends on the size of the data, so an encoder is tuned the same way on any.
 TUNING: dict[str, Any] = {
     "mode": "train",
     "epochs": 60,
@@ -49,7 +49,7 @@ TUNING: dict[str, Any] = {
     "nesterov": True,
     "least_steps": 10,
 }
-ANY_SIZE = 10**9  # clips, where nothing is trained and so no batch has to fit
+ANY_SIZE = 10**9  # clips, where nothing is trained and no batch has to fit
 SNAPSHOTS = (1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 200, 250, 300)
 
 
@@ -59,11 +59,11 @@ class Resolved:
 
     recipe: Recipe
     track: str
-    labels: Mapping[str, str | None]  # protocol -> what it differs by, None for nothing
+    labels: Mapping[str, str | None]  # protocol -> differences from the track, None for none
     exact: bool
 
     def track_of(self, protocol: str) -> tuple[str, str | None]:
-        """Track and label of one protocol's cell: only what bears on it makes it custom."""
+        """Track and label of one protocol's cell: only settings that affect it make it custom."""
         label = self.labels[protocol]
         return ("custom", label) if label else (self.track, None)
 
@@ -80,15 +80,15 @@ def resolve(
     clips: int,
     changes: Changes = NO_CHANGES,
 ) -> Resolved:
-    """Settle every setting of a cell.
+    """Resolve every setting of a cell.
 
     Args:
         track: "equal" or "published".
         train_clips: training clips of the split, of `clips` in all.
-        changes: settings that depart from the track.
+        changes: settings that override the track's.
 
     Raises:
-        SkelbenchError: for an unknown track or setting, or a value that cannot be.
+        SkelbenchError: for an unknown track or setting, or an invalid value.
     """
     if track not in TRACKS:
         raise SkelbenchError(f"There is no track '{track}'{did_you_mean(track, TRACKS)}")
@@ -104,7 +104,7 @@ def resolve(
         base = released.model_copy(update={"snapshots": _snapshots(released.epochs), "valid": valid})
         recipe = base
         if "epochs" in overrides:
-            recipe = base.model_copy(update={"snapshots": _snapshots(whole(overrides, "epochs", base.epochs))})
+            recipe = base.model_copy(update={"snapshots": _snapshots(integer(overrides, "epochs", base.epochs))})
     base = _filled(base, method, backbone)
     recipe = _filled(override(recipe, overrides, method, backbone), method, backbone)
     labels = _labels(base, recipe, changes, track)
@@ -118,12 +118,12 @@ def resolve(
 def equal(method: str, backbone: str, train_clips: int, overrides: Mapping[str, Any]) -> Recipe:
     """The common setting for a training set of this size; derived values follow overridden ones.
 
-    - frames 48: a multiple of 4, which mixing needs, and the nearest below the 50 most releases use.
-    - batch 128 as released, 64 below 5,000 clips so that an epoch keeps enough steps; lr 0.1 a batch of 128 as
-      released, 0.02 below 5,000 clips, where a few hundred steps at 0.1 make all embeddings one; scaled linearly
+    - frames 48: a multiple of 4, which mixing needs, and the nearest below the 50 that most releases use.
+    - batch 128 as released, 64 below 5,000 clips so that an epoch has enough steps; lr 0.1 per batch of 128 as
+      released, 0.02 below 5,000 clips, where a few hundred steps at 0.1 collapse all embeddings to one; scaled linearly
       with the batch, divided by ten after five sixths of the run, as released. Below 5,000 clips the rate rises over
-      the first 60 steps (a quarter of a run shorter than 240): embeddings start alike, and a large first step makes
-      them one.
+      the first 60 steps (a quarter of a run shorter than 240): embeddings start alike, and a large first step
+      collapses them.
     - queue: the largest multiple of the batch within half the training set, so that a clip's own earlier keys
       are mostly not among its negatives.
     - momentum: 1 − m grows with the cube root of how much shorter the run is than the released one. It gives
@@ -132,14 +132,14 @@ def equal(method: str, backbone: str, train_clips: int, overrides: Mapping[str, 
     - mining starts after half the run, as released.
     - the key encoder starts as a copy, as every paper says.
     - backbones of about the same size: ST-GCN of width 16 on the hop graph (0.8 M parameters), BiGRU of 128 units
-      (0.8 M), DSTA with the smaller of its released sizes (1.5 M), all of 256 features; pictures of 64 x 64.
+      (0.8 M), DSTA with the smaller of its released sizes (1.5 M), all of 256 features; images of 64 x 64.
     - linear: standardised features, see `protocols.linear`.
     - finetune, semi1, semi10: see `TUNING`.
     """
     small = train_clips < 5_000
-    batch = whole(overrides, "batch", 64 if small else 128)
+    batch = integer(overrides, "batch", 64 if small else 128)
     released, _ = METHODS[method].published("", "", "joint")
-    epochs = whole(overrides, "epochs", 300)
+    epochs = integer(overrides, "epochs", 300)
     steps = max(1, epochs * (train_clips // max(batch, 1)))
     known = METHODS[method].Config.model_fields
     config: dict[str, Any] = {"key_init": "copy"}
@@ -152,7 +152,7 @@ def equal(method: str, backbone: str, train_clips: int, overrides: Mapping[str, 
         config["mining_epoch"] = epochs // 2
     return Recipe(
         source="equal track",
-        frames=whole(overrides, "frames", 48),
+        frames=integer(overrides, "frames", 48),
         epochs=epochs,
         batch=batch,
         lr=(0.02 if small else 0.1) * batch / 128,
@@ -169,13 +169,13 @@ def equal(method: str, backbone: str, train_clips: int, overrides: Mapping[str, 
 
 
 def _without_training(recipe: Recipe) -> Recipe:
-    """The recipe of a floor: the same encoder, data and evaluation, no step."""
-    initial = {"init": recipe.method["init"]}  # it starts as the methods do
+    """The recipe of a floor: the same encoder, data and evaluation, without training."""
+    initial = {"init": recipe.method["init"]}  # the same initialisation as the methods
     return recipe.model_copy(update={"epochs": 0, "lr_steps": (), "snapshots": (), "method": initial})
 
 
 def _filled(recipe: Recipe, method: str, backbone: str) -> Recipe:
-    """The recipe with every setting of method and backbone that decides a result, defaults included."""
+    """Fill in every setting of method and backbone that determines a result, defaults included."""
     config = method_settings(recipe, method)
     arguments, unwritten = {**backbone_defaults(backbone), **recipe.backbone}, BACKBONES[backbone].unwritten
     written = {key: value for key, value in arguments.items() if key not in unwritten or value != unwritten[key]}
@@ -183,27 +183,27 @@ def _filled(recipe: Recipe, method: str, backbone: str) -> Recipe:
 
 
 def method_settings(recipe: Recipe, method: str) -> Any:
-    """A method's settings: its defaults and what the recipe changes."""
+    """A method's settings: its defaults and the recipe's changes."""
     return parse_config(METHODS[method].Config, recipe.method, f"the method '{method}'")
 
 
 def protocol_settings(recipe: Recipe, protocol: str) -> Any:
-    """A protocol's settings: its defaults and what the recipe changes."""
+    """A protocol's settings: its defaults and the recipe's changes."""
     return parse_config(PROTOCOLS[protocol].Settings, recipe.protocols.get(protocol, {}), f"the protocol '{protocol}'")
 
 
 def pretrain_settings(recipe: Recipe) -> dict[str, Any]:
-    """What decides a pre-training: all but the evaluations and where the values come from."""
+    """The settings that determine a pre-training: all but the evaluations and the source of the values."""
     return recipe.deciding("json", exclude=("protocols", "selection", "source"))
 
 
 def evaluation_settings(recipe: Recipe, protocol: str) -> dict[str, Any]:
-    """What decides an evaluation beyond the pre-training it builds on."""
+    """The settings that determine an evaluation besides the pre-training it builds on."""
     return {protocol: protocol_settings(recipe, protocol).deciding("json"), "selection": recipe.selection}
 
 
 def _labels(base: Recipe, recipe: Recipe, changes: Changes, track: str) -> dict[str, str | None]:
-    """What each protocol's cell differs from its track by; None for nothing."""
+    """The differences of each protocol's cell from its track; None if there are none."""
     prefix = "" if track == "equal" else f"{track}, "
     trained = pretrain_settings(base) != pretrain_settings(recipe)
     labels: dict[str, str | None] = {PRETRAIN: prefix + changes.text(PRETRAIN) if trained else None}

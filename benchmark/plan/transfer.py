@@ -1,4 +1,4 @@
-"""Plan the evaluation of a finished pre-training on any data, and the floors that stand beside it."""
+"""Plan the evaluation of a finished pre-training on any data, and its floors."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def open_run(folder: Path) -> Record:
     """Read the record of a finished pre-training from its folder.
 
     Raises:
-        SkelbenchError: if the folder is no finished pre-training.
+        SkelbenchError: if the folder is not a finished pre-training.
     """
     record = read_record(folder)
     if record.cell.protocol != PRETRAIN:
-        raise SkelbenchError(f"{folder} is no pre-training; name the folder with '-pretrain-' in it that it builds on.")
+        raise SkelbenchError(f"{folder} is not a pre-training; name the folder with '-pretrain-' that it builds on.")
     return record
 
 
@@ -35,8 +35,8 @@ def plan_evaluation(
     """Plan the evaluation of a finished pre-training on a split of any store with its skeleton.
 
     Args:
-        stream: default the pre-training's own.
-        track: whose evaluation settings are used.
+        stream: by default that of the pre-training.
+        track: the track of the evaluation settings.
 
     Raises:
         SkelbenchError: if the skeletons differ, or the method has no single stream to evaluate and none is named.
@@ -63,12 +63,12 @@ def elsewhere(
     split: str,
     tracks: Mapping[str, tuple[str, str | None]],
 ) -> Pretraining:
-    """Plan the evaluation of a pre-training on data that may be other than its own; nothing is trained there.
+    """Plan the evaluation of a pre-training on data that may differ from its own; nothing is trained on it.
 
     Args:
-        done: the pre-training; its encoder, frames and clips stay.
+        done: the pre-training; its encoder, frames and clips are unchanged.
         skeleton: name and digest of the layout it was trained on.
-        common: the settings that evaluations have on the new data.
+        common: the evaluation settings on the new data.
         store, split: the new data.
         tracks: protocol -> track and label of its cell.
 
@@ -79,9 +79,9 @@ def elsewhere(
     if digest != store.layout.digest:
         raise SkelbenchError(
             f"'{store.name}' has the skeleton '{store.layout.name}' ({store.layout.num_joints} joints), this run was "
-            f"trained on another one, '{layout}'; choose data with that one."
+            f"trained on another one, '{layout}'; choose data with that skeleton."
         )
-    store.sides(split)  # an unknown split is told before anything is read
+    store.sides(split)  # an unknown split is reported before anything is read
     theirs = {"protocols": common.recipe.protocols, "selection": common.recipe.selection, "valid": common.recipe.valid}
     recipe = done.recipe.model_copy(update=theirs)
     trained = done.cell
@@ -96,7 +96,7 @@ def elsewhere(
 
 
 def plan_floors(task: Pretraining, store: Store, protocols: tuple[str, ...], track: str) -> list[Pretraining]:
-    """Plan the untrained encoders that stand beside an evaluation: the same backbone, frames and settings."""
+    """Plan the untrained encoders as floors of an evaluation: the same backbone, frames and settings."""
     evaluated = task.evaluations[0][0]
     recipe = task.recipe
     settings = {"frames": recipe.frames, "valid": recipe.valid, "method.init": recipe.method.get("init", "released")}

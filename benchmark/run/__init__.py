@@ -1,1 +1,1 @@
-"""Cells become records: pre-training, evaluation, fusion, baselines; weights in and out."""
+"""Run cells and write their records: pre-training, evaluation, fusion, baselines; import and export of weights."""

@@ -1,7 +1,7 @@
-"""Accuracies without a learnt representation: a clip's joints themselves, by nearest neighbour and by ridge regression.
+"""Baselines without a learnt representation: nearest neighbour and ridge regression on a clip's raw joints.
 
-The features are a clip as encoders get it, flattened: every coordinate of every joint, frame and person, centred and
-turned as the loader does for all, and nothing more. Both are computed in float64 and have nothing random in them.
+The features are the encoders' input, flattened: every coordinate of every joint, frame and person, centred and rotated
+by the loader as for all methods, with no further processing. Both baselines are computed in float64 and deterministic.
 """
 
 from __future__ import annotations
@@ -39,27 +39,27 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "nearest": {"distance": "euclidean", "k": 1},
     "ridge": {"penalties": PENALTIES, "standardise": True, "chosen_on": "held-out training subjects"},
 }
-_CHUNK = 512  # queries at once: 164 MB of float64 distances to 40,091 clips
-_DOUBT = 1e-9  # of the squared length of the longest clip: far above what a product in float64 rounds away
+_CHUNK = 512  # queries per batch: 164 MB of float64 distances to 40,091 clips
+_DOUBT = 1e-9  # of the squared length of the longest clip: far above the rounding error of a float64 product
 
 
 @dataclass(frozen=True)
 class Scored:
-    """Scores (N_test, classes) float32, the highest being the prediction, and what else there is to record."""
+    """Scores (N_test, classes) float32, the highest being the prediction, and further values for the record."""
 
     scores: Tensor
     extra: Mapping[str, float]
 
 
 def joints(clips: Clips) -> Features:
-    """The clips of one side as features: x (N, 3·T·V·M) float32."""
+    """The clips of one side of a split as features: x (N, 3·T·V·M) float32."""
     return Features(clips.x.flatten(1), clips.label, clips.subject)
 
 
 def nearest(train: Features, test: Tensor, classes: int) -> Scored:
-    """Give each of the test clips (N', D) the label of the nearest training clip, the first of equally near ones.
+    """Give each of the test clips (N', D) the label of the nearest training clip; ties go to the first clip.
 
-    A class's score is minus the Euclidean distance to its nearest clip, minus infinity for a class without any.
+    A class's score is minus the Euclidean distance to its nearest clip, minus infinity for a class without clips.
     """
     bank = train.x.double()
     length = bank.square().sum(dim=1)
@@ -71,9 +71,10 @@ def nearest(train: Features, test: Tensor, classes: int) -> Scored:
 
 
 def _squared_distances(bank: Tensor, length: Tensor, queries: Tensor) -> Tensor:
-    """Squared distances (n, N) of queries (n, D) to a bank (N, D), whose own squared lengths are `length` (N,).
+    """Squared distances (n, N) of queries (n, D) to a bank (N, D) with squared lengths `length` (N,).
 
-    A product of matrices may round equal distances apart, so those next to the least are taken from differences.
+    Rounding in the matrix product can separate equal distances, so those close to the smallest are recomputed from
+    differences.
     """
     own = queries.square().sum(dim=1, keepdim=True)
     squared = (own + length - 2 * queries @ bank.T).clamp_(min=0)
@@ -85,22 +86,22 @@ def _squared_distances(bank: Tensor, length: Tensor, queries: Tensor) -> Tensor:
 
 
 def _class_scores(squared: Tensor, label: Tensor, classes: int) -> Tensor:
-    """Minus the distance (n, classes) to each class's nearest, from squared ones (n, N) to clips with `label` (N,)."""
+    """Minus the distance (n, classes) to each class's nearest clip, from squared distances (n, N) and `label` (N,)."""
     n = len(squared)
     least = squared.new_full((n, classes), torch.inf).scatter_reduce(1, label.expand(n, -1), squared, "amin")
     scores = -least.sqrt().float()
-    won = label[squared.argmin(dim=1)][:, None]  # argmin takes the first of equal ones
+    won = label[squared.argmin(dim=1)][:, None]  # argmin takes the first of several minima
     highest = scores.gather(1, won)
     below = torch.nextafter(highest, highest.new_tensor(-torch.inf))
-    # Another class's clip may be as near, or become so in float32: it must not take the prediction over.
+    # Another class's clip may be as near, or become so in float32; it must not change the prediction.
     return torch.minimum(scores, below).scatter(1, won, highest)
 
 
 def ridge(train: Features, test: Tensor, classes: int) -> Scored:
     """Score the test clips (N', D) by ridge regression on standardised features, to one-hot targets.
 
-    The penalty is the one of `PENALTIES` with the highest accuracy on training subjects held out of a first fit, the
-    largest of equally good ones; the second fit has all training clips.
+    The penalty is the one of `PENALTIES` with the highest accuracy on training subjects held out of a first fit; ties
+    go to the largest. The second fit uses all training clips.
 
     Raises:
         SkelbenchError: if there are too few training clips to hold some out.
@@ -112,10 +113,10 @@ def ridge(train: Features, test: Tensor, classes: int) -> Scored:
             f"The penalty of ridge is chosen on training clips held out of a first fit, and {len(train.label)} are too "
             "few for that; take a split with more training clips."
         )
-    told = [top(scores, unseen.label, 1) for scores in regressions(rest, unseen.x, classes, PENALTIES)]
-    penalty = max(one for one, value in zip(PENALTIES, told, strict=True) if value == max(told))
+    accuracies = [top(scores, unseen.label, 1) for scores in regressions(rest, unseen.x, classes, PENALTIES)]
+    penalty = max(one for one, value in zip(PENALTIES, accuracies, strict=True) if value == max(accuracies))
     (scores,) = regressions(train, test, classes, (penalty,))
-    return Scored(scores.float(), {"penalty": penalty, "held_out_top1": max(told)})
+    return Scored(scores.float(), {"penalty": penalty, "held_out_top1": max(accuracies)})
 
 
 def regressions(train: Features, x: Tensor, classes: int, penalties: Sequence[float]) -> Iterator[Tensor]:
@@ -160,7 +161,7 @@ class RawSplit:
         return [self._cell(protocol) for protocol in BASELINES]
 
     def settings(self, protocol: str) -> dict[str, Any]:
-        """All that decides a baseline's number beside the data."""
+        """Everything besides the data that determines a baseline's result."""
         return {"frames": self.frames, "valid": "any", "source": "raw joints", protocol: SETTINGS[protocol]}
 
     def _cell(self, protocol: str) -> tuple[Cell, str]:
@@ -180,10 +181,10 @@ class RawSplit:
 
 
 def plan_baselines(stores: Sequence[Store], splits: Sequence[str], frames: int) -> list[RawSplit]:
-    """Every split of every store, or those of these names.
+    """List every split of every store, or only the named splits.
 
     Raises:
-        SkelbenchError: if a store has no such split, or a side of it is empty.
+        SkelbenchError: if a store lacks a named split, or one side of it is empty.
     """
     places = [RawSplit(store, split, frames) for store in stores for split in splits or store.splits]
     for place in places:
@@ -192,7 +193,7 @@ def plan_baselines(stores: Sequence[Store], splits: Sequence[str], frames: int) 
 
 
 def run_baselines(places: Sequence[RawSplit], runs: RunStore, options: Options) -> list[Failure]:
-    """Make what is not done yet; return what failed, after writing it down.
+    """Run the baselines that are not done yet; write and return the failures.
 
     Raises:
         StoppedError: if asked to stop.
@@ -201,7 +202,7 @@ def run_baselines(places: Sequence[RawSplit], runs: RunStore, options: Options) 
     claims = Claims(runs.root)
     for number, place in enumerate(places, start=1):
         options.watcher.say(f"[{number}/{len(places)}] {place}")
-        load = cache(place.load)  # once for all baselines, and not where they are done
+        load = cache(place.load)  # loaded once for all baselines, and only if one is not done
         for cell, identity in place.cells():
             record = partial(_record, place, cell, identity, load, runs)
             failures += make(cell, identity, record, runs, options, claims) or []
@@ -211,7 +212,7 @@ def run_baselines(places: Sequence[RawSplit], runs: RunStore, options: Options) 
 def _record(
     place: RawSplit, cell: Cell, identity: str, load: Callable[[], tuple[Clips, Clips]], runs: RunStore
 ) -> Record:
-    """Score the test clips, write the files beside the record and return it."""
+    """Score the test clips, write the files next to the record and return the record."""
     train, test = load()
     started = time.monotonic()
     found = BASELINES[cell.protocol](joints(train), joints(test).x, train.num_classes)

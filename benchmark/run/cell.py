@@ -1,4 +1,4 @@
-"""A cell that is made in one go, without a checkpoint: claimed, made and written, or its failure is."""
+"""Run a one-shot cell: lock it, compute, write the record or a failure record."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def make(
     options: Options,
     claims: Claims | None = None,
 ) -> list[Failure] | None:
-    """Make a cell unless it is done; return what failed, after writing it down, or None while another is at it.
+    """Run a cell unless it is done; write and return its failures, or return None if another process is running it.
 
     Args:
-        record: writes the files that lie beside the record and returns it.
+        record: writes the files next to the record and returns the record.
 
     Raises:
         StoppedError: if asked to stop.
@@ -35,13 +35,13 @@ def make(
         return []
     claim = (claims or Claims(runs.root)).take(identity, cell)
     if claim is None:
-        options.watcher.say(f"  {cell.protocol}: another process is at it")
+        options.watcher.say(f"  {cell.protocol}: another process is running it")
         return None
     with claim:
-        return _made(cell, identity, record, runs, options, claim)
+        return _run(cell, identity, record, runs, options, claim)
 
 
-def _made(
+def _run(
     cell: Cell, identity: str, record: Callable[[], Record], runs: RunStore, options: Options, claim: Claim
 ) -> list[Failure]:
     if not options.force and runs.find(cell, identity):

@@ -1,4 +1,4 @@
-"""The encoders that a pre-training keeps in its folder: looked for, loaded with care, made into features or tuned."""
+"""The encoders saved by a pre-training: check for them, load them, extract their features or fine-tune them."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from .record import other_stream
 
 
 def is_kept(task: Pretraining, runs: RunStore) -> bool:
-    """Whether the encoder of the last epoch is there; records are carried to other folders without it."""
+    """Whether the encoder of the last epoch is there; records can be copied to other folders without it."""
     return snapshot_path(runs.folder(task.cell, task.identity), task.recipe.epochs).exists()
 
 
 def new_method(task: Pretraining, clips: Clips, device: str) -> Method:
-    """The method as it is before its training, by the seed of the task."""
+    """Build the method as it is before training, seeded with the task's seed."""
     torch.manual_seed(task.cell.seed)
     recipe = task.recipe
     method = create_method(
@@ -48,7 +48,7 @@ def new_method(task: Pretraining, clips: Clips, device: str) -> Method:
 
 
 def feature_kind(task: Pretraining, protocol: str) -> str | None:
-    """What a protocol wants to see of the encoder, "pooled" or "embedding"; None if it trains one of its own."""
+    """The kind of features a protocol evaluates, "pooled" or "embedding"; None if it trains its own encoder."""
     if isinstance(PROTOCOLS[protocol], TuningProtocol):
         return None
     return getattr(protocol_settings(task.recipe, protocol), "feature", "pooled")
@@ -57,7 +57,7 @@ def feature_kind(task: Pretraining, protocol: str) -> str | None:
 def kept_features(
     task: Pretraining, method: Method, clips: tuple[Clips, Clips], folder: Path, kind: str, device: str
 ) -> dict[int, tuple[Features, Features]]:
-    """Features of both sides at every epoch kept in a folder, in eval mode and fp32.
+    """Extract features of both sides at every saved epoch of a folder, in eval mode and fp32.
 
     Raises:
         SkelbenchError: if an encoder learnt nothing, or the method has no such features.
@@ -87,10 +87,10 @@ def tune(
     options: Options,
     check: Callable[[], None],
 ) -> Outcome:
-    """Hand a protocol a method of its own with the last epoch's encoder; the frozen features never see it.
+    """Fine-tune a fresh copy of the last epoch's encoder with a protocol; frozen features are unaffected.
 
     Args:
-        check: is called between epochs and raises what is to end the training.
+        check: called between epochs; raises to end the training.
     """
     method = new_method(task, clips[0], options.device)
     _load(task, method, _copy(method.evaluation_state()), folder, task.recipe.epochs, options.device)
@@ -111,7 +111,7 @@ def tune(
 def _load(
     task: Pretraining, method: Method, start: Mapping[str, Tensor], folder: Path, epoch: int, device: str
 ) -> None:
-    """Load the encoder kept after an epoch; `start` is what it was before its training."""
+    """Load the encoder saved after an epoch; `start` is its state before training."""
     state = read_tensors(snapshot_path(folder, epoch), device)
     if method.trainable:
         _check_learnt(method, start, state, task)
@@ -123,7 +123,7 @@ def _copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _check_learnt(method: Method, start: Mapping[str, Tensor], state: Mapping[str, Tensor], task: Pretraining) -> None:
-    """Refuse an encoder that still is what it was before its training: its numbers would be a floor's."""
+    """Refuse an encoder that equals its initialisation: it would score like the untrained floor."""
     weights: dict[str, list[str]] = {}
     for name, _ in method.named_parameters():
         encoder, _, part = name.partition(".")
@@ -132,5 +132,5 @@ def _check_learnt(method: Method, start: Mapping[str, Tensor], state: Mapping[st
     if any(all(torch.equal(start[name], state[name]) for name in names) for names in weights.values()):
         raise SkelbenchError(
             f"The encoder of {task.cell} equals its own initialisation: nothing was trained or loaded; train it with "
-            "at least one epoch, or take the method 'untrained' for a floor."
+            "at least one epoch, or use the method 'untrained' for a floor."
         )

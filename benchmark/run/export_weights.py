@@ -19,15 +19,15 @@ from ..train.trainer import snapshot_path
 
 
 def export_weights(folder: Path, to: Path, stream: str | None = None) -> str:
-    """Write the backbone of a finished pre-training as safetensors, with everything needed to make it again.
+    """Write the backbone of a finished pre-training as safetensors, with everything needed to build it again.
 
     Returns the backbone's name.
 
     Args:
-        stream: whose encoder, where a method trained several.
+        stream: the stream whose encoder is exported, where a method trained several.
 
     Raises:
-        SkelbenchError: if the folder is no finished pre-training or the file cannot be written.
+        SkelbenchError: if the folder is not a finished pre-training or the file cannot be written.
     """
     if to.suffix != SUFFIX:
         raise SkelbenchError(f"{to} must end in {SUFFIX}.")
@@ -67,5 +67,5 @@ def export_weights(folder: Path, to: Path, stream: str | None = None) -> str:
 def _layout(record: Record) -> Any:
     name = str(record.data["layout"])
     if name not in LAYOUTS:
-        raise SkelbenchError(f"The skeleton '{name}' of this run is not registered, so it cannot be written out.")
+        raise SkelbenchError(f"The skeleton '{name}' of this run is not registered, so its weights cannot be exported.")
     return LAYOUTS[name]

@@ -1,4 +1,4 @@
-"""What a plan comes to in cells and work, for those who look on and for an estimate of its device hours."""
+"""List a plan's cells and their work, for `skelbench status` and to estimate the device hours."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ from .record import now
 
 
 def launched(plan: Plan, device: str) -> Launched:
-    """A plan as those see it who look on."""
+    """The cells of a plan, as `skelbench status` reads them."""
     found = [one for task, store in plan.tasks for one in _cells(task, store, trained=True)]
     found += [one for task, store in plan.transfers for one in _cells(task, store, trained=False)]
     found += [Planned(cell=fusion.cell, identity=fusion.identity, clips=0) for fusion, _ in plan.fusions]
-    cells = {one.identity: one for one in found}  # a pre-training that several tasks share is one cell
+    cells = {one.identity: one for one in found}  # a pre-training shared by several tasks is one cell
     return Launched(started=now(), device_name=device_name(device), cells=tuple(cells.values()))
 
 
 def device_name(device: str) -> str:
-    """What a record calls the kind of a device."""
+    """The device name that records store."""
     return torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine()
 
 
 def forecast(plan: Plan, runs: RunStore, device: str) -> str:
-    """One line: how many cells are to be made and how many device hours that may take."""
-    whole = launched(plan, device)
-    open_ = [planned for planned in whole.cells if runs.find(planned.cell, planned.identity) is None]
-    estimate = Estimate(runs.records(), whole.device_name)
+    """One line: how many cells are left and the estimated device hours."""
+    planned = launched(plan, device)
+    open_ = [one for one in planned.cells if runs.find(one.cell, one.identity) is None]
+    estimate = Estimate(runs.records(), planned.device_name)
     seconds, unknown = estimate.total(open_)
-    told = f"{len(open_)} of {len(whole.cells)} cells left"
+    count = f"{len(open_)} of {len(planned.cells)} cells left"
     if not open_:
-        return told
+        return count
     if unknown and not seconds:
-        return f"{told}; device hours unknown: no cell like these is finished here on {whole.device_name}"
-    rest = f", without {unknown} cells like which none is finished" if unknown else ""
+        return f"{count}; device hours unknown: no similar cell is finished here on {planned.device_name}"
+    rest = f", without {unknown} cells of which no similar one is finished" if unknown else ""
     return (
-        f"{told}; about {seconds / 3600:.2f} device hours ({spelt(seconds)}) on {whole.device_name}{rest}, "
+        f"{count}; about {seconds / 3600:.2f} device hours ({spelt(seconds)}) on {planned.device_name}{rest}, "
         f"from {estimate.records} finished cells"
     )
 

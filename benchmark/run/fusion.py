@@ -1,4 +1,4 @@
-"""Late fusion: class scores of several streams, added clip by clip and never by position, become a record."""
+"""Late fusion: sum the class scores of several streams, matched by clip name and never by position."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Scores:
     """Class scores of clips.
 
     Attributes:
-        names: (N,) of the clips, each once.
+        names: (N,) names of the clips, each once.
         labels: (N,) the clips' classes.
         scores: (N, K) logits.
     """
@@ -45,16 +45,16 @@ def fuse(streams: Mapping[str, Scores], weights: Mapping[str, float]) -> Scores:
 
     Args:
         streams: scores by stream ("joint", "bone", "motion").
-        weights: one a stream, fixed in advance.
+        weights: one per stream, fixed in advance.
 
     Raises:
-        SkelbenchError: if a clip is missing from a stream, or stands there twice or with another label; if the streams
-            have different classes, or a weight is missing or left over.
+        SkelbenchError: if a clip is missing from a stream, or appears in it twice or with another label; if the streams
+            have different classes, or a weight is missing or unused.
     """
     if not streams or set(streams) != set(weights):
         raise SkelbenchError(
             f"The streams {', '.join(sorted(streams)) or 'none'} cannot be fused with weights for "
-            f"{', '.join(sorted(weights)) or 'none'}; give one weight a stream."
+            f"{', '.join(sorted(weights)) or 'none'}; give one weight per stream."
         )
     first = next(iter(streams))
     reference = _by_name(first, streams[first])
@@ -104,11 +104,11 @@ def run_fusion(
     failures: Sequence[Failure] = (),
     claims: Claims | None = None,
 ) -> list[Failure] | None:
-    """Fuse what is not fused yet; return what failed, after writing it down, or None while another process is at it.
+    """Run a fusion unless it is done; write and return its failures, or return None if another process is running it.
 
     Args:
         store: the data the parts were evaluated on.
-        failures: of this launch, to name why a part is missing.
+        failures: those of this launch, to name why a part is missing.
 
     Raises:
         StoppedError: if asked to stop.
@@ -118,7 +118,7 @@ def run_fusion(
 
 
 def _fused(fusion: Fusion, store: Store, runs: RunStore, failures: Sequence[Failure]) -> Record:
-    """Add the parts' scores, write the files beside the record and return it."""
+    """Add the parts' scores, write the files next to the record and return the record."""
     parts = [_part(part, runs, failures) for part in fusion.parts]
     streams = dict(zip(PARTS, (scores for _, scores in parts), strict=True))
     records = [record for record, _ in parts]
@@ -144,23 +144,23 @@ def _fused(fusion: Fusion, store: Store, runs: RunStore, failures: Sequence[Fail
 
 
 def _part(part: FusedPart, runs: RunStore, failures: Sequence[Failure]) -> tuple[Record, Scores]:
-    """Record and scores of a part. Raises `SkelbenchError` if it did not finish or kept no scores."""
+    """Record and scores of a part. Raises `SkelbenchError` if it did not finish or has no scores."""
     record = runs.find(part.cell, part.identity)
     if record is None:
         blamed = next((f.reason for f in failures if f.identity in (part.identity, part.pretrain)), "it was not run")
-        raise SkelbenchError(f"The stream '{part.cell.stream}' cannot be fused, for it did not finish: {blamed}")
+        raise SkelbenchError(f"The stream '{part.cell.stream}' cannot be fused because it did not finish: {blamed}")
     if "scores" not in record.files:
-        raise SkelbenchError(f"The protocol '{part.cell.protocol}' keeps no scores of clips, so nothing can be fused.")
+        raise SkelbenchError(f"The protocol '{part.cell.protocol}' saves no scores per clip, so nothing can be fused.")
     return record, Scores(*read_scores(runs.folder(part.cell, part.identity) / record.files["scores"]))
 
 
 def _add(streams: Mapping[str, Scores], weights: Weights) -> Scores:
     fused = fuse(streams, dict(zip(PARTS, weights, strict=True)))
-    return Scores(fused.names, fused.labels, fused.scores.astype(np.float32))  # as they are kept
+    return Scores(fused.names, fused.labels, fused.scores.astype(np.float32))  # as they are stored
 
 
 def _settings(fusion: Fusion, records: Sequence[Record]) -> dict[str, Any]:
-    """What the parts share, and of each its weight, its identity and a hash of its settings."""
+    """The settings that the parts share, and each part's weight, identity and hash of settings."""
     first, *others = (record.settings for record in records)
     shared = {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}
     parts = {
@@ -173,7 +173,7 @@ def _settings(fusion: Fusion, records: Sequence[Record]) -> dict[str, Any]:
 
 
 def _model(records: Sequence[Record]) -> dict[str, Any]:
-    """What the parts' encoders share; their parameters and operations together."""
+    """What the parts' encoders share; the sums of their parameters and operations."""
     models = [record.model for record in records]
     shared = {key: value for key, value in models[0].items() if all(model.get(key) == value for model in models)}
     totals = {key: [model.get(key) for model in models] for key in ("parameters", "flops_per_clip")}

@@ -1,4 +1,4 @@
-"""A released checkpoint into a finished pre-training."""
+"""Import a released checkpoint as a finished pre-training."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from ..plan.overrides import PRETRAIN, Changes, check_owners
 from ..plan.tracks import ANY_SIZE, pretrain_settings, resolve
 from ..train.trainer import save_snapshot
 
-WRAPPERS = ("state_dict", "model", "model_state_dict")  # what some put around a state dict
+WRAPPERS = ("state_dict", "model", "model_state_dict")  # keys that some checkpoints wrap the state dict in
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What a checkpoint was trained on, which decides its settings."""
+    """What a checkpoint was trained on, which determines its settings."""
 
     method: str
     backbone: str = "stgcn"
@@ -42,7 +42,7 @@ def import_weights(path: Path, place: Origin, runs: RunStore, settings: Mapping[
     """Turn a checkpoint of the released code into a finished pre-training.
 
     Args:
-        path: a state dict by the released names, as `torch.save` wrote it.
+        path: a state dict with the released names, as `torch.save` wrote it.
         settings: dotted settings that differ from the released ones, such as "backbone.width".
 
     Raises:
@@ -90,12 +90,12 @@ def import_weights(path: Path, place: Origin, runs: RunStore, settings: Mapping[
         protocol=PRETRAIN,
         seed=0,
     )
-    kept = pretrain_settings(recipe) | {"source": f"{path.name}, sha256 {digest}"}
+    stored = pretrain_settings(recipe) | {"source": f"{path.name}, sha256 {digest}"}
     versions = {"skelbench": __version__, "method": METHODS[place.method].version, "protocol": PRETRAIN_VERSION}
     record = Record(
         cell=cell,
-        identity=identify({"cell": cell.model_dump(), "settings": kept, "versions": list(versions.values())}),
-        settings=kept,
+        identity=identify({"cell": cell.model_dump(), "settings": stored, "versions": list(versions.values())}),
+        settings=stored,
         versions=versions,
         environment={"imported": True},
         data={"layout": layout.name, "skeleton": layout.digest},
@@ -114,7 +114,7 @@ def import_weights(path: Path, place: Origin, runs: RunStore, settings: Mapping[
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """Read a state dict, as it is or under one of the usual names; nothing is executed.
+    """Read a state dict, bare or under one of the keys in `WRAPPERS`; nothing is executed.
 
     Raises:
         SkelbenchError: if the file is missing, damaged or holds anything but tensors.
@@ -126,19 +126,19 @@ def read_state(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # torch raises pickle, zip, runtime and key errors here
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise SkelbenchError(
-            f"{path} cannot be read as weights alone ({reason}); save its state dict, nothing else, with torch.save."
+            f"{path} cannot be read as weights only ({reason}); save its state dict, nothing else, with torch.save."
         ) from error
     for name in WRAPPERS:
         if isinstance(content, Mapping) and set(content) == {name}:
             content = content[name]
     if not isinstance(content, Mapping) or not content:
-        raise SkelbenchError(f"{path} holds no state dict (names and tensors); save one with torch.save.")
+        raise SkelbenchError(f"{path} does not hold a state dict (names and tensors); save one with torch.save.")
     strange = [str(name) for name, value in content.items() if not isinstance(value, Tensor)]
     if strange:
         raise SkelbenchError(f"{path} holds more than tensors ({', '.join(strange[:5])}); save its state dict alone.")
     broken = [name for name, value in content.items() if value.is_floating_point() and not value.isfinite().all()]
     if broken:
-        raise SkelbenchError(f"{path} holds numbers that are none (NaN or infinite) in {', '.join(broken[:5])}.")
+        raise SkelbenchError(f"{path} holds NaN or infinite values in {', '.join(broken[:5])}.")
     return dict(content)
 
 
@@ -156,8 +156,8 @@ def _check_trained(method: Method, path: Path) -> None:
 
 
 def _check_adjacency(method: Method, state: Mapping[str, Tensor], path: Path) -> None:
-    """Refuse a file without its adjacency: which graph it was trained on could not be told."""
+    """Refuse a file without its adjacency: the graph it was trained on would be unknown."""
     given = {method.official_alias(name.removeprefix("module.")) for name in state}
     absent = sorted(set(method.official_constants()) - given)
     if absent:
-        raise SkelbenchError(f"{path} lacks its graph ({', '.join(absent)}), so it cannot be told whether it fits.")
+        raise SkelbenchError(f"{path} lacks its graph ({', '.join(absent)}), so it is unknown whether it fits.")

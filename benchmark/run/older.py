@@ -1,4 +1,4 @@
-"""Records of older versions: told when their cells are planned anew, and never taken for them."""
+"""Report records of older versions whose cells are planned again; they are never used in their place."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from ..protocols import PROTOCOLS
 
 
 def older_records(plan: Plan, runs: RunStore) -> Iterator[str]:
-    """Say which cells of a plan have records of an older method, protocol or data version instead of one of their own.
+    """Report which cells of a plan only have records of an older method, protocol or data version.
 
-    A changed version changes an identity, so such a cell is run again; its older record stays, and tables leave it out
-    of their means. Of other settings nothing is said: they make another cell.
+    A changed version changes the identity, so such a cell is run again; its older record stays, and tables leave it out
+    of their means. Records with other settings are not reported: they belong to another cell.
     """
     folders: dict[str, list[Path]] = {}
     for path in sorted(runs.root.glob(f"*/{RECORD}")):
@@ -38,7 +38,7 @@ def older_records(plan: Plan, runs: RunStore) -> Iterator[str]:
             if record.cell == cell and (reason := _older(record, fingerprint)):
                 reasons[reason] += 1
     for reason, count in reasons.items():
-        yield f"{count} older record(s) are kept and not taken for this grid's, which are run anew: {reason}."
+        yield f"{count} older record(s) are kept but not used for this grid, whose cells are run again: {reason}."
 
 
 def _planned(plan: Plan) -> Iterator[tuple[Cell, str, str]]:
@@ -51,7 +51,7 @@ def _planned(plan: Plan) -> Iterator[tuple[Cell, str, str]]:
 
 
 def _older(record: Record, fingerprint: str) -> str:
-    """What a record was made with that is no longer so; nothing if all is as it is now."""
+    """Which versions of a record differ from the current ones; empty if none does."""
     cell = record.cell
     protocol = PRETRAIN_VERSION if cell.protocol == PRETRAIN else PROTOCOLS[cell.protocol].version
     now = {

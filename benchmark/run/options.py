@@ -1,4 +1,4 @@
-"""What every launcher and runner is told about how to run."""
+"""Options on how to run, shared by all launchers and runners."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from ..train.progress import Silent, Watcher
 
 @dataclass(frozen=True)
 class Options:
-    """How to run, which changes no number.
+    """How to run; none of these options changes a result.
 
     Attributes:
         device: where tensors live.
         checkpoint_seconds: least time between checkpoints.
-        force: run again what is done.
-        stop: set it to have a training write its checkpoint and stop.
-        trackers: names of those that keep the learning curve beside the JSON lines.
-        compiled, recorded: how steps are taken, see `Trainer`.
+        force: run finished cells again.
+        stop: set this event to have a training write its checkpoint and stop.
+        trackers: names of trackers that log the learning curve in addition to the JSON lines.
+        compiled, recorded: how training steps are executed, see `Trainer`.
         deterministic: use only algorithms that give the same bits each time.
     """
 

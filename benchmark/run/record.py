@@ -1,4 +1,4 @@
-"""What a record says beside its numbers: settings, versions, data, model, machine, and the files beside it."""
+"""Metadata of a record: settings, versions, data, model, machine, and the files next to it."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from ..train.devices import out_of_memory
 
 
 def other_stream(task: Pretraining, method: Method) -> tuple[str, ...]:
-    """The stream to evaluate, where a method was trained on more."""
+    """The stream to evaluate, where a method was trained on several."""
     return () if method.stream == task.stream else (task.stream,)
 
 
 def settings_of(task: Pretraining, cell: Cell) -> dict[str, Any]:
-    """Every setting that bears on a cell."""
+    """Every setting that affects a cell."""
     values = pretrain_settings(task.recipe) | {"precision": task.precision, "source": task.recipe.source}
     if task.ranks > 1:
         values["ranks"] = task.ranks
@@ -49,13 +49,13 @@ def settings_of(task: Pretraining, cell: Cell) -> dict[str, Any]:
 
 
 def _released(task: Pretraining, cell: Cell) -> bool:
-    """Whether a cell that trains the encoder has settings of its method, and not the protocol's own."""
+    """Whether a cell has released settings: one that trains the encoder needs those of its method for the protocol."""
     trains = cell.protocol != PRETRAIN and isinstance(PROTOCOLS[cell.protocol], TuningProtocol)
     return not trains or cell.protocol in task.recipe.protocols
 
 
 def versions_of(cell: Cell) -> dict[str, Any]:
-    """Of the package, the checkout, the method and the protocol; how near a method is to its authors' code."""
+    """Versions of the package, checkout, method and protocol; how close a method is to its authors' code."""
     fidelity = METHODS[cell.method].paper.fidelity
     return {
         "skelbench": __version__,
@@ -66,7 +66,7 @@ def versions_of(cell: Cell) -> dict[str, Any]:
 
 
 def data_of(clips: tuple[Clips, Clips]) -> dict[str, Any]:
-    """What the clips were."""
+    """Facts about the clips."""
     train, test = clips
     return {
         "fingerprint": train.fingerprint,
@@ -79,7 +79,7 @@ def data_of(clips: tuple[Clips, Clips]) -> dict[str, Any]:
 
 
 def model_of(task: Pretraining, method: Method, clips: tuple[Clips, Clips]) -> dict[str, Any]:
-    """What the encoder is and costs."""
+    """Size and cost of the encoder."""
     recipe, backbone = task.recipe, method.encoder_q.backbone
     return {
         "parameters": sum(p.numel() for p in backbone.parameters()),  # type: ignore[union-attr]
@@ -105,7 +105,7 @@ def side_files(folder: Path, outcome: Outcome, test: Clips) -> dict[str, str]:
 def score_files(
     folder: Path, names: Sequence[str], label: np.ndarray, scores: np.ndarray, class_names: Sequence[str]
 ) -> dict[str, str]:
-    """Write confusion, per-class and scores (N, classes) of named test clips; return the files by what they hold."""
+    """Write confusion, per-class and scores (N, classes) of named test clips; return the files by content."""
     matrix = np.zeros((len(class_names),) * 2, dtype=np.int64)
     np.add.at(matrix, (label, scores.argmax(axis=1)), 1)
     return {
@@ -116,7 +116,7 @@ def score_files(
 
 
 def failure_of(cell: Cell, identity: str, error: Exception) -> Failure:
-    """What stands in the place of a cell's record: a sentence, which names the kind of an unforeseen error."""
+    """Make the failure record of a cell; its reason is a sentence, with the type of an unexpected error."""
     reason = " ".join(str(error).split()) or type(error).__name__
     if out_of_memory(error):
         where = "batch, frames or backbone.width" if cell.protocol == PRETRAIN else f"{cell.protocol}.batch or frames"
@@ -139,7 +139,7 @@ def flops_per_clip(method: Method, clips: Clips, *stream: str) -> int:
 
 
 def environment_of(device: str) -> dict[str, Any]:
-    """What a number may depend on outside the settings."""
+    """What a result may depend on besides the settings."""
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine()
     return {
         "python": platform.python_version(),

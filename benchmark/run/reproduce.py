@@ -1,4 +1,4 @@
-"""Running a record's configuration again and comparing what comes of it, number by number and bit by bit."""
+"""Run a record's configuration again and compare the results, number by number and bit by bit."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from .runner import Runner
 
 @dataclass(frozen=True)
 class Compared:
-    """One thing that two runs have: what it was, what it is, and whether that is equal to the last bit."""
+    """One value in two runs: its name, the old and the new value, and whether they are bit-identical."""
 
     what: str
     before: str
@@ -42,32 +42,32 @@ class Compared:
 
 
 def reproduce(path: Path, runs: RunStore, device: str, watcher: Watcher) -> list[Compared]:
-    """Run a record's configuration again, in a folder of runs of its own, and compare.
+    """Run a record's configuration again, in a separate folder of runs, and compare.
 
     Args:
-        path: a `record.json`, or the folder that holds it.
-        runs: where the new run goes; empty.
-        device: "auto" for the type of device that the record names.
+        path: a `record.json`, or its folder.
+        runs: where the new run is written; must be empty.
+        device: "auto" for the device type named in the record.
 
     Raises:
-        SkelbenchError: if it cannot be run again as it was: other data, other versions, a part of something larger.
+        SkelbenchError: if it cannot be run again as it was: other data or versions, or made from other runs.
     """
     folder = path.parent if path.name == RECORD else path
     record = read_record(folder)
     if Path(record.cell.dataset).name != record.cell.dataset or record.cell.dataset.startswith("."):
-        raise SkelbenchError(f"{path} names the data set {record.cell.dataset!r}, which is no name; nothing was run.")
+        raise SkelbenchError(f"{path} names the data set {record.cell.dataset!r}, not a valid name; nothing was run.")
     store = open_dataset(record.cell.dataset)
     task = plan_again(record, store)
-    told = record.environment
-    device = choose_device(str(told.get("device", "cpu")).partition(":")[0] if device == "auto" else device)
-    if device == "cpu" and "threads" in told:
-        torch.set_num_threads(int(str(told["threads"])))  # sums are cut into as many pieces
+    recorded = record.environment
+    device = choose_device(str(recorded.get("device", "cpu")).partition(":")[0] if device == "auto" else device)
+    if device == "cpu" and "threads" in recorded:
+        torch.set_num_threads(int(str(recorded["threads"])))  # sums are split by thread
     options = Options(
         device=device,
         watcher=watcher,
-        compiled=bool(told.get("compile")),
-        recorded=bool(told.get("graph")),
-        deterministic=bool(told.get("deterministic")),
+        compiled=bool(recorded.get("compile")),
+        recorded=bool(recorded.get("graph")),
+        deterministic=bool(recorded.get("deterministic")),
     )
     runner = Runner(runs, options)
     for failure in runner.run(task, store):
@@ -78,15 +78,15 @@ def reproduce(path: Path, runs: RunStore, device: str, watcher: Watcher) -> list
 
 
 def plan_again(record: Record, store: Store) -> Pretraining:
-    """The task that makes a record's cell.
+    """Plan the task that reproduces a record's cell.
 
     Raises:
-        SkelbenchError: if what would be run has another identity than the record.
+        SkelbenchError: if the planned task has another identity than the record.
     """
     cell, settings = record.cell, record.settings
     protocol = () if cell.protocol == PRETRAIN else (cell.protocol,)
     if cell.method == RAW:
-        raise SkelbenchError(f"{cell} trains nothing; `skelbench baselines` makes it again, in another --out.")
+        raise SkelbenchError(f"{cell} trains nothing; run it again with `skelbench baselines` in another --out.")
     fused = "fusion" in settings or cell.stream == "3s"
     elsewhere = cell.pretrained_on is not None and METHODS[cell.method].trainable
     if fused or elsewhere or record.environment.get("imported") or settings.get("ranks", 1) != 1:
@@ -118,7 +118,7 @@ def plan_again(record: Record, store: Store) -> Pretraining:
 
 
 def _why(record: Record, store: Store) -> str:
-    """What differs from when a record was made."""
+    """What has changed since a record was made."""
     data = record.data.get("fingerprint")
     if data != store.fingerprint:
         return f"its data had the fingerprint {data}, '{store.name}' has {store.fingerprint}; prepare the same data"
@@ -130,7 +130,7 @@ def _why(record: Record, store: Store) -> str:
 
 
 def differing(record: Record, again: Record) -> Iterator[Compared]:
-    """What may explain a difference: the machine and the software; only what is not the same."""
+    """Differences in machine and software that may explain different results."""
     for name, value in {**record.environment, **record.versions}.items():
         now = again.environment.get(name, again.versions.get(name))
         if now != value:
@@ -138,7 +138,7 @@ def differing(record: Record, again: Record) -> Iterator[Compared]:
 
 
 def compare(record: Record, folder: Path, again: Record, runs: RunStore) -> Iterator[Compared]:
-    """Numbers, scores, learning curve and weights of a record and of its second run."""
+    """Compare the numbers, scores, learning curve and weights of a record and its second run."""
     place = runs.folder(again.cell, again.identity)
     now = _numbers(again)
     for what, before in _numbers(record).items():
@@ -159,11 +159,11 @@ def _numbers(record: Record) -> dict[str, Any]:
 
 
 def _weights(record: Record, folder: Path, again: Record, runs: RunStore) -> Iterator[Compared]:
-    """The encoder after the last epoch, where the first run's is still there."""
+    """Compare the encoders after the last epoch, if the first run's is still there."""
     identity = record.pretrain or record.identity
     trained = next((one for one in runs.records() if one.identity == identity), None)
-    kept = [folder] if record.pretrain is None else sorted(folder.parent.glob(f"*-{identity[:10]}"))
-    paths = [snapshot_path(at, int(again.settings["epochs"])) for at in kept]  # type: ignore[arg-type]
+    folders = [folder] if record.pretrain is None else sorted(folder.parent.glob(f"*-{identity[:10]}"))
+    paths = [snapshot_path(at, int(again.settings["epochs"])) for at in folders]  # type: ignore[arg-type]
     paths = [path for path in paths if path.exists()]
     if trained is None or not paths:
         return

@@ -1,4 +1,4 @@
-"""Run one pre-training and its evaluations; leave records."""
+"""Run a pre-training and its evaluations and write their records."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from .record import data_of, environment_of, failure_of, model_of, now, settings
 class Runner:
     """Runs pre-trainings and their evaluations into one folder of runs, which other processes may share.
 
-    After a call `left` names the cells that another process is at; they are neither run nor failed.
+    After a call `left` lists the cells that another process is running; they are neither run nor failed.
     """
 
     def __init__(self, runs: RunStore, options: Options, claims: Claims | None = None):
@@ -49,12 +49,12 @@ class Runner:
             be_deterministic()
         self._verified: set[Path] = set()
         self._clips: tuple[tuple[Any, ...], tuple[Clips, Clips]] | None = None
-        self.passing: set[str] = set()  # identities of failures that another try may mend
-        self._told: set[str] = set()
-        self.trained: set[str] = set()  # what `force` has trained again: another label may build on it too
+        self.passing: set[str] = set()  # identities of failures that a retry may fix
+        self._reported: set[str] = set()
+        self.trained: set[str] = set()  # retrained under `force`: another label may build on it too
 
     def run(self, task: Pretraining, store: Store) -> list[Failure]:
-        """Do what is not done yet of a task; return what failed, after writing it down.
+        """Run what is not done yet of a task; write and return the failures.
 
         Raises:
             StoppedError: if asked to stop; a training has then written its checkpoint.
@@ -78,7 +78,7 @@ class Runner:
             return [self._failed(*cell, error) for cell in blamed]
 
     def evaluate(self, task: Pretraining, store: Store, folder: Path) -> list[Failure]:
-        """Evaluate the encoders kept in a folder; nothing is trained. Return what failed, after writing it down."""
+        """Evaluate the encoders saved in a folder without training; write and return the failures."""
         self.left = []
         waiting = [cell for cell in task.evaluations if self.runs.find(*cell) is None]
         try:
@@ -92,7 +92,7 @@ class Runner:
         self, task: Pretraining, waiting: list[tuple[Cell, str]], clips: tuple[Clips, Clips], folder: Path
     ) -> list[Failure]:
         method = new_method(task, clips[0], self.options.device).eval()
-        features: dict[str, dict[int, tuple[Features, Features]]] = {}  # by kind, each computed once
+        features: dict[str, dict[int, tuple[Features, Features]]] = {}  # by feature kind, each computed once
         failures = []
         for cell, identity in waiting:
             self._check_stop()
@@ -111,7 +111,7 @@ class Runner:
         return failures
 
     def _pretrain_once(self, task: Pretraining, clips: tuple[Clips, Clips]) -> bool:
-        """Train unless another process has; whether it is done."""
+        """Train unless another process has done so; return whether the pre-training is done."""
         cell = task.cell, task.identity
         with self._claimed(*cell, lambda: is_kept(task, self.runs)) as claim:
             if claim is not None:
@@ -120,37 +120,37 @@ class Runner:
         return cell not in self.left
 
     @contextmanager
-    def _claimed(self, cell: Cell, identity: str, whole: Callable[[], bool] = lambda: True) -> Iterator[Claim | None]:
-        """A claim on a cell for as long as it is worked on; None if another process is at it, or has just done it.
+    def _claimed(self, cell: Cell, identity: str, intact: Callable[[], bool] = lambda: True) -> Iterator[Claim | None]:
+        """Claim a cell while it runs; yield None if another process is running it or has just finished it.
 
-        `whole` says of a cell that has its record whether what belongs to it is there as well.
+        `intact` says whether the other files of a cell that has a record are there as well.
         """
         claim = self.claims.take(identity, cell)
         if claim is None:
-            self._leave(cell, identity)
+            self._skip(cell, identity)
             yield None
             return
         with claim:
             try:
-                done = not self.options.force and self.runs.find(cell, identity) is not None and whole()
+                done = not self.options.force and self.runs.find(cell, identity) is not None and intact()
                 yield None if done else claim
             except ClaimLostError:
-                self._leave(cell, identity)
+                self._skip(cell, identity)
 
-    def _leave(self, cell: Cell, identity: str) -> None:
+    def _skip(self, cell: Cell, identity: str) -> None:
         self.left.append((cell, identity))
-        if identity not in self._told:  # launchers ask again and again
-            self.options.watcher.say(f"  {cell.protocol}: another process is at it")
-            self._told.add(identity)
+        if identity not in self._reported:  # launchers try repeatedly
+            self.options.watcher.say(f"  {cell.protocol}: another process is running it")
+            self._reported.add(identity)
 
     def _open(self, task: Pretraining) -> tuple[list[tuple[Cell, str]], bool]:
-        """What is to be evaluated, and whether the pre-training is done."""
+        """Return the evaluations that are left, and whether the pre-training is done."""
         if self.options.force:
             return list(task.evaluations), task.identity in self.trained
         waiting = [cell for cell in task.evaluations if self.runs.find(*cell) is None]
         trained = self.runs.find(task.cell, task.identity) is not None
         if trained and waiting and not is_kept(task, self.runs):
-            self.options.watcher.say("  its record is here but not its encoder, so it is made again")
+            self.options.watcher.say("  its record is here but its encoder is missing, so it is trained again")
             trained = False
         return waiting, trained
 
@@ -159,14 +159,14 @@ class Runner:
             raise StoppedError
 
     def load(self, task: Pretraining, store: Store) -> tuple[Clips, Clips]:
-        """Both sides of the task's split; kept for the next task, which mostly wants the same."""
-        if store.path not in self._verified:  # once a process, before clips are read, of whatever will come of them
+        """Load both sides of the task's split; cached for the next task, which usually needs the same."""
+        if store.path not in self._verified:  # once per process, before any clips are read
             store.verify()
             self._verified.add(store.path)
         recipe = task.recipe
         wanted = (store.path, task.split, recipe.frames, recipe.clips, recipe.valid)
         if self._clips is None or self._clips[0] != wanted:
-            self._clips = None  # let go of the old clips before the new ones come
+            self._clips = None  # free the old clips before loading the new ones
             clips = load_dataset(
                 store,
                 task.split,
@@ -179,7 +179,7 @@ class Runner:
         return self._clips[1]
 
     def _how(self, task: Pretraining) -> dict[str, Any]:
-        """The ways of taking steps that were asked for."""
+        """The execution options in use: compilation, CUDA graph, determinism, ranks."""
         asked = {
             "compile": self.options.compiled,
             "graph": self.options.recorded,
@@ -196,7 +196,7 @@ class Runner:
         watcher: Watcher | None = None,
         lost: threading.Event | None = None,
     ) -> Trainer:
-        """What trains a task on one side's clips, from its checkpoint if there is one; `lost` stops it too."""
+        """Make the trainer of a task on the training clips; it resumes from a checkpoint, and `lost` stops it too."""
         options = self.options
         return Trainer(
             method or new_method(task, clips, options.device),
@@ -220,14 +220,14 @@ class Runner:
         method = new_method(task, clips[0], options.device)
         trainer = self.trainer(task, clips[0], method, tracked(options.watcher, folder, options.trackers), claim.lost)
         if options.force:
-            for cell in ((task.cell, task.identity), *task.evaluations):  # stopped, it goes on without --force
+            for cell in ((task.cell, task.identity), *task.evaluations):  # if stopped, it resumes without --force
                 self.runs.forget(*cell)
             trainer.checkpoint.unlink(missing_ok=True)
             trainer.forget_previous()
         if task.recipe.epochs:
             distributed.send_next(task.identity)
-            curve = _held(trainer.train, claim)
-            if not is_kept(task, self.runs):  # the checkpoint is of the end of the training, the encoder was lost
+            curve = _train_claimed(trainer.train, claim)
+            if not is_kept(task, self.runs):  # the checkpoint is from the end of training, but the encoder was lost
                 save_snapshot(method, folder, task.recipe.epochs)
         else:
             save_snapshot(method, folder, 0)
@@ -341,7 +341,7 @@ class Runner:
 
 @dataclass(frozen=True)
 class _Either:
-    """A reason to stop a training: somebody asks for it, or the cell belongs to another process by now."""
+    """A reason to stop a training: a stop was requested, or another process has taken over the cell."""
 
     asked: threading.Event | None
     lost: threading.Event | None
@@ -350,8 +350,8 @@ class _Either:
         return any(event is not None and event.is_set() for event in (self.asked, self.lost))
 
 
-def _held(train: Callable[[], list[dict[str, Any]]], claim: Claim) -> list[dict[str, Any]]:
-    """Train; a stop because the cell was lost is told as that."""
+def _train_claimed(train: Callable[[], list[dict[str, Any]]], claim: Claim) -> list[dict[str, Any]]:
+    """Train; raise `ClaimLostError` instead of `StoppedError` if the claim on the cell was lost."""
     try:
         return train()
     except StoppedError:
@@ -361,9 +361,9 @@ def _held(train: Callable[[], list[dict[str, Any]]], claim: Claim) -> list[dict[
 
 
 def may_pass(error: BaseException | None) -> bool:
-    """Whether another try may end otherwise: the disk or the memory was short, or a device failed.
+    """Whether a retry may succeed: disk or memory was short, or a device failed.
 
-    All else is decided by settings and seed, and would fail again in the same way.
+    Every other error is determined by settings and seed and would occur again.
     """
     short = OSError, MemoryError, torch.OutOfMemoryError, torch.AcceleratorError
     return error is not None and (isinstance(error, short) or may_pass(error.__cause__))

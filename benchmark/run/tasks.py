@@ -1,4 +1,4 @@
-"""The tasks of a plan: what one process does at a time, and what has to have ended before; all launchers share them."""
+"""The tasks of a plan, each run by one process, with their dependencies; shared by all launchers."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Task:
     Attributes:
         number: its place in the plan, from 1.
         kind: "train", "transfer" or "fuse".
-        work: what is done.
-        data: folder of the store it is done on; the fingerprint tells whether another machine has the same one.
-        needs: numbers of the tasks that have to have ended before, well or not.
-        first: whether it is the first task of its pre-training, which alone `--force` trains again.
+        work: the pre-training or fusion to run.
+        data: folder of the store it runs on; the fingerprint shows whether another machine has the same data.
+        needs: numbers of the tasks that must have ended before, successfully or not.
+        first: whether it is the first task of its pre-training, the only one that `--force` trains again.
     """
 
     number: int
@@ -48,26 +48,27 @@ class Task:
         return f"{self.work.cell}, on {self.data.name} {self.work.split}"
 
     def cells(self) -> list[tuple[Cell, str]]:
-        """Cell and identity of everything it leaves."""
+        """Cell and identity of every record it writes."""
         if isinstance(self.work, Fusion):
             return [(self.work.cell, self.work.identity)]
         own = [(self.work.cell, self.work.identity)] if self.kind == "train" else []
         return [*own, *self.work.evaluations]
 
     def done(self, runs: RunStore) -> bool:
-        """Whether all that it leaves is there."""
+        """Whether all its records are there."""
         return all(runs.find(*cell) for cell in self.cells())
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a task ended: what failed, after it was written down.
+    """How a task ended.
 
     Attributes:
-        again: whether another try may end otherwise.
-        left: whether another launch is at some of it, so that it has to be looked at again.
-        lost: why the process that did it did not come back.
-        memory_mb: the most memory it took, where that was measured.
+        failures: what failed; already written to the folder of runs.
+        again: whether a retry may succeed.
+        left: whether another launch is running part of it, so that it has to be checked again.
+        lost: why the process that ran it was lost.
+        memory_mb: its peak memory, where that was measured.
     """
 
     failures: tuple[Failure, ...] = ()
@@ -79,7 +80,7 @@ class Ended:
 
 @dataclass
 class Performer:
-    """Does tasks in this process; `stores` are those that are open already, by their folder."""
+    """Runs tasks in this process; `stores` caches open stores by folder."""
 
     runs: RunStore
     options: Options
@@ -89,10 +90,10 @@ class Performer:
         self.runner = Runner(self.runs, self.options)
 
     def perform(self, task: Task, failures: Sequence[Failure] = ()) -> Ended:
-        """Do what is not done yet of a task.
+        """Run what is not done yet of a task.
 
         Args:
-            failures: of this launch so far, to name why a part of a fusion is missing.
+            failures: those of this launch so far, to name why a part of a fusion is missing.
 
         Raises:
             StoppedError: if asked to stop; a training has then written its checkpoint.
@@ -110,14 +111,14 @@ class Performer:
         if isinstance(work, Fusion):
             return run_fusion(work, store, runs, self.options, failures, self.runner.claims)
         trained = runs.find(work.cell, work.identity)
-        if task.kind == "transfer":  # without a pre-training that has failed, and has said so
+        if task.kind == "transfer":  # skipped if its pre-training failed, which is already reported
             return self.runner.evaluate(work, store, runs.folder(work.cell, work.identity)) if trained else []
         if trained and not task.first:
             self.runner.trained.add(work.identity)
         return self.runner.run(work, store)
 
     def _store(self, task: Task) -> Store:
-        """The task's data; on another machine they may lie elsewhere, but must be the same."""
+        """Open the task's data; on another machine the folder may differ, but the data must be the same."""
         if task.data not in self.stores:
             store = open_dataset(task.data if task.data.is_dir() else task.data.name)
             if store.fingerprint != task.fingerprint:
@@ -134,7 +135,7 @@ class Performer:
 
 
 def tasks_of(plan: Plan) -> list[Task]:
-    """The tasks of a plan in its order, each after those it needs."""
+    """List the tasks of a plan in its order, each after those it needs."""
     tasks: list[Task] = []
     first: dict[str, int] = {}  # identity of a pre-training -> the task that makes it
     made: dict[str, int] = {}  # identity of an evaluation -> the task that makes it
@@ -160,7 +161,7 @@ def tasks_of(plan: Plan) -> list[Task]:
 
 
 def blame(task: Task, runs: RunStore, error: Exception) -> tuple[Failure, ...]:
-    """Write down for a task that ended in an error which of its cells did not finish: the first that others need."""
+    """Write a failure for each unfinished cell of a task that raised an error, or only for its pre-training."""
     missing = [cell for cell in task.cells() if runs.find(*cell) is None]
     if task.kind == "train" and missing[:1] == [(task.work.cell, task.work.identity)]:
         missing = missing[:1]

@@ -1,6 +1,6 @@
-"""Training by several processes that torchrun has started: rank 0 runs the plan, the others train along with it.
+"""Distributed training under torchrun: rank 0 runs the plan, the other ranks train along with it.
 
-Rank 0 tells the others which pre-training comes next. It alone evaluates, writes records and checkpoints, and talks.
+Rank 0 broadcasts which pre-training comes next. It alone evaluates, writes records and checkpoints, and prints.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ PATIENCE = timedelta(days=7)  # the others wait while rank 0 evaluates
 
 @contextmanager
 def joined(device: str) -> Iterator[None]:
-    """Join the processes that torchrun has started, if it has; leave them at the end.
+    """Initialise the process group if torchrun started several processes; destroy it at the end.
 
-    A rank that fails leaves at once, upon which torchrun ends the others.
+    A rank that fails exits at once, and torchrun then ends the others.
     """
     if not _ranked():
         yield
@@ -48,10 +48,10 @@ def joined(device: str) -> Iterator[None]:
 
 
 def leave(code: object) -> None:
-    """End this process at once with an exit code, as `sys.exit` understands it, if it is one of several ranks.
+    """End this process at once with an exit code, as accepted by `sys.exit`, if it is one of several ranks.
 
-    Gloo's threads may still hold tensors whose Python side they let go of while the interpreter shuts down, which now
-    and then aborts a rank that has done all its work (pytorch/pytorch#179291), and torchrun calls the run failed.
+    Gloo's threads may release the Python side of their tensors while the interpreter shuts down, which occasionally
+    aborts a rank that has done all its work (pytorch/pytorch#179291), and torchrun then reports the run as failed.
     """
     if not _ranked():
         return
@@ -65,7 +65,7 @@ def _ranked() -> bool:
 
 
 def own_device(device: str) -> str:
-    """The device of this process: of several on a machine each has a CUDA device of its own."""
+    """The device of this process; under torchrun each process on a machine has its own CUDA device."""
     return f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" and "TORCHELASTIC_RUN_ID" in os.environ else device
 
 
@@ -80,7 +80,7 @@ def check_together(launcher: str, options: Mapping[str, Any]) -> None:
 
 
 def follow(plan: Plan, runs: RunStore, options: Options) -> list[Failure]:
-    """Train along with rank 0 until it has no more; what stops both or breaks the loss of both, rank 0 tells."""
+    """Train along with rank 0 until it has no more to train; rank 0 reports stops and errors that all ranks share."""
     runner = Runner(runs, replace(options, watcher=Silent(), trackers=()))
     tasks = {task.identity: (task, store) for task, store in plan.tasks}
     while (identity := distributed.receive_next()) is not None:

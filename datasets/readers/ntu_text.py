@@ -68,7 +68,7 @@ def _refuse_far(skeletons: Skeletons, file: str) -> None:
         line = 1 + (frame + 1) + body * (2 + JOINTS) + 2 + joint + 1
         value = skeletons.joints[body, joint, axis]
         reason = (
-            f"{file}, line {line}: column {axis + 1} of frame {frame + 1}: {value:g} m cannot be a measurement of a Kinect; "
+            f"{file}, line {line}: column {axis + 1} of frame {frame + 1}: {value:g} m is not a Kinect measurement; "
             f"coordinates up to {FARTHEST:g} m are read."
         )
         raise UnusableError(file, reason, line)

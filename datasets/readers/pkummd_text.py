@@ -112,7 +112,7 @@ def too_far(table: np.ndarray, frames: slice, place: str) -> Rejected | None:
     row, column = (int(found[0]) for found in np.nonzero(far))
     line = frames.start + row + 1
     reason = (
-        f"{place}, line {line}, column {column + 1}: {table[line - 1, column]:g} m cannot be a measurement of a Kinect; "
+        f"{place}, line {line}, column {column + 1}: {table[line - 1, column]:g} m is not a Kinect measurement; "
         f"coordinates up to {_FARTHEST:g} m are read."
     )
     return Rejected(place, reason, line)

@@ -1,4 +1,4 @@
-"""`evaluate`: every protocol on anybody's own encoder."""
+"""`evaluate`: every protocol on any encoder."""
 
 import numpy as np
 import pytest
@@ -114,7 +114,7 @@ def test_no_gradient_is_kept(clips):
         (lambda x: x.flatten(1) * float("nan"), "NaN or infinite features; check its weights"),
     ],
 )
-def test_an_encoder_whose_output_does_not_fit_is_told_so(clips, encoder, complaint):
+def test_an_encoder_whose_output_does_not_fit_is_refused(clips, encoder, complaint):
     with pytest.raises(SkelbenchError, match=complaint):
         evaluate(encoder, clips, "xsub", seed=0)
 

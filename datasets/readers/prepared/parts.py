@@ -143,9 +143,7 @@ def _clips(
             if isinstance(keypoints, Rejected):
                 yield keypoints
             elif not 0 <= label < classes:
-                reason = (
-                    f"Clip '{name}' of {part.file} has an invalid label ({shown(label)}; 0 to {classes - 1} are)."
-                )
+                reason = f"Clip '{name}' of {part.file} has an invalid label ({shown(label)}; 0 to {classes - 1} are)."
                 yield Rejected(name, reason)
             else:
                 own = {stored[split]: int(sides[i]) for split, sides in part.sides.items() if split in stored}

@@ -1,4 +1,4 @@
-"""A mistake of the user's is one sentence, exit code 2, and nothing half-written."""
+"""A user error prints one sentence, exits with code 2 and leaves nothing half-written."""
 
 import errno
 import re
@@ -32,17 +32,17 @@ def refused(skelbench, *arguments):
         ({"--stream": "bones"}, "There is no stream 'bones'; did you mean 'bone'"),
         ({"--stream": "all"}, "There is no stream 'all'"),
         ({"--protocol": "knm"}, "There is no protocol 'knm'; did you mean 'knn'"),
-        ({"--protocol": ","}, "',' names nothing; write a comma list"),
+        ({"--protocol": ","}, "',' names nothing; give a comma list"),
         ({"--track": "equals"}, "There is no track 'equals'; did you mean 'equal'"),
         ({"--device": "gpu"}, "The device 'gpu' cannot be used here"),
         ({"--device": "meta"}, "The device 'meta' cannot be used here"),
         ({"--set": "epoch=3"}, "There is no setting 'epoch'; did you mean"),
-        ({"--set": "epochs"}, "'epochs' is no setting; write key=value"),
+        ({"--set": "epochs"}, "'epochs' is not a setting; write key=value"),
         ({"--set": "epochs=[1"}, "The value of 'epochs=[1' cannot be read"),
         ({"--set": "epochs=soon"}, "The setting 'epochs' cannot be 'soon'"),
         ({"--set": "lr=-1"}, "The setting 'lr' of a cell cannot be -1"),
         ({"--set": "backbone.widht=8"}, "None of stgcn has the setting 'widht'; did you mean 'width'"),
-        ({"--set": "backbone.width=wide"}, "The backbone 'stgcn' cannot be made with width='wide'"),
+        ({"--set": "backbone.width=wide"}, "The backbone 'stgcn' cannot be built with width='wide'"),
         ({"--set": "method.momentun=0.9"}, "did you mean 'momentum'"),
         ({"--set": "method.momentum=2"}, "The setting 'momentum' of the method 'skeletonclr' cannot be 2"),
         ({"--set": "batch=13"}, "A batch of 13 does not fit the 12 training clips of 'tiny'; set a smaller batch"),
@@ -60,10 +60,10 @@ def test_a_run_that_cannot_be_is_refused_before_anything_is_written(skelbench, s
     "options, sentence",
     [
         (["--preset", "dmeo"], "There is no preset 'dmeo'; did you mean 'demo'"),
-        (["--seeds", "one"], "'one' is no comma list of seeds; write whole numbers"),
-        (["--seeds", "-1"], "'-1' is no comma list of seeds"),
-        (["--seeds", "²"], "'²' is no comma list of seeds"),
-        (["--seeds", "1.5"], "'1.5' is no comma list of seeds"),
+        (["--seeds", "one"], "'one' is not a comma list of seeds; give non-negative integers"),
+        (["--seeds", "-1"], "'-1' is not a comma list of seeds"),
+        (["--seeds", "²"], "'²' is not a comma list of seeds"),
+        (["--seeds", "1.5"], "'1.5' is not a comma list of seeds"),
         (["--methods", "untrained,skeletn"], "There is no method 'skeletn'; did you mean"),
         (["--splits", "xsub,xset"], "no split 'xset'"),
         (["nothing.yaml"], "The grid file nothing.yaml cannot be read"),
@@ -89,7 +89,7 @@ def test_a_grid_that_cannot_be_is_refused(skelbench, store, tmp_path, tree, opti
         (["lr=.inf"], "lr"),
     ],
 )
-def test_a_setting_that_a_method_refuses_is_told_before_any_method_runs(
+def test_a_setting_that_a_method_refuses_is_reported_before_any_method_runs(
     skelbench, store, tmp_path, tree, settings, sentence
 ):
     before = tree(tmp_path)
@@ -314,7 +314,7 @@ def test_what_the_disk_refuses_is_one_sentence(skelbench, tmp_path, monkeypatch)
 
     monkeypatch.setattr("skelbench.results.store.RunStore.records", full)
     line = refused(skelbench, "ls", "cells", "--out", tmp_path)
-    assert line == f"Error: {tmp_path / 'runs'}: No space left on device; mend that and run the command again."
+    assert line == f"Error: {tmp_path / 'runs'}: No space left on device; fix that and run the command again."
 
 
 def test_a_plugin_that_exits_is_one_sentence(skelbench, tmp_path):

@@ -1,4 +1,4 @@
-"""The command line as a person and a script use it."""
+"""The command line, used by a person and by a script."""
 
 import csv
 import io
@@ -55,7 +55,7 @@ def program(*arguments, **more):
 @pytest.mark.parametrize("what", KINDS)
 def test_ls_names_every_entry_of_a_kind_with_a_word_about_it(skelbench, what):
     lines = skelbench("ls", what).stdout.splitlines()
-    count = len(KINDS[what])  # under the tracks stand their settings
+    count = len(KINDS[what])  # the tracks are followed by their settings
     assert [line.split()[0] for line in lines][:count] == sorted(KINDS[what])
     listed = json.loads(skelbench("ls", what, "--json").stdout)[what]
     assert [entry["name"] for entry in listed][:count] == sorted(KINDS[what])
@@ -134,7 +134,7 @@ def test_one_damaged_store_is_listed_as_such_among_the_others(skelbench, store, 
     assert "ok   data set tiny: 24 clips, checksums fit" in lines
 
 
-def test_doctor_tells_of_a_missing_package(skelbench, tmp_path, monkeypatch):
+def test_doctor_reports_a_missing_package(skelbench, tmp_path, monkeypatch):
     from skelbench.benchmark.cli import doctor
 
     monkeypatch.setattr(doctor, "PACKAGES", ("numpy", "no-such-package"))
@@ -230,7 +230,7 @@ def test_a_terminated_run_exits_143_and_the_same_command_finishes_it(skelbench, 
     method = ("--method", "skeletonclr", "--protocol", "knn", "--set", "epochs=3")
     stopped = program("--plugin", plugin, *tiny_run, *method)
     assert stopped.returncode == 143, stopped.stderr
-    assert "the same command goes on from it" in stopped.stderr
+    assert "the same command resumes from it" in stopped.stderr
     assert "Traceback" not in stopped.stderr
     assert RunStore(tmp_path / "runs").records() == RunStore(tmp_path / "runs").failures() == []
     (checkpoint,) = (tmp_path / "runs").rglob("checkpoint.pt")
@@ -247,15 +247,13 @@ def test_a_terminated_run_exits_143_and_the_same_command_finishes_it(skelbench, 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("force", [False, True])
-def test_a_stop_tells_which_signal_it_was_and_how_to_go_on(
-    skelbench, store, tiny_run, monkeypatch, number, code, force
-):
+def test_a_stop_reports_its_signal_and_how_to_resume(skelbench, store, tiny_run, monkeypatch, number, code, force):
     step = Trainer.take_step
     monkeypatch.setattr(Trainer, "take_step", lambda self: (step(self), signal.raise_signal(number)))
     before = signal.getsignal(number)
     result = skelbench(*tiny_run, "--method", "skeletonclr", *["--force"] * force, code=code)
-    assert ("the same command without --force goes on" in result.stderr) == force
-    assert ("the same command goes on" in result.stderr) != force
+    assert ("the same command without --force resumes" in result.stderr) == force
+    assert ("the same command resumes" in result.stderr) != force
     assert signal.getsignal(number) == before
 
 

@@ -13,7 +13,7 @@ LABELS = (("a01", 1), ("a04", 4), ("a05", 5))
 
 @pytest.fixture
 def raw(tmp_path):
-    """Nine NW-UCLA clips, of which one stands in the data twice under two names."""
+    """Nine NW-UCLA clips, of which one is in the data twice under two names."""
     rng = np.random.default_rng(0)
     folder = tmp_path / "raw data"
     folder.mkdir()
@@ -31,7 +31,7 @@ def write(folder, name, label, joints):
     (folder / f"{name}.json").write_text(json.dumps(content))
 
 
-def test_prepare_tells_counts_and_clips_that_train_and_test(skelbench, raw):
+def test_prepare_prints_counts_and_clips_that_train_and_test(skelbench, raw):
     text = skelbench("prepare", "nwucla", "--from", raw).stdout
     assert "nwucla: 9 clips, 36 frames, 10 classes, kinect20" in text
     assert "xview: 6 train, 3 test (" in text
@@ -49,7 +49,7 @@ def test_a_clip_that_is_left_out_is_no_duplicate_any_more(skelbench, raw, tmp_pa
     assert "same to the last bit" not in text and "excluded: 1 clips" in text
 
 
-def test_rejected_inputs_are_told_listed_and_in_the_exit_code(skelbench, raw):
+def test_rejected_inputs_are_printed_listed_and_in_the_exit_code(skelbench, raw):
     for name in ("a04_s01_e00_v01", "a05_s02_e00_v02"):
         (raw / f"{name}.json").write_text("{")
     result = skelbench("prepare", "nwucla", "--from", raw, code=1)
@@ -89,7 +89,7 @@ def test_another_option_is_another_store_and_none_is_replaced_by_one_of_another_
     [
         (("--set", "leak=keep"), "The reader 'nwucla' has no option 'leak'; did you mean 'leaked'?"),
         (("--set", "leaked=maybe"), "The option 'leaked' of the reader 'nwucla' cannot be 'maybe'"),
-        (("--set", "leaked"), "'leaked' is no setting; write key=value"),
+        (("--set", "leaked"), "'leaked' is not a setting; write key=value"),
         (("--from", "nowhere"), "nowhere does not exist"),
     ],
 )

@@ -50,21 +50,21 @@ def lowered(scores):
     return scores | {("xview", "linear"): scores["xview", "linear"] - 3}
 
 
-def told(result, row):
+def row_of(result, row):
     (line,) = [line for line in result.stdout.splitlines() if row in line]
     return line
 
 
 def test_what_the_paper_says_passes_and_the_rest_is_not_run(skelbench, folder):
     result = skelbench("check", "--out", folder("runs", PRINTED), code=0)
-    assert told(result, "skeattnclr stgcn ntu60 xview joint linear").startswith("pass ")
-    assert told(result, "aimclr stgcn ntu60 xsub joint linear").startswith("not run ")
+    assert row_of(result, "skeattnclr stgcn ntu60 xview joint linear").startswith("pass ")
+    assert row_of(result, "aimclr stgcn ntu60 xsub joint linear").startswith("not run ")
     assert result.stdout.splitlines()[-1].startswith("3 passed, 0 failed, ")
 
 
 def test_a_lowered_record_fails_against_the_paper_and_is_named(skelbench, folder):
     result = skelbench("check", "--out", folder("runs", lowered(PRINTED)), code=1)
-    assert told(result, "fail  ") == (
+    assert row_of(result, "fail  ") == (
         "fail     skeattnclr stgcn ntu60 xview joint linear (published): 83.1 ± 0.1 % (3 seeds) against 86.1 % "
         "(skeattnclr_tables.csv:11), Δ -3.00, allowed 1.00; the paper also prints 80.4 (line 198)"
     )
@@ -80,7 +80,7 @@ def test_a_lowered_record_fails_against_earlier_records_and_is_named(skelbench, 
     same = folder("same", PRINTED, track="equal")
     skelbench("check", "--out", same, "--against", earlier, code=0)
     result = skelbench("check", "--out", folder("worse", lowered(PRINTED), track="equal"), "--against", earlier, code=1)
-    assert "skeattnclr stgcn ntu60 xview joint linear (equal)" in told(result, "fail  ")
+    assert "skeattnclr stgcn ntu60 xview joint linear (equal)" in row_of(result, "fail  ")
 
 
 def test_records_of_other_tracks_are_nothing_to_compare_with_the_paper(skelbench, folder):
@@ -98,17 +98,17 @@ def test_how_much_is_allowed_can_be_said_for_all_and_for_a_row(skelbench, folder
         "   backbone: stgcn, tolerance: 3.5, reason: 100 epochs only}\n"
     )
     result = skelbench("check", "--out", out, "--tolerances", tmp_path / "t.yaml", code=0)
-    assert told(result, "100 epochs only").startswith("pass ")
+    assert row_of(result, "100 epochs only").startswith("pass ")
 
 
 def test_junit_and_json_say_what_the_lines_say(skelbench, folder, tmp_path):
     out = folder("runs", lowered(PRINTED))
-    told = json.loads(skelbench("check", "--out", out, "--json", "--junit", tmp_path / "check.xml", code=1).stdout)
+    report = json.loads(skelbench("check", "--out", out, "--json", "--junit", tmp_path / "check.xml", code=1).stdout)
     (suite,) = ElementTree.parse(tmp_path / "check.xml").getroot()
-    assert (told["counts"]["failed"], told["counts"]["passed"]) == (1, 2)
+    assert (report["counts"]["failed"], report["counts"]["passed"]) == (1, 2)
     assert suite.get("failures") == "1"
-    assert suite.get("skipped") == str(told["counts"]["not_run"])
-    assert len(suite) == len(told["rows"]) == 3 + told["counts"]["not_run"]
+    assert suite.get("skipped") == str(report["counts"]["not_run"])
+    assert len(suite) == len(report["rows"]) == 3 + report["counts"]["not_run"]
     (failed,) = [case.get("name") for case in suite if case.find("failure") is not None]
     assert failed == "skeattnclr stgcn ntu60 xview joint linear (published)"
 
@@ -130,7 +130,7 @@ def test_a_measurement_is_checked_against_a_stored_one(skelbench, tmp_path):
     skelbench("check", write("same.json", 10.4), "--against", stored, code=0)
     slow = write("slow.json", 10.6)
     result = skelbench("check", slow, "--against", stored, code=1)
-    assert told(result, "fail ") == "fail     skeletonclr: 10.6 ms against 10 ms, Δ +6.00 %, allowed 5.00 %"
+    assert row_of(result, "fail ") == "fail     skeletonclr: 10.6 ms against 10 ms, Δ +6.00 %, allowed 5.00 %"
     skelbench("check", slow, "--against", stored, "--slowdown", "7", code=0)
     skelbench("check", write("other.json", 10.0, "H100"), "--against", stored, code=2)
 
@@ -141,7 +141,7 @@ def test_a_measurement_is_checked_against_a_stored_one(skelbench, tmp_path):
         (["--out", "nowhere"], "There is no folder of runs nowhere"),
         (["--against", "nowhere"], "There is no nowhere to check against"),
         (["--against", "stored.json"], "name a fresh one"),
-        (["fresh.json"], "fresh.json wants --against STORED.json"),
+        (["fresh.json"], "fresh.json needs --against STORED.json"),
         (["fresh.json", "--against", "stored.json"], "stored.json cannot be read"),
         (["fresh.json", "--against", "stored.json", "--tolerances", "t.yaml"], "--tolerances is for accuracies"),
         (["--tolerances", "t.yaml"], "t.yaml cannot be read"),
@@ -163,7 +163,7 @@ def test_a_damaged_record_is_no_pass(skelbench, folder):
     assert "cannot be read" in skelbench("check", "--out", out, code=2).stderr
 
 
-def test_results_merge_and_a_conflict_is_told_with_exit_code_1(skelbench, folder, tmp_path):
+def test_results_merge_and_a_conflict_is_reported_with_exit_code_1(skelbench, folder, tmp_path):
     ours, theirs = folder("ours", PRINTED), folder("theirs", lowered(PRINTED) | {("xview", "knn"): 76.8})
     result = skelbench("results", "export", tmp_path / "theirs.zip", "--out", theirs)
     assert result.stdout == f"{tmp_path / 'theirs.zip'}: 12 records, 0 failures\n"

@@ -1,4 +1,4 @@
-"""`skelbench status`: where cells stand, by the files alone, and the time left."""
+"""`skelbench status`: the state of cells from the files alone, and the time left."""
 
 import json
 import subprocess
@@ -127,7 +127,7 @@ def test_a_damaged_plan_is_told_with_what_to_do(runs, skelbench):
     (plan,) = (runs.root / ".plans").iterdir()
     plan.write_text("{")
     result = skelbench("status", "--out", runs.root, code=2)
-    assert "delete it, the next launch writes its own" in result.stderr
+    assert "delete it; the next launch writes another" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -50,18 +50,18 @@ def test_the_papers_table_of_a_folder_shows_one_track(skelbench, finished):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "complaint"),
     [
         (("--paper", "table9"), "The paper has no table 'table9'; choose one of table1,"),
         (("--paper", "table1", "--track", "demo"), "There is no track 'demo'"),
-        (("--paper", "table1", "--dataset", "ntu60", "--label", "x"), "leave --dataset, --label out"),
+        (("--paper", "table1", "--dataset", "ntu60", "--label", "x"), "leave out --dataset, --label"),
         (("--paper", "table1", "--out", "nowhere"), "There is no folder of runs nowhere"),
     ],
 )
-def test_bad_input_is_one_sentence(skelbench, tmp_path, monkeypatch, arguments, told):
+def test_bad_input_is_one_sentence(skelbench, tmp_path, monkeypatch, arguments, complaint):
     monkeypatch.chdir(tmp_path)
     error = skelbench("table", *arguments, code=2).stderr
-    assert error.startswith("Error: ") and told in error and len(error.splitlines()) == 1
+    assert error.startswith("Error: ") and complaint in error and len(error.splitlines()) == 1
 
 
 def test_tables_do_not_load_torch(finished):

@@ -146,7 +146,7 @@ def test_overrides_are_read_as_yaml_and_small_numbers_as_numbers():
 
 @pytest.mark.parametrize("pair", ["epochs", "=3", "epochs=[1"])
 def test_an_override_that_cannot_be_read_is_one_clear_sentence(pair):
-    with pytest.raises(SkelbenchError, match=r"no setting; write key=value|cannot be read") as caught:
+    with pytest.raises(SkelbenchError, match=r"not a setting; write key=value|cannot be read") as caught:
         parse_pairs([pair])
     assert "\n" not in str(caught.value)
 
@@ -163,7 +163,7 @@ def test_a_constructor_that_reads_its_own_tensors_is_tried_in_earnest(store, mon
     made, init = [], METHODS["untrained"].__init__
 
     def reading(self, *arguments):
-        made.append(torch.ones(2).sum().item())  # without memory there is nothing to read
+        made.append(torch.ones(2).sum().item())  # a meta tensor has no values to read
         init(self, *arguments)
 
     monkeypatch.setattr(METHODS["untrained"], "__init__", reading)
@@ -175,7 +175,7 @@ def test_a_constructor_that_reads_its_own_tensors_is_tried_in_earnest(store, mon
 
 def test_a_method_that_cannot_be_made_is_one_sentence(store, monkeypatch):
     monkeypatch.setattr(METHODS["untrained"], "__init__", lambda *_: 1 / 0)
-    with pytest.raises(SkelbenchError, match=r"The method 'untrained' cannot be made with .*division by zero"):
+    with pytest.raises(SkelbenchError, match=r"The method 'untrained' cannot be built with .*division by zero"):
         planned(methods=("untrained",))
 
 
@@ -196,9 +196,9 @@ REASON = "SkeleMixCLR masks features by time and joint, which the backbone 'bigr
 def test_a_refused_pair_is_left_out_told_once_and_shown_as_such(store, grid_file, skelbench, tmp_path):
     grid = ("grid", grid_file(**PAIRS, seeds=[0, 1]), "--out", tmp_path / "runs", "--set", "backbone.hidden=8")
     result = skelbench(*grid)
-    told = [line for line in result.stderr.splitlines() if line.startswith("n/a:")]
-    assert len(told) == 1
-    assert told[0].startswith(f"n/a: skelemixclr on bigru: {REASON}")
+    refusals = [line for line in result.stderr.splitlines() if line.startswith("n/a:")]
+    assert len(refusals) == 1
+    assert refusals[0].startswith(f"n/a: skelemixclr on bigru: {REASON}")
     records = RunStore(tmp_path / "runs").records()
     pairs = {(r.cell.method, r.cell.backbone) for r in records}
     methods = ("untrained", "skeletonclr", "skelemixclr")
@@ -428,9 +428,9 @@ def test_a_failing_cell_is_recorded_the_rest_goes_on_and_a_later_success_clears_
 def test_a_loss_that_is_no_number_fails_its_cell(store, tiny_run, skelbench, tmp_path):
     result = skelbench(*tiny_run, "--method", "skeletonclr", "--set", "lr=1e30", code=1)
     (failure,) = RunStore(tmp_path / "runs").failures()
-    assert failure.reason.startswith("The loss is no number in epoch")
+    assert failure.reason.startswith("The loss is NaN or infinite in epoch")
     assert RunStore(tmp_path / "runs").records() == []
-    assert "The loss is no number" in result.stderr
+    assert "The loss is NaN or infinite" in result.stderr
 
 
 def test_a_method_that_does_not_fit_the_clips_is_told_before_anything_runs(store, grid_file, skelbench, tmp_path):
@@ -523,11 +523,11 @@ def test_what_was_carried_without_its_encoder_is_trained_again_where_an_evaluati
     skelbench("results", "export", tmp_path / "some.zip", "--out", finished)
     skelbench("results", "import", tmp_path / "some.zip", "--out", tmp_path / "there")
     result = skelbench("grid", grid_file(), "--out", tmp_path / "there")
-    assert "made again" not in result.stderr, "nothing is missing"
+    assert "trained again" not in result.stderr, "nothing is missing"
     record, linear = record_of(tmp_path / "there", "skeletonclr", "linear")
     (linear / "record.json").unlink()
     result = skelbench("grid", grid_file(), "--out", tmp_path / "there")
-    assert result.stderr.count("its record is here but not its encoder, so it is made again") == 1
+    assert result.stderr.count("its record is here but its encoder is missing, so it is trained again") == 1
     again, _ = record_of(tmp_path / "there", "skeletonclr", "linear")
     assert again.last == record.last
     _, ours = record_of(tmp_path / "there", "skeletonclr", "pretrain")
@@ -658,7 +658,7 @@ def test_flops_grow_with_the_width_as_they_must(clips):
 
 def test_a_snapshot_of_another_width_is_one_clear_error(clips, tmp_path):
     narrow, wide = (create_method("untrained", backbone_args={"width": w, "dim": 16}) for w in (4, 8))
-    with pytest.raises(SkelbenchError, match="The kept encoder does not fit this method"):
+    with pytest.raises(SkelbenchError, match="The saved encoder does not fit this method"):
         wide.load_evaluation_state(narrow.evaluation_state())
     assert snapshot_path(tmp_path, 7).name == "encoder-0007.pt"
 

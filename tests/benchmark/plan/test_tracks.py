@@ -186,7 +186,7 @@ def test_a_setting_of_another_method_leaves_a_method_as_it_is():
         ({"knn.kk": 1}, r"no setting 'knn\.kk'; did you mean 'knn\.k'"),
         ({"epochs.x": 1}, r"no setting 'epochs\.x'"),
         ({"source": "me"}, "no setting 'source'"),
-        ({"backbone": 3}, r"'backbone' is a group of settings; set one of it, such as backbone\.width"),
+        ({"backbone": 3}, r"'backbone' is a group of settings; set one of them, such as backbone\.width"),
         ({"method.": 3}, "'method.' is a group"),
         ({"epochs": "many"}, "'epochs' cannot be 'many'"),
         ({"epochs": 2.5}, r"'epochs' cannot be 2\.5"),
@@ -235,6 +235,6 @@ def test_a_label_tells_only_what_bears_on_its_cell():
 
 
 def test_spelling_out_a_default_changes_nothing():
-    plain, spelt = settle("skeattnclr"), settle("skeattnclr", overrides={"method.mu": 0.5, "backbone.width": 16})
-    assert plain == spelt
+    plain, listed = settle("skeattnclr"), settle("skeattnclr", overrides={"method.mu": 0.5, "backbone.width": 16})
+    assert plain == listed
     assert plain.recipe.method["lam"] == 2.0, "a record holds every setting"

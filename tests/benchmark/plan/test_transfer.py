@@ -185,13 +185,13 @@ def test_weights_for_every_person_do_not_carry_over_to_other_numbers_of_persons(
 
 
 @pytest.mark.parametrize(
-    "origin, told", [("nowhere", "'nowhere'"), ("tiny:xset", "xset"), (":xsub", "names no data set"), ("tiny:", None)]
+    "origin, error", [("nowhere", "'nowhere'"), ("tiny:xset", "xset"), (":xsub", "names no data set"), ("tiny:", None)]
 )
-def test_a_source_that_is_not_there_is_told(other, skelbench, tmp_path, origin, told):
+def test_a_source_that_is_not_there_is_reported(other, skelbench, tmp_path, origin, error):
     words = ("--methods", "skeletonclr", "--datasets", "other", "--protocols", "knn", *sets())
     arguments = ("grid", *words, "--pretrained-on", origin, "--out", tmp_path / "runs", "--dry-run")
-    result = skelbench(*arguments, code=2 if told else 0)
-    assert told is None or told in result.stderr
+    result = skelbench(*arguments, code=2 if error else 0)
+    assert error is None or error in result.stderr
 
 
 def test_transfer_is_told_to_be_no_protocol(store, skelbench):

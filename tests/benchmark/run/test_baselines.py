@@ -22,7 +22,7 @@ from skelbench.results.tables.rows import RAW
 
 
 def features(n, dim, classes=4, seed=0):
-    """Clips of classes that overlap, so that some are told wrong."""
+    """Clips of overlapping classes, so that some are misclassified."""
     generator = torch.Generator().manual_seed(seed)
     label = torch.randint(classes, (n,), generator=generator)
     centres = torch.randn(classes, dim, generator=torch.Generator().manual_seed(99))
@@ -39,7 +39,7 @@ def test_nearest_predicts_what_scikit_learn_does_and_scores_minus_the_distance()
     reference = KNeighborsClassifier(1, algorithm="brute").fit(train.x.double(), train.label)
     scores = nearest(train, test.x, 4).scores
     assert np.array_equal(scores.argmax(dim=1), reference.predict(test.x.double()))
-    assert 0.3 < float((scores.argmax(dim=1) == test.label).double().mean()) < 0.99, "a test that cannot tell is none"
+    assert 0.3 < float((scores.argmax(dim=1) == test.label).double().mean()) < 0.99, "the test is discriminative"
     for label in range(4):
         of_class = torch.cdist(test.x.double(), train.x[train.label == label].double()).amin(dim=1)
         np.testing.assert_allclose(scores[:, label], -of_class, rtol=1e-6)
@@ -196,7 +196,7 @@ def test_what_fails_is_written_down_and_the_rest_goes_on(store, skelbench, tmp_p
     [
         ({"--datasets": "tinny"}, "There is no data set 'tinny'"),
         ({"--datasets": "tiny,tinny"}, "There is no data set 'tinny'"),
-        ({"--datasets": ","}, "',' names nothing; write a comma list"),
+        ({"--datasets": ","}, "',' names nothing; give a comma list"),
         ({"--splits": "xsub,xsup"}, "The data set 'tiny' has no split 'xsup'; did you mean 'xsub'"),
     ],
 )
@@ -239,8 +239,8 @@ def test_all_that_reads_a_folder_of_runs_takes_them(mixed, skelbench, tmp_path):
     counts = json.loads(skelbench("status", "--out", mixed, "--json").stdout)["counts"]
     assert set(counts) <= {"done", "running", "failed", "to do"}
     skelbench("results", "export", tmp_path / "all.zip", "--out", mixed)
-    told = skelbench("results", "import", tmp_path / "all.zip", "--out", tmp_path / "copy").stdout
-    assert f"{len(RunStore(mixed).records())} records" in told
+    output = skelbench("results", "import", tmp_path / "all.zip", "--out", tmp_path / "copy").stdout
+    assert f"{len(RunStore(mixed).records())} records" in output
     checked = skelbench("check", "--out", mixed, "--against", tmp_path / "copy", code=0).stdout
     assert "raw none tiny xsub joint nearest (custom: raw data)" in checked
     skelbench("check", "--out", mixed, code=2)
@@ -256,9 +256,9 @@ def test_what_needs_an_encoder_refuses_them_in_a_sentence(mixed, skelbench, tmp_
     record = by_cell(mixed)["xsub", "ridge"]
     folder = RunStore(mixed).folder(record.cell, record.identity)
     for arguments, sentence in (
-        (("run", "--reproduce", folder / "record.json"), "`skelbench baselines` makes it again"),
-        (("evaluate", folder, "--dataset", "tiny"), "is no pre-training"),
-        (("export-weights", folder, "--to", tmp_path / "w.safetensors"), "is no pre-training"),
+        (("run", "--reproduce", folder / "record.json"), "run it again with `skelbench baselines`"),
+        (("evaluate", folder, "--dataset", "tiny"), "is not a pre-training"),
+        (("export-weights", folder, "--to", tmp_path / "w.safetensors"), "is not a pre-training"),
         (("plot", "tsne", folder, "--to", tmp_path / "t.png"), ""),
     ):
         result = skelbench(*arguments, code=2)

@@ -68,5 +68,5 @@ def test_what_does_not_fit_is_named():
         with pytest.raises(SkelbenchError, match=message):
             fuse(given | {"bone": wrong}, equal)
     for weights in ({"joint": 1.0}, equal | {"other": 1.0}):
-        with pytest.raises(SkelbenchError, match="give one weight a stream"):
+        with pytest.raises(SkelbenchError, match="give one weight per stream"):
             fuse(given, weights)

@@ -139,11 +139,11 @@ def test_a_finished_training_of_all_streams_is_evaluated_as_3s(finished, skelben
         *(("untrained", s) for s in range(3)),
     ]
     alone = next(path for path in finished.iterdir() if "skeletonclr" in path.name and "-pretrain-" in path.name)
-    told = skelbench("evaluate", alone, "--dataset", "tiny", "--stream", "3s", code=2).stderr
-    assert "trained on the stream 'joint', not on 'bone'" in told
+    error = skelbench("evaluate", alone, "--dataset", "tiny", "--stream", "3s", code=2).stderr
+    assert "trained on the stream 'joint', not on 'bone'" in error
 
 
-def test_an_unknown_stream_is_told_with_all_there_are(store, skelbench):
+def test_an_unknown_stream_is_reported_with_all_available(store, skelbench):
     result = skelbench("grid", "--datasets", "tiny", "--streams", "joint,4s", code=2)
     assert "There is no stream '4s'" in result.stderr and "3s" in result.stderr
 
@@ -166,9 +166,9 @@ def test_stopped_between_the_parts_it_goes_on_to_the_same_numbers(fused, grid_fi
     skelbench("grid", file, "--out", again, "--no-floor")
     for method in METHODS_HERE:
         for protocol in ("knn", "linear"):
-            whole, resumed = (by_stream(runs, method, protocol)["3s"] for runs in (fused, again))
-            assert (whole[0].last, whole[0].identity) == (resumed[0].last, resumed[0].identity)
-            assert np.array_equal(whole[3], resumed[3])
+            complete, resumed = (by_stream(runs, method, protocol)["3s"] for runs in (fused, again))
+            assert (complete[0].last, complete[0].identity) == (resumed[0].last, resumed[0].identity)
+            assert np.array_equal(complete[3], resumed[3])
 
 
 def test_a_failed_part_fails_its_fusion_with_the_reason_and_a_later_success_clears_it(
@@ -184,7 +184,7 @@ def test_a_failed_part_fails_its_fusion_with_the_reason_and_a_later_success_clea
         result = skelbench("grid", file, "--out", tmp_path / "runs", "--no-floor", code=1)
     failed = {(f.cell.method, f.cell.stream, f.cell.protocol): f.reason for f in RunStore(tmp_path / "runs").failures()}
     assert set(failed) == {("skeletonclr", "bone", "pretrain"), *(("skeletonclr", "3s", p) for p in ("knn", "linear"))}
-    reason = "The stream 'bone' cannot be fused, for it did not finish: ZeroDivisionError: division by zero"
+    reason = "The stream 'bone' cannot be fused because it did not finish: ZeroDivisionError: division by zero"
     assert failed["skeletonclr", "3s", "knn"] == reason
     assert reason in result.stderr
     assert "3s" in by_stream(tmp_path / "runs", "crosclr", "knn"), "the rest goes on"
@@ -240,12 +240,12 @@ def parts(fused, grid_file):
     shutil.rmtree(runs.folder(cell.cell, cell.identity))
     for part in cell.parts:
         write_scores(runs.folder(part.cell, part.identity), list("abcd"), LABELS, SCORES[part.cell.stream])
-        seal_anew(runs, part)
+        reseal(runs, part)
     return runs, cell, store
 
 
-def seal_anew(runs, part):
-    """Have a part's record vouch for the scores that lie beside it now."""
+def reseal(runs, part):
+    """Seal a part's record again for its present scores."""
     runs.write(runs.find(part.cell, part.identity))
 
 
@@ -267,7 +267,7 @@ def test_a_clip_that_one_part_lacks_fails_the_fusion_and_names_it(parts):
     runs, fused, store = parts
     part = fused.parts[1]
     write_scores(runs.folder(part.cell, part.identity), list("abd"), [0, 1, 0], SCORES["bone"][[0, 1, 3]])
-    seal_anew(runs, part)
+    reseal(runs, part)
     (failure,) = run_fusion(fused, store, runs, Options()) or []
     assert "1 clips are not in both streams 'joint' and 'bone' (the first: 'c', not in 'bone')" in failure.reason
     assert runs.find(fused.cell, fused.identity) is None

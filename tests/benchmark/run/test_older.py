@@ -1,4 +1,4 @@
-"""Records of older versions: found, told and never taken for the cells of a newer one."""
+"""Records of older versions: found, reported and never used for the cells of a newer one."""
 
 import numpy as np
 import pytest
@@ -18,22 +18,22 @@ def grid(finished, grid_file):
     return grid_file(methods=["untrained", METHOD])
 
 
-def told(grid, runs):
+def reported(grid, runs):
     return list(older_records(plan_grid(read_grid(grid)), RunStore(runs)))
 
 
-def test_of_a_finished_grid_nothing_is_told(grid, finished):
-    assert told(grid, finished) == []
+def test_of_a_finished_grid_nothing_is_reported(grid, finished):
+    assert reported(grid, finished) == []
 
 
-def test_of_other_settings_nothing_is_told(finished, grid_file):
+def test_of_other_settings_nothing_is_reported(finished, grid_file):
     grid = grid_file(methods=["untrained", METHOD], set={"epochs": 1, "batch": 4, "frames": 16})
-    assert told(grid, finished) == []
+    assert reported(grid, finished) == []
 
 
-def test_a_newer_method_runs_its_cells_anew_and_says_which_records_are_older(grid, finished, monkeypatch, skelbench):
+def test_a_newer_method_runs_its_cells_again_and_says_which_records_are_older(grid, finished, monkeypatch, skelbench):
     monkeypatch.setattr(METHODS[METHOD], "version", METHODS[METHOD].version + 1)
-    (line,) = told(grid, finished)
+    (line,) = reported(grid, finished)
     assert line.startswith("3 older record(s) are kept")  # the pre-training, knn and linear
     assert line.endswith(f"method {METHOD} has version 1, now 2.")
     result = skelbench("grid", grid, "--out", finished, "--dry-run")
@@ -42,17 +42,17 @@ def test_a_newer_method_runs_its_cells_anew_and_says_which_records_are_older(gri
     skelbench("grid", grid, "--out", finished, "--device", "cpu")
     records = [record for record in RunStore(finished).records() if record.cell.method == METHOD]
     assert sorted(str(record.versions["method"]) for record in records) == list("111222"), "the older ones stay"
-    assert told(grid, finished) == []
+    assert reported(grid, finished) == []
     table = skelbench("leaderboard", "--out", finished, "--format", "md").stdout
     assert "2 record(s) left out of the means: older" in table
 
 
-def test_other_data_under_the_same_name_is_told(grid, finished, arrays, tmp_path):
+def test_other_data_under_the_same_name_is_reported(grid, finished, arrays, tmp_path):
     changed = arrays()
     changed["keypoints"] = changed["keypoints"] + np.float32(1.0)
     np.savez(tmp_path / "tiny.npz", **changed)
     prepare("arrays", tmp_path / "tiny.npz", "tiny", force=True)
-    lines = told(grid, finished)
+    lines = reported(grid, finished)
     assert len(lines) == 1 and "data tiny had the fingerprint" in lines[0]
 
 
@@ -60,5 +60,5 @@ def test_a_damaged_record_in_the_way_is_named_and_stops_nothing(grid, finished, 
     monkeypatch.setattr(METHODS[METHOD], "version", METHODS[METHOD].version + 1)
     (folder,) = finished.glob(f"*-{METHOD}-*-linear-*")
     (folder / "record.json").write_text("{")
-    lines = told(grid, finished)
+    lines = reported(grid, finished)
     assert any(str(folder) in line for line in lines) and any("2 older record(s)" in line for line in lines)

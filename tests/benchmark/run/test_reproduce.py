@@ -72,9 +72,9 @@ def records(runs):
 def test_a_record_is_run_again_and_found_equal_to_the_last_bit(tiny, skelbench, tmp_path):
     run(skelbench, "skeletonclr", tmp_path / "runs")
     for record in records(tmp_path / "runs"):
-        told = skelbench("-q", "run", "--reproduce", record)
-        assert "Reproduced bit for bit" in told
-        assert "= weights of the encoder" in told
+        output = skelbench("-q", "run", "--reproduce", record)
+        assert "Reproduced bit for bit" in output
+        assert "= weights of the encoder" in output
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "runs", "tiny.npz"]
 
 
@@ -85,8 +85,8 @@ def test_a_number_that_does_not_come_again_is_shown_beside_the_one_that_came(tin
     assert record.last is not None
     wrong = 50.0 if record.last.top1 != 50 else 25.0
     runs.write(record.model_copy(update={"last": record.last.model_copy(update={"top1": wrong})}))
-    told = skelbench("-q", "run", "--reproduce", runs.folder(record.cell, record.identity), code=1)
-    line = next(line for line in told.splitlines() if "last top1" in line)
+    output = skelbench("-q", "run", "--reproduce", runs.folder(record.cell, record.identity), code=1)
+    line = next(line for line in output.splitlines() if "last top1" in line)
     assert line.startswith("!")
     assert line.split()[-3:] == [repr(wrong), "->", repr(record.last.top1)]
 

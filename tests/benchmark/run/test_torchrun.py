@@ -107,7 +107,7 @@ def torchrun(arguments, environment=None, processes=2):
     return subprocess.run(words, capture_output=True, text=True, timeout=300, env=os.environ | (environment or {}))
 
 
-def test_torchrun_leaves_one_record_a_cell_that_tells_the_ranks(store, tiny_run, tmp_path):
+def test_torchrun_leaves_one_record_a_cell_that_names_the_ranks(store, tiny_run, tmp_path):
     done = torchrun([*tiny_run, "--method", "skeletonclr", "--protocol", "knn"])
     assert done.returncode == 0, done.stderr
     records = [json.loads(path.read_text()) for path in (tmp_path / "runs").glob("*/record.json")]
@@ -115,10 +115,10 @@ def test_torchrun_leaves_one_record_a_cell_that_tells_the_ranks(store, tiny_run,
     for record in records:
         assert (record["environment"]["ranks"], record["environment"]["effective_batch"]) == (2, 4)
         assert (record["settings"]["ranks"], record["settings"]["batch"]) == (2, 4)
-    assert done.stdout.count("skeletonclr") == 1, "one rank tells"
+    assert done.stdout.count("skeletonclr") == 1, "one rank prints"
 
 
-def test_a_batch_that_cannot_be_shared_out_is_told_before_anything_runs():
+def test_a_batch_that_cannot_be_shared_out_is_reported_before_anything_runs():
     from skelbench.benchmark.plan.identity import check_shares
     from skelbench.errors import SkelbenchError
 

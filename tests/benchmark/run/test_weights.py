@@ -105,12 +105,12 @@ REFUSED = {
     "missing: encoder_q.data_bn.weight": lambda s: {k: v for k, v in s.items() if k != "encoder_q.data_bn.weight"},
     "unknown: encoder_q.other": lambda s: s | {"encoder_q.other": torch.zeros(1)},
     "of another shape: queue": lambda s: s | {"queue": torch.zeros(8, 5)},
-    "is not this graph": lambda s: s | {"encoder_q.A": torch.zeros(3, 25, 25)},
+    "differs from this graph": lambda s: s | {"encoder_q.A": torch.zeros(3, 25, 25)},
     "holds more than tensors (epoch)": lambda s: s | {"epoch": 300},
-    "holds no state dict": lambda s: list(s.values()),
-    "cannot be read as weights alone": lambda s: s | {"foreign": Foreign()},
+    "does not hold a state dict": lambda s: list(s.values()),
+    "cannot be read as weights only": lambda s: s | {"foreign": Foreign()},
     "holds more than tensors (state_dict, epoch)": lambda s: {"state_dict": s, "epoch": 300},
-    "numbers that are none": lambda s: s | {"queue": s["queue"] * float("nan")},
+    "NaN or infinite values": lambda s: s | {"queue": s["queue"] * float("nan")},
     "lacks its graph (encoder_k.A)": lambda s: {k: v for k, v in s.items() if k != "encoder_k.A"},
     "was never trained": lambda s: {k: torch.zeros_like(v) if "num_batches" in k else v for k, v in s.items()},
 }
@@ -203,13 +203,13 @@ def test_only_a_finished_pre_training_on_the_same_skeleton_is_evaluated(
     pretrained, finished, skelbench, arrays, tmp_path
 ):
     folder = pretrained("skeletonclr")
-    assert "no finished cell" in skelbench("evaluate", tmp_path, "--dataset", "tiny", code=2).stderr
+    assert "is not a finished cell" in skelbench("evaluate", tmp_path, "--dataset", "tiny", code=2).stderr
     evaluation = next(path for path in finished.iterdir() if "-knn-" in path.name)
-    assert "is no pre-training" in skelbench("evaluate", evaluation, "--dataset", "tiny", code=2).stderr
+    assert "is not a pre-training" in skelbench("evaluate", evaluation, "--dataset", "tiny", code=2).stderr
     other = skelbench("evaluate", folder, "--dataset", "tiny", "--stream", "bone", code=2).stderr
     assert "trained on the stream 'joint', not on 'bone'" in other
     record = json.loads((folder / "record.json").read_text())
-    del record["seal"]  # which would tell the change
+    del record["seal"]  # which would reveal the change
     record["data"]["skeleton"] = "0" * 12
     (folder / "record.json").write_text(json.dumps(record))
     assert "has the skeleton 'ntu25'" in skelbench("evaluate", folder, "--dataset", "tiny", code=2).stderr
@@ -220,7 +220,7 @@ def test_the_split_asked_for_is_evaluated_on_all_its_clips_and_nothing_is_traine
 ):
     folder = pretrained("skeletonclr")
     record = json.loads((folder / "record.json").read_text())
-    del record["seal"]  # which would tell the change
+    del record["seal"]  # which would reveal the change
     record["settings"]["clips"] = 4  # the training may have seen fewer
     (folder / "record.json").write_text(json.dumps(record))
     copy = tmp_path / "elsewhere" / "my copy"

@@ -106,8 +106,8 @@ def edit(number, change):
         (edit(1, lambda _: "+3"), r"line 1: the number of frames expected here, found '\+3'"),
         (edit(2, lambda _: "-1"), "line 2: the number of bodies of frame 1 of 3 expected here, found '-1'"),
         (edit(2, lambda _: "9" * 5000), "line 2: the number of bodies of frame 1 of 3 expected here, found '999"),
-        (edit(7, lambda line: "1e39" + line[line.index(" ") :]), r"line 7: column 1 of frame 1: 1e\+39 m cannot be"),
-        (edit(34, lambda line: "1 2 -101 " + line.split(" ", 3)[3]), "line 34: column 3 of frame 2: -101 m cannot be"),
+        (edit(7, lambda line: "1e39" + line[line.index(" ") :]), r"line 7: column 1 of frame 1: 1e\+39 m is not"),
+        (edit(34, lambda line: "1 2 -101 " + line.split(" ", 3)[3]), "line 34: column 3 of frame 2: -101 m is not"),
         (lambda t: t[: len(t) // 2], r"(numbers expected|the file ends)"),
         (lambda t: "\0" * len(t), "the number of frames expected here"),
     ],
@@ -139,7 +139,9 @@ def test_the_reason_for_a_far_coordinate_names_its_line_whatever_is_above(skelet
     text = skeleton_files.text(frames)
     line = next(n for n, line in enumerate(text.split("\n"), start=1) if "100.5" in line)
     for change in (str, lambda t: t.replace(" ", "  ")):
-        with pytest.raises(UnusableError, match=rf"line {line}: column 2 of frame 3: 100\.5 m cannot be a measurement"):
+        with pytest.raises(
+            UnusableError, match=rf"line {line}: column 2 of frame 3: 100\.5 m is not a Kinect measurement"
+        ):
             parse(change(text).encode(), "x")
 
 

@@ -482,7 +482,7 @@ def test_an_action_with_a_number_that_no_kinect_measures_is_rejected_alone(raw, 
     store = prepare("pkummd1", raw)
     assert len(store.clips) == 15
     assert (rejected.file, rejected.line) == (SKELETON, 4)
-    assert rejected.reason.startswith(f"{SKELETON}, line 4, column 1: {float(value):g} m cannot be a measurement")
+    assert rejected.reason.startswith(f"{SKELETON}, line 4, column 1: {float(value):g} m is not a Kinect measurement")
 
 
 def test_a_length_below_zero_is_refused(raw):
