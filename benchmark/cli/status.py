@@ -74,7 +74,7 @@ def _listed(found: Overview, state: str) -> list[str]:
 
 
 def _summary(found: Overview) -> str:
-    from ...results.status.estimate import spelt
+    from ...results.status.estimate import format_duration
     from ...results.status.overview import STATES
 
     counts = found.count()
@@ -84,8 +84,8 @@ def _summary(found: Overview) -> str:
     seconds, unknown = found.left()
     if unknown:
         rest = f" without {unknown} cells of which no similar one is finished" if seconds else "unknown"
-        return f"{text}; time left: {f'about {spelt(seconds)},' if seconds else ''}{rest}"
-    return f"{text}; time left: about {spelt(seconds)}"
+        return f"{text}; time left: {f'about {format_duration(seconds)},' if seconds else ''}{rest}"
+    return f"{text}; time left: about {format_duration(seconds)}"
 
 
 def _as_json(found: Overview) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import torch
 from ...datasets.recording import TEST, TRAIN
 from ...datasets.store import Store
 from ...results.record import Cell
-from ...results.status.estimate import Estimate, spelt
+from ...results.status.estimate import Estimate, format_duration
 from ...results.status.plans import Launched, Planned
 from ...results.store import RunStore
 from ..plan.identity import Pretraining
@@ -45,7 +45,8 @@ def forecast(plan: Plan, runs: RunStore, device: str) -> str:
         return f"{count}; device hours unknown: no similar cell is finished here on {planned.device_name}"
     rest = f", without {unknown} cells of which no similar one is finished" if unknown else ""
     return (
-        f"{count}; about {seconds / 3600:.2f} device hours ({spelt(seconds)}) on {planned.device_name}{rest}, "
+        f"{count}; about {seconds / 3600:.2f} device hours ({format_duration(seconds)}) "
+        f"on {planned.device_name}{rest}, "
         f"from {estimate.records} finished cells"
     )
 

@@ -48,7 +48,7 @@ class Estimate:
         return sum(seconds for seconds in found if seconds is not None), found.count(None)
 
 
-def spelt(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Format a duration for people: "40 s", "12 min", "3.4 h", "2.1 days"."""
     for size, name in ((86400.0, "days"), (3600.0, "h")):
         if seconds >= 1.5 * size:

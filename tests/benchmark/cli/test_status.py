@@ -8,7 +8,7 @@ import pytest
 
 from skelbench.results.claims import Claims
 from skelbench.results.record import Cell, Failure, Record
-from skelbench.results.status.estimate import Estimate, spelt
+from skelbench.results.status.estimate import Estimate, format_duration
 from skelbench.results.status.overview import overview
 from skelbench.results.status.plans import Launched, Planned, write_plan
 from skelbench.results.store import RunStore
@@ -134,7 +134,7 @@ def test_a_damaged_plan_is_told_with_what_to_do(runs, skelbench):
     ("seconds", "text"), [(40, "40 s"), (60, "60 s"), (720, "12 min"), (12240, "3.4 h"), (181440, "2.1 days")]
 )
 def test_durations_read_as_people_say_them(seconds, text):
-    assert spelt(seconds) == text
+    assert format_duration(seconds) == text
 
 
 def test_a_dry_run_tells_the_device_hours_that_earlier_cells_lead_one_to_expect(skelbench, store, tmp_path):
