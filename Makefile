@@ -44,7 +44,7 @@ docs: $(STAMP)  ## generate the pages that are built from the code and the commi
 	$(BIN)/python docs/make/deviations.py > docs/deviations.md
 	$(BIN)/python docs/make/leaderboard.py results/reference docs/leaderboard.md
 
-demo: $(STAMP)  ## pre-train and compare three methods on generated motion, in minutes
+demo: $(STAMP)  ## pre-train two methods on generated motion and compare them with the untrained floor, in minutes
 	$(BIN)/skelbench grid --preset demo --out runs/demo
 
 check: $(STAMP)  ## run the demo again and compare it with its committed records; fails if a method became worse

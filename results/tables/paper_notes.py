@@ -58,7 +58,8 @@ def paper_footnotes(table: Filled, general: Iterable[str]) -> Iterable[str]:
     yield from (f"paper, all numbers: {caveat}" for caveat in general)
     yield from _track_notes(table)
     aims = [place for place in table.cells if not place[0].is_floor and place[0].target(place[1], table.track)]
-    yield f"{sum(bool(table.cells[place]) for place in aims)} of {len(aims)} places have been run in this track."
+    run = sum(bool(table.cells[place]) for place in aims)
+    yield f"{run} of {len(aims)} results of this table have been run in this track."
     rules = {record.best.rule.rstrip(".") for record in shown if record.best}
     yield from (f"best: {rule}." for rule in sorted(rules))
     seeds = [len(cell) for (line, _), cell in table.cells.items() if line.is_floor and cell]

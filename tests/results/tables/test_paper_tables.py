@@ -126,7 +126,7 @@ def test_ours_the_papers_and_the_difference_are_side_by_side(few):
     assert cell(table, "untrained (floor)", "ntu60 xsub") == "31.0 (1)"
     assert cell(table, "untrained (floor)", "ntu60 xsub Δ") == ""
     assert cell(table, "SkeAttnCLR", "ntu60 xview Δ") == "–"
-    assert "1 of 48 places have been run in this track." in table.footnotes
+    assert "1 of 48 results of this table have been run in this track." in table.footnotes
     assert "A floor is the mean of at least 3 seeds; here of 1." in table.footnotes
     assert "best: held-out subjects." in table.footnotes
 
