@@ -11,10 +11,12 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .backbones import BACKBONES, create_backbone
     from .benchmark.evaluate import evaluate
+    from .benchmark.run_grid import run_grid
     from .datasets import READERS, prepare
     from .datasets.clips import load_dataset
     from .errors import SkelbenchError
     from .methods import METHODS, create_method
+    from .results.frame import load_results
 
 _HOMES = {
     "BACKBONES": "backbones",
@@ -25,7 +27,9 @@ _HOMES = {
     "create_method": "methods",
     "evaluate": "benchmark.evaluate",
     "load_dataset": "datasets.clips",
+    "load_results": "results.frame",
     "prepare": "datasets",
+    "run_grid": "benchmark.run_grid",
 }
 _FOLDERS = ("backbones", "benchmark", "datasets", "methods", "results")
 
@@ -38,7 +42,9 @@ __all__ = [
     "create_method",
     "evaluate",
     "load_dataset",
+    "load_results",
     "prepare",
+    "run_grid",
 ]
 
 

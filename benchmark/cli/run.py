@@ -135,7 +135,6 @@ def grid(ctx: click.Context, **options: Any) -> None:
     """
     load_plugins(ctx)
     from ...config import parse_pairs
-    from ...results.tables.leaderboard import FLOOR
     from ..plan.grid import Grid, read_grid, read_preset
 
     if options["file"] and options["preset"]:
@@ -151,13 +150,8 @@ def grid(ctx: click.Context, **options: Any) -> None:
         changes["seeds"] = numbers(options["seeds"])
     changes |= {key: options[key] for key in ("track", "pretrained_on") if options[key]}
     changes["also"] = dict(parse_pairs(options["pairs"]))
-    grids = []
-    for part in base.split():
-        changed = part.model_copy(update=changes)
-        floor = () if FLOOR in changed.methods or options["no_floor"] else (FLOOR,)
-        seeds = tuple(sorted({*changed.floor_seeds, *changed.seeds}))
-        grids.append(changed.model_copy(update={"methods": (*floor, *changed.methods), "floor_seeds": seeds}))
-    _run(ctx, grids, options)
+    parts = [part.model_copy(update=changes) for part in base.split()]
+    _run(ctx, [part.with_floor(add=not options["no_floor"]) for part in parts], options)
 
 
 def _reproduce(ctx: click.Context, record: Path, device: str) -> None:
@@ -194,6 +188,7 @@ def _plan_and_run(ctx: click.Context, grids: Sequence[Any], device: str, options
     from ..plan.planner import plan_grids
     from ..run.forecast import forecast
     from ..run.older import older_records
+    from ..run_grid import run_plan
 
     plan = plan_grids(grids, precision=options["precision"], ranks=distributed.world_size())
     for (method, backbone), reason in plan.refused.items():
@@ -206,12 +201,9 @@ def _plan_and_run(ctx: click.Context, grids: Sequence[Any], device: str, options
         _print_plan(plan, runs)
         click.echo(forecast(plan, runs, device))
         return
-    runs.check_writable()
-    failures = launch(ctx, plan, runs, device, options)
-    if distributed.rank() > 0:  # rank 0 prints the results
-        return
-    found = [runs.find(*cell) for cell in plan.results()]
-    show_results(ctx, [record for record in found if record], failures, plan.refused)
+    result = run_plan(plan, runs, lambda: launch(ctx, plan, runs, device, options))
+    if distributed.rank() == 0:  # which alone prints the results
+        show_results(ctx, result.records, result.failures, result.refused)
 
 
 def _print_plan(plan: Any, runs: Any) -> None:

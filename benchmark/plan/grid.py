@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, NonNegativeInt
 from ...config import Settings, parse_config
 from ...errors import SkelbenchError
 from ...registry import did_you_mean
+from ...results.tables.rows import FLOOR
 
 
 def once(values: Iterable[Any]) -> tuple[Any, ...]:
@@ -52,6 +53,16 @@ class Grid(Settings):
     set: dict[str, Any] = Field(default_factory=dict)
     also: dict[str, Any] = Field(default_factory=dict)
     parts: tuple[dict[str, Any], ...] = ()
+
+    def with_floor(self, *, add: bool = True) -> Grid:
+        """Return the grid with the untrained encoder, the floor of its tables, for each of its seeds and `floor_seeds`.
+
+        Args:
+            add: add the floor to the methods if they do not name it; otherwise only its seeds are completed.
+        """
+        floor = (FLOOR,) if add and FLOOR not in self.methods else ()
+        seeds = tuple(sorted({*self.floor_seeds, *self.seeds}))
+        return self.model_copy(update={"methods": (*floor, *self.methods), "floor_seeds": seeds})
 
     def split(self) -> list[Grid]:
         """Return one grid per part, each a product; the grid itself if it has no parts."""

@@ -1,0 +1,76 @@
+"""Run a grid from Python: what `skelbench grid` does, without its printing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..config import parse_config
+from ..results.record import Failure, Record
+from ..results.store import RunStore
+from .launchers.local import launch
+from .plan.grid import Grid, presets, read_grid, read_preset
+from .plan.planner import Plan, plan_grids
+from .run.options import Options
+from .train.devices import choose_device
+from .train.progress import Silent, Watcher
+
+
+class GridResult(NamedTuple):
+    """What a grid left: records of its evaluations, failures, and why pairs of method and backbone were refused."""
+
+    records: list[Record]
+    failures: list[Failure]
+    refused: Mapping[tuple[str, str], str]
+
+
+def run_grid(
+    grid: Grid | Mapping[str, Any] | str | Path,
+    *,
+    out: str | Path = "runs",
+    device: str = "auto",
+    precision: str = "fp32",
+    floor: bool = True,
+    force: bool = False,
+    watcher: Watcher | None = None,
+) -> GridResult:
+    """Train and evaluate every cell of a grid in this process; finished cells are skipped.
+
+    Args:
+        grid: a `Grid`, its fields as a mapping (`methods`, `datasets`, `seeds`, `set`, ...), the name of a preset, or
+            the path of a grid file.
+        out: folder of runs, which other processes may share; `load_results` reads it.
+        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+        precision: of the pre-training, "fp32", "tf32" or "bf16"; evaluation is fp32.
+        floor: add the untrained encoder if the grid does not name it.
+        force: run finished cells again.
+        watcher: receives the progress; by default nothing is printed.
+
+    Raises:
+        SkelbenchError: for a name or setting that does not fit, or a damaged record; nothing was run.
+    """
+    grids = [part.with_floor(add=floor) for part in _read(grid).split()]
+    plan, runs = plan_grids(grids, precision=precision), RunStore(Path(out))
+    options = Options(device=choose_device(device), force=force, watcher=watcher or Silent())
+    return run_plan(plan, runs, lambda: launch(plan, runs, options))
+
+
+def run_plan(plan: Plan, runs: RunStore, run: Callable[[], Sequence[Failure]]) -> GridResult:
+    """Run a plan by a launcher and collect its results.
+
+    Raises:
+        SkelbenchError: if the folder of runs cannot be written; nothing was run.
+    """
+    runs.check_writable()
+    failures = list(run())
+    found = (runs.find(*cell) for cell in plan.results())
+    return GridResult([record for record in found if record], failures, plan.refused)
+
+
+def _read(grid: Grid | Mapping[str, Any] | str | Path) -> Grid:
+    if isinstance(grid, Grid):
+        return grid
+    if isinstance(grid, Mapping):
+        return parse_config(Grid, grid, "the grid")
+    return read_preset(grid) if isinstance(grid, str) and grid in presets() else read_grid(Path(grid))

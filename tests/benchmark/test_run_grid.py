@@ -1,0 +1,90 @@
+"""`skelbench.run_grid` and `skelbench.load_results`: a grid from Python, and its records as a DataFrame."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+import skelbench
+from skelbench.benchmark.plan.grid import Grid
+from skelbench.errors import SkelbenchError
+from skelbench.results.store import RunStore
+
+TINY = {"frames": 16, "epochs": 1, "batch": 4, "backbone.width": 4, "backbone.dim": 16, "linear.epochs": 3}
+FIELDS: dict[str, Any] = {
+    "name": "tiny",
+    "methods": ["skeletonclr"],
+    "datasets": ["tiny"],
+    "seeds": [0, 1],
+    "set": TINY,
+}
+
+
+@pytest.fixture
+def skelbench_command(request):
+    """The fixture `skelbench` of the folder, under a name that leaves the package's free."""
+    return request.getfixturevalue("skelbench")
+
+
+@pytest.fixture
+def ran(store, tmp_path):
+    return skelbench.run_grid(FIELDS, out=tmp_path / "runs", device="cpu")
+
+
+def test_a_grid_runs_with_its_floor_and_leaves_what_the_command_leaves(ran, tmp_path, skelbench_command):
+    assert ran.failures == [] and ran.refused == {}
+    cells = {(record.cell.method, record.cell.protocol, record.cell.seed) for record in ran.records}
+    seeds = {"skeletonclr": (0, 1), "untrained": (0, 1, 2)}
+    assert cells == {(m, p, s) for m, mine in seeds.items() for p in ("knn", "linear") for s in mine}
+    file = tmp_path / "tiny.yaml"
+    file.write_text(json.dumps(FIELDS))
+    skelbench_command("grid", file, "--out", tmp_path / "other", "--device", "cpu")
+    ours, theirs = (RunStore(tmp_path / name).records() for name in ("runs", "other"))
+    assert {r.identity for r in ours} == {r.identity for r in theirs}
+
+
+def test_a_finished_grid_is_not_run_again_and_a_preset_or_file_is_read_by_name(ran, tmp_path, monkeypatch):
+    monkeypatch.setattr("skelbench.benchmark.run.runner.Runner._pretrain", lambda *_: pytest.fail("it ran again"))
+    again = skelbench.run_grid(Grid(**FIELDS), out=str(tmp_path / "runs"), device="cpu")
+    assert [record.identity for record in again.records] == [record.identity for record in ran.records]
+    with pytest.raises(SkelbenchError, match="no-such-preset"):
+        skelbench.run_grid("no-such-preset", out=tmp_path / "runs")
+    with pytest.raises(SkelbenchError, match="There is no setting 'method' of the grid"):
+        skelbench.run_grid({"method": ["skeletonclr"]}, out=tmp_path / "runs")
+
+
+def test_without_a_floor_only_the_named_methods_run(store, tmp_path):
+    ran = skelbench.run_grid(FIELDS | {"seeds": [0], "protocols": ["knn"]}, out=tmp_path, device="cpu", floor=False)
+    assert [(record.cell.method, record.cell.protocol) for record in ran.records] == [("skeletonclr", "knn")]
+
+
+def test_results_are_a_frame_with_a_row_for_each_record(ran, tmp_path):
+    frame: Any = skelbench.load_results(tmp_path / "runs")
+    records = RunStore(tmp_path / "runs").records()
+    assert frame["identity"].tolist() == [record.identity for record in records]
+    for row, record in zip(frame.to_dict("records"), records, strict=True):
+        assert (row["method"], row["protocol"], row["seed"]) == (
+            record.cell.method,
+            record.cell.protocol,
+            record.cell.seed,
+        )
+        assert np.isnan(row["top1"]) if record.last is None else row["top1"] == record.last.top1
+        assert row["fingerprint"] == record.data["fingerprint"] and row["train_clips"] == 12
+        for name, value in record.extra.items():
+            assert row[f"extra_{name}"] == value
+    means = frame.dropna(subset="top1").groupby(["method", "protocol"])["top1"].mean()
+    expected = np.mean([r.last.top1 for r in ran.records if (r.cell.method, r.cell.protocol) == ("skeletonclr", "knn")])
+    assert means["skeletonclr", "knn"] == pytest.approx(expected)
+
+
+def test_every_column_is_described(ran, tmp_path):
+    described = skelbench.load_results.__doc__
+    assert described is not None
+    columns = skelbench.load_results(tmp_path / "runs").columns
+    assert [name for name in columns if not name.startswith("extra_") and name not in described] == []
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(SkelbenchError, match="There is no folder of runs"):
+        skelbench.load_results(tmp_path / "nowhere")
