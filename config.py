@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
 
 from .errors import SkelbenchError
 from .registry import did_you_mean
@@ -18,7 +21,8 @@ class Since:
     """Marks a setting added after the first records, as `patience: Annotated[int, Since("0.2.0")] = 5`.
 
     At its default it is left out of identities and records, so that older results keep their identity. Its default
-    must therefore reproduce the earlier behaviour; any other default needs a version increase.
+    must therefore reproduce the earlier behaviour; any other default needs a version increase. The label of a custom
+    cell lists all settings that were given, so giving the default explicitly beside other changes is another label.
     """
 
     version: str
@@ -29,14 +33,31 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    def deciding(self, mode: Literal["json", "python"] = "python", exclude: Collection[str] = ()) -> dict[str, Any]:
-        """The values that determine a result: all except `exclude` and newer settings (`Since`) at their default."""
-        fields = type(self).model_fields
-        newer = {name for name, field in fields.items() if any(isinstance(mark, Since) for mark in field.metadata)}
-        left_out = {
-            name for name in newer if getattr(self, name) == fields[name].get_default(call_default_factory=True)
-        }
-        return self.model_dump(mode=mode, exclude=left_out | set(exclude))
+
+def deciding(
+    settings: BaseModel, mode: Literal["json", "python"] = "python", exclude: Collection[str] = ()
+) -> dict[str, Any]:
+    """The values that determine a result: all except `exclude` and newer settings (`Since`) at their default."""
+    newer = {name: field for name, field in type(settings).model_fields.items() if _is_marked(field)}
+    left_out = {
+        name
+        for name, field in newer.items()
+        if _as_json(getattr(settings, name)) == _as_json(field.get_default(call_default_factory=True))
+    }
+    return settings.model_dump(mode=mode, exclude=left_out | set(exclude))
+
+
+def _is_marked(field: FieldInfo) -> bool:
+    """Whether a field has the mark `Since`, around its type or inside it (`Annotated[int, Since(...)] | None`)."""
+    parts = [field.annotation]
+    for part in parts:
+        parts += getattr(part, "__metadata__", ()) + get_args(part)
+    return any(isinstance(mark, Since) for mark in (*field.metadata, *parts))
+
+
+def _as_json(value: Any) -> str:
+    """A value as it enters an identity: (1,) and [1] are the same there, 0 and False are not."""
+    return json.dumps(to_jsonable_python(value), sort_keys=True)
 
 
 def parse_config(schema: type[Any], values: Mapping[str, Any], who: str) -> Any:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...backbones import BACKBONES
-from ...config import parse_config
+from ...config import deciding, parse_config
 from ...errors import SkelbenchError
 from ...methods.base import METHODS
 from ...methods.recipe import Recipe
@@ -179,7 +179,7 @@ def _filled(recipe: Recipe, method: str, backbone: str) -> Recipe:
     config = method_settings(recipe, method)
     arguments, unwritten = {**backbone_defaults(backbone), **recipe.backbone}, BACKBONES[backbone].unwritten
     written = {key: value for key, value in arguments.items() if key not in unwritten or value != unwritten[key]}
-    return recipe.model_copy(update={"method": config.deciding(), "backbone": written})
+    return recipe.model_copy(update={"method": deciding(config), "backbone": written})
 
 
 def method_settings(recipe: Recipe, method: str) -> Any:
@@ -194,12 +194,12 @@ def protocol_settings(recipe: Recipe, protocol: str) -> Any:
 
 def pretrain_settings(recipe: Recipe) -> dict[str, Any]:
     """The settings that determine a pre-training: all but the evaluations and the source of the values."""
-    return recipe.deciding("json", exclude=("protocols", "selection", "source"))
+    return deciding(recipe, "json", exclude=("protocols", "selection", "source"))
 
 
 def evaluation_settings(recipe: Recipe, protocol: str) -> dict[str, Any]:
     """The settings that determine an evaluation besides the pre-training it builds on."""
-    return {protocol: protocol_settings(recipe, protocol).deciding("json"), "selection": recipe.selection}
+    return {protocol: deciding(protocol_settings(recipe, protocol), "json"), "selection": recipe.selection}
 
 
 def _labels(base: Recipe, recipe: Recipe, changes: Changes, track: str) -> dict[str, str | None]:

@@ -10,6 +10,7 @@ from ...errors import SkelbenchError
 from ...methods import METHODS
 from ...results.record import Cell, Record
 from ...results.store import RECORD, RunStore, read_record
+from ..plan.fusion import FUSED, FUSION_VERSION
 from ..plan.identity import PRETRAIN_VERSION
 from ..plan.overrides import PRETRAIN
 from ..plan.planner import Plan
@@ -26,6 +27,7 @@ def older_records(plan: Plan, runs: RunStore) -> Iterator[str]:
     for path in sorted(runs.root.glob(f"*/{RECORD}")):
         folders.setdefault(path.parent.name.rpartition("-")[0], []).append(path.parent)
     reasons: Counter[str] = Counter()
+    unreadable: set[str] = set()
     for cell, identity, fingerprint in _planned(plan):
         if not folders.get(cell.slug()) or runs.find(cell, identity) is not None:
             continue
@@ -33,10 +35,11 @@ def older_records(plan: Plan, runs: RunStore) -> Iterator[str]:
             try:
                 record = read_record(folder)
             except SkelbenchError as error:
-                yield str(error)
+                unreadable.add(str(error))
                 continue
             if record.cell == cell and (reason := _older(record, fingerprint)):
                 reasons[reason] += 1
+    yield from sorted(unreadable)
     for reason, count in reasons.items():
         yield f"{count} older record(s) are kept but not used for this grid, whose cells are run again: {reason}."
 
@@ -58,6 +61,8 @@ def _older(record: Record, fingerprint: str) -> str:
         f"method {cell.method}": (record.versions.get("method"), METHODS[cell.method].version),
         f"protocol {cell.protocol}": (record.versions.get("protocol"), protocol),
     }
+    if cell.stream == FUSED:
+        now["fusion"] = (record.versions.get("fusion"), FUSION_VERSION)
     differing = [f"{what} has version {theirs}, now {ours}" for what, (theirs, ours) in now.items() if theirs != ours]
     data = record.data.get("fingerprint")
     if data != fingerprint:

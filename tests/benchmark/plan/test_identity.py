@@ -4,12 +4,13 @@ import dataclasses
 from typing import Annotated
 
 import pytest
+from pydantic import BaseModel
 
 from skelbench.benchmark.plan.identity import plan
 from skelbench.benchmark.plan.overrides import Changes
 from skelbench.benchmark.plan.tracks import resolve
 from skelbench.benchmark.protocols import PROTOCOLS
-from skelbench.config import Since
+from skelbench.config import Settings, Since, deciding
 from skelbench.methods import METHODS
 from skelbench.methods.recipe import Recipe
 
@@ -138,5 +139,35 @@ def test_a_later_setting_of_a_protocol_stays_out_of_its_identities_until_it_is_s
 
 def test_a_later_setting_of_a_recipe_stays_out_until_it_is_set():
     recipe = with_later_setting(Recipe)(source="a test", frames=16, epochs=1, batch=4, lr=0.1)
-    assert "patience" not in recipe.deciding() and "warmup" in recipe.deciding()
-    assert recipe.model_copy(update={"patience": 6}).deciding("json")["patience"] == 6
+    assert "patience" not in deciding(recipe) and "warmup" in deciding(recipe)
+    assert deciding(recipe.model_copy(update={"patience": 6}), "json")["patience"] == 6
+
+
+class Edges(Settings):
+    optional: Annotated[int, Since("9.9.9")] | None = None
+    flag: Annotated[bool | int, Since("9.9.9")] = False
+    several: Annotated[tuple[int, ...], Since("9.9.9")] = (1,)
+    ordinary: int = 3
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, {}),
+        ({"optional": 2}, {"optional": 2}),
+        ({"flag": 0}, {"flag": 0}),
+        ({"several": [1]}, {}),
+        ({"several": [1, 2]}, {"several": [1, 2]}),
+    ],
+)
+def test_a_later_setting_is_compared_as_it_would_enter_an_identity(given, expected):
+    found = deciding(Edges(**given), "json")
+    assert found == expected | {"ordinary": 3}
+    assert [type(found[name]) for name in expected] == [type(value) for value in expected.values()]
+
+
+def test_settings_of_a_plugin_may_be_any_pydantic_model():
+    class Plain(BaseModel):
+        power: float = 1.0
+
+    assert deciding(Plain()) == {"power": 1.0}
