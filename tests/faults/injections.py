@@ -142,17 +142,17 @@ def break_step(step: int, error: BaseException | None) -> None:
 
 def break_features(error: Exception) -> None:
     """Make the evaluation fail with an error when it extracts features."""
-    from skelbench.benchmark.run import runner
+    from skelbench.benchmark.run import encoders
 
     def broken(*_: Any) -> None:
         raise error
 
-    runner.extract = broken  # type: ignore[assignment]
+    encoders.extract = broken  # type: ignore[assignment]
 
 
 def turn_clocks_back() -> None:
     """Make the wall clock jump back by a day at every call, and date records between 1950 and 1999."""
-    from skelbench.benchmark.run import record
+    from skelbench.benchmark.run import baselines, fusion, record, runner
 
     now, looks = time.time(), [0]
 
@@ -161,7 +161,8 @@ def turn_clocks_back() -> None:
         return now - 86400 * looks[0]
 
     time.time = earlier
-    record.now = lambda: f"19{99 - looks[0] % 50:02d}-01-01T00:00:00+00:00"
+    for module in (record, runner, fusion, baselines):  # all that date a record or a failure
+        vars(module)["now"] = lambda: f"19{99 - looks[0] % 50:02d}-01-01T00:00:00+00:00"
 
 
 def be_another_version() -> None:
