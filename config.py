@@ -51,7 +51,7 @@ def _is_marked(field: FieldInfo) -> bool:
     """Whether a field has the mark `Since`, around its type or inside it (`Annotated[int, Since(...)] | None`)."""
     parts = [field.annotation]
     for part in parts:
-        parts += getattr(part, "__metadata__", ()) + get_args(part)
+        parts += get_args(part)
     return any(isinstance(mark, Since) for mark in (*field.metadata, *parts))
 
 

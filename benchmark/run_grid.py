@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,22 +48,18 @@ def run_grid(
         watcher: receives the progress; by default nothing is printed.
 
     Raises:
-        SkelbenchError: for a name or setting that does not fit, or a damaged record; nothing was run.
+        SkelbenchError: for a name or setting that does not fit, a damaged record, or a folder that cannot be written;
+            nothing was run.
     """
     grids = [part.with_floor(add=floor) for part in _read(grid).split()]
     plan, runs = plan_grids(grids, precision=precision), RunStore(Path(out))
-    options = Options(device=choose_device(device), force=force, watcher=watcher or Silent())
-    return run_plan(plan, runs, lambda: launch(plan, runs, options))
-
-
-def run_plan(plan: Plan, runs: RunStore, run: Callable[[], Sequence[Failure]]) -> GridResult:
-    """Run a plan by a launcher and collect its results.
-
-    Raises:
-        SkelbenchError: if the folder of runs cannot be written; nothing was run.
-    """
     runs.check_writable()
-    failures = list(run())
+    options = Options(device=choose_device(device), force=force, watcher=watcher or Silent())
+    return collect(plan, runs, launch(plan, runs, options))
+
+
+def collect(plan: Plan, runs: RunStore, failures: list[Failure]) -> GridResult:
+    """Read what a plan that was run has left; the failures are those that its launcher returned."""
     found = (runs.find(*cell) for cell in plan.results())
     return GridResult([record for record in found if record], failures, plan.refused)
 

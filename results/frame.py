@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import SkelbenchError
 from .record import Record
-from .store import RunStore
+from .store import RunStore, open_runs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,10 +45,7 @@ def load_results(out: str | Path) -> pd.DataFrame:
     """
     import pandas as pd
 
-    path = Path(out)
-    if not path.is_dir():
-        raise SkelbenchError(f"There is no folder of runs {path}; give the one that the runs were written to.")
-    runs = RunStore(path)
+    runs = open_runs(Path(out))
     rows = [_row(record, runs) for record in runs.records()]
     columns = list(dict.fromkeys(name for row in rows for name in row))
     extra = sorted(name for name in columns if name.startswith("extra_"))

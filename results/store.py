@@ -104,6 +104,13 @@ class RunStore:
         return sorted(self.root.glob(f"*/{name}"), key=str)
 
 
+def open_runs(root: Path) -> RunStore:
+    """Open a folder of runs to read it. Raises ``SkelbenchError`` if it does not exist."""
+    if not root.exists():
+        raise SkelbenchError(f"There is no folder of runs {root}; name the one that --out wrote.")
+    return RunStore(root)
+
+
 def read_record(folder: Path) -> Record:
     """Read the record in a cell's folder; raises ``SkelbenchError`` if there is none or it is damaged."""
     if not (folder / RECORD).is_file():

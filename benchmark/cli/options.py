@@ -58,11 +58,9 @@ def check_graph(wanted: bool, device: str) -> bool:
 
 def folder_of_runs(out: Path) -> RunStore:
     """Open the folder of runs that a command reads. Raises ``SkelbenchError`` if it does not exist."""
-    from ...results.store import RunStore
+    from ...results.store import open_runs
 
-    if not out.exists():
-        raise SkelbenchError(f"There is no folder of runs {out}; name the one that --out wrote.")
-    return RunStore(out)
+    return open_runs(out)
 
 
 @contextmanager

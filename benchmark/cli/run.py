@@ -188,7 +188,7 @@ def _plan_and_run(ctx: click.Context, grids: Sequence[Any], device: str, options
     from ..plan.planner import plan_grids
     from ..run.forecast import forecast
     from ..run.older import older_records
-    from ..run_grid import run_plan
+    from ..run_grid import collect
 
     plan = plan_grids(grids, precision=options["precision"], ranks=distributed.world_size())
     for (method, backbone), reason in plan.refused.items():
@@ -201,9 +201,10 @@ def _plan_and_run(ctx: click.Context, grids: Sequence[Any], device: str, options
         _print_plan(plan, runs)
         click.echo(forecast(plan, runs, device))
         return
-    result = run_plan(plan, runs, lambda: launch(ctx, plan, runs, device, options))
-    if distributed.rank() == 0:  # which alone prints the results
-        show_results(ctx, result.records, result.failures, result.refused)
+    runs.check_writable()
+    failures = launch(ctx, plan, runs, device, options)
+    if distributed.rank() == 0:  # which alone reads and prints the results
+        show_results(ctx, *collect(plan, runs, failures))
 
 
 def _print_plan(plan: Any, runs: Any) -> None:

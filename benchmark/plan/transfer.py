@@ -11,7 +11,7 @@ from ...errors import SkelbenchError
 from ...methods.recipe import Recipe
 from ...results.record import Record
 from ...results.store import read_record
-from ...results.tables.leaderboard import FLOOR, FLOOR_SEEDS
+from ...results.tables.rows import FLOOR, FLOOR_SEEDS
 from .identity import Pretraining, identify_evaluation, plan
 from .overrides import PRETRAIN, Changes
 from .tracks import ANY_SIZE, Resolved, resolve

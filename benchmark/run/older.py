@@ -7,14 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...errors import SkelbenchError
-from ...methods import METHODS
 from ...results.record import Cell, Record
 from ...results.store import RECORD, RunStore, read_record
 from ..plan.fusion import FUSED, FUSION_VERSION
-from ..plan.identity import PRETRAIN_VERSION
-from ..plan.overrides import PRETRAIN
 from ..plan.planner import Plan
-from ..protocols import PROTOCOLS
+from .record import versions_of
 
 
 def older_records(plan: Plan, runs: RunStore) -> Iterator[str]:
@@ -24,14 +21,17 @@ def older_records(plan: Plan, runs: RunStore) -> Iterator[str]:
     of their means. Records with other settings are not reported: they belong to another cell.
     """
     folders: dict[str, list[Path]] = {}
+    done: set[str] = set()  # the digits of identities that folders are named by: no record of a finished cell is read
     for path in sorted(runs.root.glob(f"*/{RECORD}")):
-        folders.setdefault(path.parent.name.rpartition("-")[0], []).append(path.parent)
+        slug, _, digits = path.parent.name.rpartition("-")
+        folders.setdefault(slug, []).append(path.parent)
+        done.add(digits)
     reasons: Counter[str] = Counter()
     unreadable: set[str] = set()
     for cell, identity, fingerprint in _planned(plan):
-        if not folders.get(cell.slug()) or runs.find(cell, identity) is not None:
+        if identity[:10] in done:
             continue
-        for folder in folders[cell.slug()]:
+        for folder in folders.get(cell.slug(), ()):
             try:
                 record = read_record(folder)
             except SkelbenchError as error:
@@ -55,15 +55,14 @@ def _planned(plan: Plan) -> Iterator[tuple[Cell, str, str]]:
 
 def _older(record: Record, fingerprint: str) -> str:
     """Which versions of a record differ from the current ones; empty if none does."""
-    cell = record.cell
-    protocol = PRETRAIN_VERSION if cell.protocol == PRETRAIN else PROTOCOLS[cell.protocol].version
-    now = {
-        f"method {cell.method}": (record.versions.get("method"), METHODS[cell.method].version),
-        f"protocol {cell.protocol}": (record.versions.get("protocol"), protocol),
-    }
-    if cell.stream == FUSED:
-        now["fusion"] = (record.versions.get("fusion"), FUSION_VERSION)
-    differing = [f"{what} has version {theirs}, now {ours}" for what, (theirs, ours) in now.items() if theirs != ours]
+    cell, then = record.cell, record.versions
+    now = versions_of(cell) | ({"fusion": FUSION_VERSION} if cell.stream == FUSED else {})
+    names = {"method": f"method {cell.method}", "protocol": f"protocol {cell.protocol}", "fusion": "fusion"}
+    differing = [
+        f"{text} has version {then.get(kind)}, now {now.get(kind)}"
+        for kind, text in names.items()
+        if then.get(kind) != now.get(kind)
+    ]
     data = record.data.get("fingerprint")
     if data != fingerprint:
         differing.append(f"data {cell.dataset} had the fingerprint {data}, now {fingerprint}")

@@ -13,7 +13,6 @@ from .costs import cost_entries, machines
 from .footnotes import fidelity_notes, fidelity_of, footnotes
 from .rows import (
     FLOOR,
-    FLOOR_SEEDS,
     FROZEN,
     Place,
     Row,
@@ -30,8 +29,6 @@ from .rows import (
 )
 from .significance import LEVEL, Ranking, hits_of, ranking
 from .table import NONE, Column, Entry, Note, Table
-
-__all__ = ["FLOOR", "FLOOR_SEEDS", "leaderboard"]
 
 _PROTOCOLS = ("knn", "linear", "finetune", "semi1", "semi10", "fewshot")
 _RANKED_BY = ("linear", *_PROTOCOLS)
