@@ -1,4 +1,4 @@
-"""Run a grid from Python: what `skelbench grid` does, without its printing."""
+"""Run a grid from Python; the commands call this too."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 from ..config import parse_config
 from ..results.record import Failure, Record
 from ..results.store import RunStore
-from .launchers.local import launch
+from .launchers.drive import Drive, Team
 from .plan.grid import Grid, presets, read_grid, read_preset
 from .plan.planner import Plan, plan_grids
-from .run.options import Options
 from .train.devices import choose_device
+from .train.options import Options
 from .train.progress import Silent, Watcher
 
 
@@ -26,7 +26,7 @@ class GridResult(NamedTuple):
 
 
 def run_grid(
-    grid: Grid | Mapping[str, Any] | str | Path,
+    grid: Grid | Mapping[str, Any] | str | Path | Plan,
     *,
     out: str | Path = "runs",
     device: str = "auto",
@@ -34,33 +34,39 @@ def run_grid(
     floor: bool = True,
     force: bool = False,
     watcher: Watcher | None = None,
+    options: Options | None = None,
+    team: Team | None = None,
+    retries: int = 0,
 ) -> GridResult:
-    """Train and evaluate every cell of a grid in this process; finished cells are skipped.
+    """Train and evaluate every cell of a grid; finished cells are skipped.
 
     Args:
-        grid: a `Grid`, its fields as a mapping (`methods`, `datasets`, `seeds`, `set`, ...), the name of a preset, or
-            the path of a grid file.
+        grid: a `Grid`, its fields as a mapping (`methods`, `datasets`, `seeds`, `set`, ...), the name of a preset, the
+            path of a grid file, or a `Plan` made before, to which `precision` and `floor` do not apply.
         out: folder of runs, which other processes may share; `load_results` reads it.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         precision: of the pre-training, "fp32", "tf32" or "bf16"; evaluation is fp32.
         floor: add the untrained encoder if the grid does not name it.
         force: run finished cells again.
         watcher: receives the progress; by default nothing is printed.
+        options: all options on how to run, instead of `device`, `force` and `watcher`.
+        team: processes or machines that run the cells; by default this process alone.
+        retries: of a cell whose process was lost or that ran out of memory or disk.
 
     Raises:
         SkelbenchError: for a name or setting that does not fit, a damaged record, or a folder that cannot be written;
             nothing was run.
+        StoppedError: if `options.stop` is set; a training has then written its checkpoint.
     """
-    grids = [part.with_floor(add=floor) for part in _read(grid).split()]
-    plan, runs = plan_grids(grids, precision=precision), RunStore(Path(out))
+    if isinstance(grid, Plan):
+        plan = grid
+    else:
+        plan = plan_grids([part.with_floor(add=floor) for part in _read(grid).split()], precision=precision)
+    options = options or Options(device=choose_device(device), force=force, watcher=watcher or Silent())
+    runs = RunStore(Path(out))
     runs.check_writable()
-    options = Options(device=choose_device(device), force=force, watcher=watcher or Silent())
-    return collect(plan, runs, launch(plan, runs, options))
-
-
-def collect(plan: Plan, runs: RunStore, failures: list[Failure]) -> GridResult:
-    """Read what a plan that was run has left; the failures are those that its launcher returned."""
-    found = (runs.find(*cell) for cell in plan.results())
+    failures = Drive(plan, runs, options, retries).run(team)
+    found = map(runs.find, plan.results())
     return GridResult([record for record in found if record], failures, plan.refused)
 
 

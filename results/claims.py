@@ -24,6 +24,7 @@ from functools import cache
 from pathlib import Path
 
 from ..errors import SkelbenchError
+from .record import Key
 
 FOLDER = ".claims"
 BEAT, PATIENCE = 5.0, 60.0  # seconds between two counts; without a new count for this long, an owner counts as dead
@@ -79,23 +80,23 @@ class Claims:
         self.beat, self.patience, self.clock = beat, patience, clock
         self._watched: dict[str, tuple[Standing, float]] = {}  # each claim as last seen, and when it last changed
 
-    def take(self, identity: str, about: object = "") -> Claim | None:
+    def take(self, key: Key) -> Claim | None:
         """Claim a cell, or return None at once while another process holds it; ask again later, its owner may die.
 
         Raises ``SkelbenchError`` if the folder cannot be written.
         """
-        if not re.fullmatch("[0-9a-f]{10,128}", identity):
-            raise SkelbenchError(f"{identity!r} is not the identity of a cell; nothing was claimed.")
-        folder = self.root / identity
+        if not re.fullmatch("[0-9a-f]{10,128}", key.identity):
+            raise SkelbenchError(f"{key.identity!r} is not the identity of a cell; nothing was claimed.")
+        folder = self.root / key.identity
         try:
             folder.mkdir(parents=True, exist_ok=True)
             last = _last(folder)
             if last is not None and not self._free(last):
                 return None
             path = folder / f"{last.number + 1 if last else 1:08d}"
-            _create(path, _content(_myself(str(about))))
+            _create(path, _content(_myself(str(key.cell))))
             if not _is_last(path):  # the claim read above was replaced by a newer one in the meantime
-                path.unlink()
+                path.unlink(missing_ok=True)  # the newer claim may have removed it
                 return None
             for number in _numbers(folder):
                 if number < int(path.name):

@@ -70,6 +70,6 @@ def _row(record: Record, runs: RunStore) -> dict[str, Any]:
         "identity": record.identity,
         "pretrain": record.pretrain,
         "finished": record.finished,
-        "folder": str(runs.folder(record.cell, record.identity)),
+        "folder": str(runs.folder(record.key)),
         **{f"extra_{name}": value for name, value in record.extra.items()},
     }

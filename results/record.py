@@ -3,7 +3,7 @@
 import json
 import re
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
     AfterValidator,
@@ -18,6 +18,20 @@ from pydantic import (
 )
 
 from ..errors import SkelbenchError
+
+# Words in cells that are no registered names.
+PRETRAIN = "pretrain"  # the protocol of a pre-training's own cell
+FUSED = "3s"  # the stream of a late fusion
+FUSED_STREAMS = ("joint", "bone", "motion")  # what it is fused from
+FLOOR = "untrained"  # the method of the floor
+RAW, RAW_LABEL = "raw", "raw data"  # method and label of raw joints, without an encoder
+TRACKS = ("published", "equal", "custom")
+
+# Files in the folder of a cell.
+RECORD = "record.json"
+FAILURE = "failure.json"
+CURVE = "curve.jsonl"  # of a running training, a line per epoch
+ENCODER = "encoder-{epoch:04d}.pt"  # saved after an epoch
 
 FORMAT = 1
 MAX_BYTES = 4096
@@ -73,6 +87,16 @@ class _Frozen(BaseModel):
         return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
+class Configuration(NamedTuple):
+    """What is trained on what: the five names that determine the settings of a cell in a track."""
+
+    method: str
+    backbone: str
+    dataset: str
+    split: str
+    stream: str
+
+
 class Cell(_Frozen):
     """One point of a grid: what was trained, on what, and how it was evaluated.
 
@@ -101,6 +125,11 @@ class Cell(_Frozen):
             )
         return self
 
+    @property
+    def configuration(self) -> Configuration:
+        """Its method, backbone, data set, split and stream."""
+        return Configuration(self.method, self.backbone, self.dataset, self.split, self.stream)
+
     def slug(self) -> str:
         """A folder name that any file system accepts; it may be truncated, so append the identity."""
         setting = (self.track, self.label or "", self.method, self.backbone)
@@ -115,6 +144,13 @@ class Cell(_Frozen):
         names = (self.method, self.backbone, self.dataset, self.split, self.stream, self.protocol)
         origin = f", pre-trained on {self.pretrained_on}" if self.pretrained_on else ""
         return f"{' '.join(names)} seed {self.seed} ({track}{origin})"
+
+
+class Key(NamedTuple):
+    """A cell and its identity, the hash of everything that determines its result."""
+
+    cell: Cell
+    identity: str
 
 
 class Score(_Frozen):
@@ -165,6 +201,11 @@ class Record(_Frozen):
     files: dict[str, RelativePath] = {}
     finished: Utc
 
+    @property
+    def key(self) -> Key:
+        """Its cell and identity."""
+        return Key(self.cell, self.identity)
+
     def to_json(self) -> str:
         """Serialise; raise ``SkelbenchError`` above 4 kB (4096 bytes of UTF-8) that names the largest parts."""
         text = super().to_json()
@@ -187,3 +228,8 @@ class Failure(_Frozen):
     reason: Name
     traceback: Annotated[str, AfterValidator(_tail)] = ""
     finished: Utc
+
+    @property
+    def key(self) -> Key:
+        """Its cell and identity."""
+        return Key(self.cell, self.identity)

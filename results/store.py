@@ -1,6 +1,6 @@
 """The folder of runs: one folder per cell, finished once it has a ``record.json``."""
 
-import glob
+import os
 import tempfile
 from pathlib import Path
 from typing import TypeVar
@@ -9,11 +9,10 @@ from pydantic import ValidationError
 
 from ..errors import SkelbenchError
 from .files import atomic_write
-from .record import Cell, Failure, Record
+from .record import FAILURE, RECORD, Failure, Key, Record
 from .seal import seal, unseal
 
-RECORD = "record.json"
-FAILURE = "failure.json"
+_DIGITS = 10  # of an identity, at the end of a folder's name
 
 Stored = TypeVar("Stored", Record, Failure)
 
@@ -21,32 +20,39 @@ Stored = TypeVar("Stored", Record, Failure)
 class RunStore:
     """Cells on disk under ``root``, which is created by the first write.
 
-    Many processes may write at once: each cell has a separate folder and there is no index.
+    Many processes may write at once: each cell has a separate folder. The names of all folders are listed when a cell
+    has no record under its own name, and again when ``root`` has changed, or after ``refresh``.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
+        self._listed: tuple[int, int] | None = None  # modification time and links of `root` before it was listed
+        self._named: dict[str, list[Path]] = {}  # digits of an identity -> folders, in the order of names
 
-    def folder(self, cell: Cell, identity: str) -> Path:
+    def refresh(self) -> None:
+        """List the folders again at the next question: a network file system may be late to show that some are new."""
+        self._listed = None
+
+    def folder(self, key: Key) -> Path:
         """The folder of a cell: a readable name and the identity's first ten digits.
 
         The identity decides: a cell that was run under another label has a folder named after that label.
         """
-        own = self.root / f"{cell.slug()}-{identity[:10]}"
+        own = self.root / f"{key.cell.slug()}-{key.identity[:_DIGITS]}"
         if (own / RECORD).exists():
             return own
-        others = sorted(path for path in self.root.glob(f"*-{glob.escape(identity[:10])}") if path.is_dir())
+        others = self._folders(key.identity[:_DIGITS])
         finished = [path for path in others if (path / RECORD).exists()]
-        return next(iter(finished or ([own] if own in others else others)), own)
+        return next(iter(finished or ([own] if own.is_dir() else others)), own)
 
-    def find(self, cell: Cell, identity: str) -> Record | None:
+    def find(self, key: Key) -> Record | None:
         """Return the record of a finished cell, or None; the full identity must match, the label need not.
 
         Raises ``SkelbenchError`` if the record exists but is damaged.
         """
-        path = self.folder(cell, identity) / RECORD
+        path = self.folder(key) / RECORD
         record = _read(path, Record) if path.exists() else None
-        return record if record and record.identity == identity else None
+        return record if record and record.identity == key.identity else None
 
     def write(self, record: Record) -> None:
         """Write a record atomically; call it last, because its presence means that the cell is done.
@@ -54,7 +60,7 @@ class RunStore:
         An older failure of the cell is removed. Raises ``SkelbenchError`` above 4 kB, if a file that
         the record names does not exist, or if writing fails; nothing is written then.
         """
-        folder = self.folder(record.cell, record.identity)
+        folder = self.folder(record.key)
         text = record.to_json()
         absent = [name for name in record.files.values() if not (folder / name).is_file()]
         if absent:
@@ -62,13 +68,15 @@ class RunStore:
         atomic_write(folder / RECORD, seal(text, folder, record.files.values()))
         (folder / FAILURE).unlink(missing_ok=True)
 
-    def forget(self, cell: Cell, identity: str) -> None:
-        """Delete a cell's record, before its files are rewritten."""
-        (self.folder(cell, identity) / RECORD).unlink(missing_ok=True)
+    def forget(self, key: Key) -> Path:
+        """Delete a cell's record, before its files are rewritten; return its folder."""
+        folder = self.folder(key)
+        (folder / RECORD).unlink(missing_ok=True)
+        return folder
 
     def write_failure(self, failure: Failure) -> None:
         """Write the failure record of a cell; a later success removes it."""
-        folder = self.folder(failure.cell, failure.identity)
+        folder = self.folder(failure.key)
         atomic_write(folder / FAILURE, seal(failure.to_json(), folder, ()))
 
     def records(self) -> list[Record]:
@@ -97,6 +105,20 @@ class RunStore:
             raise SkelbenchError(
                 f"{self.root} cannot be written ({reason}): choose another --out or change its permissions."
             ) from error
+
+    def _folders(self, digits: str) -> list[Path]:
+        """The folders whose names end in these digits of an identity."""
+        try:
+            facts = self.root.stat()
+            stamp = facts.st_mtime_ns, facts.st_nlink
+            if stamp != self._listed:
+                self._named = {}
+                for name in sorted(os.listdir(self.root)):
+                    self._named.setdefault(name.rpartition("-")[2], []).append(self.root / name)
+                self._listed = stamp
+        except FileNotFoundError:
+            return []
+        return [path for path in self._named.get(digits, ()) if path.is_dir()]
 
     def _paths(self, name: str) -> list[Path]:
         if self.root.exists() and not self.root.is_dir():

@@ -11,8 +11,8 @@ import pytest
 
 from skelbench.benchmark.run.baselines import RawSplit
 from skelbench.benchmark.run.reproduce import plan_again
+from skelbench.results.record import RAW
 from skelbench.results.store import RunStore
-from skelbench.results.tables.rows import RAW
 
 REFERENCE = Path(__file__).resolve().parents[1] / "results" / "reference"
 FOLDERS = sorted(path for path in REFERENCE.iterdir() if path.is_dir())

@@ -26,12 +26,12 @@ def baselines(ctx: click.Context, datasets: str, splits: str | None, frames: int
     from ...datasets.catalogue import open_dataset
     from ...results.store import RunStore
     from ..run.baselines import plan_baselines, run_baselines
-    from ..run.options import Options
+    from ..train.options import Options
 
     chosen = names(splits) if splits else ()
     places = plan_baselines([open_dataset(name) for name in names(datasets)], chosen, frames)
     runs = RunStore(out)
     runs.check_writable()
     failures = run_baselines(places, runs, Options(force=force, watcher=watcher(ctx)))
-    found = (runs.find(*cell) for place in places for cell in place.cells())
+    found = (runs.find(key) for place in places for key in place.cells())
     show_results(ctx, [record for record in found if record], failures)

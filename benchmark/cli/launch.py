@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -40,88 +42,93 @@ launch_options = option_set(
 )
 
 
-def launch(ctx: click.Context, plan: Any, runs: Any, device: str, options: Mapping[str, Any]) -> list[Any]:
-    """Run the plan; if a signal stops it, exit with that signal's exit code."""
+@contextmanager
+def launching(ctx: click.Context, grids: Sequence[Any], options: Mapping[str, Any]) -> Iterator[dict[str, Any] | None]:
+    """Plan grids and yield the arguments of `run_grid`, or None if this process has nothing to run.
+
+    Prints what is refused or older, and the plan of a dry run; under torchrun the other ranks train here. If a signal
+    stops the run, the command exits with that signal's exit code.
+    """
+    from ... import distributed
+    from ...results.store import RunStore
+    from ..plan.planner import plan_grids
+    from ..run.torchrun import check_together, follow, joined, own_device
+    from ..train.devices import choose_device
+    from ..train.options import Options
+    from ..train.trackers import check_trackers
+
+    check_trackers(options["trackers"])
+    device = own_device(choose_device(options["device"]))
+    with joined(device):
+        plan = plan_grids(grids, precision=options["precision"], ranks=distributed.world_size())
+        runs = RunStore(options["out"])
+        _print_notes(plan, runs)
+        if options.get("dry_run"):
+            _print_plan(plan, runs, device)
+            yield None
+            return
+        check_together(options.get("launcher", "local"), options)
+        with stopped_by_signal(ctx, options["force"]) as stop:
+            how = Options(
+                device=device,
+                checkpoint_seconds=options["checkpoint_every"],
+                force=options["force"],
+                watcher=watcher(ctx),
+                stop=stop,
+                trackers=options["trackers"],
+                compiled=options["compiled"],
+                recorded=check_graph(options["recorded"], device),
+                deterministic=options["deterministic"],
+            )
+            if distributed.rank() > 0:
+                follow(plan, runs, how)
+                yield None
+                return
+            runs.check_writable()
+            retries = options.get("retries", 0)
+            how, team = _team(ctx, runs, how, options)
+            yield {"grid": plan, "out": runs.root, "options": how, "team": team, "retries": retries}
+
+
+@contextmanager
+def stopped_by_signal(ctx: click.Context, force: bool = False) -> Iterator[Any]:
+    """Yield an event that a signal sets; exit with the signal's exit code if the run has stopped."""
     from ..launchers.local import stop_on_signal
-    from ..run.options import Options
-    from ..train.trainer import StoppedError
+    from ..train.options import StoppedError
 
     with stop_on_signal() as stop:
-        settings = Options(
-            device=device,
-            checkpoint_seconds=options["checkpoint_every"],
-            force=options["force"],
-            watcher=watcher(ctx),
-            stop=stop.event,
-            trackers=options["trackers"],
-            compiled=options["compiled"],
-            recorded=check_graph(options["recorded"], device),
-            deterministic=options.get("deterministic", False),
-        )
         try:
-            return _launcher(ctx, options)(plan, runs, settings)
+            yield stop.event
+            return
         except StoppedError:
-            same = "the same command without --force" if options["force"] else "the same command"
+            same = "the same command without --force" if force else "the same command"
             click.echo(f"Stopped; the checkpoint is written, {same} resumes from it.", err=True)
         except KeyboardInterrupt:
             click.echo("Stopped at once.", err=True)
     ctx.exit(stop.code)
 
 
-def _launcher(ctx: click.Context, options: Mapping[str, Any]) -> Callable[[Any, Any, Any], list[Any]]:
-    from ... import distributed
-    from ..run.torchrun import check_together, follow
-
-    kind, retries = options.get("launcher", "local"), options.get("retries", 0)
-    check_together(kind, options)
-    if distributed.rank() > 0:
-        return follow
+def _team(ctx: click.Context, runs: Any, how: Any, options: Mapping[str, Any]) -> tuple[Any, Any]:
+    """The options on how to run, and the team that runs the cells; None for this process alone."""
+    kind = options.get("launcher", "local")
     if kind == "ray":
-        from ..launchers.ray import launch_ray
+        from ..launchers.ray import connect
 
-        return lambda plan, runs, settings: launch_ray(
-            plan,
-            runs,
-            settings,
-            retries,
-            address=options["address"],
-            cpus=options["cpus"],
-            gpus=options["gpus"],
-            carry=options["carry"],
-        )
+        machine = {name: options[name] for name in ("address", "cpus", "gpus", "carry")}
+        return how, connect(runs, how, **machine)
     if kind == "slurm":
-        from ..launchers.slurm import launch_slurm
+        from ..launchers.slurm import queue_of
 
-        return lambda plan, runs, settings: launch_slurm(
-            plan, runs, settings, retries, cpus=options["cpus"], gpus=options["gpus"], parameters=options["slurm"]
-        )
-    return _local(ctx, options, retries)
-
-
-def _local(ctx: click.Context, options: Mapping[str, Any], retries: int) -> Callable[[Any, Any, Any], list[Any]]:
-    from ..launchers.local import launch as launch_here
-    from ..launchers.processes import launch_processes
+        return how, queue_of(runs, how, cpus=options["cpus"], gpus=options["gpus"], parameters=options["slurm"])
+    from ..launchers.processes import Processes
     from ..train.devices import choose_device
 
     workers = _workers(options.get("workers", "1"))
-    devices = [choose_device(name) for name in names(options["devices"])] if options.get("devices") else None
-    if workers == 1 and (devices is None or len(devices) == 1):
-        return lambda plan, runs, settings: launch_here(plan, runs, _on(settings, devices), retries)
-    return lambda plan, runs, settings: launch_processes(
-        plan,
-        runs,
-        settings,
-        retries,
-        devices=devices or [settings.device],
-        workers=None if workers is None else max(workers, len(devices or ())),
-        verbose=ctx.obj["verbose"],
-    )
-
-
-def _on(settings: Any, devices: list[str] | None) -> Any:
-    from dataclasses import replace
-
-    return replace(settings, device=devices[0]) if devices else settings
+    devices = [choose_device(name) for name in names(options["devices"])] if options.get("devices") else [how.device]
+    if workers == 1 and len(devices) == 1:
+        return replace(how, device=devices[0]), None
+    count = None if workers is None else max(workers, len(devices) if options.get("devices") else 0)
+    return how, Processes(runs, how, devices, count, verbose=ctx.obj["verbose"])
 
 
 def _workers(text: str) -> int | None:
@@ -131,3 +138,34 @@ def _workers(text: str) -> int | None:
     if not text.isdecimal() or int(text) < 1:
         raise SkelbenchError(f"'{text}' is not a number of workers; give 1 or more, or auto.")
     return int(text)
+
+
+def _print_notes(plan: Any, runs: Any) -> None:
+    """Print which pairs are refused, and which cells only have records of older versions."""
+    from ... import distributed
+    from ..run.older import older_records
+
+    for (method, backbone), reason in plan.refused.items():
+        click.echo(f"n/a: {method} on {backbone}: {reason}", err=True)
+    if distributed.rank() == 0:
+        for line in older_records(plan, runs):
+            click.echo(line, err=True)
+
+
+def _print_plan(plan: Any, runs: Any, device: str) -> None:
+    """Print every cell, whether it is done, and the estimated device hours."""
+    from ..run.forecast import forecast
+
+    def show(key: Any, indent: str = "") -> None:
+        click.echo(f"{indent}{key.cell}: {'done' if runs.find(key) else 'to do'}")
+
+    for task, _ in plan.tasks:
+        show(task.key)
+        for evaluation in task.evaluations:
+            show(evaluation, indent="  ")
+    for task, _ in plan.transfers:
+        for evaluation in task.evaluations:
+            show(evaluation)
+    for fusion, _ in plan.fusions:
+        show(fusion.key)
+    click.echo(forecast(plan, runs, device))

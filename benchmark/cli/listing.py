@@ -14,7 +14,7 @@ from ...methods import METHODS
 from ...results.store import RunStore
 from ..plan.compatibility import refusal
 from ..plan.grid import presets, read_preset
-from ..plan.tracks import TRACKS
+from ..plan.tracks import SETTINGS_TRACKS
 from ..protocols import PROTOCOLS
 from . import track_table
 
@@ -63,7 +63,7 @@ def _entries(what: str, out: Path) -> list[tuple[str, str]]:
     if what == "layouts":
         return [(n, f"{LAYOUTS[n].num_joints} joints") for n in LAYOUTS]
     if what == "tracks":
-        return [(n, ABOUT_TRACKS[n]) for n in TRACKS]
+        return [(n, ABOUT_TRACKS[n]) for n in SETTINGS_TRACKS]
     if what == "presets":
         return [(name, _preset(name)) for name in presets()]
     if what == "datasets":

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ...errors import SkelbenchError
-from .launch import launch, launch_options
+from .launch import launch_options, launching
 from .options import (
     COMPILE,
     DETERMINISTIC,
@@ -93,6 +92,7 @@ def run(ctx: click.Context, **options: Any) -> None:
             raise click.MissingParameter(ctx=ctx, param_hint=f"'--{name}'", param_type="option")
     from ...config import parse_pairs
     from ..plan.grid import Grid
+    from ..run_grid import run_grid
 
     grid = Grid(
         track=options["track"],
@@ -107,7 +107,10 @@ def run(ctx: click.Context, **options: Any) -> None:
         pretrained_on=options["pretrained_on"],
         also=dict(parse_pairs(options["pairs"])),
     )
-    _run(ctx, [grid], options)
+    with launching(ctx, [grid], options) as launch:
+        result = run_grid(**launch) if launch else None
+    if result:
+        show_results(ctx, *result)
 
 
 @click.command()
@@ -136,6 +139,7 @@ def grid(ctx: click.Context, **options: Any) -> None:
     load_plugins(ctx)
     from ...config import parse_pairs
     from ..plan.grid import Grid, read_grid, read_preset
+    from ..run_grid import run_grid
 
     if options["file"] and options["preset"]:
         raise SkelbenchError("A grid comes from FILE or from --preset, not from both.")
@@ -151,7 +155,10 @@ def grid(ctx: click.Context, **options: Any) -> None:
     changes |= {key: options[key] for key in ("track", "pretrained_on") if options[key]}
     changes["also"] = dict(parse_pairs(options["pairs"]))
     parts = [part.model_copy(update=changes) for part in base.split()]
-    _run(ctx, [part.with_floor(add=not options["no_floor"]) for part in parts], options)
+    with launching(ctx, [part.with_floor(add=not options["no_floor"]) for part in parts], options) as launch:
+        result = run_grid(**launch) if launch else None
+    if result:
+        show_results(ctx, *result)
 
 
 def _reproduce(ctx: click.Context, record: Path, device: str) -> None:
@@ -169,54 +176,3 @@ def _reproduce(ctx: click.Context, record: Path, device: str) -> None:
         click.echo("Not reproduced: the lines marked with ! differ.")
         ctx.exit(1)
     click.echo("Reproduced bit for bit.")
-
-
-def _run(ctx: click.Context, grids: Sequence[Any], options: dict[str, Any]) -> None:
-    from ..run.torchrun import joined, own_device
-    from ..train.devices import choose_device
-    from ..train.trackers import check_trackers
-
-    check_trackers(options["trackers"])
-    device = own_device(choose_device(options["device"]))
-    with joined(device):
-        _plan_and_run(ctx, grids, device, options)
-
-
-def _plan_and_run(ctx: click.Context, grids: Sequence[Any], device: str, options: dict[str, Any]) -> None:
-    from ... import distributed
-    from ...results.store import RunStore
-    from ..plan.planner import plan_grids
-    from ..run.forecast import forecast
-    from ..run.older import older_records
-    from ..run_grid import collect
-
-    plan = plan_grids(grids, precision=options["precision"], ranks=distributed.world_size())
-    for (method, backbone), reason in plan.refused.items():
-        click.echo(f"n/a: {method} on {backbone}: {reason}", err=True)
-    runs = RunStore(options["out"])
-    if distributed.rank() == 0:
-        for line in older_records(plan, runs):
-            click.echo(line, err=True)
-    if options.get("dry_run"):
-        _print_plan(plan, runs)
-        click.echo(forecast(plan, runs, device))
-        return
-    runs.check_writable()
-    failures = launch(ctx, plan, runs, device, options)
-    if distributed.rank() == 0:  # which alone reads and prints the results
-        show_results(ctx, *collect(plan, runs, failures))
-
-
-def _print_plan(plan: Any, runs: Any) -> None:
-    def show(cell: Any, identity: str, indent: str = "  ") -> None:
-        click.echo(f"{indent}{cell}: {'done' if runs.find(cell, identity) else 'to do'}")
-
-    for task, _ in plan.tasks:
-        show(task.cell, task.identity, indent="")
-        for evaluation in task.evaluations:
-            show(*evaluation)
-    for task, _ in plan.transfers:
-        for evaluation in task.evaluations:
-            show(*evaluation, indent="")
-    for fusion, _ in plan.fusions:
-        show(fusion.cell, fusion.identity, indent="")

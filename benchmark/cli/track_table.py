@@ -7,7 +7,8 @@ from typing import Any
 
 from ...methods import METHODS
 from ...methods.recipe import Recipe
-from ..plan.tracks import method_settings, protocol_settings, resolve
+from ...results.record import Configuration
+from ..plan.tracks import Sizes, method_settings, protocol_settings, resolve
 from ..protocols import PROTOCOLS
 
 # Data sets and splits that some method was released for, with the number of training clips.
@@ -56,7 +57,7 @@ def _elsewhere(method: str, reference: dict[str, Any]) -> Iterator[tuple[str, st
 def _settings(track: str, method: str, dataset: str, split: str, stream: str) -> dict[str, Any]:
     """Every setting by its dotted name, and the source of the values."""
     size = SIZES[dataset, split]
-    recipe = resolve(track, method, "stgcn", dataset, split, stream, train_clips=size, clips=size).recipe
+    recipe = resolve(Configuration(method, "stgcn", dataset, split, stream), track, Sizes(size, size)).recipe
     flat: dict[str, Any] = {}
     values = recipe.model_dump(exclude={"protocols", "snapshots", "clips"})
     if METHODS[method].trainable:  # for a floor the recipe holds only the settings that affect it

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from .launch import stopped_by_signal
 from .options import DEVICE, OUT, load_plugins, names, watcher
 from .tables import show_results
 
@@ -43,7 +44,7 @@ def import_weights(
     runs = RunStore(out)
     runs.check_writable()
     record = take(file, Origin(method, backbone, dataset, split, stream, layout), runs, dict(parse_pairs(pairs)))
-    folder = runs.folder(record.cell, record.identity)
+    folder = runs.folder(record.key)
     click.echo(f"{folder}\nevaluate it with: skelbench evaluate {folder} --dataset NAME --split SPLIT")
 
 
@@ -65,37 +66,21 @@ def evaluate(
     """
     load_plugins(ctx)
     from ...datasets.catalogue import open_dataset
-    from ...results.store import RunStore
-    from ..plan.fusion import FUSED, PARTS, plan_fusions
-    from ..plan.transfer import open_run, plan_evaluation, plan_floors
+    from ..plan.evaluation import plan_evaluation
     from ..protocols import PROTOCOLS
-    from ..run.fusion import run_fusion
-    from ..run.options import Options
-    from ..run.runner import Runner
+    from ..run_grid import run_grid
     from ..train.devices import choose_device
+    from ..train.options import Options
 
     protocols = names(protocol)
     for name in protocols:
         PROTOCOLS[name]
-    store = open_dataset(dataset)
     run = run.resolve()
-    record = open_run(run)
-    streams = PARTS if stream == FUSED else (stream,)
-    tasks = [plan_evaluation(record, store, split, one, protocols, track) for one in streams]
-    floors = [floor for task in tasks for floor in plan_floors(task, store, protocols, track)]
-    planned = [(task, store) for task in (*tasks, *floors)]
-    fusions = [fusion for fusion, _ in plan_fusions(planned, track)] if stream == FUSED else []
-    runs = RunStore(run.parent)
-    runs.check_writable()
-    options = Options(device=choose_device(device), watcher=watcher(ctx))
-    runner = Runner(runs, options)
-    failures = [failure for task in tasks for failure in runner.evaluate(task, store, run)]
-    failures += [failure for floor in floors for failure in runner.run(floor, store)]
-    for fusion in fusions:
-        failures += run_fusion(fusion, store, runs, options, failures, runner.claims) or []
-    cells = [cell for task, _ in planned for cell in task.evaluations]
-    cells += [(fusion.cell, fusion.identity) for fusion in fusions]
-    show_results(ctx, [record for record in (runs.find(*cell) for cell in cells) if record], failures)
+    plan = plan_evaluation(run, open_dataset(dataset), split, stream, protocols, track)
+    with stopped_by_signal(ctx) as stop:
+        options = Options(device=choose_device(device), watcher=watcher(ctx), stop=stop)
+        result = run_grid(plan, out=run.parent, options=options)
+    show_results(ctx, *result)
 
 
 @click.command("export-weights")

@@ -8,10 +8,10 @@ from pathlib import Path
 from ...datasets.catalogue import open_dataset
 from ...datasets.store import Store
 from ...errors import SkelbenchError
-from ...methods import Method, create_method
-from ...results.record import Record
+from ...methods import Method
+from ...results.record import PRETRAIN, Record
 from ...results.store import read_record
-from ..plan.overrides import PRETRAIN
+from ..plan.build import build_method, recipe_of
 from ..protocols import PROTOCOLS
 from ..protocols.base import TuningProtocol
 from ..train.checkpoint import read_tensors
@@ -51,18 +51,9 @@ def open_encoder(folder: Path, device: str) -> KeptEncoder:
     home, trained = (folder, record) if record.cell.protocol == PRETRAIN else _pretraining(folder, record)
     store = open_dataset(record.cell.dataset)
     _check_data(record, store, folder)
-    cell, settings = trained.cell, trained.settings
-    method = create_method(
-        cell.method,
-        backbone=cell.backbone,
-        backbone_args=settings["backbone"],  # type: ignore[arg-type]
-        layout=store.layout,
-        num_frames=settings["frames"],  # type: ignore[arg-type]
-        num_persons=store.manifest["persons"],
-        stream=cell.stream,
-        **settings["method"],  # type: ignore[arg-type]
-    )
-    method.load_evaluation_state(read_tensors(snapshot_path(home, int(settings["epochs"]))))  # type: ignore[arg-type]
+    recipe = recipe_of(trained)
+    method = build_method(trained.cell.configuration, recipe, store.layout, store.manifest["persons"])
+    method.load_evaluation_state(read_tensors(snapshot_path(home, recipe.epochs)))
     stream = "joint" if record.cell.stream == "all" else record.cell.stream
     return KeptEncoder(record, method.to(device).eval(), store, () if method.stream == stream else (stream,))
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from ...errors import SkelbenchError
 from ...results.exchange.exchange import export_results, import_results
 from ...results.files import atomic_write
-from ...results.record import Cell
+from ...results.record import Key
 from ...results.store import RunStore
 
 _ENCODER = re.compile(r"encoder-[0-9]{4,9}\.pt")
@@ -29,21 +29,21 @@ class Bundle:
     encoders: dict[str, bytes] = field(default_factory=dict)
 
 
-def pack(runs: RunStore, trained: tuple[Cell, str], cells: Collection[tuple[Cell, str]]) -> Bundle:
+def pack(runs: RunStore, trained: Key, keys: Collection[Key]) -> Bundle:
     """Pack the finished records of some cells and of the pre-training they build on, with its encoders."""
-    found = [cell for cell in (trained, *cells) if runs.find(*cell) is not None]
+    found = [key for key in (trained, *keys) if runs.find(key) is not None]
     if not found:
         return Bundle()
-    wanted = [cell for cell, _ in found]
+    wanted = [key.cell for key in found]
     with tempfile.TemporaryDirectory(prefix="skelbench-") as folder:
         path = Path(folder) / "results.zip"
         export_results(runs, path, lambda cell: cell in wanted)
         records = path.read_bytes()
-    encoders = runs.folder(*trained).glob("encoder-*.pt")
+    encoders = runs.folder(trained).glob("encoder-*.pt")
     return Bundle(records, {path.name: path.read_bytes() for path in sorted(encoders)})
 
 
-def unpack(bundle: Bundle, runs: RunStore, trained: tuple[Cell, str]) -> None:
+def unpack(bundle: Bundle, runs: RunStore, trained: Key) -> None:
     """Unpack a bundle into a folder of runs, the encoders before the records that refer to them.
 
     Raises ``SkelbenchError`` if it contains anything else.
@@ -53,7 +53,7 @@ def unpack(bundle: Bundle, runs: RunStore, trained: tuple[Cell, str]) -> None:
     for name, content in bundle.encoders.items():
         if not _ENCODER.fullmatch(name):
             raise SkelbenchError(f"'{name}' is not an encoder file; nothing was unpacked.")
-        path = runs.folder(*trained) / name
+        path = runs.folder(trained) / name
         if not path.exists():
             atomic_write(path, content)
     with tempfile.TemporaryDirectory(prefix="skelbench-") as folder:

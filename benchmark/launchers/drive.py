@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -14,10 +15,12 @@ from ...results.record import Failure
 from ...results.status.plans import write_plan
 from ...results.store import RunStore
 from ..plan.planner import Plan
+from ..run.cell import Ended
 from ..run.forecast import launched
-from ..run.options import Options
-from ..run.tasks import Ended, Performer, Task, blame, tasks_of
-from ..train.trainer import StoppedError
+from ..run.runner import Runner
+from ..run.tasks import Task, blame, tasks_of
+from ..train.options import Options, StoppedError
+from .local import Alone
 from .schedule import Schedule
 
 TICK = 0.25  # seconds between two checks for a stop request
@@ -51,11 +54,15 @@ class Drive:
         self.plan, self.runs, self.options = plan, runs, options
         self.tasks = tasks_of(plan)
         self.schedule = Schedule(self.tasks, retries)
-        self.here = Performer(runs, options, open_stores(plan))
+        self.here = Runner(runs, options, open_stores(plan))
         self._looked = time.monotonic()
+        self._said: set[tuple[int, str]] = set()  # about a task, said once: it may be looked at many times
 
-    def run(self, team: Team) -> list[Failure]:
+    def run(self, team: Team | None = None) -> list[Failure]:
         """Run every task; return the failures.
+
+        Args:
+            team: runs the tasks; by default this process alone.
 
         Raises:
             SkelbenchError: if a record of one of its cells is damaged; nothing was run.
@@ -64,7 +71,7 @@ class Drive:
         done = [task.done(self.runs) for task in self.tasks]  # a damaged record raises before anything runs
         if not all(done) or self.options.force:
             write_plan(self.runs.root, launched(self.plan, self.options.device))
-        with team:
+        with team or Alone(self.here) as team:
             while not self.schedule.finished:
                 self._check_stop(team)
                 self._look_elsewhere()
@@ -78,11 +85,10 @@ class Drive:
     def _start(self, team: Team, task: Task) -> None:
         """Start a task; one that is done or only adds up scores ends here instead of being handed to the team."""
         tries = self.schedule.tries.get(task.number, 0)
-        if not tries:
-            self._say(f"[{task.number}/{len(self.tasks)}] {task}")
+        self._say_once(task, f"[{task.number}/{len(self.tasks)}] {task}")
         if self.options.force and task.kind == "train" and task.first and not tries:
-            for cell, identity in self.plan.built_on(task.work.identity):  # so none survives with the old encoder
-                self.runs.forget(cell, identity)
+            for key in self.plan.built_on(task.work.key.identity):  # so none survives with the old encoder
+                self.runs.forget(key)
         if not self.options.force and task.done(self.runs):
             self._say("  done before")
             self._end(task, Ended())
@@ -93,9 +99,12 @@ class Drive:
 
     def _end(self, task: Task, how: Ended) -> None:
         if how.lost is not None:
-            failures = blame(task, self.runs, SkelbenchError(how.lost))
-            how = Ended(failures, again=bool(failures))
-            self._say(f"[{task.number}/{len(self.tasks)}] {task}: {'; '.join(f.reason for f in failures) or 'done'}")
+            how = blame(task, self.runs, SkelbenchError(how.lost))
+            how = replace(how, again=bool(how.failures))
+            reasons = "; ".join(failure.reason for failure in how.failures)
+            self._say(f"[{task.number}/{len(self.tasks)}] {task}: {reasons or 'done'}")
+        if how.left:
+            self._say_once(task, f"[{task.number}/{len(self.tasks)}] {task}: another process is running it")
         if self.schedule.end(task, how):
             tries, retries = self.schedule.tries[task.number], self.schedule.retries
             self._say(f"[{task.number}/{len(self.tasks)}] {task}: tried again ({tries} of {retries})")
@@ -104,6 +113,7 @@ class Drive:
         """Periodically check the tasks that another launch is running: it may have finished them, or died."""
         if time.monotonic() - self._looked >= ELSEWHERE:
             self._looked = time.monotonic()
+            self.runs.refresh()
             self.schedule.look_again()
 
     def _check_stop(self, team: Team) -> None:
@@ -118,6 +128,11 @@ class Drive:
 
     def _say(self, text: str) -> None:
         self.options.watcher.say(text)
+
+    def _say_once(self, task: Task, text: str) -> None:
+        if (task.number, text) not in self._said:
+            self._said.add((task.number, text))
+            self._say(text)
 
 
 def open_stores(plan: Plan) -> dict[Path, Store]:

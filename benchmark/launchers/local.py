@@ -1,4 +1,4 @@
-"""The local launcher: one task after another in this process."""
+"""One task after another in this process, and stopping it by a signal."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
-from ...results.record import Failure
-from ...results.store import RunStore
-from ..plan.planner import Plan
-from ..run.options import Options
-from ..run.tasks import Ended, Performer, Task
-from .drive import Drive
+from ..run.cell import Ended
+from ..run.runner import Runner
+from ..run.tasks import Task
+from ..train.options import Options
 
 
 @dataclass
@@ -51,7 +49,7 @@ def stop_on_signal() -> Iterator[SignalStop]:
 class Alone:
     """A team of this process alone: `start` runs the task to its end."""
 
-    def __init__(self, here: Performer):
+    def __init__(self, here: Runner):
         self.here = here
         self._ended: list[tuple[Task, Ended]] = []
 
@@ -79,14 +77,3 @@ class Alone:
 
     def stop(self) -> None:
         """Do nothing: no task is running."""
-
-
-def launch(plan: Plan, runs: RunStore, options: Options, retries: int = 0) -> list[Failure]:
-    """Run a plan in order in this process, continue after failures, and return them.
-
-    Raises:
-        SkelbenchError: if a record of one of its cells is damaged; nothing was run.
-        StoppedError: if asked to stop.
-    """
-    drive = Drive(plan, runs, options, retries)
-    return drive.run(Alone(drive.here))

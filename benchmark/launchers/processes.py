@@ -17,14 +17,12 @@ from typing import Any
 
 from ...datasets.readers.parallel import available_cores
 from ...errors import SkelbenchError
-from ...results.record import Failure
 from ...results.store import RunStore
-from ..plan.planner import Plan
-from ..run.options import Options
-from ..run.tasks import Ended, Task
+from ..run.cell import Ended
+from ..run.tasks import Task
+from ..train.options import Options
 from ..train.progress import Silent
 from .capacity import more_slots
-from .drive import Drive
 from .worker import command, packed
 
 
@@ -76,11 +74,16 @@ class Processes:
         devices: names, assigned to the workers in turn.
         count: number of workers; None: one per device, and more once the memory use of the first cell is known.
         verbose: whether the lines of the epochs are forwarded.
+
+    Raises:
+        SkelbenchError: if no device is named.
     """
 
     def __init__(
         self, runs: RunStore, options: Options, devices: Sequence[str], count: int | None, *, verbose: bool = False
     ):
+        if not devices:
+            raise SkelbenchError("There is no device to run on; name some with --devices cpu or cuda:0,cuda:1.")
         self.runs, self.options, self.devices, self.measured = runs, options, devices, count is not None
         self.verbose = verbose
         turns = itertools.islice(itertools.cycle(devices), count or len(devices))
@@ -157,22 +160,6 @@ class Processes:
         for name in self.devices:
             self.slots[name] += max(0, more_slots(name, how.memory_mb, len(self.devices)))
         self.options.watcher.say(f"{self.slots.total()} workers: a cell took {how.memory_mb:.0f} MB on {device}")
-
-
-def launch_processes(
-    plan: Plan,
-    runs: RunStore,
-    options: Options,
-    retries: int,
-    *,
-    devices: Sequence[str],
-    workers: int | None,
-    verbose: bool = False,
-) -> list[Failure]:
-    """Run a plan in several processes; return the failures. Raises as `local.launch`."""
-    if not devices:
-        raise SkelbenchError("There is no device to run on; name some with --devices cpu or --devices cuda:0,cuda:1.")
-    return Drive(plan, runs, options, retries).run(Processes(runs, options, devices, workers, verbose=verbose))
 
 
 def _why(code: int) -> str:

@@ -9,13 +9,11 @@ from typing import Any
 
 from ...errors import SkelbenchError
 from ...results.claims import Claims
-from ...results.record import Failure
 from ...results.store import RunStore
-from ..plan.planner import Plan
-from ..run.options import Options
-from ..run.tasks import Ended, Task
+from ..run.cell import Ended
+from ..run.tasks import Task
+from ..train.options import Options
 from .bundle import Bundle, pack, unpack
-from .drive import Drive
 from .remote import do_job, gpus_of, job, lost, require, trained_for
 
 
@@ -82,8 +80,8 @@ class Cluster:
             self.ray.cancel(reference)
 
     def _claim(self, task: Task, claims: ExitStack) -> bool:
-        for cell, identity in task.cells():
-            claim = self.claims.take(identity, cell)
+        for key in task.cells():
+            claim = self.claims.take(key)
             if claim is None:
                 return False
             claims.enter_context(claim)
@@ -100,29 +98,19 @@ class Cluster:
             return lost("The Ray cluster", error)
         if bundle is not None:
             if self.options.force and bundle.records is not None:
-                for cell in task.cells():
-                    self.runs.forget(*cell)
+                for key in task.cells():
+                    self.runs.forget(key)
             unpack(bundle, self.runs, trained_for(task))
             for failure in ended.failures:
                 self.runs.write_failure(failure)
         return ended
 
 
-def launch_ray(
-    plan: Plan,
-    runs: RunStore,
-    options: Options,
-    retries: int,
-    *,
-    address: str,
-    cpus: int,
-    gpus: float | None,
-    carry: bool,
-) -> list[Failure]:
-    """Run a plan on a Ray cluster; return the failures.
+def connect(runs: RunStore, options: Options, *, address: str, cpus: int, gpus: float | None, carry: bool) -> Cluster:
+    """Connect to a Ray cluster as a team.
 
     Raises:
-        SkelbenchError: if Ray is not installed or there is no cluster; and as `local.launch`.
+        SkelbenchError: if Ray is not installed or there is no cluster.
     """
     ray = require("ray", "ray")
     try:
@@ -132,5 +120,4 @@ def launch_ray(
             f"There is no Ray cluster at '{address}' ({' '.join(str(error).split())[:120]}); start one with "
             "`ray start --head` or name it with --address."
         ) from error
-    team = Cluster(ray, runs, options, cpus=cpus, gpus=gpus, carry=carry)
-    return Drive(plan, runs, options, retries).run(team)
+    return Cluster(ray, runs, options, cpus=cpus, gpus=gpus, carry=carry)

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import SkelbenchError
-from ...results.record import Cell
+from ...results.record import Key
 from ...results.store import RunStore
 from ..plan.identity import Pretraining
-from ..run.options import Options
-from ..run.tasks import Ended, Performer, Task
+from ..run.cell import Ended
+from ..run.runner import Runner
+from ..run.tasks import Task
+from ..train.options import Options
 from ..train.progress import Silent
 from .bundle import Bundle, pack, unpack
 from .local import stop_on_signal
@@ -33,18 +35,18 @@ def do_job(content: bytes) -> tuple[Ended, Bundle | None]:
     with stop_on_signal() as stop:
         options = replace(options, stop=stop.event)
         if root is not None:
-            return do(Performer(RunStore(root), options), task), None
+            return do(Runner(RunStore(root), options), task), None
         with tempfile.TemporaryDirectory(prefix="skelbench-runs-") as folder:
             runs, trained = RunStore(Path(folder)), trained_for(task)
             unpack(given or Bundle(), runs, trained)
-            ended = do(Performer(runs, options), task)
+            ended = do(Runner(runs, options), task)
             return ended, pack(runs, trained, task.cells())
 
 
-def trained_for(task: Task) -> tuple[Cell, str]:
-    """Cell and identity of the pre-training that a task runs or builds on."""
+def trained_for(task: Task) -> Key:
+    """The pre-training that a task runs or builds on."""
     assert isinstance(task.work, Pretraining)
-    return task.work.cell, task.work.identity
+    return task.work.key
 
 
 def gpus_of(gpus: float | None, device: str) -> tuple[float, str]:

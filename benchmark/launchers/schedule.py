@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ...results.record import Failure
-from ..run.tasks import Ended, Task
+from ..run.cell import Ended
+from ..run.tasks import Task
 
 
 class Schedule:
@@ -40,6 +42,7 @@ class Schedule:
     def end(self, task: Task, how: Ended) -> bool:
         """Record how a task ended; return whether it will be retried."""
         del self.running[task.number]
+        task = replace(task, first=task.first and not how.trained)  # trained under `force` already
         if how.left:
             self.elsewhere[task.number] = task
             return False

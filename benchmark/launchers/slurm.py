@@ -9,12 +9,10 @@ from typing import Any
 
 from ...config import parse_pairs
 from ...errors import SkelbenchError
-from ...results.record import Failure
 from ...results.store import RunStore
-from ..plan.planner import Plan
-from ..run.options import Options
-from ..run.tasks import Ended, Task
-from .drive import Drive
+from ..run.cell import Ended
+from ..run.tasks import Task
+from ..train.options import Options
 from .remote import do_job, gpus_of, job, lost, require
 
 AT_ONCE = 1000  # queued and running jobs: below MaxArraySize, which is 1001 by default
@@ -83,31 +81,21 @@ class Queue:
             one.cancel()
 
 
-def launch_slurm(
-    plan: Plan,
-    runs: RunStore,
-    options: Options,
-    retries: int,
-    *,
-    cpus: int,
-    gpus: float | None,
-    parameters: Sequence[str],
-) -> list[Failure]:
-    """Run a plan as arrays of Slurm jobs; return the failures.
+def queue_of(runs: RunStore, options: Options, *, cpus: int, gpus: float | None, parameters: Sequence[str]) -> Queue:
+    """Make a team that runs tasks as arrays of Slurm jobs.
 
     Args:
         parameters: "KEY=VALUE" of the jobs; "cluster=local" runs them on this machine, for testing.
 
     Raises:
-        SkelbenchError: if submitit or Slurm is missing, or a parameter is unknown; and as `local.launch`.
+        SkelbenchError: if submitit or Slurm is missing, or a parameter is unknown.
     """
     wanted, device = gpus_of(gpus, options.device)
     if wanted != int(wanted):
         raise SkelbenchError(
             f"Slurm allocates an integer number of GPUs, not {wanted}; use --gpus 1, or run --launcher local in a job."
         )
-    executor = _executor(runs, dict(parse_pairs(parameters)), cpus, int(wanted))
-    return Drive(plan, runs, options, retries).run(Queue(executor, runs, device))
+    return Queue(_executor(runs, dict(parse_pairs(parameters)), cpus, int(wanted)), runs, device)
 
 
 def _executor(runs: RunStore, values: dict[str, Any], cpus: int, gpus: int) -> Any:

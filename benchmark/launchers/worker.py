@@ -21,8 +21,10 @@ from typing import IO, Any
 
 from ...registry import load_plugin, loaded_plugins
 from ...results.store import RunStore
-from ..run.tasks import Ended, Performer, Task
-from ..train.trainer import StoppedError
+from ..run.cell import Ended
+from ..run.runner import Runner
+from ..run.tasks import Task
+from ..train.options import StoppedError
 
 STOPPED = "The process that ran it was asked to stop; the same command resumes from its checkpoint."
 
@@ -57,10 +59,10 @@ def unpacked(stream: IO[bytes]) -> Any:
     return pickle.load(stream)
 
 
-def do(performer: Performer, task: Task) -> Ended:
+def do(runner: Runner, task: Task) -> Ended:
     """Run a task; report a stop as a lost task, and any unexpected error too, so that it does not end the worker."""
     try:
-        return performer.perform(task)
+        return runner.perform(task)
     except StoppedError:
         return Ended(lost=STOPPED)
     except Exception as error:
@@ -87,13 +89,13 @@ def serve() -> None:
 
     root, options, epochs = unpacked(asked)
     options = replace(options, stop=stop, watcher=Telling(lambda text: answer("say", text), epochs))
-    performers: dict[bool, Performer] = {}
+    runners: dict[bool, Runner] = {}
     threading.Thread(target=_read, args=(asked, tasks, end), daemon=True).start()
     while (asked_for := tasks.get()) is not None and not stop.is_set():
         task, force = asked_for
-        if force not in performers:
-            performers[force] = Performer(RunStore(root), replace(options, force=force))
-        answer("ended", do(performers[force], task))
+        if force not in runners:
+            runners[force] = Runner(RunStore(root), replace(options, force=force))
+        answer("ended", do(runners[force], task))
 
 
 def _read(stream: IO[bytes], tasks: queue.SimpleQueue[tuple[Task, bool] | None], end: Callable[[], None]) -> None:

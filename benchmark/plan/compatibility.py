@@ -10,10 +10,13 @@ from typing import Any, TypeVar
 import torch
 
 from ...backbones import create_backbone
+from ...datasets.layout import Layout
 from ...datasets.store import Store
 from ...errors import SkelbenchError
-from ...methods.base import METHODS, Method, create_method
+from ...methods.base import Method, create_method
 from ...methods.recipe import Recipe
+from ...results.record import Configuration
+from .build import build_method
 
 Made = TypeVar("Made")
 
@@ -29,20 +32,21 @@ class Trial:
         self.refused: dict[tuple[str, str], str] = {}
         self._tried: set[str] = set()
 
-    def accepts(self, method: str, backbone: str, stream: str, recipe: Recipe, store: Store) -> bool:
+    def accepts(self, configuration: Configuration, recipe: Recipe, store: Store) -> bool:
         """Whether the pair can be built; each distinct setting is tried once.
 
         Raises:
             SkelbenchError: if a setting, and not the pair, is invalid.
         """
+        method, backbone, _, _, stream = configuration
         place = (method, backbone, stream, store.layout.digest, store.manifest["persons"])
         key = json.dumps([*place, recipe.backbone, recipe.method, recipe.frames, recipe.batch], default=str)
         if (method, backbone) in self.refused or key in self._tried:
             return (method, backbone) not in self.refused
-        arguments = {"layout": store.layout, "num_frames": recipe.frames, "num_persons": store.manifest["persons"]}
-        _try_backbone(backbone, recipe, arguments)
+        layout, persons = store.layout, store.manifest["persons"]
+        _try_backbone(backbone, recipe, {"layout": layout, "num_frames": recipe.frames, "num_persons": persons})
         try:
-            made = _make(method, backbone, stream, recipe, arguments)
+            made = _try_method(configuration, recipe, layout, persons)
         except SkelbenchError:
             reason = None
             with suppress(Exception):  # a constructor that needs real tensors is no refusal; its settings are invalid
@@ -71,20 +75,19 @@ def refusal(method: str, backbone: str) -> str | None:
     return None
 
 
-def check_persons(method: str, backbone: str, stream: str, recipe: Recipe, source: Store, target: Store) -> None:
+def check_persons(configuration: Configuration, recipe: Recipe, source: Store, target: Store) -> None:
     """Raise a `SkelbenchError` if an encoder for the source's number of persons cannot read the target's."""
     persons = [store.manifest["persons"] for store in (source, target)]
     if persons[0] == persons[1]:
         return
     shapes = []
     for count in persons:
-        place = {"layout": source.layout, "num_frames": recipe.frames, "num_persons": count}
-        made = _make(method, backbone, stream, recipe, place)
+        made = _try_method(configuration, recipe, source.layout, count)
         shapes.append({name: value.shape for name, value in made.evaluation_state().items()})
     if shapes[0] != shapes[1]:
         raise SkelbenchError(
-            f"The backbone '{backbone}' has weights for every person: trained on the {persons[0]} of '{source.name}' "
-            f"it cannot read the {persons[1]} of '{target.name}'; choose another backbone."
+            f"The backbone '{configuration.backbone}' has weights for every person: trained on the {persons[0]} of "
+            f"'{source.name}' it cannot read the {persons[1]} of '{target.name}'; choose another backbone."
         )
 
 
@@ -100,17 +103,10 @@ def _try_backbone(backbone: str, recipe: Recipe, arguments: Mapping[str, Any]) -
         )
 
 
-def _make(method: str, backbone: str, stream: str, recipe: Recipe, place: Mapping[str, Any]) -> Method:
+def _try_method(configuration: Configuration, recipe: Recipe, layout: Layout, persons: int) -> Method:
     return _try(
-        lambda: create_method(
-            method,
-            backbone=backbone,
-            backbone_args=recipe.backbone,
-            stream="all" if METHODS[method].streams_together else stream,
-            **place,
-            **recipe.method,
-        ),
-        f"The method '{method}'",
+        lambda: build_method(configuration, recipe, layout, persons),
+        f"The method '{configuration.method}'",
         recipe.method,
     )
 

@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ...datasets.store import Store
-from ...results.record import Cell
+from ...results.record import FUSED, FUSED_STREAMS, Cell, Key
 from ..protocols import PROTOCOLS
 from .identity import Pretraining, cell_facts, identify
 
-FUSED = "3s"
-PARTS: tuple[str, ...] = ("joint", "bone", "motion")
 FUSION_VERSION = 1
 
-Weights = tuple[float, float, float]  # in the order of PARTS
+Weights = tuple[float, float, float]  # in the order of FUSED_STREAMS
 
 
 @dataclass(frozen=True)
@@ -67,21 +65,29 @@ PUBLISHED: Mapping[str, Mapping[str, Weighting]] = {
 
 
 class FusedPart(NamedTuple):
-    """A stream's evaluation, its identity and that of the pre-training it builds on."""
+    """A stream's evaluation and the identity of the pre-training it builds on."""
 
-    cell: Cell
-    identity: str
+    key: Key
     pretrain: str
 
 
 @dataclass(frozen=True)
 class Fusion:
-    """A fused cell: stream "3s", otherwise the facts shared by its parts, which are in the order of PARTS."""
+    """A fused cell: stream "3s", otherwise the facts shared by its parts, which are in the order of FUSED_STREAMS."""
 
-    cell: Cell
-    identity: str
+    key: Key
     parts: tuple[FusedPart, ...]
     weighting: Weighting
+
+    @property
+    def cell(self) -> Cell:
+        """The fused cell."""
+        return self.key.cell
+
+    @property
+    def identity(self) -> str:
+        """Hash of its parts' identities, the weights and the rule."""
+        return self.key.identity
 
 
 def weighting_of(method: str, split: str, track: str, selection: str) -> Weighting:
@@ -102,18 +108,19 @@ def plan_fusions(tasks: Iterable[tuple[Pretraining, Store]], track: str) -> list
     """
     groups: dict[tuple[Any, ...], dict[str, list[tuple[FusedPart, Pretraining, Store]]]] = {}
     for task, store in tasks:
-        for cell, identity in task.evaluations:
+        for key in task.evaluations:
+            cell = key.cell
             if not getattr(PROTOCOLS[cell.protocol], "fusible", True):
                 continue
             shared = cell.model_copy(update={"stream": FUSED, "track": "equal", "label": None})
             streams = groups.setdefault(tuple(shared), {})
-            streams.setdefault(cell.stream, []).append((FusedPart(cell, identity, task.identity), task, store))
+            streams.setdefault(cell.stream, []).append((FusedPart(key, task.identity), task, store))
     fusions = []
     for streams in groups.values():
-        for chosen in _in_threes([streams.get(stream, []) for stream in PARTS]):
+        for chosen in _in_threes([streams.get(stream, []) for stream in FUSED_STREAMS]):
             _, task, store = chosen[0]
             parts = tuple(part for part, _, _ in chosen)
-            weighting = weighting_of(parts[0].cell.method, parts[0].cell.split, track, task.recipe.selection)
+            weighting = weighting_of(parts[0].key.cell.method, parts[0].key.cell.split, track, task.recipe.selection)
             fusions.append((_plan_fusion(parts, weighting), store))
     return fusions
 
@@ -121,23 +128,23 @@ def plan_fusions(tasks: Iterable[tuple[Pretraining, Store]], track: str) -> list
 def _in_threes(streams: Sequence[list[tuple[FusedPart, Pretraining, Store]]]) -> Iterable[tuple[Any, ...]]:
     if all(len(found) == 1 for found in streams):
         return [tuple(found[0] for found in streams)]
-    by_label = [{part.cell.label: (part, *rest) for part, *rest in found} for found in streams]
+    by_label = [{part.key.cell.label: (part, *rest) for part, *rest in found} for found in streams]
     return [tuple(found[label] for found in by_label) for label in by_label[0] if all(label in f for f in by_label)]
 
 
 def _plan_fusion(parts: tuple[FusedPart, ...], weighting: Weighting) -> Fusion:
-    labels = dict.fromkeys(part.cell.label for part in parts if part.cell.label)
-    track = "custom" if labels else parts[0].cell.track
-    cell = parts[0].cell.model_copy(update={"stream": FUSED, "track": track, "label": "; ".join(labels) or None})
+    labels = dict.fromkeys(part.key.cell.label for part in parts if part.key.cell.label)
+    track = "custom" if labels else parts[0].key.cell.track
+    cell = parts[0].key.cell.model_copy(update={"stream": FUSED, "track": track, "label": "; ".join(labels) or None})
     facts = {
         "cell": cell_facts(cell),
-        "parts": [part.identity for part in parts],
+        "parts": [part.key.identity for part in parts],
         "weights": [weighting.weights, *weighting.also],
         "rule": weighting.rule,
         "version": FUSION_VERSION,
     }
-    return Fusion(cell, identify(facts), parts, weighting)
+    return Fusion(Key(cell, identify(facts)), parts, weighting)
 
 
 def _format(weights: Weights) -> str:
-    return ", ".join(f"{stream} {weight:.3g}" for stream, weight in zip(PARTS, weights, strict=True))
+    return ", ".join(f"{stream} {weight:.3g}" for stream, weight in zip(FUSED_STREAMS, weights, strict=True))

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, NonNegativeInt
 from ...config import Settings, parse_config
 from ...errors import SkelbenchError
 from ...registry import did_you_mean
-from ...results.tables.rows import FLOOR
+from ...results.record import FLOOR
 
 
 def once(values: Iterable[Any]) -> tuple[Any, ...]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ...errors import SkelbenchError
 from ...methods.base import METHODS
 from ...methods.recipe import Recipe
-from ...results.record import Cell
+from ...results.record import PRETRAIN, Cell, Configuration, Key
 from ..protocols import PROTOCOLS
-from .overrides import PRETRAIN
 from .tracks import Resolved, evaluation_settings, pretrain_settings
 
 PRETRAIN_VERSION = 1
@@ -23,34 +23,40 @@ class Pretraining:
     """One pre-training and the evaluations that build on it.
 
     Attributes:
-        cell: the pre-training's own cell.
-        identity: hash of everything that determines its weights.
+        key: the pre-training's own cell, and the hash of everything that determines its weights.
         recipe: the settings.
         split, stream: what is evaluated; the pre-training's stream may be "all" and its split another one.
-        evaluations: (cell, identity) of each protocol.
+        evaluations: a cell for each protocol.
         exact: whether the settings were released for this data set (track published).
         ranks: processes that train it together, each on its share of every batch.
+        encoders: folder of its saved encoders, where that is given and not found in the folder of runs.
     """
 
-    cell: Cell
-    identity: str
+    key: Key
     recipe: Recipe
     split: str
     stream: str
-    evaluations: tuple[tuple[Cell, str], ...]
+    evaluations: tuple[Key, ...]
     precision: str
     exact: bool
     ranks: int = 1
+    encoders: Path | None = None
+
+    @property
+    def cell(self) -> Cell:
+        """The pre-training's own cell."""
+        return self.key.cell
+
+    @property
+    def identity(self) -> str:
+        """Hash of everything that determines its weights."""
+        return self.key.identity
 
 
 def plan(
     resolved: Resolved,
+    configuration: Configuration,
     *,
-    method: str,
-    backbone: str,
-    dataset: str,
-    split: str,
-    stream: str,
     seed: int,
     protocols: tuple[str, ...],
     fingerprint: str,
@@ -64,16 +70,9 @@ def plan(
     pre-training built on and the precision; not the device, the number of threads or other speed flags.
     `pretrained_on` is for a floor that is compared with encoders trained on that data.
     """
-    place = {
-        "method": method,
-        "backbone": backbone,
-        "dataset": dataset,
-        "split": split,
-        "stream": stream,
-        "seed": seed,
-    }
-
-    trained_place = place | ({"stream": "all"} if METHODS[method].streams_together else {})
+    method = METHODS[configuration.method]
+    place: dict[str, Any] = configuration._asdict() | {"seed": seed}
+    trained_place = place | ({"stream": "all"} if method.streams_together else {})
 
     def cell(protocol: str, place: dict[str, Any] = place) -> Cell:
         track, label = resolved.track_of(protocol)
@@ -83,7 +82,7 @@ def plan(
     facts: dict[str, Any] = {
         "place": trained_place,  # without track and label: they do not change the training
         "settings": pretrain_settings(resolved.recipe),
-        "versions": [PRETRAIN_VERSION, METHODS[method].version],
+        "versions": [PRETRAIN_VERSION, method.version],
         "data": fingerprint,
         "precision": precision,
     }
@@ -92,8 +91,18 @@ def plan(
         check_shares(resolved.recipe.batch, ranks)
     identity = identify(facts)
     cells = [cell(protocol, place | {"pretrained_on": pretrained_on}) for protocol in protocols]
-    evaluations = tuple((one, identify_evaluation(one, resolved.recipe, identity)) for one in cells)
-    return Pretraining(trained, identity, resolved.recipe, split, stream, evaluations, precision, resolved.exact, ranks)
+    evaluations = tuple(Key(one, identify_evaluation(one, resolved.recipe, identity)) for one in cells)
+    key = Key(trained, identity)
+    return Pretraining(
+        key,
+        resolved.recipe,
+        configuration.split,
+        configuration.stream,
+        evaluations,
+        precision,
+        resolved.exact,
+        ranks,
+    )
 
 
 def check_shares(batch: int, ranks: int) -> None:

@@ -13,9 +13,9 @@ from ...errors import SkelbenchError
 from ...methods.base import METHODS
 from ...methods.recipe import Recipe
 from ...registry import did_you_mean
+from ...results.record import PRETRAIN
 from ..protocols import PROTOCOLS
 
-PRETRAIN = "pretrain"
 _UNSETTABLE = ("source", "protocols")
 
 

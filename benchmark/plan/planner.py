@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...backbones import BACKBONES
 from ...datasets.catalogue import open_dataset
@@ -15,14 +15,14 @@ from ...datasets.streams import STREAMS
 from ...errors import SkelbenchError
 from ...methods.base import METHODS
 from ...registry import did_you_mean
-from ...results.record import Cell
+from ...results.record import FUSED, FUSED_STREAMS, Configuration, Key
 from ..protocols import PROTOCOLS
 from .compatibility import Trial, check_persons
-from .fusion import FUSED, PARTS, Fusion, plan_fusions
+from .fusion import Fusion, plan_fusions
 from .grid import Grid, once
 from .identity import Pretraining, plan
 from .overrides import Changes, check_owners
-from .tracks import ANY_SIZE, Resolved, resolve
+from .tracks import Resolved, Sizes, resolve
 from .transfer import elsewhere
 
 
@@ -42,16 +42,16 @@ class Plan:
     fusions: list[tuple[Fusion, Store]] = field(default_factory=list)
     refused: dict[tuple[str, str], str] = field(default_factory=dict)
 
-    def results(self) -> list[tuple[Cell, str]]:
-        """Cell and identity of every evaluation."""
-        evaluated = [cell for task, _ in (*self.tasks, *self.transfers) for cell in task.evaluations]
-        return evaluated + [(fusion.cell, fusion.identity) for fusion, _ in self.fusions]
+    def results(self) -> list[Key]:
+        """Every evaluation."""
+        evaluated = [key for task, _ in (*self.tasks, *self.transfers) for key in task.evaluations]
+        return evaluated + [fusion.key for fusion, _ in self.fusions]
 
-    def built_on(self, identity: str) -> list[tuple[Cell, str]]:
-        """Cell and identity of the transfers and fusions that build on a pre-training."""
-        transfers = [cell for task, _ in self.transfers if task.identity == identity for cell in task.evaluations]
+    def built_on(self, identity: str) -> list[Key]:
+        """The transfers and fusions that build on a pre-training."""
+        transfers = [key for task, _ in self.transfers if task.identity == identity for key in task.evaluations]
         fusions = [fusion for fusion, _ in self.fusions if any(part.pretrain == identity for part in fusion.parts)]
-        return transfers + [(fusion.cell, fusion.identity) for fusion in fusions]
+        return transfers + [fusion.key for fusion in fusions]
 
 
 def plan_grid(grid: Grid, *, precision: str = "fp32", ranks: int = 1) -> Plan:
@@ -63,7 +63,7 @@ def plan_grid(grid: Grid, *, precision: str = "fp32", ranks: int = 1) -> Plan:
     """
     _check_names(grid)
     planner = _Planner(grid, precision, ranks)
-    streams = once([*(s for s in grid.streams if s != FUSED), *(PARTS if FUSED in grid.streams else ())])
+    streams = once([*(s for s in grid.streams if s != FUSED), *(FUSED_STREAMS if FUSED in grid.streams else ())])
     for place in itertools.product(grid.datasets, grid.splits, streams, grid.backbones):
         planner.add(*place)
     plan = planner.plan
@@ -86,8 +86,8 @@ def plan_grids(grids: Sequence[Grid], *, precision: str = "fp32", ranks: int = 1
                 if key not in seen:
                     ours.append((task, store))
                 seen.add(key)
-        known = {fusion.identity for fusion, _ in merged.fusions}
-        merged.fusions += [(fusion, store) for fusion, store in plan.fusions if fusion.identity not in known]
+        known = {fusion.key for fusion, _ in merged.fusions}
+        merged.fusions += [(fusion, store) for fusion, store in plan.fusions if fusion.key not in known]
         merged.refused |= plan.refused
     return merged
 
@@ -131,86 +131,79 @@ class _Planner:
 
         A floor is added once for every label that a method has, so that each table has its floor.
         """
-        store, source = self.stores[dataset], self._source_of(dataset, split)
-        trained_on, trained_split = source or (store, split)
+        evaluated = _Side(self.stores[dataset], split)
+        source = self._source_of(evaluated)
         methods, floors = [], []
         for method in self.grid.methods:
             trainable = METHODS[method].trainable
-            where = (trained_on, trained_split) if trainable else (store, split)
-            resolved = self._resolve(method, backbone, *where, stream)
-            if self.trial.accepts(method, backbone, stream, resolved.recipe, where[0]):
-                (methods if trainable else floors).append((method, resolved))
+            side = (source or evaluated) if trainable else evaluated
+            configuration = side.configuration(method, backbone, stream)
+            resolved = resolve(configuration, self.grid.track, side.sizes, self.changes)
+            if self.trial.accepts(configuration, resolved.recipe, side.store):
+                (methods if trainable else floors).append((configuration, resolved))
         labels = []
         for _, resolved in methods or floors:
             if resolved.labels not in labels:
                 labels.append(resolved.labels)
-        place = {"split": split, "stream": stream, "backbone": backbone}
-        origin = f"{source[0].name}:{source[1]}" if source else None
-        for method, floor in floors:
+        origin = f"{source.store.name}:{source.split}" if source else None
+        for configuration, floor in floors:
             for kind in labels:
-                self._add_trained(replace(floor, labels=kind), method, store, place, pretrained_on=origin)
-        for method, resolved in methods:
+                self._add_trained(replace(floor, labels=kind), configuration, evaluated, pretrained_on=origin)
+        for configuration, resolved in methods:
             if source:
-                self._add_transfer(resolved, method, source, store, place)
+                self._add_transfer(resolved, configuration, source, evaluated)
             else:
-                self._add_trained(resolved, method, store, place)
+                self._add_trained(resolved, configuration, evaluated)
 
-    def _source_of(self, dataset: str, split: str) -> tuple[Store, str] | None:
+    def _source_of(self, evaluated: _Side) -> _Side | None:
         """The data and split that encoders are pre-trained on; None for the evaluated data."""
         if self.source is None:
             return None
-        trained = (self.source.name, self.source_split or split)
-        return None if trained == (dataset, split) else (self.source, trained[1])
+        source = _Side(self.source, self.source_split or evaluated.split)
+        return None if source.name == evaluated.name else source
 
-    def _resolve(self, method: str, backbone: str, store: Store, split: str, stream: str) -> Resolved:
-        sides = store.sides(split)
-        return resolve(
-            self.grid.track,
-            method,
-            backbone,
-            store.name,
-            split,
-            stream,
-            train_clips=int((sides == TRAIN).sum()),
-            clips=len(sides),
-            changes=self.changes,
-        )
-
-    def _tasks(self, resolved: Resolved, method: str, store: Store, place: Mapping[str, str], **more: Any) -> Any:
-        seeds = self.grid.seeds if METHODS[method].trainable else self.grid.floor_seeds
-        how = {"precision": self.precision, "ranks": self.ranks if METHODS[method].trainable else 1}
-        common = {"dataset": store.name, "fingerprint": store.fingerprint, **how, **place, **more}
-        return [plan(resolved, method=method, seed=seed, **common) for seed in seeds]
+    def _tasks(self, resolved: Resolved, configuration: Configuration, store: Store, **more: Any) -> list[Pretraining]:
+        trainable = METHODS[configuration.method].trainable
+        how = {"precision": self.precision, "ranks": self.ranks if trainable else 1, "fingerprint": store.fingerprint}
+        seeds = self.grid.seeds if trainable else self.grid.floor_seeds
+        return [plan(resolved, configuration, seed=seed, **how, **more) for seed in seeds]
 
     def _add_trained(
-        self, resolved: Resolved, method: str, store: Store, place: Mapping[str, str], pretrained_on: str | None = None
+        self, resolved: Resolved, configuration: Configuration, side: _Side, pretrained_on: str | None = None
     ) -> None:
         more = {"protocols": self.grid.protocols, "pretrained_on": pretrained_on}
-        for task in self._tasks(resolved, method, store, place, **more):
-            self.plan.tasks.append((task, store))
+        for task in self._tasks(resolved, configuration, side.store, **more):
+            self.plan.tasks.append((task, side.store))
             self._trained.add(task.identity)
 
-    def _add_transfer(
-        self, resolved: Resolved, method: str, source: tuple[Store, str], store: Store, place: Mapping[str, str]
-    ) -> None:
-        origin, split = source
-        backbone, stream = place["backbone"], place["stream"]
-        common = resolve(
-            self.grid.track,
-            method,
-            backbone,
-            store.name,
-            place["split"],
-            stream,
-            train_clips=ANY_SIZE,
-            clips=ANY_SIZE,
-            changes=self.changes,
-        )
-        check_persons(method, backbone, stream, resolved.recipe, origin, store)
-        skeleton = (origin.layout.name, origin.layout.digest)
+    def _add_transfer(self, resolved: Resolved, trained: Configuration, source: _Side, evaluated: _Side) -> None:
+        there = trained._replace(dataset=evaluated.store.name, split=evaluated.split)
+        common = resolve(there, self.grid.track, changes=self.changes)
+        check_persons(trained, resolved.recipe, source.store, evaluated.store)
+        skeleton = (source.store.layout.name, source.store.layout.digest)
         tracks = {protocol: resolved.track_of(protocol) for protocol in self.grid.protocols}
-        for task in self._tasks(resolved, method, origin, {**place, "split": split}, protocols=()):
-            self.plan.transfers.append((elsewhere(task, skeleton, common, store, place["split"], tracks), store))
+        for task in self._tasks(resolved, trained, source.store, protocols=()):
+            transfer = elsewhere(task, skeleton, common, evaluated.store, evaluated.split, tracks)
+            self.plan.transfers.append((transfer, evaluated.store))
             if task.identity not in self._trained:
-                self.plan.tasks.append((task, origin))
+                self.plan.tasks.append((task, source.store))
                 self._trained.add(task.identity)
+
+
+class _Side(NamedTuple):
+    """A store and one of its splits, which encoders are trained or evaluated on."""
+
+    store: Store
+    split: str
+
+    @property
+    def name(self) -> tuple[str, str]:
+        return self.store.name, self.split
+
+    @property
+    def sizes(self) -> Sizes:
+        sides = self.store.sides(self.split)
+        return Sizes(int((sides == TRAIN).sum()), len(sides))
+
+    def configuration(self, method: str, backbone: str, stream: str) -> Configuration:
+        return Configuration(method, backbone, self.store.name, self.split, stream)

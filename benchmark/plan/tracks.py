@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...backbones import BACKBONES
 from ...config import deciding, parse_config
@@ -17,10 +17,11 @@ from ...errors import SkelbenchError
 from ...methods.base import METHODS
 from ...methods.recipe import Recipe
 from ...registry import did_you_mean
+from ...results.record import PRETRAIN, TRACKS, Configuration
 from ..protocols import PROTOCOLS
-from .overrides import NO_CHANGES, PRETRAIN, Changes, backbone_defaults, integer, override
+from .overrides import NO_CHANGES, Changes, backbone_defaults, integer, override
 
-TRACKS = ("equal", "published")
+SETTINGS_TRACKS = tuple(sorted(set(TRACKS) - {"custom"}))
 
 # The longest released runs: 300 epochs of NTU-60 xsub in batches of 128. Momentum is scaled from there.
 RELEASED_STEPS = 300 * (40_091 // 128)
@@ -49,7 +50,6 @@ TUNING: dict[str, Any] = {
     "nesterov": True,
     "least_steps": 10,
 }
-ANY_SIZE = 10**9  # clips, where nothing is trained and no batch has to fit
 SNAPSHOTS = (1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 200, 250, 300)
 
 
@@ -68,34 +68,36 @@ class Resolved:
         return ("custom", label) if label else (self.track, None)
 
 
+class Sizes(NamedTuple):
+    """Number of training clips of a split, and of all its clips."""
+
+    train: int
+    clips: int
+
+
+ANY_SIZE = Sizes(10**9, 10**9)  # where nothing is trained and no batch has to fit
+
+
 def resolve(
-    track: str,
-    method: str,
-    backbone: str,
-    dataset: str,
-    split: str,
-    stream: str,
-    *,
-    train_clips: int,
-    clips: int,
-    changes: Changes = NO_CHANGES,
+    configuration: Configuration, track: str, sizes: Sizes = ANY_SIZE, changes: Changes = NO_CHANGES
 ) -> Resolved:
     """Resolve every setting of a cell.
 
     Args:
         track: "equal" or "published".
-        train_clips: training clips of the split, of `clips` in all.
+        sizes: of the split that is trained on.
         changes: settings that override the track's.
 
     Raises:
         SkelbenchError: for an unknown track or setting, or an invalid value.
     """
-    if track not in TRACKS:
-        raise SkelbenchError(f"There is no track '{track}'{did_you_mean(track, TRACKS)}")
-    overrides = changes.merged
-    released, exact = METHODS[method].published_for(backbone, dataset, split, stream)
+    if track not in SETTINGS_TRACKS:
+        raise SkelbenchError(f"There is no track '{track}'{did_you_mean(track, SETTINGS_TRACKS)}")
+    method, backbone, dataset, *_ = configuration
+    overrides, train_clips = changes.merged, sizes.train
+    released, exact = METHODS[method].published_for(*configuration[1:])
     if "clips" in overrides and isinstance(overrides["clips"], int):
-        train_clips = round(train_clips * min(1.0, overrides["clips"] / clips))
+        train_clips = round(train_clips * min(1.0, overrides["clips"] / sizes.clips))
     if track == "equal":
         base = equal(method, backbone, train_clips, {})
         recipe = equal(method, backbone, train_clips, overrides)

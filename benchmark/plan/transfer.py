@@ -1,58 +1,15 @@
-"""Plan the evaluation of a finished pre-training on any data, and its floors."""
+"""Plan the evaluation of a pre-training on data that may differ from its own."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from ...datasets.store import Store
 from ...errors import SkelbenchError
-from ...methods.recipe import Recipe
-from ...results.record import Record
-from ...results.store import read_record
-from ...results.tables.rows import FLOOR, FLOOR_SEEDS
-from .identity import Pretraining, identify_evaluation, plan
-from .overrides import PRETRAIN, Changes
-from .tracks import ANY_SIZE, Resolved, resolve
-
-
-def open_run(folder: Path) -> Record:
-    """Read the record of a finished pre-training from its folder.
-
-    Raises:
-        SkelbenchError: if the folder is not a finished pre-training.
-    """
-    record = read_record(folder)
-    if record.cell.protocol != PRETRAIN:
-        raise SkelbenchError(f"{folder} is not a pre-training; name the folder with '-pretrain-' that it builds on.")
-    return record
-
-
-def plan_evaluation(
-    record: Record, store: Store, split: str, stream: str | None, protocols: tuple[str, ...], track: str
-) -> Pretraining:
-    """Plan the evaluation of a finished pre-training on a split of any store with its skeleton.
-
-    Args:
-        stream: by default that of the pre-training.
-        track: the track of the evaluation settings.
-
-    Raises:
-        SkelbenchError: if the skeletons differ, or the method has no single stream to evaluate and none is named.
-    """
-    trained = record.cell
-    stream = stream or ("joint" if trained.stream == "all" else trained.stream)
-    check_trained_stream(record, stream)
-    fields = {name: value for name, value in record.settings.items() if name in Recipe.model_fields}
-    own = Recipe.model_validate(fields | {"clips": None})
-    place = (trained.method, trained.backbone, store.name, split, stream)
-    common = resolve(track, *place, train_clips=ANY_SIZE, clips=ANY_SIZE)
-    origin = trained.label or trained.track
-    label = f"{origin}, trained on {trained.dataset} {trained.split}, {track} evaluation"
-    done = Pretraining(trained, record.identity, own, trained.split, stream, (), "fp32", exact=False)
-    skeleton = (str(record.data.get("layout")), str(record.data.get("skeleton", store.layout.digest)))
-    return elsewhere(done, skeleton, common, store, split, dict.fromkeys(protocols, ("custom", label)))
+from ...results.record import Key
+from .identity import Pretraining, identify_evaluation
+from .tracks import Resolved
 
 
 def elsewhere(
@@ -91,32 +48,5 @@ def elsewhere(
     evaluations = []
     for protocol, (track, label) in tracks.items():
         cell = trained.model_copy(update=place | {"track": track, "label": label, "protocol": protocol})
-        evaluations.append((cell, identify_evaluation(cell, recipe, done.identity, store.fingerprint)))
+        evaluations.append(Key(cell, identify_evaluation(cell, recipe, done.identity, store.fingerprint)))
     return replace(done, recipe=recipe, split=split, evaluations=tuple(evaluations), exact=common.exact)
-
-
-def plan_floors(task: Pretraining, store: Store, protocols: tuple[str, ...], track: str) -> list[Pretraining]:
-    """Plan the untrained encoders as floors of an evaluation: the same backbone, frames and settings."""
-    evaluated = task.evaluations[0][0]
-    recipe = task.recipe
-    settings = {"frames": recipe.frames, "valid": recipe.valid, "method.init": recipe.method.get("init", "released")}
-    settings |= {f"backbone.{name}": value for name, value in recipe.backbone.items()}
-    place = {"backbone": evaluated.backbone, "dataset": store.name, "split": task.split, "stream": task.stream}
-    changes = Changes(None, {}, settings)
-    resolved = resolve(track, FLOOR, *place.values(), train_clips=ANY_SIZE, clips=ANY_SIZE, changes=changes)
-    floor = resolved.recipe.model_copy(update={"protocols": recipe.protocols, "selection": recipe.selection})
-    resolved = replace(resolved, recipe=floor, labels=dict.fromkeys((PRETRAIN, *protocols), evaluated.label))
-    common = {
-        "protocols": protocols,
-        "fingerprint": store.fingerprint,
-        "precision": task.precision,
-        "pretrained_on": evaluated.pretrained_on,
-    }
-    return [plan(resolved, method=FLOOR, **place, seed=seed, **common) for seed in range(FLOOR_SEEDS)]  # type: ignore[arg-type]
-
-
-def check_trained_stream(record: Record, stream: str | None) -> None:
-    """Raise a `SkelbenchError` unless a pre-training was on this stream, or on all."""
-    trained = record.cell.stream
-    if stream is not None and trained not in ("all", stream):
-        raise SkelbenchError(f"This run was trained on the stream '{trained}', not on '{stream}'.")

@@ -16,22 +16,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ... import __version__
 from ...datasets.clips import Clips, load_dataset
 from ...datasets.store import Store
 from ...errors import SkelbenchError
-from ...results.claims import Claims
-from ...results.record import Cell, Failure, Record, Score
+from ...results.claims import Claim, Claims
+from ...results.record import RAW, RAW_LABEL, Cell, Failure, Key, Record, Score
 from ...results.store import RunStore
-from ...results.tables.rows import RAW, RAW_LABEL
 from ..plan.identity import cell_facts, identify
 from ..protocols import Features
 from ..protocols.base import held_out, score, top
 from ..protocols.linear import standardiser
 from ..train.devices import peak_memory
-from .cell import make
-from .options import Options
-from .record import data_of, environment_of, git_revision, now, score_files
+from ..train.options import Options
+from .cell import empty_folder, run_cell
+from .record import data_of, environment_of, make_record, score_files, versions
 
 VERSION = 1
 PENALTIES = tuple(10.0**power for power in range(-2, 8))
@@ -156,15 +154,15 @@ class RawSplit:
         self.store.verify()
         return load_dataset(self.store, self.split, frames=self.frames)
 
-    def cells(self) -> list[tuple[Cell, str]]:
-        """Cell and identity of every baseline."""
-        return [self._cell(protocol) for protocol in BASELINES]
+    def cells(self) -> list[Key]:
+        """The cell of every baseline."""
+        return [self._key(protocol) for protocol in BASELINES]
 
     def settings(self, protocol: str) -> dict[str, Any]:
         """Everything besides the data that determines a baseline's result."""
         return {"frames": self.frames, "valid": "any", "source": "raw joints", protocol: SETTINGS[protocol]}
 
-    def _cell(self, protocol: str) -> tuple[Cell, str]:
+    def _key(self, protocol: str) -> Key:
         cell = Cell(
             track="custom",
             label=RAW_LABEL,
@@ -177,7 +175,7 @@ class RawSplit:
             seed=0,
         )
         decisive = {"cell": cell_facts(cell), "settings": self.settings(protocol), "versions": [VERSION]}
-        return cell, identify(decisive | {"data": self.store.fingerprint})
+        return Key(cell, identify(decisive | {"data": self.store.fingerprint}))
 
 
 def plan_baselines(stores: Sequence[Store], splits: Sequence[str], frames: int) -> list[RawSplit]:
@@ -203,28 +201,26 @@ def run_baselines(places: Sequence[RawSplit], runs: RunStore, options: Options) 
     for number, place in enumerate(places, start=1):
         options.watcher.say(f"[{number}/{len(places)}] {place}")
         load = cache(place.load)  # loaded once for all baselines, and only if one is not done
-        for cell, identity in place.cells():
-            record = partial(_record, place, cell, identity, load, runs)
-            failures += make(cell, identity, record, runs, options, claims) or []
+        for key in place.cells():
+            ended = run_cell(key, partial(_record, place, key, load, runs), runs, options, claims)
+            failures += ended.failures
+            if ended.left:
+                options.watcher.say(f"  {key.cell.protocol}: another process is running it")
     return failures
 
 
-def _record(
-    place: RawSplit, cell: Cell, identity: str, load: Callable[[], tuple[Clips, Clips]], runs: RunStore
-) -> Record:
+def _record(place: RawSplit, key: Key, load: Callable[[], tuple[Clips, Clips]], runs: RunStore, claim: Claim) -> Record:
     """Score the test clips, write the files next to the record and return the record."""
     train, test = load()
     started = time.monotonic()
-    found = BASELINES[cell.protocol](joints(train), joints(test).x, train.num_classes)
+    found = BASELINES[key.cell.protocol](joints(train), joints(test).x, train.num_classes)
     seconds = round(time.monotonic() - started, 2)
     label, scores = test.label.numpy(), found.scores.numpy()
-    runs.forget(cell, identity)
-    folder = runs.folder(cell, identity)
-    return Record(
-        cell=cell,
-        identity=identity,
-        settings=place.settings(cell.protocol),
-        versions={"skelbench": __version__, "git": git_revision(), "method": VERSION, "protocol": VERSION},
+    folder = empty_folder(key, runs, claim)
+    return make_record(
+        key,
+        settings=place.settings(key.cell.protocol),
+        versions=versions(method=VERSION, protocol=VERSION),
         environment=environment_of("cpu") | {"precision": "fp64"},
         data=data_of((train, test)),
         model={"parameters": 0, "frames": place.frames, "epochs": 0, "persons": train.x.shape[-1], "flops_per_clip": 0},
@@ -232,5 +228,4 @@ def _record(
         extra=dict(found.extra),
         cost={"eval_seconds": seconds, "peak_memory_mb": peak_memory("cpu")},
         files=score_files(folder, test.name, label, scores, test.class_names),
-        finished=now(),
     )

@@ -11,40 +11,30 @@ from torch import Tensor
 
 from ...datasets.clips import Clips
 from ...errors import SkelbenchError
-from ...methods import Method, create_method
+from ...methods import Method
 from ...results.store import RunStore
+from ..plan.build import build_method
 from ..plan.identity import Pretraining
 from ..plan.tracks import protocol_settings
 from ..protocols import PROTOCOLS, Features, Outcome
 from ..protocols.base import TuningProtocol, run_tuning
 from ..protocols.features import extract
 from ..train.checkpoint import read_tensors
+from ..train.options import Options
 from ..train.trainer import snapshot_path
-from .options import Options
 from .record import other_stream
 
 
 def is_kept(task: Pretraining, runs: RunStore) -> bool:
     """Whether the encoder of the last epoch is there; records can be copied to other folders without it."""
-    return snapshot_path(runs.folder(task.cell, task.identity), task.recipe.epochs).exists()
+    return snapshot_path(runs.folder(task.key), task.recipe.epochs).exists()
 
 
 def new_method(task: Pretraining, clips: Clips, device: str) -> Method:
     """Build the method as it is before training, seeded with the task's seed."""
     torch.manual_seed(task.cell.seed)
-    recipe = task.recipe
-    method = create_method(
-        task.cell.method,
-        backbone=task.cell.backbone,
-        backbone_args=recipe.backbone,
-        layout=clips.layout,
-        num_frames=recipe.frames,
-        num_persons=clips.x.shape[-1],
-        stream=task.cell.stream,
-        class_names=clips.class_names,
-        **recipe.method,
-    )
-    return method.to(device)
+    persons = clips.x.shape[-1]
+    return build_method(task.cell.configuration, task.recipe, clips.layout, persons, clips.class_names).to(device)
 
 
 def feature_kind(task: Pretraining, protocol: str) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ...backbones import BACKBONES
+from ...backbones import Backbone
 from ...backbones.weights import SUFFIX, to_safetensors
 from ...config import parse_config
 from ...datasets.layout import LAYOUTS
@@ -13,7 +13,8 @@ from ...errors import SkelbenchError
 from ...methods import METHODS
 from ...results.files import atomic_write
 from ...results.record import Record
-from ..plan.transfer import check_trained_stream, open_run
+from ..plan.build import build_method, recipe_of
+from ..plan.evaluation import check_trained_stream, open_run
 from ..train.checkpoint import read_tensors
 from ..train.trainer import snapshot_path
 
@@ -35,11 +36,13 @@ def export_weights(folder: Path, to: Path, stream: str | None = None) -> str:
     cell, settings = record.cell, dict[str, Any](record.settings)
     check_trained_stream(record, stream)
     layout = _layout(record)
-    state = read_tensors(snapshot_path(folder, int(settings["epochs"])))
-    prefix = f"encoder_q{'' if stream in (None, 'joint') or cell.stream != 'all' else '_' + stream}.backbone."
-    weights = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-    if not weights:
+    recipe = recipe_of(record)
+    method = build_method(cell.configuration, recipe, layout, record.model["persons"])  # type: ignore[arg-type]
+    method.load_evaluation_state(read_tensors(snapshot_path(folder, recipe.epochs)))
+    encoder = "encoder_q" if stream in (None, "joint") or cell.stream != "all" else f"encoder_q_{stream}"
+    if not hasattr(method, encoder):
         raise SkelbenchError(f"{folder} has no encoder of the stream '{stream}'; leave --stream out.")
+    backbone: Backbone = getattr(method, encoder).backbone
     kind = METHODS[cell.method]
     config = parse_config(kind.Config, settings["method"], f"the record in {folder}")
     args = kind.backbone_args(config, settings["backbone"])
@@ -53,14 +56,7 @@ def export_weights(folder: Path, to: Path, stream: str | None = None) -> str:
         "cell": str(cell),
         "identity": record.identity,
     }
-    backbone = BACKBONES[cell.backbone](
-        layout=layout,
-        num_frames=settings["frames"],
-        num_persons=record.model["persons"],
-        **args,
-    )
-    backbone.load_state_dict(weights)
-    atomic_write(to, to_safetensors(weights, backbone.official_constants(), facts))
+    atomic_write(to, to_safetensors(backbone.state_dict(), backbone.official_constants(), facts))
     return cell.backbone
 
 

@@ -9,7 +9,7 @@ import torch
 
 from ...datasets.recording import TEST, TRAIN
 from ...datasets.store import Store
-from ...results.record import Cell
+from ...results.record import Key
 from ...results.status.estimate import Estimate, format_duration
 from ...results.status.plans import Launched, Planned
 from ...results.store import RunStore
@@ -22,7 +22,7 @@ def launched(plan: Plan, device: str) -> Launched:
     """The cells of a plan, as `skelbench status` reads them."""
     found = [one for task, store in plan.tasks for one in _cells(task, store, trained=True)]
     found += [one for task, store in plan.transfers for one in _cells(task, store, trained=False)]
-    found += [Planned(cell=fusion.cell, identity=fusion.identity, clips=0) for fusion, _ in plan.fusions]
+    found += [Planned(**fusion.key._asdict(), clips=0) for fusion, _ in plan.fusions]
     cells = {one.identity: one for one in found}  # a pre-training shared by several tasks is one cell
     return Launched(started=now(), device_name=device_name(device), cells=tuple(cells.values()))
 
@@ -35,7 +35,7 @@ def device_name(device: str) -> str:
 def forecast(plan: Plan, runs: RunStore, device: str) -> str:
     """One line: how many cells are left and the estimated device hours."""
     planned = launched(plan, device)
-    open_ = [one for one in planned.cells if runs.find(one.cell, one.identity) is None]
+    open_ = [one for one in planned.cells if runs.find(one.key) is None]
     estimate = Estimate(runs.records(), planned.device_name)
     seconds, unknown = estimate.total(open_)
     count = f"{len(open_)} of {len(planned.cells)} cells left"
@@ -56,12 +56,12 @@ def _cells(task: Pretraining, store: Store, *, trained: bool) -> list[Planned]:
     train, test = _sides(store, task.split)
     share = min(1.0, recipe.clips / (train + test)) if recipe.clips else 1.0
 
-    def planned(cell: Cell, identity: str, clips: int, epochs: int) -> Planned:
+    def planned(key: Key, clips: int, epochs: int) -> Planned:
         size = {"frames": recipe.frames, "width": recipe.backbone.get("width")}
-        return Planned(cell=cell, identity=identity, clips=round(clips * share), epochs=epochs, **size)
+        return Planned(**key._asdict(), clips=round(clips * share), epochs=epochs, **size)
 
-    own = [planned(task.cell, task.identity, train, recipe.epochs)] if trained else []
-    return [*own, *(planned(cell, identity, train + test, 1) for cell, identity in task.evaluations)]
+    own = [planned(task.key, train, recipe.epochs)] if trained else []
+    return [*own, *(planned(key, train + test, 1) for key in task.evaluations)]
 
 
 @cache

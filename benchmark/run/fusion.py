@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,16 +12,15 @@ from numpy.typing import NDArray
 
 from ...datasets.store import Store
 from ...errors import SkelbenchError
-from ...results.claims import Claims
+from ...results.claims import Claim
 from ...results.files import read_scores
-from ...results.record import Best, Failure, Record, Score
+from ...results.record import FUSED_STREAMS, Best, Failure, Record, Score
 from ...results.store import RunStore
-from ..plan.fusion import FUSION_VERSION, PARTS, FusedPart, Fusion, Weights
+from ..plan.fusion import FUSION_VERSION, FusedPart, Fusion, Weights
 from ..plan.identity import identify
 from ..protocols.base import score
-from .cell import make
-from .options import Options
-from .record import environment_of, now, score_files, versions_of
+from .cell import empty_folder
+from .record import environment_of, make_record, score_files, versions_of
 
 
 @dataclass(frozen=True)
@@ -96,66 +94,54 @@ def _check_same_clips(first: str, reference: Scores, stream: str, other: Scores)
         )
 
 
-def run_fusion(
-    fusion: Fusion,
-    store: Store,
-    runs: RunStore,
-    options: Options,
-    failures: Sequence[Failure] = (),
-    claims: Claims | None = None,
-) -> list[Failure] | None:
-    """Run a fusion unless it is done; write and return its failures, or return None if another process is running it.
+def fused_record(fusion: Fusion, store: Store, runs: RunStore, failures: Sequence[Failure], claim: Claim) -> Record:
+    """Add the parts' scores, write the files next to the record and return the record.
 
     Args:
         store: the data the parts were evaluated on.
         failures: those of this launch, to name why a part is missing.
 
     Raises:
-        StoppedError: if asked to stop.
+        SkelbenchError: if a part did not finish, or has no scores.
     """
-    record = partial(_fused, fusion, store, runs, failures)
-    return make(fusion.cell, fusion.identity, record, runs, options, claims)
-
-
-def _fused(fusion: Fusion, store: Store, runs: RunStore, failures: Sequence[Failure]) -> Record:
-    """Add the parts' scores, write the files next to the record and return the record."""
     parts = [_part(part, runs, failures) for part in fusion.parts]
-    streams = dict(zip(PARTS, (scores for _, scores in parts), strict=True))
+    streams: dict[str, Scores] = dict(zip(FUSED_STREAMS, (scores for _, scores in parts), strict=True))
     records = [record for record, _ in parts]
     tried = [_add(streams, weights) for weights in (fusion.weighting.weights, *fusion.weighting.also)]
     first = tried[0]
     scored = [score(*map(torch.from_numpy, (scores.scores, scores.labels))) for scores in tried]
     best = max(scored, key=lambda one: one["top1"])
-    runs.forget(fusion.cell, fusion.identity)
-    folder = runs.folder(fusion.cell, fusion.identity)
-    return Record(
-        cell=fusion.cell,
-        identity=fusion.identity,
+    folder = empty_folder(fusion.key, runs, claim)
+    return make_record(
+        fusion.key,
         settings=_settings(fusion, records),
-        versions=versions_of(fusion.cell) | {"fusion": FUSION_VERSION},
+        versions=versions_of(fusion.key.cell) | {"fusion": FUSION_VERSION},
         environment=environment_of("cpu") | {"precision": records[0].environment.get("precision")},
         data=records[0].data,
         model=_model(records),
         last=Score(**scored[0]),
         best=Best(**best, rule=fusion.weighting.rule),
         files=score_files(folder, first.names.tolist(), first.labels, first.scores, store.class_names),
-        finished=now(),
     )
 
 
 def _part(part: FusedPart, runs: RunStore, failures: Sequence[Failure]) -> tuple[Record, Scores]:
     """Record and scores of a part. Raises `SkelbenchError` if it did not finish or has no scores."""
-    record = runs.find(part.cell, part.identity)
+    record = runs.find(part.key)
     if record is None:
-        blamed = next((f.reason for f in failures if f.identity in (part.identity, part.pretrain)), "it was not run")
-        raise SkelbenchError(f"The stream '{part.cell.stream}' cannot be fused because it did not finish: {blamed}")
+        blamed = next(
+            (f.reason for f in failures if f.identity in (part.key.identity, part.pretrain)), "it was not run"
+        )
+        raise SkelbenchError(f"The stream '{part.key.cell.stream}' cannot be fused because it did not finish: {blamed}")
     if "scores" not in record.files:
-        raise SkelbenchError(f"The protocol '{part.cell.protocol}' saves no scores per clip, so nothing can be fused.")
-    return record, Scores(*read_scores(runs.folder(part.cell, part.identity) / record.files["scores"]))
+        raise SkelbenchError(
+            f"The protocol '{part.key.cell.protocol}' saves no scores per clip, so nothing can be fused."
+        )
+    return record, Scores(*read_scores(runs.folder(part.key) / record.files["scores"]))
 
 
 def _add(streams: Mapping[str, Scores], weights: Weights) -> Scores:
-    fused = fuse(streams, dict(zip(PARTS, weights, strict=True)))
+    fused = fuse(streams, dict(zip(FUSED_STREAMS, weights, strict=True)))
     return Scores(fused.names, fused.labels, fused.scores.astype(np.float32))  # as they are stored
 
 
@@ -164,8 +150,10 @@ def _settings(fusion: Fusion, records: Sequence[Record]) -> dict[str, Any]:
     first, *others = (record.settings for record in records)
     shared = {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}
     parts = {
-        stream: {"weight": round(weight, 4), "identity": part.identity, "settings": identify(record.settings)[:10]}
-        for stream, weight, part, record in zip(PARTS, fusion.weighting.weights, fusion.parts, records, strict=True)
+        stream: {"weight": round(weight, 4), "identity": part.key.identity, "settings": identify(record.settings)[:10]}
+        for stream, weight, part, record in zip(
+            FUSED_STREAMS, fusion.weighting.weights, fusion.parts, records, strict=True
+        )
     }
     released = all(record.settings.get("released_for_this_data") for record in records)
     weights = {"weights_of": fusion.weighting.source, "also": fusion.weighting.also}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,17 @@ from torch import Tensor
 from ... import __version__
 from ...datasets.layout import LAYOUTS
 from ...errors import SkelbenchError
-from ...methods import METHODS, Method, create_method
-from ...results.record import Cell, Record
+from ...methods import METHODS, Method
+from ...results.record import PRETRAIN, Cell, Configuration, Key, Record
 from ...results.store import RunStore
+from ..plan.build import build_method
 from ..plan.identity import PRETRAIN_VERSION, identify
-from ..plan.overrides import PRETRAIN, Changes, check_owners
-from ..plan.tracks import ANY_SIZE, pretrain_settings, resolve
+from ..plan.overrides import Changes, check_owners
+from ..plan.tracks import pretrain_settings, resolve
 from ..train.trainer import save_snapshot
+from .record import count_parameters, make_record
 
+PERSONS = 2  # of the data that the releases were trained on
 WRAPPERS = ("state_dict", "model", "model_state_dict")  # keys that some checkpoints wrap the state dict in
 
 
@@ -53,28 +55,11 @@ def import_weights(path: Path, place: Origin, runs: RunStore, settings: Mapping[
         raise SkelbenchError(f"The method '{place.method}' trains nothing, so there is nothing to import for it.")
     state = read_state(path)
     check_owners(settings, [place.method], [place.backbone])
-    recipe = resolve(
-        "published",
-        place.method,
-        place.backbone,
-        place.dataset,
-        place.split,
-        place.stream,
-        train_clips=ANY_SIZE,
-        clips=ANY_SIZE,
-        changes=Changes(None, {}, settings),
-    ).recipe.model_copy(update={"snapshots": ()})
-    stream = "all" if METHODS[place.method].streams_together else place.stream
+    configuration = Configuration(place.method, place.backbone, place.dataset, place.split, place.stream)
+    resolved = resolve(configuration, "published", changes=Changes(None, {}, settings))
+    recipe = resolved.recipe.model_copy(update={"snapshots": ()})
     layout = LAYOUTS[place.layout]
-    method = create_method(
-        place.method,
-        backbone=place.backbone,
-        backbone_args=recipe.backbone,
-        layout=layout,
-        num_frames=recipe.frames,
-        stream=stream,
-        **recipe.method,
-    )
+    method = build_method(configuration, recipe, layout, PERSONS)
     _check_adjacency(method, state, path)
     method.load_official(state)
     _check_trained(method, path)
@@ -82,33 +67,28 @@ def import_weights(path: Path, place: Origin, runs: RunStore, settings: Mapping[
     cell = Cell(
         track="custom",
         label=f"imported {digest[:8]}",
-        method=place.method,
-        backbone=place.backbone,
-        dataset=place.dataset,
-        split=place.split,
-        stream=stream,
+        **configuration._asdict() | {"stream": method.stream},
         protocol=PRETRAIN,
         seed=0,
     )
     stored = pretrain_settings(recipe) | {"source": f"{path.name}, sha256 {digest}"}
     versions = {"skelbench": __version__, "method": METHODS[place.method].version, "protocol": PRETRAIN_VERSION}
-    record = Record(
-        cell=cell,
-        identity=identify({"cell": cell.model_dump(), "settings": stored, "versions": list(versions.values())}),
+    facts = {"cell": cell.model_dump(), "settings": stored, "versions": list(versions.values())}
+    record = make_record(
+        Key(cell, identify(facts)),
         settings=stored,
         versions=versions,
         environment={"imported": True},
         data={"layout": layout.name, "skeleton": layout.digest},
         model={
-            "parameters": sum(p.numel() for p in method.encoder_q.backbone.parameters()),  # type: ignore[union-attr]
+            "parameters": count_parameters(method),
             "width": recipe.backbone.get("width"),
             "frames": recipe.frames,
             "epochs": recipe.epochs,
-            "persons": 2,
+            "persons": PERSONS,
         },
-        finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    save_snapshot(method, runs.folder(cell, record.identity), recipe.epochs)
+    save_snapshot(method, runs.folder(record.key), recipe.epochs)
     runs.write(record)
     return record
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...errors import SkelbenchError
-from ...results.record import Cell, Record
-from ...results.store import RECORD, RunStore, read_record
-from ..plan.fusion import FUSED, FUSION_VERSION
+from ...results.record import FUSED, RECORD, Key, Record
+from ...results.store import RunStore, read_record
+from ..plan.fusion import FUSION_VERSION
 from ..plan.planner import Plan
 from .record import versions_of
 
@@ -28,7 +28,7 @@ def older_records(plan: Plan, runs: RunStore) -> Iterator[str]:
         done.add(digits)
     reasons: Counter[str] = Counter()
     unreadable: set[str] = set()
-    for cell, identity, fingerprint in _planned(plan):
+    for (cell, identity), fingerprint in _planned(plan):
         if identity[:10] in done:
             continue
         for folder in folders.get(cell.slug(), ()):
@@ -44,13 +44,13 @@ def older_records(plan: Plan, runs: RunStore) -> Iterator[str]:
         yield f"{count} older record(s) are kept but not used for this grid, whose cells are run again: {reason}."
 
 
-def _planned(plan: Plan) -> Iterator[tuple[Cell, str, str]]:
-    """Every cell with its identity and the fingerprint of its data."""
+def _planned(plan: Plan) -> Iterator[tuple[Key, str]]:
+    """Every cell with the fingerprint of its data."""
     for task, store in plan.tasks:
-        yield task.cell, task.identity, store.fingerprint
+        yield task.key, store.fingerprint
     for task, store in (*plan.tasks, *plan.transfers):
-        yield from ((cell, identity, store.fingerprint) for cell, identity in task.evaluations)
-    yield from ((fusion.cell, fusion.identity, store.fingerprint) for fusion, store in plan.fusions)
+        yield from ((key, store.fingerprint) for key in task.evaluations)
+    yield from ((fusion.key, store.fingerprint) for fusion, store in plan.fusions)
 
 
 def _older(record: Record, fingerprint: str) -> str:

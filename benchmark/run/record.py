@@ -1,4 +1,4 @@
-"""Metadata of a record: settings, versions, data, model, machine, and the files next to it."""
+"""Records of finished cells and failures: settings, versions, data, model, machine, and the files next to them."""
 
 from __future__ import annotations
 
@@ -22,13 +22,71 @@ from ...datasets.clips import Clips
 from ...errors import SkelbenchError
 from ...methods import METHODS, Method
 from ...results.files import atomic_write, write_confusion, write_curve, write_per_class, write_scores
-from ...results.record import Cell, Failure
+from ...results.record import PRETRAIN, Best, Cell, Failure, Key, Record, Score
 from ..plan.identity import PRETRAIN_VERSION, Pretraining
-from ..plan.overrides import PRETRAIN
 from ..plan.tracks import evaluation_settings, pretrain_settings
 from ..protocols import PROTOCOLS, Outcome
 from ..protocols.base import TuningProtocol
 from ..train.devices import out_of_memory
+from ..train.options import Options
+
+
+def make_record(key: Key, **facts: Any) -> Record:
+    """Make the record of a cell that has just finished.
+
+    Args:
+        facts: the other fields of `Record`.
+    """
+    return Record(cell=key.cell, identity=key.identity, finished=now(), **facts)
+
+
+def pretraining_record(
+    task: Pretraining, clips: tuple[Clips, Clips], method: Method, options: Options, **facts: Any
+) -> Record:
+    """Make the record of a finished pre-training.
+
+    Args:
+        clips: the training and the test clips.
+        method: on the device.
+        facts: cost and files.
+    """
+    return make_record(task.key, **_common(task, task.cell, clips, method, options), **facts)
+
+
+def evaluation_record(
+    task: Pretraining,
+    key: Key,
+    clips: tuple[Clips, Clips],
+    method: Method,
+    options: Options,
+    *,
+    outcome: Outcome,
+    **facts: Any,
+) -> Record:
+    """Make the record of an evaluation of a pre-training; its arguments are those of `pretraining_record`."""
+    common = _common(task, key.cell, clips, method, options)
+    common["data"] |= outcome.data
+    scores = {"last": Score(**outcome.last), "best": Best(**outcome.best), "extra": outcome.extra}
+    return make_record(key, pretrain=task.identity, **common, **scores, **facts)
+
+
+def _common(
+    task: Pretraining, cell: Cell, clips: tuple[Clips, Clips], method: Method, options: Options
+) -> dict[str, Any]:
+    return {
+        "settings": settings_of(task, cell),
+        "versions": versions_of(cell),
+        "environment": environment_of(options.device) | {"precision": task.precision} | _execution(task, options),
+        "data": data_of(clips),
+        "model": model_of(task, method, clips),
+    }
+
+
+def _execution(task: Pretraining, options: Options) -> dict[str, Any]:
+    """The execution options in use: compilation, CUDA graph, determinism, ranks."""
+    asked = {"compile": options.compiled, "graph": options.recorded, "deterministic": options.deterministic}
+    shared = {"ranks": task.ranks, "effective_batch": task.recipe.batch} if task.ranks > 1 else {}
+    return {name: True for name, wanted in asked.items() if wanted} | shared
 
 
 def other_stream(task: Pretraining, method: Method) -> tuple[str, ...]:
@@ -57,12 +115,13 @@ def _released(task: Pretraining, cell: Cell) -> bool:
 def versions_of(cell: Cell) -> dict[str, Any]:
     """Versions of the package, checkout, method and protocol; how close a method is to its authors' code."""
     fidelity = METHODS[cell.method].paper.fidelity
-    return {
-        "skelbench": __version__,
-        "git": git_revision(),
-        "method": METHODS[cell.method].version,
-        "protocol": PRETRAIN_VERSION if cell.protocol == PRETRAIN else PROTOCOLS[cell.protocol].version,
-    } | ({"fidelity": fidelity} if fidelity else {})
+    protocol = PRETRAIN_VERSION if cell.protocol == PRETRAIN else PROTOCOLS[cell.protocol].version
+    return versions(METHODS[cell.method].version, protocol) | ({"fidelity": fidelity} if fidelity else {})
+
+
+def versions(method: int, protocol: int) -> dict[str, Any]:
+    """Versions of the package and checkout, with those of a method and a protocol."""
+    return {"skelbench": __version__, "git": git_revision(), "method": method, "protocol": protocol}
 
 
 def data_of(clips: tuple[Clips, Clips]) -> dict[str, Any]:
@@ -80,15 +139,20 @@ def data_of(clips: tuple[Clips, Clips]) -> dict[str, Any]:
 
 def model_of(task: Pretraining, method: Method, clips: tuple[Clips, Clips]) -> dict[str, Any]:
     """Size and cost of the encoder."""
-    recipe, backbone = task.recipe, method.encoder_q.backbone
+    recipe = task.recipe
     return {
-        "parameters": sum(p.numel() for p in backbone.parameters()),  # type: ignore[union-attr]
+        "parameters": count_parameters(method),
         "width": recipe.backbone.get("width"),
         "frames": recipe.frames,
         "epochs": recipe.epochs,
         "persons": clips[0].x.shape[-1],
         "flops_per_clip": flops_per_clip(method, clips[1], *other_stream(task, method)),
     }
+
+
+def count_parameters(method: Method) -> int:
+    """Parameters of one encoder's backbone."""
+    return sum(p.numel() for p in method.encoder_q.backbone.parameters())  # type: ignore[union-attr]
 
 
 def side_files(folder: Path, outcome: Outcome, test: Clips) -> dict[str, str]:
@@ -115,11 +179,12 @@ def score_files(
     }
 
 
-def failure_of(cell: Cell, identity: str, error: Exception) -> Failure:
+def make_failure(key: Key, error: Exception) -> Failure:
     """Make the failure record of a cell; its reason is a sentence, with the type of an unexpected error."""
+    protocol = key.cell.protocol
     reason = " ".join(str(error).split()) or type(error).__name__
     if out_of_memory(error):
-        where = "batch, frames or backbone.width" if cell.protocol == PRETRAIN else f"{cell.protocol}.batch or frames"
+        where = "batch, frames or backbone.width" if protocol == PRETRAIN else f"{protocol}.batch or frames"
         reason = (
             f"The device ran out of memory ({reason[:160]}): set a smaller batch, fewer cells at a time on one device, "
             f"or take a device with more (settings: {where})."
@@ -127,7 +192,7 @@ def failure_of(cell: Cell, identity: str, error: Exception) -> Failure:
     elif not isinstance(error, SkelbenchError):
         reason = f"{type(error).__name__}: {reason}"
     trace = "".join(traceback.format_exception(error))
-    return Failure(cell=cell, identity=identity, reason=reason, traceback=trace, finished=now())
+    return Failure(cell=key.cell, identity=key.identity, reason=reason, traceback=trace, finished=now())
 
 
 @torch.no_grad()

@@ -14,21 +14,21 @@ from ...datasets.catalogue import open_dataset
 from ...datasets.store import Store
 from ...errors import SkelbenchError
 from ...methods import METHODS
-from ...methods.recipe import Recipe
 from ...results.files import read_curve, read_scores
-from ...results.record import Record
-from ...results.store import RECORD, RunStore, read_record
-from ...results.tables.rows import RAW
+from ...results.record import FUSED, PRETRAIN, RAW, RECORD, Record
+from ...results.store import RunStore, read_record
+from ..plan.build import recipe_of
 from ..plan.identity import Pretraining, plan
-from ..plan.overrides import PRETRAIN
+from ..plan.planner import Plan
 from ..plan.tracks import Resolved
 from ..protocols import PROTOCOLS
 from ..train.checkpoint import read_tensors
 from ..train.devices import choose_device
+from ..train.options import Options
 from ..train.progress import Watcher
 from ..train.trainer import snapshot_path
-from .options import Options
 from .runner import Runner
+from .tasks import tasks_of
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,10 @@ def reproduce(path: Path, runs: RunStore, device: str, watcher: Watcher) -> list
         recorded=bool(recorded.get("graph")),
         deterministic=bool(recorded.get("deterministic")),
     )
-    runner = Runner(runs, options)
-    for failure in runner.run(task, store):
+    (work,) = tasks_of(Plan(tasks=[(task, store)]))
+    for failure in Runner(runs, options).perform(work).failures:
         raise SkelbenchError(f"{failure.cell} failed when it was run again: {failure.reason}")
-    again = runs.find(record.cell, record.identity)
+    again = runs.find(record.key)
     assert again is not None
     return [*differing(record, again), *compare(record, folder, again, runs)]
 
@@ -87,31 +87,26 @@ def plan_again(record: Record, store: Store) -> Pretraining:
     protocol = () if cell.protocol == PRETRAIN else (cell.protocol,)
     if cell.method == RAW:
         raise SkelbenchError(f"{cell} trains nothing; run it again with `skelbench baselines` in another --out.")
-    fused = "fusion" in settings or cell.stream == "3s"
+    fused = "fusion" in settings or cell.stream == FUSED
     elsewhere = cell.pretrained_on is not None and METHODS[cell.method].trainable
     if fused or elsewhere or record.environment.get("imported") or settings.get("ranks", 1) != 1:
         raise SkelbenchError(
             f"{cell} is made of other runs (a fusion, a transfer, an import, several ranks) and cannot be run again on "
             "its own; reproduce the records that it builds on."
         )
-    fields = {name: value for name, value in settings.items() if name in Recipe.model_fields}
-    recipe = Recipe.model_validate(fields | {"protocols": {name: settings[name] for name in protocol}})
+    recipe = recipe_of(record, protocols={name: settings[name] for name in protocol})
     labels = dict.fromkeys((PRETRAIN, *protocol), cell.label)
     resolved = Resolved(recipe, cell.track, labels, bool(settings.get("released_for_this_data")))
     task = plan(
         resolved,
-        method=cell.method,
-        backbone=cell.backbone,
-        dataset=cell.dataset,
-        split=cell.split,
-        stream=cell.stream,
+        cell.configuration,
         seed=cell.seed,
         protocols=protocol,
         fingerprint=store.fingerprint,
         precision=str(settings.get("precision", "fp32")),
         pretrained_on=cell.pretrained_on,
     )
-    identity = task.evaluations[0][1] if protocol else task.identity
+    identity = task.evaluations[0].identity if protocol else task.identity
     if identity != record.identity:
         raise SkelbenchError(f"{cell} cannot be run again as it was: {_why(record, store)}.")
     return task
@@ -139,7 +134,7 @@ def differing(record: Record, again: Record) -> Iterator[Compared]:
 
 def compare(record: Record, folder: Path, again: Record, runs: RunStore) -> Iterator[Compared]:
     """Compare the numbers, scores, learning curve and weights of a record and its second run."""
-    place = runs.folder(again.cell, again.identity)
+    place = runs.folder(again.key)
     now = _numbers(again)
     for what, before in _numbers(record).items():
         yield Compared(what, repr(before), repr(now.get(what)), before == now.get(what))
@@ -167,7 +162,7 @@ def _weights(record: Record, folder: Path, again: Record, runs: RunStore) -> Ite
     paths = [path for path in paths if path.exists()]
     if trained is None or not paths:
         return
-    own = snapshot_path(runs.folder(trained.cell, identity), int(again.settings["epochs"]))  # type: ignore[arg-type]
+    own = snapshot_path(runs.folder(trained.key), int(again.settings["epochs"]))  # type: ignore[arg-type]
     mine, theirs = read_tensors(paths[0]), read_tensors(own)
     yield _arrays("weights of the encoder", *([value.numpy() for value in state.values()] for state in (mine, theirs)))
 

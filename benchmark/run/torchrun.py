@@ -17,12 +17,12 @@ from torch import distributed as dist
 
 from ... import distributed
 from ...errors import SkelbenchError
-from ...results.record import Failure
 from ...results.store import RunStore
 from ..plan.planner import Plan
+from ..train.options import Options, StoppedError
 from ..train.progress import Silent
-from ..train.trainer import StoppedError
-from .options import Options
+from .encoders import new_method
+from .pretrain import make_trainer
 from .runner import Runner
 
 PATIENCE = timedelta(days=7)  # the others wait while rank 0 evaluates
@@ -79,13 +79,14 @@ def check_together(launcher: str, options: Mapping[str, Any]) -> None:
         )
 
 
-def follow(plan: Plan, runs: RunStore, options: Options) -> list[Failure]:
+def follow(plan: Plan, runs: RunStore, options: Options) -> None:
     """Train along with rank 0 until it has no more to train; rank 0 reports stops and errors that all ranks share."""
-    runner = Runner(runs, replace(options, watcher=Silent(), trackers=()))
+    options = replace(options, watcher=Silent(), trackers=())
+    runner = Runner(runs, options)
     tasks = {task.identity: (task, store) for task, store in plan.tasks}
     while (identity := distributed.receive_next()) is not None:
         task, store = tasks[identity]
-        trainer = runner.trainer(task, runner.load(task, store)[0])
+        clips, _ = runner.load(task, store)
+        trainer = make_trainer(task, new_method(task, clips, options.device), clips, runs, options)
         with suppress(StoppedError, SkelbenchError):
             trainer.train()
-    return []

@@ -10,11 +10,11 @@ from pathlib import Path
 from ...datasets.catalogue import open_dataset
 from ...errors import SkelbenchError
 from ...results.store import RunStore
-from ..launchers.local import launch
-from ..launchers.processes import launch_processes
+from ..launchers.drive import Drive
+from ..launchers.processes import Processes
 from ..plan.grid import Grid
 from ..plan.planner import plan_grid
-from ..run.options import Options
+from ..train.options import Options
 from .prepare import Figure
 
 TINY = {"backbone.width": 4, "backbone.dim": 16, "frames": 16, "epochs": 1, "batch": 16, "clips": 96}
@@ -46,10 +46,8 @@ def bench_grid(*, cells: int, workers: int, folder: Path | None, say: Callable[[
         with tempfile.TemporaryDirectory(dir=folder) as place:
             runs, options = RunStore(Path(place)), Options()
             began = time.monotonic()
-            if processes == 1:
-                failures = launch(plan, runs, options)
-            else:
-                failures = launch_processes(plan, runs, options, 0, devices=["cpu"], workers=processes)
+            team = Processes(runs, options, ["cpu"], processes) if processes > 1 else None
+            failures = Drive(plan, runs, options, 0).run(team)
             wall = time.monotonic() - began
             if failures:
                 raise SkelbenchError(f"A cell of the measured grid failed: {failures[0].reason}")
@@ -57,7 +55,7 @@ def bench_grid(*, cells: int, workers: int, folder: Path | None, say: Callable[[
                 record.cost.get(key) or 0.0 for record in runs.records() for key in ("train_seconds", "eval_seconds")
             )
             began = time.monotonic()
-            launch(plan, runs, options)
+            Drive(plan, runs, options, 0).run()
             again = time.monotonic() - began
         yield Figure(f"{name}: wall time, a cell", 1000 * wall / count, "ms")
         yield Figure(f"{name}: overhead, a cell", 1000 * (wall * processes - own) / count, "ms")

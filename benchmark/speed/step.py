@@ -20,7 +20,9 @@ from ...datasets.clips import Clips
 from ...datasets.layout import get_layout
 from ...methods import METHODS, create_method
 from ...methods.recipe import Recipe
+from ...results.record import PRETRAIN, Cell, Key
 from ..train.devices import keep_freed_memory, peak_memory, precision, reset_peak_memory
+from ..train.options import Options
 from ..train.trainer import Trainer
 from .prepare import Figure
 from .reference.loop import PlainProcess
@@ -143,7 +145,10 @@ def _trainer(
     names = tuple(map(str, range(len(x))))
     clips = Clips(x.to(device), label.to(device), names, label, get_layout(LAYOUT), names[:10], "bench", "")
     recipe = Recipe(source="a benchmark", frames=x.shape[2], epochs=300, batch=batch, lr=0.01)
-    return Trainer(method, clips, recipe, folder, identity="bench", seed=0, **mode)
+    options = Options(device=device, compiled=mode["compiled"], recorded=mode["recorded"])
+    place = {"dataset": "bench", "split": "none", "stream": stream, "protocol": PRETRAIN}
+    cell = Cell(track="custom", label="bench", method=name, backbone="stgcn", **place, seed=0)
+    return Trainer(method, clips, recipe, folder, Key(cell, "bench"), options, precision=mode["precision"])
 
 
 def _epoch_of(trainer: Trainer, stage: int) -> int:

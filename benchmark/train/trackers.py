@@ -18,9 +18,8 @@ from typing import Any, Protocol
 from ...errors import SkelbenchError
 from ...registry import did_you_mean
 from ...results.files import atomic_write
+from ...results.record import CURVE
 from .progress import Watch, Watcher
-
-CURVE = "curve.jsonl"
 
 
 class Tracker(Protocol):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -17,6 +17,7 @@ from ...datasets.clips import Clips
 from ...errors import SkelbenchError
 from ...methods import Method, Progress
 from ...methods.recipe import Recipe
+from ...results.record import ENCODER, Key
 from .checkpoint import (
     load_checkpoint,
     previous,
@@ -26,23 +27,12 @@ from .checkpoint import (
     write_tensors,
 )
 from .devices import precision, sum_dtype
-from .progress import Silent, Watcher
+from .options import Options, StoppedError
 from .step import RecordedStep, Step, cuda_graph
 
 FORMAT = 3  # of a checkpoint: 1 held the random states of every CUDA device, 2 those of one process
+CHECKPOINT = "checkpoint.pt"
 AGREE = 16  # steps between two synchronisations of the ranks, which wait for the slowest
-
-
-class Stop(Protocol):
-    """Whether a run is asked to stop: a `threading.Event`, or anything with its `is_set`."""
-
-    def is_set(self) -> bool:
-        """Whether a stop was requested."""
-        ...
-
-
-class StoppedError(Exception):
-    """The run was asked to stop and has written its checkpoint."""
 
 
 @dataclass
@@ -70,12 +60,11 @@ class Trainer:
         clips: the training clips.
         recipe: epochs, batch, optimiser.
         folder: where `checkpoint.pt` and the snapshots are written.
-        identity: of the cell; a checkpoint with another identity is rejected.
-        seed: of the order, the augmentations and dropout.
-        checkpoint_seconds: minimum time between two checkpoints.
+        key: of the cell. Its seed is that of the order, the augmentations and dropout; a checkpoint with another
+            identity is rejected.
+        options: how to run; the device is that of `clips`.
         precision: "fp32", "tf32" or "bf16".
-        compiled: whether the loss is compiled.
-        recorded: whether steps are recorded as a CUDA graph and replayed; needs a CUDA device.
+        lost: set when another process has taken over the cell, which stops the training like `options.stop`.
     """
 
     def __init__(
@@ -84,34 +73,27 @@ class Trainer:
         clips: Clips,
         recipe: Recipe,
         folder: Path,
+        key: Key,
+        options: Options,
         *,
-        identity: str,
-        seed: int,
-        checkpoint_seconds: float = 60.0,
         precision: str = "fp32",
-        compiled: bool = False,
-        recorded: bool = False,
-        watcher: Watcher | None = None,
-        stop: Stop | None = None,
+        lost: threading.Event | None = None,
     ):
         self.method, self.clips, self.recipe, self.folder = method, clips, recipe, folder
-        self.identity = identity
-        self.checkpoint_seconds = checkpoint_seconds
+        self.key, self.options = key, options
         self.precision = precision
-        self.watcher = watcher or Silent()
-        self.stop = stop or threading.Event()
+        self.stops = [event for event in (options.stop, lost) if event is not None]
         self.iterations = len(clips) // recipe.batch
-        self.seed = seed
-        self.run = Run(Generator(device=clips.x.device).manual_seed(distributed.seed_of_rank(seed)))
+        self.run = Run(Generator(device=clips.x.device).manual_seed(distributed.seed_of_rank(key.cell.seed)))
         self._losses = torch.zeros(self.iterations, device=clips.x.device)  # of the epoch's steps in this process
-        step = Step(method, clips, recipe, self.run.generator, precision=precision, compiled=compiled)
+        step = Step(method, clips, recipe, self.run.generator, precision=precision, compiled=options.compiled)
         self.optimiser = step.optimiser
-        self.step = RecordedStep(step, recipe.batch, cuda_graph) if recorded else step
+        self.step = RecordedStep(step, recipe.batch, cuda_graph) if options.recorded else step
 
     @property
     def checkpoint(self) -> Path:
         """The file a run resumes from."""
-        return self.folder / "checkpoint.pt"
+        return self.folder / CHECKPOINT
 
     def train(self) -> list[dict[str, Any]]:
         """Train to the last epoch, from the checkpoint if there is one; return the learning curve.
@@ -121,11 +103,11 @@ class Trainer:
             SkelbenchError: if the loss is NaN or infinite.
         """
         if not self.resume():
-            torch.manual_seed(distributed.seed_of_rank(self.seed))
+            torch.manual_seed(distributed.seed_of_rank(self.key.cell.seed))
         self.method.train()
         run, recipe = self.run, self.recipe
         saved = time.monotonic()
-        watching = self.watcher.training(recipe.epochs, self.iterations, recipe.batch)
+        watching = self.options.watcher.training(recipe.epochs, self.iterations, recipe.batch)
         with precision(self.precision), watching as watch:
             while run.epoch <= recipe.epochs:
                 if run.order is None:
@@ -136,8 +118,8 @@ class Trainer:
                     self.take_step()
                     run.iteration += 1
                     watch(run.epoch, run.iteration)
-                    stopped = self._agreed(self.stop.is_set())
-                    if stopped or self._agreed(time.monotonic() - saved >= self.checkpoint_seconds):
+                    stopped = self._agreed(any(event.is_set() for event in self.stops))
+                    if stopped or self._agreed(time.monotonic() - saved >= self.options.checkpoint_seconds):
                         run.seconds, started = run.seconds + time.monotonic() - started, time.monotonic()
                         self._check_numbers()
                         self.save()
@@ -158,7 +140,7 @@ class Trainer:
 
     def resume(self) -> bool:
         """Load the checkpoint; False if there is none. Raises as `load_checkpoint` and `load_state_dict`."""
-        state = load_checkpoint(self.checkpoint, self.clips.x.device, self.watcher.say)
+        state = load_checkpoint(self.checkpoint, self.clips.x.device, self.options.watcher.say)
         if state is not None:
             self.load_state_dict(state)
         return state is not None
@@ -172,7 +154,7 @@ class Trainer:
         random = [distributed.from_all_ranks(state) for state in random_states(device)]
         return {
             "format": FORMAT,
-            "identity": self.identity,
+            "identity": self.key.identity,
             "method": self.method.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "epoch": run.epoch,
@@ -193,7 +175,7 @@ class Trainer:
             SkelbenchError: if the state belongs to another cell or format, or comes from another device type (which
                 draws other random numbers) or another number of ranks.
         """
-        if state.get("format") != FORMAT or state.get("identity") != self.identity:
+        if state.get("format") != FORMAT or state.get("identity") != self.key.identity:
             raise SkelbenchError(
                 f"{self.checkpoint} belongs to another cell or version; run with --force to start over."
             )
@@ -261,8 +243,8 @@ class Trainer:
         )
 
     def forget_previous(self) -> None:
-        """Remove the previous checkpoint when the run is finished."""
-        previous(self.checkpoint).unlink(missing_ok=True)
+        """Remove the previous checkpoint."""
+        forget_previous(self.folder)
 
     def _end_epoch(self) -> None:
         run, recipe = self.run, self.recipe
@@ -277,15 +259,20 @@ class Trainer:
             "clips_per_second": clips_per_second,
         }
         run.curve.append({name: round(v, 6) if isinstance(v, float) else v for name, v in row.items()})
-        self.watcher.epoch(run.curve[-1])
+        self.options.watcher.epoch(run.curve[-1])
         if run.epoch in recipe.snapshots or run.epoch == recipe.epochs:
             save_snapshot(self.method, self.folder, run.epoch)
         run.epoch, run.iteration, run.order, run.sums, run.seconds = run.epoch + 1, 0, None, {}, 0.0
 
 
+def forget_previous(folder: Path) -> None:
+    """Remove the previous checkpoint of a run that is finished."""
+    previous(folder / CHECKPOINT).unlink(missing_ok=True)
+
+
 def snapshot_path(folder: Path, epoch: int) -> Path:
     """Path of the encoder saved after an epoch."""
-    return folder / f"encoder-{epoch:04d}.pt"
+    return folder / ENCODER.format(epoch=epoch)
 
 
 def save_snapshot(method: Method, folder: Path, epoch: int) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 from statistics import fmean
 
 from skelbench.results.files import read_curve
-from skelbench.results.record import Record
+from skelbench.results.record import FLOOR, Record
 from skelbench.results.store import RunStore
-from skelbench.results.tables.rows import FLOOR, Place, Row, rows_of
+from skelbench.results.tables.rows import Place, Row, rows_of
 from skelbench.results.tables.table import Column, Entry
 
 OPEN = "open-"  # labels of the boards: "open-nwucla"
@@ -42,5 +42,5 @@ def curve_of(record: Record, runs: RunStore, column: str) -> list[tuple[int, flo
     """Return a column of a record's curve; empty if it has none."""
     if "curve" not in record.files:
         return []
-    path: Path = runs.folder(record.cell, record.identity) / record.files["curve"]
+    path: Path = runs.folder(record.key) / record.files["curve"]
     return read_curve(path, column)[0]

@@ -5,9 +5,9 @@ from statistics import fmean
 
 from board_rows import JUDGE, NAMES, compared, curve_of, named, title
 from skelbench.results.files import read_confusion
-from skelbench.results.record import Record
+from skelbench.results.record import FLOOR, PRETRAIN, Record
 from skelbench.results.store import RunStore
-from skelbench.results.tables.rows import FLOOR, PRETRAIN, Place, difference, mean_entry
+from skelbench.results.tables.rows import Place, difference, mean_entry
 from skelbench.results.tables.table import Column, Entry, Table
 
 INCORRECT = " (incorrect)"  # suffix of UI-PRMD classes that are another class done incorrectly
@@ -87,7 +87,7 @@ def _halves(record: Record, runs: RunStore) -> tuple[int, int, int]:
     """Clips with the right class, with the right exercise, and all; zeros if no class is an incorrect exercise."""
     if "confusion" not in record.files:
         return 0, 0, 0
-    names, matrix = read_confusion(runs.folder(record.cell, record.identity) / record.files["confusion"])
+    names, matrix = read_confusion(runs.folder(record.key) / record.files["confusion"])
     exercises = [name.removesuffix(INCORRECT) for name in names]
     if len(set(exercises)) == len(names):
         return 0, 0, 0

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from skelbench.backbones import BACKBONES
-from skelbench.benchmark.plan.tracks import method_settings, resolve
+from skelbench.benchmark.plan.tracks import Sizes, method_settings, resolve
 from skelbench.benchmark.protocols import PROTOCOLS
 from skelbench.datasets.deviations import DATA_DEVIATIONS
 from skelbench.methods import METHODS, Deviation
 from skelbench.methods.recipe import Recipe
+from skelbench.results.record import Configuration
 
 HEADER = (
     *("of", "about", "the paper says", "the released code does"),
@@ -72,7 +73,7 @@ def _three(method: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
     released, _ = kind.published("ntu60", "xsub", "joint")
     place = (method, "stgcn", "ntu60", "xsub", "joint")
     published, equal = (
-        resolve(track, *place, train_clips=NTU60_XSUB, clips=NTU60_XSUB).recipe for track in ("published", "equal")
+        resolve(Configuration(*place), track, Sizes(NTU60_XSUB, NTU60_XSUB)).recipe for track in ("published", "equal")
     )
     new = {"method": kind.Config().model_dump(), "backbone": released.backbone}
     return new, _full(method, published), _full(method, equal)

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 from board_rows import JUDGE, NAMES, OPEN, by_score, curve_of, named
-from skelbench.results.record import Record
+from skelbench.results.record import RAW_LABEL, Record
 from skelbench.results.store import RunStore
 from skelbench.results.tables.rows import (
-    RAW_LABEL,
     Place,
     Row,
     difference,

@@ -16,10 +16,11 @@ from detail_tables import features, mistakes, seeds, selection
 from extra_tables import WIDE, raw, repeats, sweep, widths
 from skelbench.errors import SkelbenchError
 from skelbench.results.files import atomic_write
+from skelbench.results.record import RAW_LABEL
 from skelbench.results.store import RunStore
 from skelbench.results.tables.folds import FOLD, folded
 from skelbench.results.tables.leaderboard import leaderboard
-from skelbench.results.tables.rows import RAW_LABEL, Place, places
+from skelbench.results.tables.rows import Place, places
 from skelbench.results.tables.table import Table
 from skelbench.results.writers.markdown import to_markdown
 

@@ -15,7 +15,7 @@ from ..published import FILE, PAPER
 from ..record import Record
 from ..store import RunStore
 from ..tables.paper_tables import Comparison, comparisons
-from ..tables.rows import Configuration, comparable, configuration_of, top1
+from ..tables.rows import SeedGroup, comparable, seed_group, top1
 from ..tables.table import spans
 from .report import Line, Report, judge
 from .tolerances import Tolerances
@@ -31,7 +31,7 @@ def check_paper(records: Iterable[Record], tolerances: Tolerances) -> Report:
     are most likely another method's and those of settings that were not released are left out and listed in notes.
     """
     published = [record for record in records if record.cell.track == "published"]
-    cells: dict[Configuration, list[Comparison]] = defaultdict(list)
+    cells: dict[SeedGroup, list[Comparison]] = defaultdict(list)
     unreleased = []
     for one in sorted(comparisons(published), key=_trust):
         if one.target.track == "published":
@@ -88,7 +88,7 @@ def _paper_line(numbers: Sequence[Comparison], tolerances: Tolerances) -> Line:
     return _line(target, records, number.top1, f"{FILE}:{number.row}", remarks if records else (), tolerances)
 
 
-def _record_line(row: Configuration, ours: Sequence[Record], theirs: Sequence[Record], tolerances: Tolerances) -> Line:
+def _record_line(row: SeedGroup, ours: Sequence[Record], theirs: Sequence[Record], tolerances: Tolerances) -> Line:
     old, new = comparable(theirs), comparable(ours)
     seeds = [sorted({record.cell.seed for record in side}) for side in (new, old)]
     remarks = []
@@ -103,7 +103,7 @@ def _record_line(row: Configuration, ours: Sequence[Record], theirs: Sequence[Re
 
 
 def _line(
-    row: Configuration,
+    row: SeedGroup,
     ours: Sequence[Record],
     reference: float,
     source: str,
@@ -129,12 +129,12 @@ def _line(
     )
 
 
-def _by_row(records: Iterable[Record]) -> dict[Configuration, list[Record]]:
+def _by_row(records: Iterable[Record]) -> dict[SeedGroup, list[Record]]:
     """Group evaluations by their cell without its seed."""
-    rows: dict[Configuration, list[Record]] = defaultdict(list)
+    rows: dict[SeedGroup, list[Record]] = defaultdict(list)
     for record in records:
         if record.last is not None:
-            rows[configuration_of(record.cell)].append(record)
+            rows[seed_group(record.cell)].append(record)
     return rows
 
 

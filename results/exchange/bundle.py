@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from ...config import first_error
 from ...errors import SkelbenchError
-from ..record import Failure, Record
+from ..record import FAILURE, RECORD, Failure, Record
 from ..seal import fits
-from ..store import FAILURE, RECORD, RunStore, read_record
+from ..store import RunStore, read_record
 from .archive import Archive, safe
 
 RECORDS, CONFLICTS, FAILURES = "records", "conflicts", "failures"

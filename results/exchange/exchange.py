@@ -14,8 +14,8 @@ from pathlib import Path
 
 from ...errors import SkelbenchError
 from ..files import atomic_write
-from ..record import Cell, Failure, Record
-from ..store import RECORD, RunStore, read_record
+from ..record import RECORD, Cell, Failure, Record
+from ..store import RunStore, read_record
 from .archive import Archive, open_archive, write_archive
 from .bundle import CONFLICTS, FAILURES, Held, Parcel, held_records, name_of, parcels
 from .bundle import failures as failures_of
@@ -141,7 +141,7 @@ def _take(archive: Archive, parcel: Parcel, runs: RunStore, there: list[Held], d
 
 def _unpack(archive: Archive, parcel: Parcel, place: RunStore, *, aside: bool) -> Held:
     record = parcel.record
-    folder = place.folder(record.cell, record.identity)
+    folder = place.folder(record.key)
     for name, member in parcel.files.items():
         atomic_write(folder / name, archive.read(member))
     place.write(record)
@@ -162,7 +162,7 @@ def _chosen(runs: RunStore, wanted: Callable[[Cell], bool]) -> list[Held]:
 
 def _check_place(path: Path, parcel: Parcel, runs: RunStore) -> None:
     """Refuse a record whose folder belongs to another cell: folder names have only the first digits of an identity."""
-    folder = runs.folder(parcel.record.cell, parcel.record.identity)
+    folder = runs.folder(parcel.record.key)
     if (folder / RECORD).is_file() and read_record(folder).identity != parcel.record.identity:
         raise SkelbenchError(
             f"{path} is refused: {parcel.record.cell} would take the place of another cell, {folder}; nothing was "

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from ...errors import SkelbenchError
 from ..files import read_curve
-from ..record import Cell, Record
+from ..record import PRETRAIN, Cell, Record
 from ..store import RunStore, read_record
-from ..tables.rows import FROZEN, PRETRAIN
+from ..tables.rows import FROZEN
 from .page import COLOURS, MARKERS, Width, picture, sheet, shown
 
 _LINES = ("-", "--", ":", "-.")
@@ -54,7 +54,7 @@ def _read(folder: Path, runs: dict[Path, list[Record]]) -> Curve:
     for made in sorted(runs[root], key=lambda made: datetime.fromisoformat(made.finished)):
         own = made.pretrain == record.identity and (made.cell.dataset, made.cell.split) == place
         if own and made.cell.protocol in FROZEN and "curve" in made.files:
-            path = RunStore(root).folder(made.cell, made.identity) / made.files["curve"]
+            path = RunStore(root).folder(made.key) / made.files["curve"]
             probes[_probe_name(made.cell, record.cell)] = _line(path, "test_top1")
     shown_probes = {name: probe for name, probe in sorted(probes.items()) if probe[0]}
     return Curve(record.cell, _line(folder / record.files["curve"], "loss"), shown_probes)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ...errors import SkelbenchError
-from ..record import Record
-from ..tables.rows import FLOOR, Row, mean_entry, places, rows_of
+from ..record import FLOOR, Record
+from ..tables.rows import Row, mean_entry, places, rows_of
 from ..tables.table import MISSING, Entry
 from .page import COLOURS, GREY, Width, picture, sheet, shown
 

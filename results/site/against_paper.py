@@ -5,13 +5,14 @@ from statistics import mean, stdev
 from typing import Any
 
 from ..published import FILE, PAPER, Published, find
-from ..tables.rows import FLOOR, Configuration, top1
+from ..record import FLOOR
+from ..tables.rows import SeedGroup, top1
 from .cells import SiteCell
 
 TRACK = "published"
 
 
-def paper_points(cells: Mapping[Configuration, SiteCell]) -> list[dict[str, Any]]:
+def paper_points(cells: Mapping[SeedGroup, SiteCell]) -> list[dict[str, Any]]:
     """Return one point per cell: the printed number, ours with its deviation, and the source of the printed one.
 
     A number that most likely belongs to another method is left out, as are cells pre-trained on other data.
@@ -19,7 +20,7 @@ def paper_points(cells: Mapping[Configuration, SiteCell]) -> list[dict[str, Any]
     return [_point(cell, number) for cell, number in _pairs(cells.values())]
 
 
-def printed(key: Configuration) -> Published | None:
+def printed(key: SeedGroup) -> Published | None:
     """Return the most trustworthy number that a paper has for a cell."""
     if key.track != TRACK or key.pretrained_on is not None:
         return None

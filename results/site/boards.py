@@ -6,7 +6,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from ..tables.rows import FLOOR, FLOOR_NAME, FROZEN, Configuration, Place
+from ..record import FLOOR
+from ..tables.rows import FLOOR_NAME, FROZEN, Place, SeedGroup
 from ..tables.table import Column, Entry, Table, text_of
 from .cells import SiteCell
 from .markup import data_file, script_json
@@ -36,7 +37,7 @@ class Board:
         return list(dict.fromkeys(row["backbone"] for row in self.rows))
 
 
-def boards(tables: Iterable[Table], cells: Mapping[Configuration, SiteCell]) -> list[Board]:
+def boards(tables: Iterable[Table], cells: Mapping[SeedGroup, SiteCell]) -> list[Board]:
     """Make the boards of all tables; a floor that was not run gets a row of dashes."""
     made = []
     for table in tables:
@@ -77,11 +78,11 @@ def text(entry: Entry, column: Column) -> str:
     return plain.replace("-", "−") if column.kind == "difference" else plain
 
 
-def _row(board: Board, entries: Sequence[Entry], cells: Mapping[Configuration, SiteCell]) -> dict[str, Any]:
+def _row(board: Board, entries: Sequence[Entry], cells: Mapping[SeedGroup, SiteCell]) -> dict[str, Any]:
     method, backbone = row_names(board.table, entries)
     place, links = board.place, {}
     for protocol in board.protocols():
-        key = Configuration(place.track, place.label, method, backbone, *place[2:5], protocol, place.pretrained_on)
+        key = SeedGroup(place.track, place.label, method, backbone, *place[2:5], protocol, place.pretrained_on)
         if key in cells:
             links[protocol] = cells[key].href
     shows = [shown(entry, column) for entry, column in zip(entries, board.table.columns, strict=True)]
@@ -101,7 +102,7 @@ def _missing_floors(board: Board) -> Iterator[dict[str, Any]]:
             yield {"method": FLOOR, "backbone": backbone, "floor": 1, "links": {}, "cells": cells}
 
 
-def _curves(board: Board, cells: Mapping[Configuration, SiteCell]) -> list[dict[str, Any]]:
+def _curves(board: Board, cells: Mapping[SeedGroup, SiteCell]) -> list[dict[str, Any]]:
     """Top-1 by pre-training epoch for the first rows of every protocol: means over the seeds that all have an epoch."""
     made = []
     for protocol in board.protocols():
@@ -109,7 +110,7 @@ def _curves(board: Board, cells: Mapping[Configuration, SiteCell]) -> list[dict[
         for row in board.rows:
             if protocol not in row["links"] or row["floor"] or lines == CURVES:
                 continue
-            key = Configuration(
+            key = SeedGroup(
                 *board.place[:2], row["method"], row["backbone"], *board.place[2:5], protocol, board.place.pretrained_on
             )
             points = mean_curve(cells[key])

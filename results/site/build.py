@@ -8,7 +8,7 @@ from ...errors import SkelbenchError
 from ..record import Record
 from ..store import RunStore
 from ..tables.leaderboard import leaderboard
-from ..tables.rows import Configuration
+from ..tables.rows import SeedGroup
 from ..tables.table import Entry, Table
 from . import markup
 from .against_paper import paper_name, paper_points
@@ -68,7 +68,7 @@ def _index(about: str) -> str:
     return markup.page("index.html", title="Leaderboards", root="", about=about)
 
 
-def _paper(cells: Mapping[Configuration, SiteCell], about: str) -> str:
+def _paper(cells: Mapping[SeedGroup, SiteCell], about: str) -> str:
     points = markup.data_block(paper_points(cells))
     paper = markup.escape(paper_name())
     return markup.page("paper.html", title="Paper and ours", root="", about=about, data=points, paper=paper)
@@ -80,14 +80,14 @@ def _about(records: Sequence[Record], cells: int, runs: str) -> str:
     return markup.escape(text)
 
 
-def _rows(tables: Sequence[Table]) -> dict[Configuration, tuple[Table, Sequence[Entry]]]:
+def _rows(tables: Sequence[Table]) -> dict[SeedGroup, tuple[Table, Sequence[Entry]]]:
     """Index the rows of all tables by their cells, without the protocol."""
     rows = {}
     for table in tables:
         for entries in table.rows:
             method, backbone = row_names(table, entries)
-            facts = {name: table.facts.get(name) or None for name in Configuration._fields}
-            rows[Configuration(**facts | {"method": method, "backbone": backbone, "protocol": ""})] = (table, entries)  # type: ignore[arg-type]
+            facts = {name: table.facts.get(name) or None for name in SeedGroup._fields}
+            rows[SeedGroup(**facts | {"method": method, "backbone": backbone, "protocol": ""})] = (table, entries)  # type: ignore[arg-type]
     return rows
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-from ..tables.rows import FLOOR, FROZEN, PRETRAIN
+from ..record import FLOOR, PRETRAIN
+from ..tables.rows import FROZEN
 from . import side_files
 from .cells import Site, SiteCell, StoredRecord
 

@@ -3,7 +3,8 @@
 from typing import Any
 from urllib.parse import urlencode
 
-from ..tables.rows import FLOOR, FLOOR_NAME, FROZEN, PRETRAIN, Configuration
+from ..record import FLOOR, PRETRAIN
+from ..tables.rows import FLOOR_NAME, FROZEN, SeedGroup
 from ..tables.table import MISSING, Column, Entry
 from .boards import text
 from .cell_charts import chart_data
@@ -42,7 +43,7 @@ def chip(track: str, label: str | None) -> str:
     return f'<span class="chip {escape(track)}">{escape(text)}</span>'
 
 
-def _what(key: Configuration) -> str:
+def _what(key: SeedGroup) -> str:
     parts = [("protocol", key.protocol), ("data set", f"{key.dataset} {key.split}"), ("stream", key.stream)]
     if key.pretrained_on:
         parts.append(("pre-trained on", key.pretrained_on))
@@ -50,7 +51,7 @@ def _what(key: Configuration) -> str:
     return pairs + chip(key.track, key.label)
 
 
-def _board_link(key: Configuration) -> str:
+def _board_link(key: SeedGroup) -> str:
     place = {"track": key.track, "label": key.label, "dataset": key.dataset, "split": key.split, "stream": key.stream}
     given = {name: value for name, value in place.items() if value} | {"origin": key.pretrained_on or "-"}
     return f"../index.html#{urlencode(given)}"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ..record import Cell, Record
-from ..store import RECORD, read_record
-from ..tables.rows import Configuration, comparable, configuration_of, grouped
+from ..record import RECORD, Cell, Record
+from ..store import read_record
+from ..tables.rows import SeedGroup, comparable, grouped, seed_group
 from ..tables.table import Entry, Table
 
 
@@ -28,7 +28,7 @@ class SiteCell:
     settings, versions or data. ``href`` is the page, relative to the site's root.
     """
 
-    key: Configuration
+    key: SeedGroup
     shown: tuple[StoredRecord, ...]
     left_out: tuple[StoredRecord, ...]
     href: str
@@ -45,7 +45,7 @@ class Site:
 
     runs: str
     presets: Collection[str]
-    rows: Mapping[Configuration, tuple[Table, Sequence[Entry]]]
+    rows: Mapping[SeedGroup, tuple[Table, Sequence[Entry]]]
     by_identity: Mapping[str, tuple[StoredRecord, str]]
     built_on: Mapping[str, Sequence[tuple[str, str]]]
 
@@ -55,14 +55,12 @@ def read_runs(root: Path) -> list[StoredRecord]:
     return [StoredRecord(read_record(path.parent), path.parent) for path in sorted(root.glob(f"*/{RECORD}"))]
 
 
-def site_cells(stored: Iterable[StoredRecord]) -> dict[Configuration, SiteCell]:
+def site_cells(stored: Iterable[StoredRecord]) -> dict[SeedGroup, SiteCell]:
     """Group records into cells."""
-    return {
-        key: _cell(key, group) for key, group in grouped(stored, lambda one: configuration_of(one.record.cell)).items()
-    }
+    return {key: _cell(key, group) for key, group in grouped(stored, lambda one: seed_group(one.record.cell)).items()}
 
 
-def _cell(key: Configuration, group: Sequence[StoredRecord]) -> SiteCell:
+def _cell(key: SeedGroup, group: Sequence[StoredRecord]) -> SiteCell:
     folders = {id(one.record): one for one in group}
     shown = [folders[id(record)] for record in comparable([one.record for one in group])]
     counted = {id(one.record) for one in shown}
@@ -70,7 +68,7 @@ def _cell(key: Configuration, group: Sequence[StoredRecord]) -> SiteCell:
     return SiteCell(key, tuple(shown), tuple(left_out), page_name(key))
 
 
-def page_name(key: Configuration) -> str:
+def page_name(key: SeedGroup) -> str:
     """Return the path of a cell's page: a name any file system accepts, made unique by a hash of the key."""
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:10]
     slug = Cell(**key._asdict(), seed=0).slug().removesuffix("-s0")

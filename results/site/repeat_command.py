@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from ..tables.rows import PRETRAIN, RAW
+from ..record import PRETRAIN, RAW
 from .cells import SiteCell
 
 _SETTING = re.compile(r"[a-z]\w*(\.\w+)?=.*", re.DOTALL)

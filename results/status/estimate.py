@@ -6,11 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from statistics import median
 
-from ..record import Cell, Record
-from ..tables.rows import PRETRAIN
+from ..record import FUSED, PRETRAIN, Cell, Record
 from .plans import Planned
-
-FUSED = "3s"
 
 Kind = tuple[object, ...]
 

@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Literal
 
 from ..claims import Claims, Standing
-from ..record import Cell, Failure, Record
+from ..record import CURVE, PRETRAIN, Cell, Failure, Record
 from ..store import RunStore
-from ..tables.rows import PRETRAIN
 from .estimate import Estimate
 from .plans import Planned, cells_of, read_plans
 
 State = Literal["done", "running", "failed", "to do"]
 STATES: tuple[State, ...] = ("done", "running", "failed", "to do")
-CURVE = "curve.jsonl"
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,7 @@ def overview(runs: RunStore) -> Overview:
 
     Raises ``SkelbenchError`` for a damaged record, failure or plan.
     """
+    runs.refresh()
     records = {record.identity: record for record in runs.records()}
     failures = {failure.identity: failure for failure in runs.failures()}
     held = {standing.identity: standing for standing in Claims(runs.root).held()}
@@ -91,7 +90,7 @@ def _running(runs: RunStore, planned: Planned, standing: Standing, estimate: Est
     who = f"{holder.host}, process {holder.pid}" if holder else "being claimed"
     if planned.cell.protocol != PRETRAIN:
         return Standings(planned.cell, "running", who, estimate.seconds(planned))
-    done = _epochs(runs.folder(planned.cell, planned.identity) / CURVE)
+    done = _epochs(runs.folder(planned.key) / CURVE)
     left = planned.epochs - len(done)
     total = estimate.seconds(planned)
     share = left / planned.epochs if planned.epochs else 0.0

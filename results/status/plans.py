@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ...config import first_error
 from ...errors import SkelbenchError
 from ..files import atomic_write
-from ..record import Cell, Hex, Utc
+from ..record import Cell, Hex, Key, Utc
 
 FOLDER = ".plans"
 
@@ -31,6 +31,11 @@ class Planned(BaseModel):
     epochs: int = 1
     frames: int | None = None
     width: int | None = None
+
+    @property
+    def key(self) -> Key:
+        """Its cell and identity."""
+        return Key(self.cell, self.identity)
 
 
 class Launched(BaseModel):

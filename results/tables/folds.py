@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from statistics import fmean
 
-from ..record import Record
-from .rows import FLOOR, FROZEN, Place, Row, difference, distinct, grouped, mean_entry, places, rows_of, setup_entries
+from ..record import FLOOR, Record
+from .rows import FROZEN, Place, Row, difference, distinct, grouped, mean_entry, places, rows_of, setup_entries
 from .table import Column, Entry, Table
 
 FOLD = re.compile(r"fold\d+")

@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from ..published import FILE, PAPER, RERUN, Published
-from ..record import Failure, Record
-from .rows import FLOOR, FLOOR_SEEDS, FROZEN, PRETRAIN, RAW, Place, Row
+from ..record import FLOOR, PRETRAIN, RAW, Failure, Record
+from .rows import FLOOR_SEEDS, FROZEN, Place, Row
 from .table import Note, spans
 
 MEANS = "Top-1 in percent on the test split at the end of training: mean ± sample deviation over seeds."

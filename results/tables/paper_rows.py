@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from ...errors import SkelbenchError
 from ..published import RERUN, Published, published_numbers
-from ..record import Record
-from .rows import FLOOR, FLOOR_NAME, FROZEN, TRACKS, Configuration, comparable, configuration_of
+from ..record import FLOOR, TRACKS, Record
+from .rows import FLOOR_NAME, FROZEN, SeedGroup, comparable, seed_group
 
 TITLES = {
     "table1": "linear evaluation beside the baseline",
@@ -41,7 +41,7 @@ class Comparison(NamedTuple):
 
     table: str
     row: str  # its name in the paper
-    target: Configuration
+    target: SeedGroup
     records: list[Record]  # one per seed, all comparable; none if it was not run
     number: Published
 
@@ -69,7 +69,7 @@ class PaperRow(NamedTuple):
         """Whether the row is an untrained encoder's, which the paper does not have."""
         return self.name == FLOOR_NAME
 
-    def target(self, spot: Spot, track: str) -> Configuration | None:
+    def target(self, spot: Spot, track: str) -> SeedGroup | None:
         """Return the cell that belongs in a place of this row; None if the track has none."""
         label = LABELS.get(self.source) or LABELS.get(self.variant or "")
         if track == "equal":
@@ -77,7 +77,7 @@ class PaperRow(NamedTuple):
         else:
             fits = (track == "custom") == (label is not None)
         where = (spot.backbone, spot.dataset, spot.split, self.stream, self.protocol)
-        return Configuration(track, label, self.method, *where) if fits else None
+        return SeedGroup(track, label, self.method, *where) if fits else None
 
 
 @dataclass(frozen=True)
@@ -165,12 +165,12 @@ def _numbers(name: str) -> list[Published]:
     return [number for number in published_numbers() if number.table == f"Table {name.removeprefix('table')}"]
 
 
-def _by_target(records: Iterable[Record]) -> dict[Configuration, list[Record]]:
+def _by_target(records: Iterable[Record]) -> dict[SeedGroup, list[Record]]:
     """Evaluations on the data that their encoder was trained on, by cell."""
-    found: dict[Configuration, list[Record]] = {}
+    found: dict[SeedGroup, list[Record]] = {}
     for record in records:
         if record.last is not None and record.cell.pretrained_on is None:
-            found.setdefault(configuration_of(record.cell), []).append(record)
+            found.setdefault(seed_group(record.cell), []).append(record)
     return found
 
 

@@ -9,16 +9,12 @@ from statistics import fmean
 from typing import Any, NamedTuple, TypeVar
 
 from ..published import Published, find
-from ..record import Cell, Record
+from ..record import FLOOR, FUSED, FUSED_STREAMS, PRETRAIN, TRACKS, Cell, Record
 from .table import Entry
 
-FLOOR = "untrained"
 FLOOR_SEEDS = 3
-RAW, RAW_LABEL = "raw", "raw data"  # raw joints, without an encoder
 FROZEN = ("knn", "linear", "fewshot")  # protocols in which an untrained encoder is a floor
-PRETRAIN = "pretrain"
-TRACKS = ("published", "equal", "custom")
-_STREAMS = ("joint", "bone", "motion", "3s")
+_STREAMS = (*FUSED_STREAMS, FUSED)
 _SETUP = ("width", "parameters", "frames", "epochs")
 # Settings that may differ between the seeds of one mean.
 _UNLIKE = {"seed", "pretrain", "identity", "device", "threads", "compile"}
@@ -44,8 +40,8 @@ class Place(NamedTuple):
         return f"{self.dataset} {self.split}, {self.stream} ({label}{origin})"
 
 
-class Configuration(NamedTuple):
-    """A cell without its seed."""
+class SeedGroup(NamedTuple):
+    """A cell without its seed: what the records of one mean have in common."""
 
     track: str
     label: str | None
@@ -113,9 +109,9 @@ def _place_of_record(record: Record) -> Place:
     return place._replace(label=", ".join(filter(None, (place.label, str(supervision))))) if supervision else place
 
 
-def configuration_of(cell: Cell) -> Configuration:
+def seed_group(cell: Cell) -> SeedGroup:
     """Return the cell without its seed."""
-    return Configuration(*(getattr(cell, name) for name in Configuration._fields))
+    return SeedGroup(*(getattr(cell, name) for name in SeedGroup._fields))
 
 
 def places(records: Iterable[Record]) -> dict[Place, list[Record]]:

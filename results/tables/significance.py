@@ -49,7 +49,7 @@ def hits_of(records: Sequence[Record], runs: RunStore) -> Hits | str:
     for record in records:
         if "scores" not in record.files:
             return "no class scores were saved"
-        path = runs.folder(record.cell, record.identity) / record.files["scores"]
+        path = runs.folder(record.key) / record.files["scores"]
         names, labels, scores = read_scores(path)
         if scores.ndim != 2 or not len(labels) == len(names) == len(scores) > 0:
             raise SkelbenchError(f"{path} is damaged or holds no scores: evaluate that cell again.")

@@ -189,10 +189,12 @@ def _rand_after_plain():
 
 def settled(overrides):
     from skelbench.benchmark.plan.overrides import Changes
+    from skelbench.benchmark.plan.tracks import Sizes
+    from skelbench.results.record import Configuration
 
     place = ("skeletonclr", "stgcn", "mine", "xsub", "joint")
     changes = Changes(None, overrides)
-    return resolve("equal", *place, train_clips=1000, clips=2000, changes=changes)
+    return resolve(Configuration(*place), "equal", Sizes(1000, 2000), changes)
 
 
 def test_cells_without_it_keep_their_settings_and_so_their_identity():

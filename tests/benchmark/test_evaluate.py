@@ -132,13 +132,13 @@ def test_it_gives_the_runners_numbers_for_the_runners_encoder(finished):
     for seed in (0, 2):
         trained = records["untrained", "pretrain", seed]
         method = create_method("untrained", backbone_args={"width": 4, "dim": 16}, num_frames=16, num_persons=1)
-        folder = RunStore(finished).folder(trained.cell, trained.identity)
+        folder = RunStore(finished).folder(trained.key)
         method.load_evaluation_state(torch.load(folder / "encoder-0000.pt", weights_only=True))
         method.eval()
         results = evaluate(method.features, "tiny", "xsub", seed=seed, frames=16, settings=settings)
         for protocol, result in results.items():
             record = records["untrained", protocol, seed]
-            scores = read_scores(RunStore(finished).folder(record.cell, record.identity) / "scores.npz")[2]
+            scores = read_scores(RunStore(finished).folder(record.key) / "scores.npz")[2]
             np.testing.assert_allclose(result["scores"].numpy(), scores, rtol=1e-6)
             assert record.last is not None
             assert record.best is not None

@@ -45,7 +45,7 @@ def test_a_grid_runs_with_its_floor_and_leaves_what_the_command_leaves(ran, tmp_
 
 
 def test_a_finished_grid_is_not_run_again_and_a_preset_or_file_is_read_by_name(ran, tmp_path, monkeypatch):
-    monkeypatch.setattr("skelbench.benchmark.run.runner.Runner._pretrain", lambda *_: pytest.fail("it ran again"))
+    monkeypatch.setattr("skelbench.benchmark.train.trainer.Trainer.train", lambda *_: pytest.fail("it ran again"))
     again = skelbench.run_grid(Grid(**FIELDS), out=str(tmp_path / "runs"), device="cpu")
     assert [record.identity for record in again.records] == [record.identity for record in ran.records]
     with pytest.raises(SkelbenchError, match="no-such-preset"):

@@ -7,10 +7,11 @@ import pytest
 
 from deviations import to_markdown
 from skelbench.benchmark.cli.track_table import SIZES, rows
-from skelbench.benchmark.plan.tracks import resolve
+from skelbench.benchmark.plan.tracks import Sizes, resolve
 from skelbench.methods import METHODS
 from skelbench.methods.base import MethodConfig
 from skelbench.methods.mining import MiningConfig
+from skelbench.results.record import Configuration
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 # Paper and code agree on the first, table 7 takes it away; the second is a control.
@@ -67,7 +68,7 @@ def test_ls_tracks_shows_the_settings_that_the_tracks_resolve_to(name):
     table = {row["name"]: row for row in rows() if row["name"].startswith(f"{name} ")}
     size = SIZES["ntu60", "xsub"]
     for track in ("published", "equal"):
-        recipe = resolve(track, name, "stgcn", "ntu60", "xsub", "joint", train_clips=size, clips=size).recipe
+        recipe = resolve(Configuration(name, "stgcn", "ntu60", "xsub", "joint"), track, Sizes(size, size)).recipe
         assert table[f"{name} frames"][track] == str(recipe.frames)
         assert table[f"{name} lr"][track] == str(recipe.lr)
         assert table[f"{name} backbone.width"][track] == str(recipe.backbone["width"])

@@ -47,7 +47,7 @@ def runs(tmp_path, make_record):
             model={"width": width},
             **fields,
         )
-        folder = stores[into].folder(record.cell, record.identity)
+        folder = stores[into].folder(record.key)
         record = record.model_copy(update={"files": {"curve": write_curve(folder, curve)}})
         stores[into].write(record)
         return record.identity
@@ -122,7 +122,7 @@ def test_mistakes_are_split_into_exercise_and_way(tmp_path, make_record):
     for number, method in enumerate(("untrained", "aimclr")):
         fields = {"dataset": "uiprmd", "track": "custom", "label": "open-uiprmd", "method": method, "top1": 900 / 14}
         record = make_record(**fields, identity=f"{number:010x}")
-        folder = store.folder(record.cell, record.identity)
+        folder = store.folder(record.key)
         store.write(record.model_copy(update={"files": {"confusion": write_confusion(folder, counts, names)}}))
     row = block(filled(PAGE, tmp_path), "mistakes")[2:][1]
     assert row[:3] == ["aimclr", "stgcn", "1"]
@@ -133,7 +133,7 @@ def test_data_of_one_way_have_no_such_table(tmp_path, make_record):
     store = RunStore(tmp_path / "open")
     for number, method in enumerate(("untrained", "aimclr")):
         record = make_record(track="custom", label="open-nwucla", method=method, identity=f"{number:010x}")
-        files = {"confusion": write_confusion(store.folder(record.cell, record.identity), [[5, 2], [0, 4]], ["a", "b"])}
+        files = {"confusion": write_confusion(store.folder(record.key), [[5, 2], [0, 4]], ["a", "b"])}
         store.write(record.model_copy(update={"files": files}))
     page = filled(PAGE, tmp_path)
     assert block(page, "mistakes") == [] and block(page, "boards")
@@ -143,7 +143,7 @@ def test_data_of_one_way_have_no_such_table(tmp_path, make_record):
 def test_where_only_a_floor_was_run_there_is_nothing_to_explain(tmp_path, make_record, name):
     store = RunStore(tmp_path / "open")
     record = make_record(track="custom", label="open-uiprmd", method="untrained")
-    folder = store.folder(record.cell, record.identity)
+    folder = store.folder(record.key)
     files = {
         "confusion": write_confusion(folder, [[5, 2], [0, 4]], ["squat", "squat (incorrect)"]),
         "curve": write_curve(folder, [{"epoch": 0, "test_top1": 1.0, "held_out_top1": 2.0}]),

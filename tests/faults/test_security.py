@@ -24,7 +24,7 @@ from skelbench.datasets.readers import raw_files
 from skelbench.datasets.store import Store
 from skelbench.errors import SkelbenchError
 from skelbench.results.files import read_scores
-from skelbench.results.record import Cell, Record
+from skelbench.results.record import Cell, Key, Record
 from skelbench.results.store import RunStore
 
 
@@ -129,7 +129,7 @@ HOSTILE = ("../../up", "/absolute", "..", "a/b", "a\\b", "con\n", "<b>", "x" * 3
 def test_a_name_in_a_cell_becomes_one_plain_folder_below_the_runs(name, tmp_path):
     fields = dict.fromkeys(("method", "backbone", "dataset", "split", "stream", "protocol", "label"), name)
     cell = Cell.model_validate({"track": "custom", "seed": 0} | fields)
-    folder = RunStore(tmp_path).folder(cell, "0123456789ab")
+    folder = RunStore(tmp_path).folder(Key(cell, "0123456789ab"))
     assert folder.parent == tmp_path
     assert folder.name.isascii() and folder.name.isprintable() and len(folder.name) < 255
     assert not set(folder.name) & set("/\\<>\0")
@@ -167,7 +167,7 @@ def test_a_record_that_is_run_again_cannot_name_a_folder_as_its_data(name, make,
     runs = RunStore(tmp_path / "runs")
     runs.write(record)
     with pytest.raises(SkelbenchError, match="not a valid name"):
-        reproduce(runs.folder(record.cell, record.identity), RunStore(tmp_path / "again"), "cpu", None)  # type: ignore[arg-type]
+        reproduce(runs.folder(record.key), RunStore(tmp_path / "again"), "cpu", None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["../up", "a/b", ".x", "x.y", ""])

@@ -11,8 +11,11 @@ import pytest
 from skelbench.errors import SkelbenchError
 from skelbench.results import claims as module
 from skelbench.results.claims import ClaimLostError, Claims
+from skelbench.results.record import Cell, Key
 
 CELL = "0123456789abcdef"
+PLACE = {"method": "skeattnclr", "backbone": "stgcn", "dataset": "ntu60", "split": "xsub", "stream": "joint"}
+KEY = Key(Cell(**PLACE, track="equal", protocol="linear", seed=0), CELL)  # type: ignore[arg-type]
 
 
 class Clock:
@@ -34,9 +37,9 @@ def claims(tmp_path, clock=None, beat=60.0):
     return Claims(tmp_path, beat=beat, patience=30.0, **({"clock": clock} if clock else {}))
 
 
-def got(asked, about=""):
+def got(asked):
     """The claim on the cell, which is free."""
-    claim = asked.take(CELL, about)
+    claim = asked.take(KEY)
     assert claim is not None
     return claim
 
@@ -54,23 +57,24 @@ def files(tmp_path):
 
 def test_a_cell_is_held_by_one_and_free_again_when_it_is_given_back(tmp_path):
     one, other = claims(tmp_path), claims(tmp_path)
-    first = got(one, "a cell")
-    assert other.take(CELL) is None
+    first = got(one)
+    assert other.take(KEY) is None
     assert [(held.identity, held.holder.about, held.holder.pid) for held in other.held() if held.holder] == [
-        (CELL, "a cell", os.getpid())
+        (CELL, str(KEY.cell), os.getpid())
     ]
     first.release()
     assert list(other.held()) == []
     with got(other):
-        assert one.take(CELL) is None
+        assert one.take(KEY) is None
     assert files(tmp_path) == ["00000002"], "one file stays, so that no number is used twice"
 
 
 def test_of_many_processes_that_ask_at_once_one_gets_it(tmp_path):
     script = (
-        "import sys; from pathlib import Path; from skelbench.results.claims import Claims; import time\n"
+        "import sys, time; from pathlib import Path; from skelbench.results.claims import Claims\n"
+        "from skelbench.results.record import Key\n"
         "while not Path(sys.argv[1], 'go').exists(): time.sleep(0.001)\n"
-        f"c = Claims(Path(sys.argv[1])).take('{CELL}')\n"
+        f"c = Claims(Path(sys.argv[1])).take(Key(None, '{CELL}'))\n"
         "print(c is not None, flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", script, str(tmp_path)]
@@ -86,7 +90,8 @@ def test_of_many_processes_that_ask_at_once_one_gets_it(tmp_path):
 def test_a_claim_of_a_process_of_this_machine_that_was_killed_is_free_at_once(tmp_path):
     script = (
         "import sys, os, signal; from pathlib import Path; from skelbench.results.claims import Claims\n"
-        f"assert Claims(Path(sys.argv[1])).take('{CELL}'); os.kill(os.getpid(), signal.SIGKILL)"
+        "from skelbench.results.record import Key\n"
+        f"assert Claims(Path(sys.argv[1])).take(Key(None, '{CELL}')); os.kill(os.getpid(), signal.SIGKILL)"
     )
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)])
     assert done.returncode == -9
@@ -100,30 +105,30 @@ def test_a_claim_from_elsewhere_is_taken_over_when_its_count_has_stood_still_and
     claim = got(claims(tmp_path))
     elsewhere(claim.path)
     observer = claims(tmp_path, clock)
-    assert observer.take(CELL) is None
+    assert observer.take(KEY) is None
     clock.now += 29
-    assert observer.take(CELL) is None
+    assert observer.take(KEY) is None
     claim._write("1")  # a new count restarts the wait
     clock.now += 29
-    assert observer.take(CELL) is None
+    assert observer.take(KEY) is None
     clock.now += 29
-    assert observer.take(CELL) is None
+    assert observer.take(KEY) is None
     clock.now += 2
     taken = got(observer)
     with pytest.raises(ClaimLostError, match="taken over"):
         claim.check()
     taken.check()
     claim.release()
-    assert claims(tmp_path).take(CELL) is None, "a claim that was lost releases nothing"
+    assert claims(tmp_path).take(KEY) is None, "a claim that was lost releases nothing"
     taken.release()
 
 
 def test_of_two_observers_of_a_dead_owner_one_takes_over(tmp_path, clock):
     elsewhere(got(claims(tmp_path)).path)
     observers = [claims(tmp_path, clock) for _ in range(5)]
-    assert [one.take(CELL) for one in observers] == [None] * 5
+    assert [one.take(KEY) for one in observers] == [None] * 5
     clock.now += 31
-    taken = [one.take(CELL) for one in observers]
+    taken = [one.take(KEY) for one in observers]
     assert sum(claim is not None for claim in taken) == 1
     next(claim for claim in taken if claim).release()
 
@@ -135,7 +140,7 @@ def test_wall_clocks_and_file_times_decide_nothing(tmp_path, clock, monkeypatch)
     for seconds in (0, 4e9, 1):
         os.utime(claim.path, (seconds, seconds))
         monkeypatch.setattr("time.time", lambda seconds=seconds: seconds)
-        assert observer.take(CELL) is None
+        assert observer.take(KEY) is None
     claim.release()
 
 
@@ -171,7 +176,7 @@ def test_an_observer_of_long_ago_withdraws_when_others_followed(tmp_path, clock)
     real, module._last = module._last, lambda folder: last  # what it read before it was suspended
     try:
         slow._free = lambda last: True
-        assert slow.take(CELL) is None
+        assert slow.take(KEY) is None
     finally:
         module._last = real
     assert files(tmp_path) == ["00000003"]
@@ -186,7 +191,7 @@ def test_a_claim_that_the_disk_refuses_leaves_the_cell_free(tmp_path, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(module, "_create", full)
         with pytest.raises(SkelbenchError, match="No space left on device"):
-            claims(tmp_path).take(CELL)
+            claims(tmp_path).take(KEY)
     got(claims(tmp_path)).release()
 
 
@@ -194,7 +199,7 @@ def test_a_claim_that_was_never_finished_is_taken_over_in_time(tmp_path, clock):
     (tmp_path / ".claims" / CELL).mkdir(parents=True)
     (tmp_path / ".claims" / CELL / "00000001").touch()
     observer = claims(tmp_path, clock)
-    assert observer.take(CELL) is None
+    assert observer.take(KEY) is None
     clock.now += 31
     got(observer).release()
 
@@ -202,5 +207,5 @@ def test_a_claim_that_was_never_finished_is_taken_over_in_time(tmp_path, clock):
 @pytest.mark.parametrize("name", ["../../etc", "", "0123", "0123456789ABCDEF", "0123456789/"])
 def test_what_is_not_an_identity_becomes_no_path(tmp_path, name):
     with pytest.raises(SkelbenchError, match="is not the identity of a cell"):
-        claims(tmp_path).take(name)
+        claims(tmp_path).take(Key(KEY.cell, name))
     assert list(tmp_path.iterdir()) == []

@@ -7,14 +7,15 @@ import pytest
 
 from skelbench.errors import SkelbenchError
 from skelbench.results.files import read_confusion, read_curve, read_scores, write_confusion, write_curve, write_scores
-from skelbench.results.store import RECORD, RunStore, read_record
+from skelbench.results.record import RECORD
+from skelbench.results.store import RunStore, read_record
 
 
 @pytest.fixture
 def folder(tmp_path, make_record):
     """A finished cell with three files beside its record."""
     runs, record = RunStore(tmp_path), make_record()
-    place = runs.folder(record.cell, record.identity)
+    place = runs.folder(record.key)
     files = {
         "confusion": write_confusion(place, [[2, 1], [0, 3]], ["sit", "stand"]),
         "curve": write_curve(place, [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25}]),

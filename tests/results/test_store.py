@@ -4,7 +4,7 @@ import pytest
 
 from skelbench.errors import SkelbenchError
 from skelbench.results.files import write_curve
-from skelbench.results.record import Failure
+from skelbench.results.record import Failure, Key
 from skelbench.results.store import RunStore
 
 
@@ -19,9 +19,9 @@ def failure_of(record):
 
 def test_what_was_written_is_found(store, make_record):
     record = make_record()
-    assert store.find(record.cell, record.identity) is None
+    assert store.find(record.key) is None
     store.write(record)
-    assert store.find(record.cell, record.identity) == record
+    assert store.find(record.key) == record
     assert store.records() == [record]
     assert RunStore(store.root).records() == [record]
 
@@ -31,29 +31,29 @@ def test_each_identity_has_its_folder(store, make_record):
     store.write(one)
     store.write(two)
     assert store.records() == [one, two]
-    assert store.folder(one.cell, one.identity).name == one.cell.slug() + "-" + "a" * 10
+    assert store.folder(one.key).name == one.cell.slug() + "-" + "a" * 10
 
 
 def test_the_full_identity_counts(store, make_record):
     record = make_record(identity="a" * 64)
     store.write(record)
-    assert store.find(record.cell, "a" * 10 + "b" * 54) is None
+    assert store.find(Key(record.cell, "a" * 10 + "b" * 54)) is None
 
 
 def test_what_another_label_made_is_found_by_its_identity_in_its_own_folder(store, make_record):
     one = make_record(track="custom", label="demo")
     two = make_record(track="custom", label="lr=0.1")
-    assert store.folder(one.cell, one.identity) != store.folder(two.cell, two.identity)
+    assert store.folder(one.key) != store.folder(two.key)
     store.write(one)
-    assert store.folder(two.cell, two.identity) == store.folder(one.cell, one.identity)
-    assert store.find(two.cell, two.identity) == one
-    assert store.find(two.cell, "b" * 64) is None
+    assert store.folder(two.key) == store.folder(one.key)
+    assert store.find(two.key) == one
+    assert store.find(Key(two.cell, "b" * 64)) is None
 
 
 def test_an_unfinished_folder_of_another_label_is_the_cells_too(store, make_record):
     one, two = make_record(track="custom", label="demo"), make_record()
-    write_curve(store.folder(one.cell, one.identity), [{"epoch": 1, "loss": 2.0}])
-    assert store.folder(two.cell, two.identity) == store.folder(one.cell, one.identity)
+    write_curve(store.folder(one.key), [{"epoch": 1, "loss": 2.0}])
+    assert store.folder(two.key) == store.folder(one.key)
     store.write(two)
     assert len(list(store.root.iterdir())) == 1
 
@@ -61,8 +61,8 @@ def test_an_unfinished_folder_of_another_label_is_the_cells_too(store, make_reco
 def test_an_identity_is_not_a_pattern(store, make_record):
     record = make_record(identity="a" * 64)
     store.write(record)
-    assert store.folder(make_record(seed=1).cell, "?" * 64).name.endswith("-??????????")
-    assert store.folder(make_record(seed=1).cell, "*" * 64).name.endswith("-**********")
+    assert store.folder(Key(make_record(seed=1).cell, "?" * 64)).name.endswith("-??????????")
+    assert store.folder(Key(make_record(seed=1).cell, "*" * 64)).name.endswith("-**********")
 
 
 def test_a_partial_write_leaves_no_record(store, make_record, monkeypatch):
@@ -75,8 +75,8 @@ def test_a_partial_write_leaves_no_record(store, make_record, monkeypatch):
         patch.setattr(os, "replace", fail)
         with pytest.raises(SkelbenchError, match="pulled the plug"):
             store.write(record)
-    assert store.find(record.cell, record.identity) is None
-    assert not list(store.folder(record.cell, record.identity).iterdir())
+    assert store.find(record.key) is None
+    assert not list(store.folder(record.key).iterdir())
     store.write(record)
     assert store.records() == [record]
 
@@ -91,7 +91,7 @@ def test_a_record_comes_after_the_files_it_names(store, make_record):
     record = make_record(files={"curve": "curve.csv"})
     with pytest.raises(SkelbenchError, match=r"lacks curve\.csv"):
         store.write(record)
-    write_curve(store.folder(record.cell, record.identity), [{"epoch": 1, "loss": 2.0}])
+    write_curve(store.folder(record.key), [{"epoch": 1, "loss": 2.0}])
     store.write(record)
     assert store.records() == [record]
 
@@ -100,10 +100,10 @@ def test_success_removes_the_failure(store, make_record):
     record = make_record()
     store.write_failure(failure_of(record))
     assert store.failures() == [failure_of(record)] and store.records() == []
-    assert store.find(record.cell, record.identity) is None
+    assert store.find(record.key) is None
     store.write(record)
     assert store.failures() == [] and store.records() == [record]
-    assert [path.name for path in store.folder(record.cell, record.identity).iterdir()] == ["record.json"]
+    assert [path.name for path in store.folder(record.key).iterdir()] == ["record.json"]
 
 
 def test_a_failure_beside_a_record_is_an_old_story(store, make_record):
@@ -127,9 +127,9 @@ def test_a_failure_beside_a_record_is_an_old_story(store, make_record):
 def test_a_damaged_record_names_the_file_and_the_way_out(store, make_record, spoil):
     record = make_record()
     store.write(record)
-    path = store.folder(record.cell, record.identity) / "record.json"
+    path = store.folder(record.key) / "record.json"
     path.write_text(spoil(path.read_text()))
-    for look in (store.records, lambda: store.find(record.cell, record.identity)):
+    for look in (store.records, lambda: store.find(record.key)):
         with pytest.raises(SkelbenchError) as caught:
             look()
         assert str(path) in str(caught.value) and "run the cell again" in str(caught.value)

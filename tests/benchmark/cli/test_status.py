@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from skelbench.results.claims import Claims
-from skelbench.results.record import Cell, Failure, Record
+from skelbench.results.record import Cell, Failure, Key, Record
 from skelbench.results.status.estimate import Estimate, format_duration
 from skelbench.results.status.overview import overview
 from skelbench.results.status.plans import Launched, Planned, write_plan
@@ -51,13 +51,13 @@ def runs(tmp_path):
     runs.write(record("pretrain", 0, 20.0))
     runs.write(record("knn", 0, 3.0))
     runs.write_failure(Failure(cell=cell("pretrain", 1), identity=identity("pretrain", 1), reason="a", finished=NOW))
-    folder = runs.folder(cell("pretrain", 2), identity("pretrain", 2))
+    folder = runs.folder(Key(cell("pretrain", 2), identity("pretrain", 2)))
     folder.mkdir()
     lines = [json.dumps({"epoch": epoch, "seconds": 4.0}) for epoch in (1, 2)]
     (folder / "curve.jsonl").write_text("\n".join(lines) + '\n{"epoch": 3, "sec')
     cells = [planned(protocol, seed) for seed in range(4) for protocol in ("pretrain", "knn")]
     write_plan(runs.root, Launched(started=NOW, device_name="a card", cells=tuple(cells)))
-    claim = Claims(runs.root).take(identity("pretrain", 2), "seed 2")
+    claim = Claims(runs.root).take(Key(cell("pretrain", 2), identity("pretrain", 2)))
     assert claim is not None
     with claim:
         yield runs

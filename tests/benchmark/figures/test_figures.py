@@ -33,8 +33,10 @@ from skelbench.results.store import RunStore
 def folder_of(runs, method, protocol):
     """The folder of a cell of the finished grid, its first seed."""
     store = RunStore(runs)
-    cells = ((record.cell, record.identity) for record in store.records())
-    return next(store.folder(*c) for c in cells if (c[0].method, c[0].protocol, c[0].seed) == (method, protocol, 0))
+    cells = (record.key for record in store.records())
+    return next(
+        store.folder(c) for c in cells if (c.cell.method, c.cell.protocol, c.cell.seed) == (method, protocol, 0)
+    )
 
 
 def remade(folder):

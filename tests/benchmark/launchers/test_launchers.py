@@ -16,13 +16,14 @@ import pytest
 from skelbench.benchmark.launchers.bundle import pack, unpack
 from skelbench.benchmark.launchers.capacity import slots_that_fit
 from skelbench.benchmark.launchers.drive import Drive
-from skelbench.benchmark.launchers.local import Alone
 from skelbench.benchmark.launchers.remote import do_job, job
 from skelbench.benchmark.launchers.schedule import Schedule
 from skelbench.benchmark.plan.grid import Grid
 from skelbench.benchmark.plan.planner import plan_grid
-from skelbench.benchmark.run.options import Options
-from skelbench.benchmark.run.tasks import Ended, Performer, tasks_of
+from skelbench.benchmark.run.cell import Ended
+from skelbench.benchmark.run.runner import Runner
+from skelbench.benchmark.run.tasks import tasks_of
+from skelbench.benchmark.train.options import Options
 from skelbench.benchmark.train.progress import Silent
 from skelbench.errors import SkelbenchError
 from skelbench.results.claims import Claims
@@ -75,7 +76,7 @@ def test_only_a_temporary_failure_is_retried_and_only_so_often(three):
     assert not schedule.end(second, lasting)
     tries = 1
     while (task := schedule.take()) is not None:
-        if task is first:
+        if task == first:
             tries += 1
             assert schedule.end(first, passing) == (tries < 3)
         else:
@@ -118,39 +119,37 @@ def test_a_task_done_elsewhere_brings_back_what_it_leaves_here(store, tmp_path):
     train, transfer = tasks_of(plan)
     here = RunStore(tmp_path / "here")
     for task in (train, transfer):
-        given = pack(here, (task.work.cell, task.work.identity), task.cells())
+        given = pack(here, task.work.key, task.cells())
         ended, bundle = do_job(job(task, Options(), None, "cpu", given))
         assert not ended.failures and bundle is not None
-        unpack(bundle, here, (task.work.cell, task.work.identity))
+        unpack(bundle, here, task.work.key)
     alone = RunStore(tmp_path / "alone")
-    assert not Drive(plan, alone, Options(), 0).run(Alone(Performer(alone, Options())))
-    for cell, identity in [*train.cells(), *transfer.cells()]:
-        mine, theirs = here.find(cell, identity), alone.find(cell, identity)
+    assert not Drive(plan, alone, Options(), 0).run()
+    for key in [*train.cells(), *transfer.cells()]:
+        mine, theirs = here.find(key), alone.find(key)
         assert mine is not None and theirs is not None
         assert (mine.last, mine.best) == (theirs.last, theirs.best)
         for name in theirs.files.values():
             if not name.startswith("curve"):  # which has seconds
-                assert (here.folder(cell, identity) / name).read_bytes() == (
-                    alone.folder(cell, identity) / name
-                ).read_bytes()
+                assert (here.folder(key) / name).read_bytes() == (alone.folder(key) / name).read_bytes()
 
 
 def test_a_bundle_with_a_file_that_is_not_an_encoder_is_refused(store, tmp_path):
     plan = planned(methods=("untrained",))
     task = tasks_of(plan)[0]
     runs = RunStore(tmp_path / "runs")
-    Performer(runs, Options()).perform(task)
-    bundle = pack(runs, (task.work.cell, task.work.identity), task.cells())
+    Runner(runs, Options()).perform(task)
+    bundle = pack(runs, task.work.key, task.cells())
     bad = type(bundle)(bundle.records, {"../encoder-0000.pt": b""})
     with pytest.raises(SkelbenchError, match="is not an encoder file"):
-        unpack(bad, RunStore(tmp_path / "other"), (task.work.cell, task.work.identity))
+        unpack(bad, RunStore(tmp_path / "other"), task.work.key)
     assert not (tmp_path / "other").exists()
 
 
 def test_data_that_differ_on_the_other_machine_are_a_failure_of_the_cell(store, tmp_path):
     task = tasks_of(planned())[0]
     changed = replace(task, fingerprint="0" * 16)
-    ended = Performer(RunStore(tmp_path / "runs"), Options()).perform(changed)
+    ended = Runner(RunStore(tmp_path / "runs"), Options()).perform(changed)
     assert "is not the data set 'tiny' that the grid was planned with" in ended.failures[0].reason
     (failure,) = RunStore(tmp_path / "runs").failures()
     assert failure.identity == task.work.identity
@@ -160,7 +159,7 @@ def test_a_claimed_cell_is_left_and_done_when_it_is_released(store, tmp_path):
     plan = planned(methods=("untrained",), floor_seeds=(0,))
     runs = RunStore(tmp_path / "runs")
     task = tasks_of(plan)[0]
-    claim = Claims(runs.root).take(task.work.identity, task.work.cell)
+    claim = Claims(runs.root).take(task.work.key)
     assert claim is not None
     said = []
 
@@ -171,7 +170,7 @@ def test_a_claimed_cell_is_left_and_done_when_it_is_released(store, tmp_path):
                 claim.release()
 
     drive = Drive(plan, runs, Options(watcher=Watch()), 0)
-    assert not drive.run(Alone(drive.here))
+    assert not drive.run()
     assert len(runs.records()) == 2
     assert sum("another process" in line for line in said) == 1
 
@@ -331,7 +330,7 @@ def test_a_pre_empted_job_is_requeued_and_resumes(store, tmp_path, cluster):
     plan = planned(set=TINY | {"epochs": 24}, protocols=())
     runs = RunStore(tmp_path / "runs")
     (task,) = tasks_of(plan)
-    curve = runs.folder(*task.cells()[0]) / "curve.jsonl"
+    curve = runs.folder(task.cells()[0]) / "curve.jsonl"
     queue = Queue(_executor(runs, {"cluster": cluster}, 1, 0), runs, "cpu")
     queue.start(task, Options(checkpoint_seconds=0.2))
     assert not queue.ended(0.0)
@@ -348,7 +347,7 @@ def test_a_pre_empted_job_is_requeued_and_resumes(store, tmp_path, cluster):
         ended = queue.ended(0.1)
     ((_, how),) = ended
     assert (how.failures, how.lost, how.left) == ((), None, False)
-    assert runs.find(*task.cells()[0]) is not None
+    assert runs.find(task.cells()[0]) is not None
     epochs = [json.loads(line)["epoch"] for line in curve.read_text().splitlines()]
     assert epochs == list(range(1, 25))
     assert "Requeued" in "".join(path.read_text() for path in (runs.root / ".slurm").rglob("*.out"))
@@ -366,7 +365,7 @@ def test_a_fraction_of_a_gpu_is_refused_by_slurm(skelbench, store, tmp_path):
 def test_a_node_that_dies_in_the_middle_of_a_cell_costs_a_try(store, tmp_path, carry):
     """A cluster of a head and two nodes; the second node dies during training."""
     cluster_utils = pytest.importorskip("ray.cluster_utils")
-    from skelbench.benchmark.launchers.ray import launch_ray
+    from skelbench.benchmark.launchers.ray import connect
 
     small = {"object_store_memory": 80_000_000}
     cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **small})
@@ -381,7 +380,8 @@ def test_a_node_that_dies_in_the_middle_of_a_cell_costs_a_try(store, tmp_path, c
     threading.Timer(10.0, lambda: cluster.remove_node(nodes[1], allow_graceful=False)).start()
     try:
         options = Options(watcher=Watch())
-        failures = launch_ray(plan, runs, options, 1, address=cluster.address, cpus=1, gpus=None, carry=carry)
+        team = connect(runs, options, address=cluster.address, cpus=1, gpus=None, carry=carry)
+        failures = Drive(plan, runs, options, 1).run(team)
     finally:
         cluster.shutdown()
     assert not failures

@@ -15,22 +15,23 @@ from skelbench.backbones import create_backbone
 from skelbench.benchmark.plan.grid import Grid, presets, read_grid, read_preset
 from skelbench.benchmark.plan.identity import Pretraining
 from skelbench.benchmark.plan.overrides import check_owners
-from skelbench.benchmark.plan.planner import plan_grid
+from skelbench.benchmark.plan.planner import Plan, plan_grid
 from skelbench.benchmark.protocols import PROTOCOLS
 from skelbench.benchmark.protocols.features import extract
 from skelbench.benchmark.protocols.knn import vote
-from skelbench.benchmark.run.options import Options
 from skelbench.benchmark.run.record import flops_per_clip
 from skelbench.benchmark.run.runner import Runner
+from skelbench.benchmark.run.tasks import tasks_of
 from skelbench.benchmark.train.checkpoint import write_tensors
-from skelbench.benchmark.train.trainer import StoppedError, Trainer, snapshot_path
+from skelbench.benchmark.train.options import Options, StoppedError
+from skelbench.benchmark.train.trainer import Trainer, snapshot_path
 from skelbench.config import parse_pairs
 from skelbench.datasets import prepare
 from skelbench.datasets.clips import load_dataset
 from skelbench.errors import SkelbenchError
 from skelbench.methods import METHODS, create_method
 from skelbench.results.files import read_scores
-from skelbench.results.record import MAX_BYTES
+from skelbench.results.record import MAX_BYTES, Key
 from skelbench.results.store import RunStore
 
 TRAINABLE = [name for name in METHODS if METHODS[name].trainable]
@@ -45,7 +46,7 @@ def record_of(runs, method, protocol, seed=0):
     (found,) = [
         r for r in RunStore(runs).records() if (r.cell.method, r.cell.protocol, r.cell.seed) == (method, protocol, seed)
     ]
-    return found, RunStore(runs).folder(found.cell, found.identity)
+    return found, RunStore(runs).folder(found.key)
 
 
 def rows(path):
@@ -238,7 +239,7 @@ def test_a_grid_leaves_a_record_for_every_cell(finished):
 
 def test_a_record_says_what_was_run_on_what(finished):
     for record in RunStore(finished).records():
-        folder = RunStore(finished).folder(record.cell, record.identity)
+        folder = RunStore(finished).folder(record.key)
         assert len((folder / "record.json").read_bytes()) <= MAX_BYTES == 4096
         assert (record.data["train"], record.data["test"], record.data["classes"]) == (12, 12, 3)
         trained = record.cell.method in TRAINABLE
@@ -333,7 +334,7 @@ def test_running_never_changes_the_data(finished, finished_once, grid_file, skel
 def test_the_same_grid_again_skips_everything(finished, grid_file, skelbench, monkeypatch, tree):
     before = tree(finished)
     monkeypatch.setattr(Trainer, "train", not_again)
-    monkeypatch.setattr("skelbench.benchmark.run.runner.run_protocol", not_again)
+    monkeypatch.setattr("skelbench.benchmark.run.evaluation.run_protocol", not_again)
     monkeypatch.setattr("skelbench.benchmark.run.runner.load_dataset", not_again)
     again = skelbench("grid", grid_file(), "--out", finished)
     assert tree(finished) == before
@@ -348,7 +349,7 @@ def test_other_ways_to_run_find_the_same_records(finished, grid_file, skelbench,
 
 def test_a_grid_that_grew_runs_only_what_is_new(finished, grid_file, skelbench, monkeypatch):
     ran, train = [], Trainer.train
-    monkeypatch.setattr(Trainer, "train", lambda self: (ran.append(self.seed), train(self))[1])
+    monkeypatch.setattr(Trainer, "train", lambda self: (ran.append(self.key.cell.seed), train(self))[1])
     skelbench("grid", grid_file(methods=["skeattnclr"], protocols=["knn"]), "--out", finished, "--seeds", "0,7")
     assert ran == [7]
 
@@ -384,7 +385,7 @@ def test_force_runs_what_is_done_again_to_the_same_numbers(finished, grid_file, 
 
 
 def test_a_dry_run_tells_what_is_done_and_writes_nothing(finished, grid_file, skelbench, monkeypatch, tree, tmp_path):
-    monkeypatch.setattr(Runner, "run", not_again)
+    monkeypatch.setattr(Runner, "perform", not_again)
     before = tree(finished)
     plan = skelbench("grid", grid_file(), "--out", finished, "--seeds", "0,5", "--dry-run").stdout
     *lines, hours = plan.splitlines()
@@ -454,7 +455,7 @@ def test_one_training_of_crosclr_serves_the_evaluations_of_every_stream(
     assert set(evaluated) == {"joint", "bone", "motion"}
     assert {r.pretrain for r in evaluated.values()} == {pretrained.identity}
     scores = {
-        stream: read_scores(RunStore(tmp_path / "runs").folder(r.cell, r.identity) / r.files["scores"])[2].tobytes()
+        stream: read_scores(RunStore(tmp_path / "runs").folder(r.key) / r.files["scores"])[2].tobytes()
         for stream, r in evaluated.items()
     }
     assert len(set(scores.values())) == 3, "each stream has its own encoder"
@@ -483,7 +484,7 @@ def test_a_damaged_record_of_this_grid_is_told_before_anything_runs(finished, gr
     (last / "record.json").write_text("{")
     (first / "record.json").unlink()
     before = tree(finished)
-    monkeypatch.setattr(Runner, "run", not_again)
+    monkeypatch.setattr(Runner, "perform", not_again)
     assert "record.json cannot be read" in skelbench("grid", grid_file(), "--out", finished, code=2).stderr
     assert tree(finished) == before
 
@@ -493,17 +494,19 @@ def test_a_pre_training_is_shared_by_all_labels_and_forced_once(store, tmp_path,
     ((task, opened),) = plan_grid(
         Grid(methods=("skeletonclr",), datasets=("tiny",), protocols=("knn",), set=settings)
     ).tasks
+    relabelled = {"label": "other"}
     other = replace(
         task,
-        cell=task.cell.model_copy(update={"label": "other"}),
-        evaluations=tuple((cell.model_copy(update={"label": "other"}), "f" * 32) for cell, _ in task.evaluations),
+        key=task.key._replace(cell=task.cell.model_copy(update=relabelled)),
+        evaluations=tuple(Key(cell.model_copy(update=relabelled), "f" * 32) for cell, _ in task.evaluations),
     )
+    tasks = tasks_of(Plan(tasks=[(task, opened), (other, opened)]))
     runs, trained, train = RunStore(tmp_path / "runs"), [], Trainer.train
-    monkeypatch.setattr(Trainer, "train", lambda self: (trained.append(self.identity), train(self))[1])
+    monkeypatch.setattr(Trainer, "train", lambda self: (trained.append(self.key.identity), train(self))[1])
     for force in (False, True):
         trained.clear()
         runner = Runner(runs, Options(force=force))
-        assert runner.run(task, opened) == runner.run(other, opened) == []
+        assert [runner.perform(one).failures for one in tasks] == [(), ()]
         assert trained == [task.identity]
     scores = [r.last for r in runs.records() if r.cell.protocol == "knn"]
     assert len(scores) == 2 and scores[0] == scores[1]
@@ -597,9 +600,9 @@ def test_a_store_that_was_changed_since_is_not_trained_on(store, tiny_run, skelb
 def test_asked_to_stop_before_a_task_nothing_is_begun(store, tmp_path):
     stop = threading.Event()
     stop.set()
-    ((task, opened), *_) = plan_grid(Grid(methods=("untrained",), datasets=("tiny",), set={"frames": 16})).tasks
+    task, *_ = tasks_of(plan_grid(Grid(methods=("untrained",), datasets=("tiny",), set={"frames": 16})))
     with pytest.raises(StoppedError):
-        Runner(RunStore(tmp_path / "runs"), Options(stop=stop)).run(task, opened)
+        Runner(RunStore(tmp_path / "runs"), Options(stop=stop)).perform(task)
     assert not (tmp_path / "runs").exists()
 
 

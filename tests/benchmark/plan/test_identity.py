@@ -8,11 +8,12 @@ from pydantic import BaseModel
 
 from skelbench.benchmark.plan.identity import plan
 from skelbench.benchmark.plan.overrides import Changes
-from skelbench.benchmark.plan.tracks import resolve
+from skelbench.benchmark.plan.tracks import Sizes, resolve
 from skelbench.benchmark.protocols import PROTOCOLS
 from skelbench.config import Settings, Since, deciding
 from skelbench.methods import METHODS
 from skelbench.methods.recipe import Recipe
+from skelbench.results.record import Configuration
 
 PLACE = {
     "method": "skeletonclr",
@@ -29,9 +30,9 @@ PLACE = {
 def identities(*, track="equal", overrides=None, train_clips=1000, preset=None, **changes):
     """Identity of the pre-training and of each evaluation."""
     place = PLACE | changes
-    names = [place[key] for key in ("method", "backbone", "dataset", "split", "stream")]
-    resolved = resolve(track, *names, train_clips=train_clips, clips=2000, changes=Changes(preset, overrides or {}))
-    task = plan(resolved, protocols=("knn", "linear"), **place)
+    configuration = Configuration(*(place.pop(name) for name in Configuration._fields))
+    resolved = resolve(configuration, track, Sizes(train_clips, 2000), Changes(preset, overrides or {}))
+    task = plan(resolved, configuration, protocols=("knn", "linear"), **place)
     return {"pretrain": task.identity} | {cell.protocol: identity for cell, identity in task.evaluations}
 
 
@@ -102,9 +103,13 @@ def test_identities_are_the_same_in_every_process():
 
 
 def test_the_source_of_a_setting_is_told_but_decides_nothing():
-    resolved = resolve("equal", "skeletonclr", "stgcn", "mine", "xsub", "joint", train_clips=1000, clips=2000)
+    configuration = Configuration("skeletonclr", "stgcn", "mine", "xsub", "joint")
+    resolved = resolve(configuration, "equal", Sizes(1000, 2000))
     elsewhere = dataclasses.replace(resolved, recipe=resolved.recipe.model_copy(update={"source": "a book"}))
-    first, second = (plan(r, protocols=("knn",), **PLACE) for r in (resolved, elsewhere))
+    first, second = (
+        plan(r, configuration, protocols=("knn",), seed=0, fingerprint="aa", precision="fp32")
+        for r in (resolved, elsewhere)
+    )
     assert (first.identity, first.evaluations) == (second.identity, second.evaluations)
 
 

@@ -5,6 +5,7 @@ import pytest
 from skelbench.benchmark.plan.overrides import Changes, check_owners
 from skelbench.benchmark.plan.tracks import (
     RELEASED_STEPS,
+    Sizes,
     equal,
     evaluation_settings,
     pretrain_settings,
@@ -13,13 +14,15 @@ from skelbench.benchmark.plan.tracks import (
 )
 from skelbench.errors import SkelbenchError
 from skelbench.methods import METHODS
+from skelbench.results.record import Configuration
 
 TRAINABLE = [name for name in METHODS if METHODS[name].trainable]
 
 
 def settle(method="skeletonclr", track="equal", *, train=1000, clips=2000, dataset="mine", overrides=None, preset=None):
     changes = Changes(preset, overrides or {})
-    return resolve(track, method, "stgcn", dataset, "xsub", "joint", train_clips=train, clips=clips, changes=changes)
+    configuration = Configuration(method, "stgcn", dataset, "xsub", "joint")
+    return resolve(configuration, track, Sizes(train, clips), changes)
 
 
 def test_equal_is_the_same_for_all_methods_but_for_what_is_the_methods_own():

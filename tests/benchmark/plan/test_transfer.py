@@ -62,7 +62,7 @@ def test_a_transfer_evaluates_the_encoder_of_one_data_set_on_another(file, skelb
     assert (found.data["classes"], found.data["train"]) == (5, 10)
     assert str(found.cell).startswith("skeletonclr stgcn other xsub joint knn seed 0 (custom: tiny, knn.k=3,")
     assert str(found.cell).endswith(", pre-trained on tiny:xsub)")
-    folder = RunStore(tmp_path / "runs").folder(trained.cell, trained.identity)
+    folder = RunStore(tmp_path / "runs").folder(trained.key)
     state = torch.load(folder / "encoder-0002.pt", weights_only=True)
     backbone = create_backbone("stgcn", num_persons=1, width=4, dim=16).eval()
     prefix = "encoder_q.backbone."
@@ -72,7 +72,7 @@ def test_a_transfer_evaluates_the_encoder_of_one_data_set_on_another(file, skelb
         bank, queries = (backbone(side.x).mean(dim=(1, 2, 3)) for side in (train, test))
     expected = vote(bank, train.label, queries, k=3, temperature=0.1, classes=5)
     assert (expected == 0).any(), "the nearest clips are of some classes only"
-    names, _, scores = read_scores(RunStore(tmp_path / "runs").folder(found.cell, found.identity) / "scores.npz")
+    names, _, scores = read_scores(RunStore(tmp_path / "runs").folder(found.key) / "scores.npz")
     assert names.tolist() == list(test.name)
     np.testing.assert_allclose(scores, expected, rtol=1e-4)
 

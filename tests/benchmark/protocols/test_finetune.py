@@ -9,16 +9,17 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from skelbench.benchmark.plan.tracks import protocol_settings, resolve
+from skelbench.benchmark.plan.tracks import Sizes, protocol_settings, resolve
 from skelbench.benchmark.protocols import PROTOCOLS, run_protocol
 from skelbench.benchmark.protocols.base import RULES, TuningProtocol, held_out, run_tuning, top
 from skelbench.benchmark.protocols.features import extract
 from skelbench.benchmark.protocols.linear import LinearSettings
 from skelbench.benchmark.protocols.tuning import Rate, Tuner, TuningSettings, new_head, nothing
-from skelbench.benchmark.run.runner import Runner
+from skelbench.benchmark.run.evaluation import Evaluation
 from skelbench.benchmark.train.progress import Silent
 from skelbench.errors import SkelbenchError
 from skelbench.methods import METHODS, create_method
+from skelbench.results.record import Configuration
 from skelbench.results.store import RunStore
 
 # Settings under which a tiny encoder learns in a blink.
@@ -331,8 +332,8 @@ def test_frozen_features_are_not_enough_for_it(clips):
     ],
 )
 def test_published_has_the_released_settings(method, dataset, split, stream, finetune):
-    place = (method, "stgcn", dataset, split, stream)
-    recipe = resolve("published", *place, train_clips=40_000, clips=56_000).recipe
+    configuration = Configuration(method, "stgcn", dataset, split, stream)
+    recipe = resolve(configuration, "published", Sizes(40_000, 56_000)).recipe
     settings = protocol_settings(recipe, "finetune").model_dump()
     assert {name: settings[name] for name in finetune} == finetune
 
@@ -341,7 +342,8 @@ def test_equal_has_one_setting_for_all(clips):
     for protocol in ("finetune", "semi1", "semi10"):
         settings = {
             protocol_settings(
-                resolve("equal", method, "stgcn", "x", "xsub", "joint", train_clips=size, clips=size).recipe, protocol
+                resolve(Configuration(method, "stgcn", "x", "xsub", "joint"), "equal", Sizes(size, size)).recipe,
+                protocol,
             )
             for method in METHODS
             for size in (700, 40_000)
@@ -358,7 +360,7 @@ QUICK = ["--set", "finetune.epochs=2", "--set", "finetune.batch=4", "--set", "fi
 
 def records(out) -> dict[str, tuple[Any, Any]]:
     runs = RunStore(out)
-    return {r.cell.protocol: (runs.folder(r.cell, r.identity), r) for r in runs.records()}
+    return {r.cell.protocol: (runs.folder(r.key), r) for r in runs.records()}
 
 
 def test_supervised_from_scratch_is_untrained_with_finetune(skelbench, store, tiny_run, tmp_path):
@@ -389,14 +391,16 @@ def test_frozen_means_frozen_whatever_runs_beside_it(skelbench, store, tiny_run,
 
 
 def test_no_protocol_changes_the_encoder_that_the_others_see(skelbench, store, tiny_run, monkeypatch):
-    seen, evaluate = [], Runner._evaluate
+    seen, evaluate = [], Evaluation.evaluate
 
-    def spy(self, task, cell, identity, clips, method, *rest):
-        before = state_of(method)
-        evaluate(self, task, cell, identity, clips, method, *rest)
-        seen.append((cell.protocol, changed(before, method), [m.training for m in method.modules()]))
+    def spy(self, key, claim):
+        self._features_of(key.cell.protocol)
+        before = state_of(self.method)
+        record = evaluate(self, key, claim)
+        seen.append((key.cell.protocol, changed(before, self.method), [m.training for m in self.method.modules()]))
+        return record
 
-    monkeypatch.setattr(Runner, "_evaluate", spy)
+    monkeypatch.setattr(Evaluation, "evaluate", spy)
     run = [*tiny_run, *QUICK, "--method", "skeletonclr", "--set", "method.feature_dim=8"]
     skelbench(*run, "--protocol", "knn,finetune,linear")
     assert [protocol for protocol, *_ in seen] == ["knn", "finetune", "linear"]

@@ -205,7 +205,7 @@ def test_semi10_from_the_command_line_leaves_the_list_of_its_clips(skelbench, st
     skelbench(*tiny_run, *quick, "--method", "skeletonclr", "--set", "method.feature_dim=8", "--protocol", "semi10")
     runs = RunStore(tmp_path / "runs")
     record: Any = next(r for r in runs.records() if r.cell.protocol == "semi10")
-    content = (runs.folder(record.cell, record.identity) / record.files["subset"]).read_bytes()
+    content = (runs.folder(record.key) / record.files["subset"]).read_bytes()
     assert record.data["subset"] == hashlib.sha256(content).hexdigest()
     assert record.data["labelled"] == len(json.loads(content)["clips"]) == 3, "one of each of three classes"
     assert record.data["train"] == 12

@@ -17,8 +17,8 @@ from skelbench.benchmark.run.baselines import BASELINES, PENALTIES, joints, near
 from skelbench.datasets.clips import load_dataset
 from skelbench.errors import SkelbenchError
 from skelbench.results.files import read_confusion, read_scores
+from skelbench.results.record import RAW
 from skelbench.results.store import RunStore
-from skelbench.results.tables.rows import RAW
 
 
 def features(n, dim, classes=4, seed=0):
@@ -130,7 +130,7 @@ def test_every_split_leaves_a_record_for_each_baseline(made, store):
     for (split, protocol), record in found.items():
         assert record.last is not None
         train, test = load_dataset(store, split, frames=8)
-        names, labels, scores = read_scores(RunStore(runs).folder(record.cell, record.identity) / "scores.npz")
+        names, labels, scores = read_scores(RunStore(runs).folder(record.key) / "scores.npz")
         expected = BASELINES[protocol](joints(train), joints(test).x, 3).scores
         assert (names.tolist(), labels.tolist()) == (list(test.name), test.label.tolist())
         assert np.array_equal(scores, expected.numpy())
@@ -143,7 +143,7 @@ def test_every_split_leaves_a_record_for_each_baseline(made, store):
         assert record.data["fingerprint"] == store.fingerprint
         assert (record.data["train"], record.data["test"]) == (len(train), len(test))
         assert ("penalty" in record.extra) == (protocol == "ridge")
-        counts = read_confusion(RunStore(runs).folder(record.cell, record.identity) / "confusion.csv")[1]
+        counts = read_confusion(RunStore(runs).folder(record.key) / "confusion.csv")[1]
         assert counts.trace() / counts.sum() * 100 == pytest.approx(record.last.top1)
 
 
@@ -254,7 +254,7 @@ def test_the_page_says_how_they_are_made_again(mixed, skelbench, tmp_path):
 
 def test_what_needs_an_encoder_refuses_them_in_a_sentence(mixed, skelbench, tmp_path):
     record = by_cell(mixed)["xsub", "ridge"]
-    folder = RunStore(mixed).folder(record.cell, record.identity)
+    folder = RunStore(mixed).folder(record.key)
     for arguments, sentence in (
         (("run", "--reproduce", folder / "record.json"), "run it again with `skelbench baselines`"),
         (("evaluate", folder, "--dataset", "tiny"), "is not a pre-training"),

@@ -7,17 +7,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from skelbench.benchmark.plan.fusion import PARTS, Fusion, Weighting, plan_fusions, weighting_of
+from skelbench.benchmark.plan.fusion import Fusion, Weighting, plan_fusions, weighting_of
 from skelbench.benchmark.plan.grid import Grid, read_grid
-from skelbench.benchmark.plan.planner import plan_grid
-from skelbench.benchmark.run.fusion import fuse, run_fusion
-from skelbench.benchmark.run.options import Options
+from skelbench.benchmark.plan.planner import Plan, plan_grid
+from skelbench.benchmark.run.evaluation import Evaluation
+from skelbench.benchmark.run.fusion import fuse
 from skelbench.benchmark.run.runner import Runner
-from skelbench.benchmark.train.trainer import StoppedError, Trainer
+from skelbench.benchmark.run.tasks import tasks_of
+from skelbench.benchmark.train.options import Options, StoppedError
+from skelbench.benchmark.train.trainer import Trainer
 from skelbench.errors import SkelbenchError
 from skelbench.methods import METHODS
 from skelbench.results.files import read_scores, write_scores
-from skelbench.results.record import MAX_BYTES
+from skelbench.results.record import FUSED_STREAMS, MAX_BYTES, Key
 from skelbench.results.store import RunStore
 
 METHODS_HERE = ["skeletonclr", "crosclr"]
@@ -51,7 +53,7 @@ def by_stream(runs, method, protocol, seed=0) -> dict[str, Any]:
     for record in store.records():
         cell = record.cell
         if (cell.method, cell.protocol, cell.seed) == (method, protocol, seed):
-            folder = store.folder(cell, record.identity)
+            folder = store.folder(record.key)
             found[cell.stream] = (record, *read_scores(folder / record.files["scores"]))
     return found
 
@@ -77,10 +79,12 @@ def test_a_grid_with_3s_trains_its_parts_fuses_them_by_name_and_does_nothing_aga
     for method in (*METHODS_HERE, "untrained"):
         for protocol in ("knn", "linear"):
             found = by_stream(runs, method, protocol)
-            assert set(found) == {*PARTS, "3s"}
+            assert set(found) == {*FUSED_STREAMS, "3s"}
             record, names, labels, scores = found["3s"]
             for name, label, score in zip(names, labels, scores, strict=True):
-                rows = [dict(zip(found[s][1], zip(*found[s][2:], strict=True), strict=True))[name] for s in PARTS]
+                rows = [
+                    dict(zip(found[s][1], zip(*found[s][2:], strict=True), strict=True))[name] for s in FUSED_STREAMS
+                ]
                 assert {own for own, _ in rows} == {label}
                 np.testing.assert_allclose(score, sum(row for _, row in rows), rtol=1e-6, atol=1e-6)
             right = scores.argmax(axis=1) == labels
@@ -90,16 +94,18 @@ def test_a_grid_with_3s_trains_its_parts_fuses_them_by_name_and_does_nothing_aga
             assert record.pretrain is None
             assert record.data == found["joint"][0].data
             assert record.model["parameters"] == 3 * found["joint"][0].model["parameters"]
-            assert {s: record.settings["fusion"][s]["identity"] for s in PARTS} == {
-                s: found[s][0].identity for s in PARTS
+            assert {s: record.settings["fusion"][s]["identity"] for s in FUSED_STREAMS} == {
+                s: found[s][0].identity for s in FUSED_STREAMS
             }
-            folder = RunStore(runs).folder(record.cell, record.identity)
+            folder = RunStore(runs).folder(record.key)
             assert len((folder / "record.json").read_bytes()) <= MAX_BYTES
             with (folder / record.files["confusion"]).open(newline="") as opened:
                 counts = np.array([[int(n) for n in list(row.values())[1:]] for row in csv.DictReader(opened)])
             assert (counts.sum(), counts.trace()) == (len(labels), right.sum())
             assert (folder / record.files["per_class"]).is_file()
-    assert [title in output for title in (f"tiny xsub, {s} (custom: tiny)" for s in (*PARTS, "3s"))] == [True] * 4
+    assert [title in output for title in (f"tiny xsub, {s} (custom: tiny)" for s in (*FUSED_STREAMS, "3s"))] == [
+        True
+    ] * 4
     before, file = tree(runs), grid_file(methods=METHODS_HERE, streams=["3s"])
     monkeypatch.setattr(Trainer, "train", lambda self: pytest.fail("it trained again"))
     monkeypatch.setattr("skelbench.benchmark.run.fusion.fuse", lambda *_: pytest.fail("it fused again"))
@@ -127,7 +133,7 @@ def test_3s_of_several_seeds_is_one_row_with_its_floor(fused, grid_file, skelben
 def test_a_single_run_takes_3s_too(tiny_run, store, skelbench, tmp_path):
     out = skelbench(*tiny_run, "--method", "skeletonclr", "--stream", "3s", "--protocol", "knn").stdout
     assert "tiny xsub, 3s" in out
-    assert set(by_stream(tmp_path / "runs", "skeletonclr", "knn")) == {*PARTS, "3s"}
+    assert set(by_stream(tmp_path / "runs", "skeletonclr", "knn")) == {*FUSED_STREAMS, "3s"}
 
 
 def test_a_finished_training_of_all_streams_is_evaluated_as_3s(finished, skelbench):
@@ -152,15 +158,15 @@ def test_an_unknown_stream_is_reported_with_all_available(store, skelbench):
 
 
 def test_stopped_between_the_parts_it_goes_on_to_the_same_numbers(fused, grid_file, skelbench, tmp_path, monkeypatch):
-    file, again, evaluate = grid_file(methods=METHODS_HERE, streams=["3s"]), tmp_path / "again", Runner._evaluate
+    file, again, evaluate = grid_file(methods=METHODS_HERE, streams=["3s"]), tmp_path / "again", Evaluation.evaluate
 
-    def stopped_at_motion(self, task, *rest):
-        if task.stream == "motion":
+    def stopped_at_motion(self, *given):
+        if self.task.stream == "motion":
             raise StoppedError
-        return evaluate(self, task, *rest)
+        return evaluate(self, *given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Runner, "_evaluate", stopped_at_motion)
+        patch.setattr(Evaluation, "evaluate", stopped_at_motion)
         skelbench("grid", file, "--out", again, "--no-floor", code=None)
     assert "3s" not in by_stream(again, "skeletonclr", "knn")
     skelbench("grid", file, "--out", again, "--no-floor")
@@ -214,9 +220,9 @@ def test_forced_the_fusion_is_made_again(again, fused, skelbench, monkeypatch):
 def test_forced_and_stopped_no_fusion_of_older_parts_is_left(again, fused, skelbench, monkeypatch):
     assert "3s" in by_stream(fused, "skeletonclr", "knn")
     with monkeypatch.context() as patch:
-        patch.setattr(Runner, "run", lambda *_: (_ for _ in ()).throw(StoppedError))
+        patch.setattr(Runner, "perform", lambda *_: (_ for _ in ()).throw(StoppedError))
         skelbench(*again, code=None)
-    assert set(by_stream(fused, "skeletonclr", "knn")) == set(PARTS)
+    assert set(by_stream(fused, "skeletonclr", "knn")) == set(FUSED_STREAMS)
 
 
 # --- Scores -----------------------------------------------------------------------------------------------------
@@ -237,51 +243,57 @@ def parts(fused, grid_file):
     plan = plan_grid(read_grid(grid_file(methods=["skeletonclr"], streams=["3s"], protocols=["knn"])))
     runs = RunStore(fused)
     ((cell, store),) = plan.fusions
-    shutil.rmtree(runs.folder(cell.cell, cell.identity))
+    shutil.rmtree(runs.folder(cell.key))
     for part in cell.parts:
-        write_scores(runs.folder(part.cell, part.identity), list("abcd"), LABELS, SCORES[part.cell.stream])
+        write_scores(runs.folder(part.key), list("abcd"), LABELS, SCORES[part.key.cell.stream])
         reseal(runs, part)
     return runs, cell, store
 
 
+def run_fusion(fusion, store, runs):
+    """How a fusion alone ends."""
+    (task,) = tasks_of(Plan(fusions=[(fusion, store)]))
+    return Runner(runs, Options()).perform(task)
+
+
 def reseal(runs, part):
     """Seal a part's record again for its present scores."""
-    runs.write(runs.find(part.cell, part.identity))
+    runs.write(runs.find(part.key))
 
 
 def test_the_better_weighting_on_the_test_set_is_only_best_and_says_so(parts):
     runs, fused, store = parts
-    chosen = Fusion(fused.cell, "a" * 32, fused.parts, CHOOSING)
-    fixed = Fusion(fused.cell, "b" * 32, fused.parts, Weighting("somewhere", CHOOSING.weights))
+    chosen = Fusion(Key(fused.cell, "a" * 32), fused.parts, CHOOSING)
+    fixed = Fusion(Key(fused.cell, "b" * 32), fused.parts, Weighting("somewhere", CHOOSING.weights))
     for one in (chosen, fixed):
-        assert run_fusion(one, store, runs, Options()) == []
-    (with_choice, without) = (runs.find(one.cell, one.identity) for one in (chosen, fixed))
+        assert run_fusion(one, store, runs).failures == ()
+    (with_choice, without) = (runs.find(one.key) for one in (chosen, fixed))
     assert with_choice.last.top1 == without.last.top1 == without.best.top1 == 50.0
     assert with_choice.best.top1 == 100.0
     assert "whichever is better on the test set, as the released code reports" in with_choice.best.rule
-    _, _, scores = read_scores(runs.folder(chosen.cell, chosen.identity) / "scores.npz")
+    _, _, scores = read_scores(runs.folder(chosen.key) / "scores.npz")
     np.testing.assert_allclose(scores, sum(SCORES.values()))
 
 
 def test_a_clip_that_one_part_lacks_fails_the_fusion_and_names_it(parts):
     runs, fused, store = parts
     part = fused.parts[1]
-    write_scores(runs.folder(part.cell, part.identity), list("abd"), [0, 1, 0], SCORES["bone"][[0, 1, 3]])
+    write_scores(runs.folder(part.key), list("abd"), [0, 1, 0], SCORES["bone"][[0, 1, 3]])
     reseal(runs, part)
-    (failure,) = run_fusion(fused, store, runs, Options()) or []
+    (failure,) = run_fusion(fused, store, runs).failures
     assert "1 clips are not in both streams 'joint' and 'bone' (the first: 'c', not in 'bone')" in failure.reason
-    assert runs.find(fused.cell, fused.identity) is None
+    assert runs.find(fused.key) is None
     assert [f.reason for f in runs.failures()] == [failure.reason]
 
 
 @pytest.mark.parametrize("content", [None, b"not a file of scores"])
 def test_lost_or_damaged_scores_fail_the_fusion(parts, content):
     runs, fused, store = parts
-    path = runs.folder(fused.parts[2].cell, fused.parts[2].identity) / "scores.npz"
+    path = runs.folder(fused.parts[2].key) / "scores.npz"
     path.unlink()
     if content:
         path.write_bytes(content)
-    (failure,) = run_fusion(fused, store, runs, Options()) or []
+    (failure,) = run_fusion(fused, store, runs).failures
     assert "evaluate that cell" in failure.reason and str(path) in failure.reason
 
 
@@ -326,7 +338,7 @@ def test_named_streams_come_first_and_the_parts_that_3s_needs_once(store):
     plan = plan_grid(Grid(methods=("skeletonclr",), datasets=("tiny",), streams=("3s", "motion"), set=TINY))
     assert [task.stream for task, _ in plan.tasks] == ["motion", "joint", "bone"]
     assert [one.cell.protocol for one, _ in plan.fusions] == ["knn", "linear"]
-    assert all([part.cell.stream for part in one.parts] == list(PARTS) for one, _ in plan.fusions)
+    assert all([part.key.cell.stream for part in one.parts] == list(FUSED_STREAMS) for one, _ in plan.fusions)
 
 
 def test_a_protocol_without_scores_of_clips_is_not_fused(store, monkeypatch):

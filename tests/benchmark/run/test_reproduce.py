@@ -85,7 +85,7 @@ def test_a_number_that_does_not_come_again_is_shown_beside_the_one_that_came(tin
     assert record.last is not None
     wrong = 50.0 if record.last.top1 != 50 else 25.0
     runs.write(record.model_copy(update={"last": record.last.model_copy(update={"top1": wrong})}))
-    output = skelbench("-q", "run", "--reproduce", runs.folder(record.cell, record.identity), code=1)
+    output = skelbench("-q", "run", "--reproduce", runs.folder(record.key), code=1)
     line = next(line for line in output.splitlines() if "last top1" in line)
     assert line.startswith("!")
     assert line.split()[-3:] == [repr(wrong), "->", repr(record.last.top1)]

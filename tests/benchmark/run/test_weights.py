@@ -68,7 +68,7 @@ def test_an_imported_checkpoint_is_evaluated_with_its_own_weights(name, checkpoi
     folder = skelbench(*importing(name, checkpoint(name), runs)).stdout.splitlines()[0]
     (record,) = RunStore(runs).records()
     assert (record.cell.method, record.cell.protocol, record.cell.track) == (name, "pretrain", "custom")
-    kept = read_tensors(snapshot_path(RunStore(runs).folder(record.cell, record.identity), record.model["epochs"]))  # type: ignore[arg-type]
+    kept = read_tensors(snapshot_path(RunStore(runs).folder(record.key), record.model["epochs"]))  # type: ignore[arg-type]
     theirs = trained(name).evaluation_state()
     assert kept.keys() == theirs.keys()
     assert all(torch.equal(kept[key], theirs[key]) for key in kept)
@@ -138,7 +138,7 @@ def pretrained(finished):
     def find(name: str) -> Any:
         runs = RunStore(finished)
         (record,) = [r for r in runs.records() if (r.cell.method, r.cell.protocol) == (name, "pretrain")]
-        return runs.folder(record.cell, record.identity)
+        return runs.folder(record.key)
 
     return find
 
@@ -226,7 +226,7 @@ def test_the_split_asked_for_is_evaluated_on_all_its_clips_and_nothing_is_traine
     copy = tmp_path / "elsewhere" / "my copy"
     copy.parent.mkdir()
     folder.rename(copy)
-    monkeypatch.setattr("skelbench.benchmark.run.runner.Trainer.train", lambda self: pytest.fail("it trained"))
+    monkeypatch.setattr("skelbench.benchmark.run.pretrain.Trainer.train", lambda self: pytest.fail("it trained"))
     skelbench("evaluate", copy, "--dataset", "tiny", "--split", "xview", "--protocol", "knn")
     records = RunStore(copy.parent).records()
     (evaluated,) = [r for r in records if r.cell.protocol == "knn" and r.cell.method == "skeletonclr"]

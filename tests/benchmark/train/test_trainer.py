@@ -13,11 +13,13 @@ import pytest
 import torch
 
 from skelbench.benchmark.train.checkpoint import read_tensors, write_tensors
+from skelbench.benchmark.train.options import Options, StoppedError
 from skelbench.benchmark.train.progress import Silent
-from skelbench.benchmark.train.trainer import StoppedError, Trainer, snapshot_path
+from skelbench.benchmark.train.trainer import Trainer, snapshot_path
 from skelbench.errors import SkelbenchError
 from skelbench.methods import METHODS, Progress, create_method
 from skelbench.methods.recipe import Recipe
+from skelbench.results.record import Cell, Key
 
 TRAINABLE = [name for name in METHODS if METHODS[name].trainable]
 SIZES = {"feature_dim": 8, "queue_size": 8, "window": (1, 2), "momentum": 0.9}
@@ -40,6 +42,12 @@ def tiny_recipe(**settings):
     return Recipe(**({"source": "a test", "frames": 16, "epochs": 3, "batch": 4, "lr": 0.05} | settings))
 
 
+def tiny_trainer(method, clips, recipe, folder, identity="a", seed=0, **how):
+    place = {"dataset": "tiny", "split": "xsub", "stream": "joint", "protocol": "pretrain"}
+    cell = Cell(track="custom", label="a test", method="skeletonclr", backbone="stgcn", **place, seed=seed)
+    return Trainer(method, clips, recipe, folder, Key(cell, identity), Options(**how))
+
+
 @pytest.fixture
 def make_trainer(clips, tmp_path):
     """Make a trainer of a fresh method on the 12 training clips."""
@@ -48,17 +56,8 @@ def make_trainer(clips, tmp_path):
         every = settings.pop("checkpoint_seconds", math.inf)
         where = tmp_path / folder
         where.mkdir(exist_ok=True)
-        return Trainer(
-            tiny_method(name),
-            clips[0],
-            tiny_recipe(**settings),
-            where,
-            identity=identity,
-            seed=seed,
-            checkpoint_seconds=every,
-            watcher=watcher,
-            stop=stop,
-        )
+        how = {"checkpoint_seconds": every, "watcher": watcher or Silent(), "stop": stop}
+        return tiny_trainer(tiny_method(name), clips[0], tiny_recipe(**settings), where, identity, seed, **how)
 
     return make
 
@@ -113,8 +112,8 @@ def tear(file):
 
 def life(name, folder, moment, step, every):
     method = tiny.tiny_method(name)
-    trainer = tiny.Trainer(method, clips, tiny.tiny_recipe(epochs=4, snapshots=(2,)), folder,
-                           identity="a", seed=5, checkpoint_seconds=every)
+    trainer = tiny.tiny_trainer(method, clips, tiny.tiny_recipe(epochs=4, snapshots=(2,)), folder, seed=5,
+                                checkpoint_seconds=every)
     after_step, iterations = method.after_step, trainer.iterations
 
     def counted(progress):
@@ -132,7 +131,7 @@ def life(name, folder, moment, step, every):
 
 for name in {life[0] for life in plan}:  # warm up: what is loaded on first use is loaded once
     warm = Path(plan[0][1] + "-warm")
-    tiny.Trainer(tiny.tiny_method(name), clips, tiny.tiny_recipe(epochs=1), warm, identity=name, seed=0).train()
+    tiny.tiny_trainer(tiny.tiny_method(name), clips, tiny.tiny_recipe(epochs=1), warm).train()
     (warm / "checkpoint.pt").unlink()
 for name, folder, moment, step, every in plan:
     Path(folder).mkdir(exist_ok=True)

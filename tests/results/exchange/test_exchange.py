@@ -30,7 +30,7 @@ def machine(tmp_path, make_record):
         runs = RunStore(tmp_path / name)
         for label, fields in cells.items():
             record = make_record(track="custom", label=label, identity=digest(label), **fields)
-            folder = runs.folder(record.cell, record.identity)
+            folder = runs.folder(record.key)
             files = {
                 "curve": write_curve(folder, [{"epoch": 1, "loss": record.last.top1}]),
                 "confusion": write_confusion(folder, [[3, 1], [0, 2]], ["sit <down>", "stand, up"]),
@@ -143,7 +143,7 @@ def test_a_record_whose_file_is_gone_is_not_exported_without_it(machine, tmp_pat
 def test_a_record_that_names_weights_or_no_portable_name_is_not_exported(machine, make_record, name):
     here = machine("here")
     record = make_record(files={"curve": name})
-    folder = here.folder(record.cell, record.identity)
+    folder = here.folder(record.key)
     folder.mkdir(parents=True)
     (folder / name).write_text("x")
     here.write(record)
@@ -174,7 +174,7 @@ def test_of_a_conflict_both_are_saved_and_one_is_counted(machine):
     assert json.loads((conflict.theirs / "record.json").read_text())["last"]["top1"] == 60.0
     assert (conflict.theirs / "scores.npz").exists()
     record = one.records()[0]
-    assert one.folder(record.cell, record.identity) == conflict.ours
+    assert one.folder(record.key) == conflict.ours
 
 
 def test_the_other_of_a_conflict_is_taken_by_moving_its_folder(machine):
@@ -184,7 +184,7 @@ def test_the_other_of_a_conflict_is_taken_by_moving_its_folder(machine):
     shutil.move(conflict.theirs, one.root)
     assert one.records() == two.records()
     record = two.records()[0]
-    assert one.find(record.cell, record.identity) == record
+    assert one.find(record.key) == record
 
 
 def test_what_was_removed_comes_back_as_what_tables_show(machine):
@@ -234,9 +234,9 @@ def test_a_record_goes_to_the_folder_that_another_label_began(machine, make_reco
     one, two = machine("one"), machine("two", a={})
     theirs = two.records()[0]
     begun = make_record(identity=theirs.identity)
-    write_curve(one.folder(begun.cell, begun.identity), [{"epoch": 1}])
+    write_curve(one.folder(begun.key), [{"epoch": 1}])
     import_results(exported(two), one)
-    assert one.find(begun.cell, begun.identity) == theirs
+    assert one.find(begun.key) == theirs
     assert len(list(one.root.iterdir())) == 1
 
 
@@ -251,7 +251,7 @@ def test_a_record_never_takes_the_place_of_another_cell_whose_identity_begins_al
     ours, theirs = machine("ours", a={}, c={}), machine("theirs", b={})
     (record,) = theirs.records()
     alike = record.model_copy(update={"identity": digest("a")[:10] + record.identity[10:]})
-    folder = theirs.folder(record.cell, record.identity)
+    folder = theirs.folder(record.key)
     folder.rename(folder.with_name(f"{record.cell.slug()}-{alike.identity[:10]}"))
     theirs.write(alike)
     before = tree(ours.root)

@@ -26,7 +26,7 @@ def runs(tmp_path, make_record):
                 pretrain=None if trained else own,
                 files={"curve": "curve.csv"},
             )
-            folder = store.folder(record.cell, record.identity)
+            folder = store.folder(record.key)
             write_curve(folder, curve)
             store.write(record)
             folders += [folder] if trained else []
@@ -72,7 +72,7 @@ def test_evaluations_of_other_settings_are_drawn_apart_and_named(runs, make_reco
             track="custom", label=label, identity=finished[-2:] * 16, pretrain="0a" * 16,
             files={"curve": "curve.csv"}, finished=f"{finished}T12:00:00Z",
         )  # fmt: skip
-        write_curve(store.folder(record.cell, record.identity), [{"epoch": 2, "test_top1": top1}])
+        write_curve(store.folder(record.key), [{"epoch": 2, "test_top1": top1}])
         store.write(record)
     first, second = read_curves(runs)
     assert first.probes["linear"] == ([2], [55.5])

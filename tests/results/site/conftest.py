@@ -11,7 +11,7 @@ import pytest
 
 from skelbench.results.files import write_confusion, write_curve, write_per_class, write_scores
 from skelbench.results.plots.tsne import Point, write_tsne
-from skelbench.results.record import Best, Cell, Record, Score
+from skelbench.results.record import Best, Cell, Key, Record, Score
 from skelbench.results.site.build import build_site
 from skelbench.results.store import RunStore
 
@@ -53,7 +53,7 @@ def write_cell(runs: RunStore, cell: Cell, top1: float, *, older: bool = False, 
         "model": {"width": 16, "parameters": 836123, "frames": 48, "epochs": 10},
         "finished": "2024-05-01T12:00:00Z",
     } | changes
-    folder = runs.folder(trained, identity(trained))
+    folder = runs.folder(Key(trained, identity(trained)))
     loss = {"curve": write_curve(folder, [{"epoch": epoch, "loss": 5 - 0.1 * epoch} for epoch in range(1, 11)])}
     runs.write(Record(cell=trained, identity=identity(trained), cost={"train_seconds": 120.0}, files=loss, **common))
     if cell.method == "aimclr":
@@ -64,7 +64,7 @@ def write_cell(runs: RunStore, cell: Cell, top1: float, *, older: bool = False, 
     matrix = np.zeros((len(CLASSES), len(CLASSES)), dtype=int)
     np.add.at(matrix, (label, predicted), 1)
     name = identity(cell.model_copy(update={"label": f"{cell.label} older"}) if older else cell)
-    folder = runs.folder(cell, name)
+    folder = runs.folder(Key(cell, name))
     curve = [
         {"epoch": epoch, "test_top1": top1 - 10 + epoch, "held_out_top1": top1 - 12 + epoch} for epoch in (1, 5, 10)
     ]

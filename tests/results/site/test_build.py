@@ -89,9 +89,9 @@ def test_cells_that_look_alike_as_files_have_pages_of_their_own():
 
 
 def site_cells_of(cells):
-    from skelbench.results.tables.rows import configuration_of
+    from skelbench.results.tables.rows import seed_group
 
-    return [configuration_of(cell) for cell in cells]
+    return [seed_group(cell) for cell in cells]
 
 
 # --- The folder ---------------------------------------------------------------------------------------------------
@@ -150,7 +150,7 @@ def test_a_damaged_file_is_named_and_the_old_site_stays(few, tmp_path):
 
 def test_a_protocol_without_a_curve_has_a_page_without_one(few, tmp_path):
     (record,) = (record for record in few.records() if record.cell.protocol == "linear")
-    write_curve(few.folder(record.cell, record.identity), [])
+    write_curve(few.folder(record.key), [])
     few.write(record)
     build_site(few, tmp_path / "site")
     (page,) = (tmp_path / "site" / "cells").glob("*linear*")

@@ -352,7 +352,7 @@ def ranked(tmp_path, make_record):
         record = make_record(
             method=method, seed=seed, top1=100 * share, identity=identity, files={"scores": "scores.npz"}, **fields
         )
-        folder = runs.folder(record.cell, identity)
+        folder = runs.folder(record.key)
         write_scores(folder, names, labels, np.eye(4)[np.where(right, labels, (labels + 1) % 4)])
         runs.write(record)
         return record

@@ -110,7 +110,7 @@ def keep(tmp_path, make_record):
         record = make_record(seed=seed, identity=identity, files={"scores": "scores.npz"}, **fields)
         labels = np.arange(len(names)) % 3
         scores = np.eye(3)[np.where(right, labels, (labels + 1) % 3)]
-        write_scores(runs.folder(record.cell, identity), names, labels, scores)
+        write_scores(runs.folder(record.key), names, labels, scores)
         runs.write(record)
         return record
 
@@ -136,6 +136,6 @@ def test_seeds_on_different_clips_and_missing_scores_are_said(keep, make_record)
 def test_damaged_scores_are_one_clear_error(keep):
     runs, make = keep
     record = make([1, 0], ["a", "b"])
-    (runs.folder(record.cell, record.identity) / "scores.npz").write_bytes(b"cut")
+    (runs.folder(record.key) / "scores.npz").write_bytes(b"cut")
     with pytest.raises(SkelbenchError, match="damaged or holds no scores"):
         hits_of([record], runs)

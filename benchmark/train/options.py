@@ -1,11 +1,15 @@
-"""Options on how to run, shared by all launchers and runners."""
+"""Options on how to run, shared by launchers, runners and the trainer."""
 
 from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
 
-from ..train.progress import Silent, Watcher
+from .progress import Silent, Watcher
+
+
+class StoppedError(Exception):
+    """The run was asked to stop; a training has written its checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +22,8 @@ class Options:
         force: run finished cells again.
         stop: set this event to have a training write its checkpoint and stop.
         trackers: names of trackers that log the learning curve in addition to the JSON lines.
-        compiled, recorded: how training steps are executed, see `Trainer`.
+        compiled: whether the loss is compiled.
+        recorded: whether steps are recorded as a CUDA graph and replayed; needs a CUDA device.
         deterministic: use only algorithms that give the same bits each time.
     """
 
@@ -31,3 +36,8 @@ class Options:
     compiled: bool = False
     recorded: bool = False
     deterministic: bool = False
+
+    def check_stop(self) -> None:
+        """Raise `StoppedError` if asked to stop."""
+        if self.stop is not None and self.stop.is_set():
+            raise StoppedError

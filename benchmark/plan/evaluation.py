@@ -1,0 +1,97 @@
+"""Plan the evaluation of a finished pre-training on any data, with its floors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ...datasets.store import Store
+from ...errors import SkelbenchError
+from ...results.record import FLOOR, FUSED, FUSED_STREAMS, PRETRAIN, Configuration, Record
+from ...results.store import read_record
+from ...results.tables.rows import FLOOR_SEEDS
+from .build import recipe_of
+from .fusion import plan_fusions
+from .identity import Pretraining, plan
+from .overrides import Changes
+from .planner import Plan
+from .tracks import resolve
+from .transfer import elsewhere
+
+
+def plan_evaluation(
+    folder: Path, store: Store, split: str, stream: str | None, protocols: tuple[str, ...], track: str
+) -> Plan:
+    """Plan the evaluation of a finished pre-training on a split of any store with its skeleton, and its floors.
+
+    Args:
+        folder: of the pre-training.
+        stream: by default that of the pre-training; "3s" for all three and their fusion.
+        track: the track of the evaluation settings.
+
+    Raises:
+        SkelbenchError: if the folder is not a finished pre-training, the skeletons differ, or the method has no single
+            stream to evaluate and none is named.
+    """
+    record = open_run(folder)
+    streams = FUSED_STREAMS if stream == FUSED else (stream,)
+    tasks = [
+        (replace(_evaluation(record, store, split, one, protocols, track), encoders=folder), store) for one in streams
+    ]
+    floors = [(floor, store) for task, _ in tasks for floor in _floors(task, store, protocols, track)]
+    fusions = plan_fusions([*tasks, *floors], track) if stream == FUSED else []
+    return Plan(tasks=floors, transfers=tasks, fusions=fusions)
+
+
+def open_run(folder: Path) -> Record:
+    """Read the record of a finished pre-training from its folder.
+
+    Raises:
+        SkelbenchError: if the folder is not a finished pre-training.
+    """
+    record = read_record(folder)
+    if record.cell.protocol != PRETRAIN:
+        raise SkelbenchError(f"{folder} is not a pre-training; name the folder with '-pretrain-' that it builds on.")
+    return record
+
+
+def check_trained_stream(record: Record, stream: str | None) -> None:
+    """Raise a `SkelbenchError` unless a pre-training was on this stream, or on all."""
+    trained = record.cell.stream
+    if stream is not None and trained not in ("all", stream):
+        raise SkelbenchError(f"This run was trained on the stream '{trained}', not on '{stream}'.")
+
+
+def _evaluation(
+    record: Record, store: Store, split: str, stream: str | None, protocols: tuple[str, ...], track: str
+) -> Pretraining:
+    trained = record.cell
+    stream = stream or ("joint" if trained.stream == "all" else trained.stream)
+    check_trained_stream(record, stream)
+    own = recipe_of(record, clips=None)
+    common = resolve(Configuration(trained.method, trained.backbone, store.name, split, stream), track)
+    origin = trained.label or trained.track
+    label = f"{origin}, trained on {trained.dataset} {trained.split}, {track} evaluation"
+    done = Pretraining(record.key, own, trained.split, stream, (), "fp32", exact=False)
+    skeleton = (str(record.data.get("layout")), str(record.data.get("skeleton", store.layout.digest)))
+    return elsewhere(done, skeleton, common, store, split, dict.fromkeys(protocols, ("custom", label)))
+
+
+def _floors(task: Pretraining, store: Store, protocols: tuple[str, ...], track: str) -> list[Pretraining]:
+    """The untrained encoders as floors of an evaluation: the same backbone, frames and settings."""
+    evaluated = task.evaluations[0].cell
+    recipe = task.recipe
+    settings = {"frames": recipe.frames, "valid": recipe.valid, "method.init": recipe.method.get("init", "released")}
+    settings |= {f"backbone.{name}": value for name, value in recipe.backbone.items()}
+    configuration = Configuration(FLOOR, evaluated.backbone, store.name, task.split, task.stream)
+    resolved = resolve(configuration, track, changes=Changes(None, {}, settings))
+    floor = resolved.recipe.model_copy(update={"protocols": recipe.protocols, "selection": recipe.selection})
+    resolved = replace(resolved, recipe=floor, labels=dict.fromkeys((PRETRAIN, *protocols), evaluated.label))
+    common: dict[str, Any] = {
+        "protocols": protocols,
+        "fingerprint": store.fingerprint,
+        "precision": task.precision,
+        "pretrained_on": evaluated.pretrained_on,
+    }
+    return [plan(resolved, configuration, seed=seed, **common) for seed in range(FLOOR_SEEDS)]
