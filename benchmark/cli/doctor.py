@@ -16,8 +16,8 @@ from ...results.store import RunStore
 from ..train.devices import choose_device
 
 PACKAGES = (
-    "torch", "numpy", "click", "rich", "pandas", "pyyaml", "timm", "safetensors", "pydantic", "platformdirs",
-    "filelock",
+    "torch", "numpy", "click", "rich", "jinja2", "pandas", "pyyaml", "timm", "safetensors", "pydantic",
+    "platformdirs", "filelock",
 )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 - ``terminal``: rich, for people at a terminal
 - ``markdown``: GitHub's tables
 - ``latex``: booktabs, to be included in a paper
-- ``html``: a complete page, or a fragment of one
+- ``html``: a complete page
 - ``csv_text``: csv, one line per row, for spreadsheets
 - ``json_text``: JSON with all digits, for programs
 """

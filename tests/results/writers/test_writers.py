@@ -19,6 +19,7 @@ from skelbench.results.tables.table import Column, Entry, Note, Table, text_of
 from skelbench.results.writers import TEXTS, to_rich, write
 
 GOLDEN = Path(__file__).parent / "golden"
+HOSTILE = "</table><script>alert('1')</script><b a=\"2\"> &lt; {{ 7 * 7 }} {% if %} ${x}"
 ODD = "<script>alert('x')</script> a_b & 100% #1 $2 ~ ^ \\ {y} [z] |w| *v* `u` \"t\" é ß 中 – × λ"
 
 
@@ -166,16 +167,16 @@ def test_json_has_every_digit_and_tells_missing_from_empty(tables):
 
 
 class Page(HTMLParser):
-    """Parse the page: cells by row, tags, ids and links."""
+    """Parse the page: cells by row, elements with the names of their attributes, ids and links."""
 
     def __init__(self, text):
         super().__init__()
-        self.rows, self.tags, self.ids, self.links, self.outside, self._cell = [], [], [], [], [], None
+        self.rows, self.elements, self.ids, self.links, self.outside, self._cell = [], [], [], [], [], None
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
         given = dict(attrs)
-        self.tags.append(tag)
+        self.elements.append((tag, *given))
         self.ids += [given["id"]] if "id" in given else []
         self.links += [given["href"]] if "href" in given else []
         self.outside += [given[name] for name in ("src", "action", "onclick") if name in given]
@@ -211,11 +212,22 @@ def test_a_browser_reads_the_same_values_from_html(tables):
 def test_html_shows_markup_as_text_and_loads_nothing(tables):
     text = write(tables, "html")
     page = Page(text)
-    assert "script" not in page.tags and page.outside == []
+    assert "script" not in {tag for tag, *_ in page.elements} and page.outside == []
     assert "url(" not in text and "@import" not in text
     assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
     assert len(page.ids) == len(set(page.ids))
     assert page.links, "marks lead to their notes"
+
+
+def test_hostile_text_is_escaped_wherever_a_table_has_text():
+    def page(text):
+        columns = (Column(text, group=text), Column(f"{text} b", "percent", group=text), Column(text, "count"))
+        row = (Entry(text, marks=(text,)), Entry(1.5, remark=text, source=text), Entry(text, strong=True))
+        return Page(write([Table(text, columns, (row,), (text,), notes=(Note(text, text),))], "html"))
+
+    hostile, plain = page(HOSTILE), page("plain")
+    assert hostile.elements == plain.elements
+    assert hostile.rows == [[cell.replace("plain", HOSTILE) for cell in row] for row in plain.rows]
 
 
 # --- LaTeX ------------------------------------------------------------------------------------------------------
