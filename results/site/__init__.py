@@ -7,6 +7,6 @@
 - ``boards``: the leaderboards as data files that the index loads on demand
 - ``against_paper``: the page that compares our numbers with the printed ones
 - ``cell_page``, ``cell_facts``, ``cell_charts``: one page per cell, its settings and machine, its charts
-- ``markup``: escaping, and the frame of all pages
+- ``markup``: pages from the templates in the folder ``pages``, and data for their scripts
 - ``output_folder``: writing into the output folder without changing files that are not the site's
 """

@@ -10,11 +10,11 @@ from ..store import RunStore
 from ..tables.leaderboard import leaderboard
 from ..tables.rows import SeedGroup
 from ..tables.table import Entry, Table
-from . import markup
 from .against_paper import paper_name, paper_points
 from .boards import boards, row_names, write_boards
 from .cell_page import cell_page
 from .cells import Site, SiteCell, StoredRecord, read_runs, site_cells
+from .markup import ASSETS, asset, page, script_json
 from .output_folder import site_folder
 
 
@@ -53,31 +53,24 @@ def build_site(runs: RunStore, out: Path, presets: Collection[str] = ()) -> Buil
         runs.root.absolute().name, presets, _rows(tables), _by_identity(cells.values()), _built_on(cells.values())
     )
     with site_folder(out) as folder:
-        for name in markup.ASSETS:
-            (folder / "assets" / name).write_text(markup.asset(name), encoding="utf-8")
+        for name in ASSETS:
+            (folder / "assets" / name).write_text(asset(name), encoding="utf-8")
         write_boards(made, folder)
         for cell in cells.values():
             (folder / cell.href).write_text(cell_page(cell, site), encoding="utf-8")
         about = _about(records, len(cells), site.runs)
-        (folder / "index.html").write_text(_index(about), encoding="utf-8")
+        (folder / "index.html").write_text(page("index.html", root="", about=about), encoding="utf-8")
         (folder / "paper.html").write_text(_paper(cells, about), encoding="utf-8")
     return Built(out / "index.html", len(tables), len(cells), len(records))
 
 
-def _index(about: str) -> str:
-    return markup.page("index.html", title="Leaderboards", root="", about=about)
-
-
 def _paper(cells: Mapping[SeedGroup, SiteCell], about: str) -> str:
-    points = markup.data_block(paper_points(cells))
-    paper = markup.escape(paper_name())
-    return markup.page("paper.html", title="Paper and ours", root="", about=about, data=points, paper=paper)
+    return page("paper.html", root="", about=about, paper=paper_name(), data=script_json(paper_points(cells)))
 
 
 def _about(records: Sequence[Record], cells: int, runs: str) -> str:
     newest = max(record.finished for record in records)[:10]
-    text = f"{len(records):,} records of {cells:,} cells in the folder {runs}, the newest of {newest}."
-    return markup.escape(text)
+    return f"{len(records):,} records of {cells:,} cells in the folder {runs}, the newest of {newest}."
 
 
 def _rows(tables: Sequence[Table]) -> dict[SeedGroup, tuple[Table, Sequence[Entry]]]:

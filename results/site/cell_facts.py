@@ -6,7 +6,6 @@ from typing import Any
 
 from ..tables.table import MISSING
 from .cells import SiteCell
-from .markup import escape
 
 PARTS = {  # parts of a record and their headings; mappings in the settings get their own headings
     "data": "Data",
@@ -18,35 +17,27 @@ PARTS = {  # parts of a record and their headings; mappings in the settings get 
 }
 
 
-def settings_tables(cell: SiteCell) -> str:
-    """Return tables of all settings; those of backbone, method and protocol are in separate tables."""
-    settings = cell.shown[0].record.settings
-    plain = {key: value for key, value in settings.items() if not isinstance(value, dict)}
-    groups = {key: value for key, value in settings.items() if isinstance(value, dict)}
+def settings(cell: SiteCell) -> dict[str, dict[str, str]]:
+    """Return all settings as texts by heading and name; those of backbone, method and protocol have own headings."""
+    given = cell.shown[0].record.settings
+    plain = {name: value for name, value in given.items() if not isinstance(value, dict)}
     rule = next((one.record.best.rule for one in cell.shown if one.record.best), None)
     if rule is not None:
         plain["best is"] = rule
-    own = {"": plain} | groups
-    return "".join(_group(name or "Training and data", values) for name, values in own.items())
+    tables = {"Training and data": plain} | {name: value for name, value in given.items() if isinstance(value, dict)}
+    return {heading: {name: _formatted(value) for name, value in rows.items()} for heading, rows in tables.items()}
 
 
-def _group(name: str, values: Mapping[str, Any]) -> str:
-    rows = "".join(
-        f'<tr><th scope="row">{escape(str(key))}</th><td>{escape(_formatted(value))}</td></tr>'
-        for key, value in values.items()
-    )
-    return f"<table class='facts'><caption>{escape(name)}</caption><tbody>{rows}</tbody></table>"
+def facts(cell: SiteCell) -> dict[str, dict[str, str]]:
+    """Return the parts of the records as texts by heading and name; if seeds differ, each seed's value is listed."""
+    tables = {heading: _facts(cell, part) for part, heading in PARTS.items()}
+    return {heading: rows for heading, rows in tables.items() if rows}
 
 
-def facts_table(cell: SiteCell, part: str, heading: str) -> str:
-    """Return a table of a part of the records; if the seeds differ, each seed's value is listed."""
+def _facts(cell: SiteCell, part: str) -> dict[str, str]:
     found = {one.record.cell.seed: getattr(one.record, part) for one in cell.shown}
-    keys = dict.fromkeys(key for values in found.values() for key in values)
-    if not keys:
-        return ""
-    return _group(
-        heading, {key: _over_seeds({seed: values.get(key) for seed, values in found.items()}) for key in keys}
-    )
+    names = dict.fromkeys(name for values in found.values() for name in values)
+    return {name: _over_seeds({seed: values.get(name) for seed, values in found.items()}) for name in names}
 
 
 def _over_seeds(values: Mapping[int, Any]) -> str:
