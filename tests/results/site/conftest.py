@@ -16,6 +16,7 @@ from skelbench.results.site.build import build_site
 from skelbench.results.store import RunStore
 
 EVIL = "<script>alert(1)</script>"
+HOSTILE = "<script>alert('1')<b a=\"2\"> &lt; {{ 7 * 7 }} {% if %} ${x}"  # may be the name of a folder
 CLASSES = ["drink", "wave", EVIL, "</script><img src=x onerror=alert(2)>"]
 CLIPS = 40
 NUMBERS = {  # track, label, data set, split, method, backbone, protocol -> top-1 of the seeds, in percent of 40 clips

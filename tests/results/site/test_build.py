@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from skelbench.results.store import RunStore
 from skelbench.results.tables.rows import Place
 from skelbench.results.tables.table import Column, Entry, Table
 
-from .conftest import NUMBERS, place, write_cell
+from .conftest import HOSTILE, NUMBERS, place, write_cell
 
 CELL = place("equal", None, "nwucla", "xview", "skeletonclr", "stgcn", "linear")
 
@@ -71,6 +72,45 @@ def test_no_page_holds_markup_from_data(site):
             *(f' src="{root}assets/{name}"' for root in ("", "../") for name in markup.ASSETS if name.endswith(".js")),
             ' src="data/index.js"',
         }  # fmt: skip
+
+
+class Page(HTMLParser):
+    """Parse a page: its elements with the names of their attributes, and its text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.text = [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, *(name for name, _ in attrs)))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def pages_of(folder: Path, name: str) -> dict[str, Page]:
+    """Every kind of page, of runs with an older record and a fusion in which all names are `name`."""
+    runs = RunStore(folder / name)
+    cell = place("custom", name, name, name, name, name, "linear").model_copy(update={"pretrained_on": name})
+    parts = {"settings": {name: name, "backbone": {name: name}}, "environment": {name: name}, "data": {name: [name]}}
+    write_cell(runs, cell, 50.0, finished="2023-05-01T12:00:00Z", older=True, **parts)
+    record = write_cell(runs, cell, 50.0, **parts)
+    parts["settings"]["fusion"] = {name: {"identity": record.identity}, f"{name}2": {"identity": name}}
+    write_cell(runs, cell.model_copy(update={"stream": "3s"}), 50.0, **parts)
+    build_site(runs, folder / "site")
+    cells = site_cells(read_runs(runs.root))
+    pages = {f"{key.stream} {key.protocol}": cell.href for key, cell in cells.items()}
+    pages |= {"index": "index.html", "paper": "paper.html"}
+    return {kind: Page((folder / "site" / path).read_text()) for kind, path in pages.items()}
+
+
+def test_hostile_names_are_escaped_on_every_page(tmp_path):
+    hostile, plain = pages_of(tmp_path / "1", HOSTILE), pages_of(tmp_path / "2", "plain")
+    assert set(hostile) == {"joint linear", "joint pretrain", "3s linear", "3s pretrain", "index", "paper"}
+    for kind, page in hostile.items():
+        assert page.elements == plain[kind].elements
+        assert HOSTILE in page.text
 
 
 @pytest.mark.parametrize("text", ["</script>", "<!--", "]]>", "\u2028\u2029", "&lt;", "ä", '"', "\\"])
