@@ -113,7 +113,9 @@ class RunStore:
             stamp = facts.st_mtime_ns, facts.st_nlink
             if stamp != self._listed:
                 self._named = {}
-                for name in sorted(os.listdir(self.root)):
+                with os.scandir(self.root) as entries:
+                    names = sorted(entry.name for entry in entries)
+                for name in names:
                     self._named.setdefault(name.rpartition("-")[2], []).append(self.root / name)
                 self._listed = stamp
         except FileNotFoundError:

@@ -1,8 +1,9 @@
 """Shared by the tables of the open leaderboard: sorted rows, their names, and columns of their curves."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import fmean
+
+import pandas as pd
 
 from skelbench.results.files import read_curve
 from skelbench.results.record import FLOOR, Record
@@ -38,9 +39,7 @@ def compared(place: Place, records: Sequence[Record]) -> list[Row]:
     return rows if any(row.method != FLOOR for row in rows) else []
 
 
-def curve_of(record: Record, runs: RunStore, column: str) -> list[tuple[int, float]]:
-    """Return a column of a record's curve; empty if it has none."""
-    if "curve" not in record.files:
-        return []
-    path: Path = runs.folder(record.key) / record.files["curve"]
-    return read_curve(path, column)[0]
+def curve_of(record: Record, runs: RunStore, column: str) -> pd.Series:
+    """Return a column of a record's curve by epoch; empty if it has none."""
+    folder, file = runs.folder(record.key), record.files.get("curve")
+    return pd.Series(dict(read_curve(folder / file, column)[0]) if file else {}, dtype=float)

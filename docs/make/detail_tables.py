@@ -22,10 +22,11 @@ def selection(place: Place, records: Sequence[Record], runs: RunStore) -> Table:
     lines = []
     for row in compared(place, records):
         tests, held = ([curve_of(r, runs, name) for r in row.cells[JUDGE]] for name in ("test_top1", "held_out_top1"))
-        if row.method == FLOOR or not all(tests):
+        if row.method == FLOOR or not all(map(len, tests)):
             continue
-        last, highest = mean_entry([line[-1][1] for line in tests]), mean_entry([max(v for _, v in t) for t in tests])
-        chosen = mean_entry([_at_best(*both) for both in zip(tests, held, strict=True)] if all(held) else [])
+        last, highest = mean_entry([test.iloc[-1] for test in tests]), mean_entry([test.max() for test in tests])
+        at_best = [test.at[on_held.idxmax()] for test, on_held in zip(tests, held, strict=True) if len(on_held)]
+        chosen = mean_entry(at_best if len(at_best) == len(tests) else [])
         lines.append((*named(row), Entry(len(tests)), last, chosen, highest, difference(highest, last)))
     numbers = ("last epoch", "epoch chosen on held-out training subjects", "epoch chosen on the test clips")
     columns = (
@@ -35,12 +36,6 @@ def selection(place: Place, records: Sequence[Record], runs: RunStore) -> Table:
         Column("gained by choosing on test", "difference"),
     )
     return Table(f"{title(place)}: what choosing the epoch gives", columns, tuple(lines))
-
-
-def _at_best(test: Sequence[tuple[int, float]], held: Sequence[tuple[int, float]]) -> float:
-    """The test accuracy of the first epoch that is highest on the held-out subjects."""
-    chosen = max(held, key=lambda point: point[1])[0]
-    return dict(test)[chosen]
 
 
 def seeds(place: Place, records: Sequence[Record]) -> Table:
@@ -106,7 +101,7 @@ def features(place: Place, records: Sequence[Record], behind: Iterable[Record], 
     lines = []
     for row in rows:
         curves = [curve_of(trained[r.pretrain], runs, "loss") for r in row.cells[JUDGE] if r.pretrain in trained]
-        first, last = ([curve[at][1] for curve in curves if curve] for at in (0, -1))
+        first, last = ([curve.iloc[at] for curve in curves if len(curve)] for at in (0, -1))
         gain = difference(mean_entry(row.last(JUDGE)), floors.get(row.backbone, Entry()))
         near = row.cells.get("knn", [])
         lines.append(

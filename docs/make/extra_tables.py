@@ -105,7 +105,8 @@ def sweep(records: Sequence[Record], runs: RunStore) -> list[Table]:
     lines = []
     for place, mine in boards.items():
         for row in by_score(place, mine):
-            held = [line[-1][1] for r in row.cells[JUDGE] if (line := curve_of(r, runs, "held_out_top1"))]
+            curves = [curve_of(record, runs, "held_out_top1") for record in row.cells[JUDGE]]
+            held = [curve.iloc[-1] for curve in curves if len(curve)]
             lines.append((Entry((place.label or "").removeprefix(SWEEP)), *named(row), mean_entry(held)))
     columns = (Column("setting"), *NAMES, Column("held-out subject", "percent"))
     return (
