@@ -156,16 +156,12 @@ def _print_plan(plan: Any, runs: Any, device: str) -> None:
     """Print every cell, whether it is done, and the estimated device hours."""
     from ..run.forecast import forecast
 
-    def show(key: Any, indent: str = "") -> None:
-        click.echo(f"{indent}{key.cell}: {'done' if runs.find(key) else 'to do'}")
-
+    cells: list[tuple[Any, str]] = []
     for task, _ in plan.tasks:
-        show(task.key)
-        for evaluation in task.evaluations:
-            show(evaluation, indent="  ")
-    for task, _ in plan.transfers:
-        for evaluation in task.evaluations:
-            show(evaluation)
-    for fusion, _ in plan.fusions:
-        show(fusion.key)
-    click.echo(forecast(plan, runs, device))
+        cells += [(task.key, ""), *((evaluation, "  ") for evaluation in task.evaluations)]
+    cells += [(one, "") for task, _ in plan.transfers for one in task.evaluations]
+    cells += [(fusion.key, "") for fusion, _ in plan.fusions]
+    done = {key.identity for key in {key.identity: key for key, _ in cells}.values() if runs.find(key)}
+    for key, indent in cells:
+        click.echo(f"{indent}{key.cell}: {'done' if key.identity in done else 'to do'}")
+    click.echo(forecast(plan, done, runs, device))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Container
 from functools import cache
 
 import torch
@@ -32,10 +33,15 @@ def device_name(device: str) -> str:
     return torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine()
 
 
-def forecast(plan: Plan, runs: RunStore, device: str) -> str:
-    """One line: how many cells are left and the estimated device hours."""
+def forecast(plan: Plan, done: Container[str], runs: RunStore, device: str) -> str:
+    """One line: how many cells are left and the estimated device hours.
+
+    Args:
+        done: identities of the finished cells.
+        runs: whose finished cells the estimate is made from.
+    """
     planned = launched(plan, device)
-    open_ = [one for one in planned.cells if runs.find(one.key) is None]
+    open_ = [one for one in planned.cells if one.identity not in done]
     estimate = Estimate(runs.records(), planned.device_name)
     seconds, unknown = estimate.total(open_)
     count = f"{len(open_)} of {len(planned.cells)} cells left"
