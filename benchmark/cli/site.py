@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 
 import click
@@ -23,16 +22,7 @@ def site(ctx: click.Context, folder: Path, out: Path) -> None:
     from ...results.site.build import build_site
     from ...results.store import RunStore
 
-    built = build_site(RunStore(out), folder, _presets())
+    built = build_site(RunStore(out), folder)
     if not ctx.obj["quiet"]:
         click.echo(f"{built.tables} tables and {built.cells} cells from {built.records} records", err=True)
     click.echo(built.index)
-
-
-def _presets() -> list[str]:
-    """Names of the presets without parts; `benchmark.plan.grid` lists all presets but loads torch."""
-    import yaml
-
-    folder = resources.files("skelbench.benchmark") / "presets"
-    found = {entry.name: yaml.safe_load(entry.read_text(encoding="utf-8")) for entry in folder.iterdir()}
-    return sorted(name.removesuffix(".yaml") for name, grid in found.items() if "parts" not in grid)

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...datasets.store import Store
 from ...errors import SkelbenchError
+from ...results.command import RUN, command_line, options
 from ...results.record import FLOOR, FUSED, FUSED_STREAMS, PRETRAIN, Configuration, Record
 from ...results.store import read_record
 from ...results.tables.rows import FLOOR_SEEDS
@@ -35,13 +36,20 @@ def plan_evaluation(
             stream to evaluate and none is named.
     """
     record = open_run(folder)
-    streams = FUSED_STREAMS if stream == FUSED else (stream,)
-    tasks = [
-        (replace(_evaluation(record, store, split, one, protocols, track), encoders=folder), store) for one in streams
-    ]
-    floors = [(floor, store) for task, _ in tasks for floor in _floors(task, store, protocols, track)]
+    tasks, floors = [], []
+    for one in FUSED_STREAMS if stream == FUSED else (stream,):
+        task = _evaluation(record, store, split, one, protocols, track)
+        commands = {protocol: _command(store, split, task.stream, protocol, track) for protocol in protocols}
+        commands[PRETRAIN] = commands[protocols[0]]  # which makes the floor's pre-training too
+        tasks.append((replace(task, encoders=folder, commands=commands), store))
+        floors += [(replace(floor, commands=commands), store) for floor in _floors(task, store, protocols, track)]
     fusions = plan_fusions([*tasks, *floors], track) if stream == FUSED else []
     return Plan(tasks=floors, transfers=tasks, fusions=fusions)
+
+
+def _command(store: Store, split: str, stream: str, protocol: str, track: str) -> str:
+    place = [("dataset", store.name), ("split", split), ("stream", stream)]
+    return command_line("evaluate", RUN, *options([*place, ("protocol", protocol), ("track", track)]))
 
 
 def open_run(folder: Path) -> Record:

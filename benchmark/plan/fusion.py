@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ...datasets.store import Store
+from ...results.command import with_option
 from ...results.record import FUSED, FUSED_STREAMS, Cell, Key
 from ..protocols import PROTOCOLS
 from .identity import Pretraining, cell_facts, identify
@@ -73,11 +74,15 @@ class FusedPart(NamedTuple):
 
 @dataclass(frozen=True)
 class Fusion:
-    """A fused cell: stream "3s", otherwise the facts shared by its parts, which are in the order of FUSED_STREAMS."""
+    """A fused cell: stream "3s", otherwise the facts shared by its parts, which are in the order of FUSED_STREAMS.
+
+    `command` makes it again.
+    """
 
     key: Key
     parts: tuple[FusedPart, ...]
     weighting: Weighting
+    command: str | None = None
 
     @property
     def cell(self) -> Cell:
@@ -121,7 +126,8 @@ def plan_fusions(tasks: Iterable[tuple[Pretraining, Store]], track: str) -> list
             _, task, store = chosen[0]
             parts = tuple(part for part, _, _ in chosen)
             weighting = weighting_of(parts[0].key.cell.method, parts[0].key.cell.split, track, task.recipe.selection)
-            fusions.append((_plan_fusion(parts, weighting), store))
+            command = task.commands.get(parts[0].key.cell.protocol)
+            fusions.append((_plan_fusion(parts, weighting, command), store))
     return fusions
 
 
@@ -132,7 +138,7 @@ def _in_threes(streams: Sequence[list[tuple[FusedPart, Pretraining, Store]]]) ->
     return [tuple(found[label] for found in by_label) for label in by_label[0] if all(label in f for f in by_label)]
 
 
-def _plan_fusion(parts: tuple[FusedPart, ...], weighting: Weighting) -> Fusion:
+def _plan_fusion(parts: tuple[FusedPart, ...], weighting: Weighting, command: str | None) -> Fusion:
     labels = dict.fromkeys(part.key.cell.label for part in parts if part.key.cell.label)
     track = "custom" if labels else parts[0].key.cell.track
     cell = parts[0].key.cell.model_copy(update={"stream": FUSED, "track": track, "label": "; ".join(labels) or None})
@@ -143,7 +149,7 @@ def _plan_fusion(parts: tuple[FusedPart, ...], weighting: Weighting) -> Fusion:
         "rule": weighting.rule,
         "version": FUSION_VERSION,
     }
-    return Fusion(Key(cell, identify(facts)), parts, weighting)
+    return Fusion(Key(cell, identify(facts)), parts, weighting, command and with_option(command, "stream", FUSED))
 
 
 def _format(weights: Weights) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ...methods.base import METHODS
 from ...methods.recipe import Recipe
 from ...results.record import PRETRAIN, Cell, Configuration, Key
 from ..protocols import PROTOCOLS
+from .command import grid_command
 from .tracks import Resolved, evaluation_settings, pretrain_settings
 
 PRETRAIN_VERSION = 1
@@ -30,6 +32,7 @@ class Pretraining:
         exact: whether the settings were released for this data set (track published).
         ranks: processes that train it together, each on its share of every batch.
         encoders: folder of its saved encoders, where that is given and not found in the folder of runs.
+        commands: protocol -> the command that makes its cell again.
     """
 
     key: Key
@@ -41,6 +44,7 @@ class Pretraining:
     exact: bool
     ranks: int = 1
     encoders: Path | None = None
+    commands: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def cell(self) -> Cell:
@@ -102,7 +106,15 @@ def plan(
         precision,
         resolved.exact,
         ranks,
+        commands=commands_of([trained, *cells], resolved, precision),
     )
+
+
+def commands_of(cells: Iterable[Cell], resolved: Resolved, precision: str) -> dict[str, str]:
+    """The command that makes each of some cells again, by protocol; none if it is not known what was changed."""
+    if resolved.changes is None:
+        return {}
+    return {cell.protocol: grid_command(cell, resolved.track, resolved.changes, precision) for cell in cells}
 
 
 def check_shares(batch: int, ranks: int) -> None:

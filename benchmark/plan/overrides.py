@@ -38,10 +38,17 @@ class Changes:
         """All settings."""
         return {**self.named, **self.single}
 
+    def affecting(self, protocol: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The named and the single settings that affect a cell of this protocol."""
+        named, single = (
+            {key: value for key, value in settings.items() if _affects(key, protocol)}
+            for settings in (self.named, self.single)
+        )
+        return named, single
+
     def text(self, protocol: str) -> str:
         """The label of a cell of this protocol: only the settings that affect it."""
-        named = {key: value for key, value in self.named.items() if _affects(key, protocol)}
-        single = {key: value for key, value in self.single.items() if _affects(key, protocol)}
+        named, single = self.affecting(protocol)
         if self.name is None or not named:
             return _format(named | single)
         return ", ".join(filter(None, (self.name, _format(single))))

@@ -55,12 +55,21 @@ SNAPSHOTS = (1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 200, 250, 300)
 
 @dataclass(frozen=True)
 class Resolved:
-    """A recipe, the track it belongs to, its label there, and whether it was released for this data set."""
+    """The settings of a cell.
+
+    Attributes:
+        recipe: all of them.
+        track: the track they belong to.
+        labels: protocol -> differences from the track, None for none.
+        exact: whether they were released for this data set.
+        changes: what was changed in the track; None if that is not known.
+    """
 
     recipe: Recipe
     track: str
-    labels: Mapping[str, str | None]  # protocol -> differences from the track, None for none
+    labels: Mapping[str, str | None]
     exact: bool
+    changes: Changes | None = None
 
     def track_of(self, protocol: str) -> tuple[str, str | None]:
         """Track and label of one protocol's cell: only settings that affect it make it custom."""
@@ -114,7 +123,7 @@ def resolve(
         _check_size(recipe, train_clips, dataset)
     else:
         recipe = _without_training(recipe)
-    return Resolved(recipe, track, labels, exact)
+    return Resolved(recipe, track, labels, exact, changes)
 
 
 def equal(method: str, backbone: str, train_clips: int, overrides: Mapping[str, Any]) -> Recipe:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from ...datasets.store import Store
 from ...errors import SkelbenchError
 from ...results.record import Key
-from .identity import Pretraining, identify_evaluation
+from .identity import Pretraining, commands_of, identify_evaluation
 from .tracks import Resolved
 
 
@@ -49,4 +49,6 @@ def elsewhere(
     for protocol, (track, label) in tracks.items():
         cell = trained.model_copy(update=place | {"track": track, "label": label, "protocol": protocol})
         evaluations.append(Key(cell, identify_evaluation(cell, recipe, done.identity, store.fingerprint)))
-    return replace(done, recipe=recipe, split=split, evaluations=tuple(evaluations), exact=common.exact)
+    commands = commands_of([key.cell for key in evaluations], common, done.precision)
+    evaluated = tuple(evaluations)
+    return replace(done, recipe=recipe, split=split, evaluations=evaluated, exact=common.exact, commands=commands)

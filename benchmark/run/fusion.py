@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ...datasets.store import Store
 from ...errors import SkelbenchError
 from ...results.claims import Claim
+from ...results.command import COMMAND
 from ...results.files import read_scores
 from ...results.record import FUSED_STREAMS, Best, Failure, Record, Score
 from ...results.store import RunStore
@@ -116,7 +117,9 @@ def fused_record(fusion: Fusion, store: Store, runs: RunStore, failures: Sequenc
         fusion.key,
         settings=_settings(fusion, records),
         versions=versions_of(fusion.key.cell) | {"fusion": FUSION_VERSION},
-        environment=environment_of("cpu") | {"precision": records[0].environment.get("precision")},
+        environment=environment_of("cpu")
+        | {"precision": records[0].environment.get("precision")}
+        | ({COMMAND: fusion.command} if fusion.command else {}),
         data=records[0].data,
         model=_model(records),
         last=Score(**scored[0]),

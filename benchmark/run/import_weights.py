@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ... import __version__
 from ...datasets.layout import LAYOUTS
 from ...errors import SkelbenchError
 from ...methods import METHODS, Method
+from ...results.command import CHECKPOINT, COMMAND, command_line, options
 from ...results.record import PRETRAIN, Cell, Configuration, Key, Record
 from ...results.store import RunStore
 from ..plan.build import build_method
@@ -78,7 +80,7 @@ def import_weights(path: Path, place: Origin, runs: RunStore, settings: Mapping[
         Key(cell, identify(facts)),
         settings=stored,
         versions=versions,
-        environment={"imported": True},
+        environment={"imported": True, COMMAND: _command(place, settings)},
         data={"layout": layout.name, "skeleton": layout.digest},
         model={
             "parameters": count_parameters(method),
@@ -91,6 +93,11 @@ def import_weights(path: Path, place: Origin, runs: RunStore, settings: Mapping[
     save_snapshot(method, runs.folder(record.key), recipe.epochs)
     runs.write(record)
     return record
+
+
+def _command(place: Origin, settings: Mapping[str, Any]) -> str:
+    pairs = [("set", f"{name}={json.dumps(value)}") for name, value in settings.items()]
+    return command_line("import-weights", CHECKPOINT, *options([*asdict(place).items(), *pairs]))
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

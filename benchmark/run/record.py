@@ -21,6 +21,7 @@ from ...config import parse_config
 from ...datasets.clips import Clips
 from ...errors import SkelbenchError
 from ...methods import METHODS, Method
+from ...results.command import COMMAND
 from ...results.files import atomic_write, write_confusion, write_curve, write_per_class, write_scores
 from ...results.record import PRETRAIN, Best, Cell, Failure, Key, Record, Score
 from ..plan.identity import PRETRAIN_VERSION, Pretraining
@@ -73,10 +74,12 @@ def evaluation_record(
 def _common(
     task: Pretraining, cell: Cell, clips: tuple[Clips, Clips], method: Method, options: Options
 ) -> dict[str, Any]:
+    command = task.commands.get(cell.protocol)
+    environment = environment_of(options.device) | {"precision": task.precision} | _execution(task, options)
     return {
         "settings": settings_of(task, cell),
         "versions": versions_of(cell),
-        "environment": environment_of(options.device) | {"precision": task.precision} | _execution(task, options),
+        "environment": environment | ({COMMAND: command} if command else {}),
         "data": data_of(clips),
         "model": model_of(task, method, clips),
     }

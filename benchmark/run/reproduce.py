@@ -14,6 +14,7 @@ from ...datasets.catalogue import open_dataset
 from ...datasets.store import Store
 from ...errors import SkelbenchError
 from ...methods import METHODS
+from ...results.command import COMMAND
 from ...results.files import read_curve, read_scores
 from ...results.record import FUSED, PRETRAIN, RAW, RECORD, Record
 from ...results.store import RunStore, read_record
@@ -127,6 +128,8 @@ def _why(record: Record, store: Store) -> str:
 def differing(record: Record, again: Record) -> Iterator[Compared]:
     """Differences in machine and software that may explain different results."""
     for name, value in {**record.environment, **record.versions}.items():
+        if name == COMMAND:
+            continue
         now = again.environment.get(name, again.versions.get(name))
         if now != value:
             yield Compared(f"({name})", str(value), str(now), True)

@@ -27,13 +27,12 @@ class Built(NamedTuple):
     records: int
 
 
-def build_site(runs: RunStore, out: Path, presets: Collection[str] = ()) -> Built:
+def build_site(runs: RunStore, out: Path) -> Built:
     """Write the site of a folder of runs into ``out``, replacing an older one.
 
     Args:
         runs: where the records are.
         out: a new or empty folder, or an earlier site.
-        presets: names of the grid files that a reader can reproduce a cell with.
 
     Raises:
         SkelbenchError: if nothing has been evaluated, a record or a file beside one is damaged, or ``out`` cannot be
@@ -49,9 +48,7 @@ def build_site(runs: RunStore, out: Path, presets: Collection[str] = ()) -> Buil
         )
     cells = site_cells(stored)
     made = boards(tables, cells)
-    site = Site(
-        runs.root.absolute().name, presets, _rows(tables), _by_identity(cells.values()), _built_on(cells.values())
-    )
+    site = Site(runs.root.absolute().name, _rows(tables), _by_identity(cells.values()), _built_on(cells.values()))
     with site_folder(out) as folder:
         for name in ASSETS:
             (folder / "assets" / name).write_text(asset(name), encoding="utf-8")

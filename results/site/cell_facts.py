@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from ..command import COMMAND
 from ..tables.table import MISSING
 from .cells import SiteCell
 
@@ -36,7 +37,7 @@ def facts(cell: SiteCell) -> dict[str, dict[str, str]]:
 
 def _facts(cell: SiteCell, part: str) -> dict[str, str]:
     found = {one.record.cell.seed: getattr(one.record, part) for one in cell.shown}
-    names = dict.fromkeys(name for values in found.values() for name in values)
+    names = dict.fromkeys(name for values in found.values() for name in values if name != COMMAND)  # shown above
     return {name: _over_seeds({seed: values.get(name) for seed, values in found.items()}) for name in names}
 
 

@@ -28,7 +28,7 @@ def cell_page(cell: SiteCell, site: Site) -> str:
         board=_board(key),
         numbers=_numbers(cell, site),
         evaluations=_evaluations(cell, site),
-        how=reproduction(cell, site.presets, site.runs),
+        how=reproduction(cell, site.runs),
         seeds=[_seed(one, site) for one in cell.shown],
         left_out=[record_path(one, site.runs) for one in cell.left_out],
         settings=settings(cell),

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -44,7 +44,6 @@ class Site:
     """
 
     runs: str
-    presets: Collection[str]
     rows: Mapping[SeedGroup, tuple[Table, Sequence[Entry]]]
     by_identity: Mapping[str, tuple[StoredRecord, str]]
     built_on: Mapping[str, Sequence[tuple[str, str]]]

@@ -8,10 +8,12 @@ import yaml
 from click.testing import CliRunner
 
 from skelbench.benchmark.cli import main
-from skelbench.benchmark.cli.site import _presets
+from skelbench.benchmark.plan.command import grid_command
+from skelbench.benchmark.plan.overrides import Changes
+from skelbench.results.command import GRID_FILE
 from skelbench.results.record import Record, Score
-from skelbench.results.site.cells import read_runs, site_cells
-from skelbench.results.site.repeat_command import GRID_FILE, reproduction
+from skelbench.results.site.cells import StoredRecord, read_runs, site_cells
+from skelbench.results.site.repeat_command import reproduction
 from skelbench.results.store import RunStore
 
 
@@ -34,20 +36,21 @@ def recorded(tmp_path, generated, monkeypatch):
     def write(grid: Grid, precision: str = "fp32") -> RunStore:
         plan = plan_grid(grid, precision=precision)
         for task, _ in (*plan.tasks, *plan.transfers):
-            for cell, identity in ((task.cell, task.identity), *task.evaluations):
-                settings = settings_of(task, cell)
-                runs.write(_record(cell, identity, settings))
+            for cell, identity in (task.key, *task.evaluations):
+                runs.write(_record(cell, identity, settings_of(task, cell), task.commands.get(cell.protocol)))
         for fusion, _ in plan.fusions:
             part = next(t for t, _ in plan.tasks if t.identity == fusion.parts[0].pretrain)
-            runs.write(_record(fusion.cell, fusion.identity, settings_of(part, fusion.cell) | {"fusion": {}}))
+            settings = settings_of(part, fusion.cell) | {"fusion": {}}
+            runs.write(_record(fusion.cell, fusion.identity, settings, fusion.command))
         return runs
 
     return write
 
 
-def _record(cell, identity, settings) -> Record:
+def _record(cell, identity, settings, command) -> Record:
     return Record(
-        cell=cell, identity=identity, settings=settings, versions={}, environment={}, data={}, model={},
+        cell=cell, identity=identity, settings=settings, versions={}, data={}, model={},
+        environment={"command": command},
         last=None if cell.protocol == "pretrain" else Score(top1=50.0), finished="2024-05-01T12:00:00Z",
     )  # fmt: skip
 
@@ -97,55 +100,69 @@ def test_the_command_plans_the_same_cell(case, recorded, tmp_path, monkeypatch):
     runs = recorded(CASES[case]())
     monkeypatch.chdir(tmp_path)
     for cell in site_cells(read_runs(runs.root)).values():
-        how = reproduction(cell, _presets(), "runs")
-        Path(GRID_FILE).write_text(how.file)
-        assert case in NEEDS_FILE or not how.file
-        plan = CliRunner().invoke(main, [*shlex.split(how.command)[1:], "--out", str(runs.root), "--dry-run"])
-        assert plan.exit_code == 0, how.command + plan.output
+        made = reproduction(cell, "runs")
+        Path(GRID_FILE).write_text(made.file)
+        assert case in NEEDS_FILE or not made.file
+        plan = CliRunner().invoke(main, [*shlex.split(made.command)[1:], "--out", str(runs.root), "--dry-run"])
+        assert plan.exit_code == 0, made.command + plan.output
         for one in cell.shown:
-            assert f"{one.record.cell}: done" in [line.strip() for line in plan.output.splitlines()], how
+            assert f"{one.record.cell}: done" in [line.strip() for line in plan.output.splitlines()], made
 
 
 def test_other_precision_is_asked_for(recorded):
     runs = recorded(grid(), precision="tf32")
     cell = next(iter(site_cells(read_runs(runs.root)).values()))
-    assert "--precision tf32" in reproduction(cell, (), "runs").command
+    assert "--precision tf32" in reproduction(cell, "runs").command
+
+
+def how(record):
+    """What the page says of a record's cell."""
+    return reproduction(next(iter(site_cells([StoredRecord(record, Path("runs/folder"))]).values())), "runs")
 
 
 def test_names_cannot_escape_their_word(recorded):
     runs = recorded(grid(also={"epochs": 1}, name="x; rm -rf ~ #"))
-    for cell in site_cells(read_runs(runs.root)).values():
-        odd = cell.shown[0].record.cell.model_copy(update={"dataset": "a; $(b) 'c'"})
-        record = cell.shown[0]._replace(record=cell.shown[0].record.model_copy(update={"cell": odd}))
-        odd_cell = next(iter(site_cells([record]).values()))
-        assert "a; $(b) 'c'" in shlex.split(reproduction(odd_cell, (), "runs").command)
+    odd = runs.records()[0].cell.model_copy(update={"dataset": "a; $(b) 'c'"})
+    assert "a; $(b) 'c'" in shlex.split(grid_command(odd, "equal", Changes()))
+
+
+@pytest.mark.parametrize("command", ["skelbench grid; rm -rf ~", "skelbench grid --set a=$(b)", "skelbench ls `b`"])
+def test_a_command_in_a_record_of_somebody_else_does_nothing_but_call_skelbench(command, make_record):
+    shown = how(make_record(environment={"command": command})).command
+    assert shown.startswith("skelbench ") and shlex.split(shown) == shlex.split(command)
+    assert all(word == shlex.quote(shlex.split(word)[0]) for word in shlex.split(shown, posix=False))
+
+
+@pytest.mark.parametrize("command", [None, "", "rm -rf ~", "skelbench 'grid", 7])
+def test_without_a_command_the_record_itself_is_run_again(command, make_record):
+    assert how(make_record(environment={"command": command})).command == (
+        "skelbench run --reproduce runs/folder/record.json"
+    )
 
 
 def test_imported_and_evaluated_runs_have_commands_of_their_own(make_record):
-    from skelbench.results.site.cells import StoredRecord
-
-    def how(**fields):
-        return reproduction(
-            next(iter(site_cells([StoredRecord(make_record(track="custom", **fields), Path())]).values())), (), "runs"
-        )
-
     imported = how(
-        label="imported 0123abcd", protocol="pretrain", top1=None, settings={"source": "epoch300.pt, sha256 01"}
+        make_record(
+            track="custom",
+            label="imported 0123abcd",
+            protocol="pretrain",
+            top1=None,
+            settings={"source": "epoch300.pt, sha256 01"},
+            environment={"command": "skelbench import-weights FILE --method skeattnclr"},
+        )
     )
-    assert imported.command.startswith(
-        "skelbench import-weights FILE --method skeattnclr --backbone stgcn --dataset ntu60"
-    )
+    assert imported.command == "skelbench import-weights FILE --method skeattnclr"
     assert "epoch300.pt, sha256 01" in imported.note
-    evaluated = how(label="imported 0123abcd, trained on ntu60 xsub, published evaluation", dataset="nwucla")
-    assert evaluated.command == (
-        "skelbench evaluate RUN --dataset nwucla --split xsub --stream joint --protocol linear --track published"
-    )
+    evaluated = how(make_record(environment={"command": "skelbench evaluate RUN --dataset nwucla"}))
+    assert evaluated.command == "skelbench evaluate RUN --dataset nwucla" and "in runs/" in evaluated.note
+    raw = how(make_record(track="custom", label="raw data", method="raw", protocol="ridge", settings={"frames": 32}))
+    assert raw.command == "skelbench baselines --datasets ntu60 --splits xsub --frames 32"
 
 
 def test_a_grid_file_is_read_back_as_it_was_written(recorded):
     runs = recorded(grid(name="mine", set={"epochs": 2, "weight_decay": 1e-05}))
     cell = next(cell for key, cell in site_cells(read_runs(runs.root)).items() if key.protocol == "linear")
-    file = yaml.safe_load(reproduction(cell, (), "runs").file)
+    file = yaml.safe_load(reproduction(cell, "runs").file)
     assert file["name"] == "mine"
     assert file["set"]["weight_decay"] == 1e-05
     assert file["set"]["epochs"] == 2

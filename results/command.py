@@ -1,0 +1,39 @@
+"""The command that makes a cell again, as its record keeps it: one line without paths.
+
+What a reader has to fill in is a word of its own: ``cell.yaml`` (a grid file with the settings of the record), ``RUN``
+(the folder of a pre-training) or ``FILE`` (a released checkpoint).
+"""
+
+import shlex
+from collections.abc import Iterable
+
+COMMAND = "command"  # its name in a record's environment
+GRID_FILE, RUN, CHECKPOINT = "cell.yaml", "RUN", "FILE"
+
+
+def command_line(*words: str) -> str:
+    """A command of skelbench, its words quoted for a shell."""
+    return shlex.join(["skelbench", *words])
+
+
+def options(values: Iterable[tuple[str, object]]) -> list[str]:
+    """Words of options, without those that have no value."""
+    return [word for name, value in values if value for word in (f"--{name}", str(value))]
+
+
+def quoted(command: object) -> str | None:
+    """A record's command with every word quoted anew; None if it is none: a record may come from somebody else."""
+    try:
+        words = shlex.split(str(command or ""))
+    except ValueError:  # an open quotation
+        return None
+    return shlex.join(words) if words[:1] == ["skelbench"] else None
+
+
+def with_option(command: str, name: str, value: str) -> str:
+    """A command with another value of the option whose name begins like this; unchanged if it has none."""
+    words = shlex.split(command)
+    for place, word in enumerate(words):
+        if word.startswith(f"--{name}"):
+            words[place + 1] = value
+    return shlex.join(words)
