@@ -137,6 +137,7 @@ class Claim:
     def __init__(self, path: Path, beat: float):
         self.path = path
         self.lost = threading.Event()
+        self._pid = os.getpid()
         self._ended = threading.Event()
         self._heart = threading.Thread(target=self._count_up, args=(beat,), daemon=True, name=f"claim {path}")
         self._heart.start()
@@ -151,7 +152,7 @@ class Claim:
 
     def release(self) -> None:
         """Release the cell, so that another process can claim it at once."""
-        if self._ended.is_set():
+        if self._ended.is_set() or os.getpid() != self._pid:  # a fork of the owner holds nothing
             return
         self._ended.set()
         self._heart.join()

@@ -21,6 +21,9 @@ _COST = ("train_seconds", "eval_seconds", "clips_per_second", "peak_memory_mb")
 _DATA = {"fingerprint": "fingerprint", "train_clips": "train", "test_clips": "test", "classes": "classes"}
 _VERSIONS = {"method_version": "method", "protocol_version": "protocol", "skelbench": "skelbench"}
 _ENVIRONMENT = ("device", "device_name", "precision")
+_SCORES = ("top1", "top5", "best_top1", "best_top5", "best_epoch", "best_rule")
+_KEYS = ("identity", "pretrain", "finished", "folder")
+_COLUMNS = (*_CELL, *_SCORES, *_MODEL, *_COST, *_DATA, *_VERSIONS, *_ENVIRONMENT, *_KEYS)
 
 
 def load_results(out: str | Path) -> pd.DataFrame:
@@ -47,9 +50,8 @@ def load_results(out: str | Path) -> pd.DataFrame:
 
     runs = open_runs(Path(out))
     rows = [_row(record, runs) for record in runs.records()]
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    extra = sorted(name for name in columns if name.startswith("extra_"))
-    return pd.DataFrame(rows, columns=[*(name for name in columns if name not in extra), *extra])
+    extra = sorted({name for row in rows for name in row if name.startswith("extra_")})
+    return pd.DataFrame(rows, columns=[*_COLUMNS, *extra])
 
 
 def _row(record: Record, runs: RunStore) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def older_records(plan: Plan, runs: RunStore) -> Iterator[str]:
             except SkelbenchError as error:
                 unreadable.add(str(error))
                 continue
-            if record.cell == cell and (reason := _older(record, fingerprint)):
+            if record.cell == cell and (reason := older_versions(record, fingerprint)):
                 reasons[reason] += 1
     yield from sorted(unreadable)
     for reason, count in reasons.items():
@@ -53,8 +53,8 @@ def _planned(plan: Plan) -> Iterator[tuple[Key, str]]:
     yield from ((fusion.key, store.fingerprint) for fusion, store in plan.fusions)
 
 
-def _older(record: Record, fingerprint: str) -> str:
-    """Which versions of a record differ from the current ones; empty if none does."""
+def older_versions(record: Record, fingerprint: str) -> str:
+    """Which versions of a record differ from the current ones, the data's fingerprint too; empty if none does."""
     cell, then = record.cell, record.versions
     now = versions_of(cell) | ({"fusion": FUSION_VERSION} if cell.stream == FUSED else {})
     names = {"method": f"method {cell.method}", "protocol": f"protocol {cell.protocol}", "fusion": "fusion"}

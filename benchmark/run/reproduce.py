@@ -22,12 +22,12 @@ from ..plan.build import recipe_of
 from ..plan.identity import Pretraining, plan
 from ..plan.planner import Plan
 from ..plan.tracks import Resolved
-from ..protocols import PROTOCOLS
 from ..train.checkpoint import read_tensors
 from ..train.devices import choose_device
 from ..train.options import Options
 from ..train.progress import Watcher
 from ..train.trainer import snapshot_path
+from .older import older_versions
 from .runner import Runner
 from .tasks import tasks_of
 
@@ -109,20 +109,12 @@ def plan_again(record: Record, store: Store) -> Pretraining:
     )
     identity = task.evaluations[0].identity if protocol else task.identity
     if identity != record.identity:
-        raise SkelbenchError(f"{cell} cannot be run again as it was: {_why(record, store)}.")
+        changed = older_versions(record, store.fingerprint) or "its settings have other defaults now"
+        raise SkelbenchError(
+            f"{cell} cannot be run again as it was: {changed}; prepare the same data, or take skelbench "
+            f"{record.versions['skelbench']}."
+        )
     return task
-
-
-def _why(record: Record, store: Store) -> str:
-    """What has changed since a record was made."""
-    data = record.data.get("fingerprint")
-    if data != store.fingerprint:
-        return f"its data had the fingerprint {data}, '{store.name}' has {store.fingerprint}; prepare the same data"
-    kinds = {"method": METHODS[record.cell.method].version}
-    if record.cell.protocol != PRETRAIN:
-        kinds["protocol"] = PROTOCOLS[record.cell.protocol].version
-    other = [f"{name} {record.versions.get(name)}, now {v}" for name, v in kinds.items() if record.versions[name] != v]
-    return f"versions differ ({'; '.join(other) or 'of its settings'}); take skelbench {record.versions['skelbench']}"
 
 
 def differing(record: Record, again: Record) -> Iterator[Compared]:

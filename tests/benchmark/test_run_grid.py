@@ -88,3 +88,10 @@ def test_every_column_is_described(ran, tmp_path):
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(SkelbenchError, match="There is no folder of runs"):
         skelbench.load_results(tmp_path / "nowhere")
+
+
+def test_a_folder_without_records_has_the_same_columns(ran, tmp_path):
+    (tmp_path / "empty").mkdir()
+    empty, full = (skelbench.load_results(tmp_path / name) for name in ("empty", "runs"))
+    assert len(empty) == 0
+    assert list(empty.columns) == [name for name in full.columns if not name.startswith("extra_")]

@@ -209,3 +209,27 @@ def test_what_is_not_an_identity_becomes_no_path(tmp_path, name):
     with pytest.raises(SkelbenchError, match="is not the identity of a cell"):
         claims(tmp_path).take(Key(KEY.cell, name))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_claim_that_a_newer_one_has_removed_is_refused(tmp_path, monkeypatch):
+    """Two processes claim a free cell at once: the later one may remove the other's file before it looks."""
+    create = module._create
+
+    def overtaken(path, content):
+        create(path, content)
+        create(path.with_name(f"{int(path.name) + 1:08d}"), content)
+        path.unlink()
+
+    monkeypatch.setattr(module, "_create", overtaken)
+    assert claims(tmp_path).take(KEY) is None
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_fork_of_the_owner_does_not_release_its_cell(tmp_path):
+    claim = got(claims(tmp_path))
+    child = os.fork()
+    if not child:
+        claim.release()
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert claims(tmp_path).take(KEY) is None
