@@ -32,6 +32,7 @@ RECORD = "record.json"
 FAILURE = "failure.json"
 CURVE = "curve.jsonl"  # of a running training, a line per epoch
 ENCODER = "encoder-{epoch:04d}.pt"  # saved after an epoch
+ENCODERS = "encoder-*.pt"
 
 FORMAT = 1
 MAX_BYTES = 4096

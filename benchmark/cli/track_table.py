@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from ...datasets.readers.ntu_names import OFFICIAL
+from ...datasets.streams import STREAMS
 from ...methods import METHODS
 from ...methods.recipe import Recipe
 from ...results.record import Configuration
@@ -12,16 +14,10 @@ from ..plan.tracks import Sizes, method_settings, protocol_settings, resolve
 from ..protocols import PROTOCOLS
 
 # Data sets and splits that some method was released for, with the number of training clips.
-SIZES = {
-    ("ntu60", "xsub"): 40_091,
-    ("ntu60", "xview"): 37_646,
-    ("ntu120", "xsub"): 63_026,
-    ("ntu120", "xset"): 54_468,
-    ("ntu120", "xview"): 75_823,
+SIZES = {(dataset, split): clips for dataset, splits in OFFICIAL.items() for split, (clips, _) in splits.items()} | {
     ("pkummd1", "xsub"): 18_841,
     ("pkummd2", "xsub"): 5_332,
 }
-STREAMS = ("joint", "bone", "motion")
 REFERENCE = ("ntu60", "xsub", "joint")
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from ...errors import SkelbenchError
 from ...results.exchange.exchange import export_results, import_results
 from ...results.files import atomic_write
-from ...results.record import Key
+from ...results.record import ENCODERS, Key
 from ...results.store import RunStore
 
 _ENCODER = re.compile(r"encoder-[0-9]{4,9}\.pt")
@@ -39,7 +39,7 @@ def pack(runs: RunStore, trained: Key, keys: Collection[Key]) -> Bundle:
         path = Path(folder) / "results.zip"
         export_results(runs, path, lambda cell: cell in wanted)
         records = path.read_bytes()
-    encoders = runs.folder(trained).glob("encoder-*.pt")
+    encoders = runs.folder(trained).glob(ENCODERS)
     return Bundle(records, {path.name: path.read_bytes() for path in sorted(encoders)})
 
 

@@ -41,7 +41,7 @@ class Grid(Settings):
 
     name: str | None = None
     track: str = "equal"
-    methods: Names = ("untrained", "skeletonclr", "skeattnclr")
+    methods: Names = (FLOOR, "skeletonclr", "skeattnclr")
     backbones: Names = ("stgcn",)
     datasets: Names = ("synthetic",)
     splits: Names = ("xsub",)

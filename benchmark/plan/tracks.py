@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from ...backbones import BACKBONES
 from ...config import deciding, parse_config
+from ...datasets.readers.ntu_names import OFFICIAL
 from ...errors import SkelbenchError
 from ...methods.base import METHODS
 from ...methods.recipe import Recipe
@@ -24,7 +25,7 @@ from .overrides import NO_CHANGES, Changes, backbone_defaults, integer, override
 SETTINGS_TRACKS = tuple(sorted(set(TRACKS) - {"custom"}))
 
 # The longest released runs: 300 epochs of NTU-60 xsub in batches of 128. Momentum is scaled from there.
-RELEASED_STEPS = 300 * (40_091 // 128)
+RELEASED_STEPS = 300 * (OFFICIAL["ntu60"]["xsub"][0] // 128)
 # Where the released rule for valid frames applies: absolute positions, as recorded by the sensor.
 RELEASED_DATASETS = ("ntu60", "ntu120", "pkummd1", "pkummd2")
 EQUAL_BACKBONES: Mapping[str, Mapping[str, Any]] = {

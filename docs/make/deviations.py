@@ -9,6 +9,7 @@ from skelbench.backbones import BACKBONES
 from skelbench.benchmark.plan.tracks import Sizes, method_settings, resolve
 from skelbench.benchmark.protocols import PROTOCOLS
 from skelbench.datasets.deviations import DATA_DEVIATIONS
+from skelbench.datasets.readers.ntu_names import OFFICIAL
 from skelbench.methods import METHODS, Deviation
 from skelbench.methods.recipe import Recipe
 from skelbench.results.record import Configuration
@@ -17,7 +18,7 @@ HEADER = (
     *("of", "about", "the paper says", "the released code does"),
     *("our default", "in published", "in equal", "why", "effect on numbers, where known"),
 )
-NTU60_XSUB = 40_091  # training clips
+NTU60_XSUB, _ = OFFICIAL["ntu60"]["xsub"]  # training clips
 
 
 def to_markdown() -> str:
