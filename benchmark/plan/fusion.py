@@ -7,7 +7,7 @@ its test accuracy is followed in track `published` only, and only for `best`; it
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ...datasets.store import Store
@@ -82,7 +82,7 @@ class Fusion:
     key: Key
     parts: tuple[FusedPart, ...]
     weighting: Weighting
-    command: str | None = None
+    command: str | None = field(default=None, compare=False)
 
     @property
     def cell(self) -> Cell:

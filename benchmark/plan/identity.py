@@ -44,7 +44,7 @@ class Pretraining:
     exact: bool
     ranks: int = 1
     encoders: Path | None = None
-    commands: Mapping[str, str] = field(default_factory=dict)
+    commands: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def cell(self) -> Cell:

@@ -8,7 +8,7 @@ anything but the seed is track `custom`, and its label lists the differences.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ...backbones import BACKBONES
@@ -70,7 +70,7 @@ class Resolved:
     track: str
     labels: Mapping[str, str | None]
     exact: bool
-    changes: Changes | None = None
+    changes: Changes | None = field(default=None, compare=False)
 
     def track_of(self, protocol: str) -> tuple[str, str | None]:
         """Track and label of one protocol's cell: only settings that affect it make it custom."""
