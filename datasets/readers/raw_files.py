@@ -1,31 +1,27 @@
-"""Find raw files in folders and zips, without unpacking anything to disk."""
+"""Find raw files in folders, zips and tars, without unpacking anything to disk."""
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import IO, TypeVar
+from typing import TypeVar
 
 from ...errors import SkelbenchError
 from ..recording import Rejected, UnusableError
+from .archives import DAMAGED, is_archive, kind, members, open_member
 
 Key = TypeVar("Key")
-
-# Numbers as text shrink to a third, repeated ones to a thirtieth; a bomb to a thousandth.
-GROWTH, SMALL = 200, 64 * 2**20
 
 
 @dataclass(frozen=True)
 class RawFile:
-    """A file, or the member of a zip.
+    """A file, or the member of an archive.
 
     Attributes:
-        path: the file, or the zip it is in.
-        inside: its path below the source that was given, zips left out.
-        member: its name in the zip, None outside one.
+        path: the file, or the archive it is in.
+        inside: its path below the source that was given, archives left out.
+        member: its name in the archive, None outside one.
         stamp: identifies its version: its size, and its time or checksum.
     """
 
@@ -42,7 +38,7 @@ class RawFile:
     def read(self, size: int = -1) -> bytes:
         """Read its content, or the first `size` bytes of it. Raises `UnusableError` if it cannot be read."""
         try:
-            with self.path.open("rb") if self.member is None else _unpacked(self.path, self.member) as stream:
+            with self.path.open("rb") if self.member is None else open_member(self.path, self.member) as stream:
                 return stream.read(size)
         except Exception as error:  # a damaged member raises whatever its decompressor does
             reason = getattr(error, "strerror", None) or error
@@ -53,18 +49,18 @@ class RawFile:
 def raw_files(
     sources: Sequence[Path], wanted: Callable[[PurePosixPath], bool], what: str
 ) -> tuple[list[RawFile], list[Rejected]]:
-    """Find every wanted file below folders, in zips and in the zips below folders.
+    """Find every wanted file below folders, in zips and tars (also .tar.gz, .tgz), and in those below folders.
 
-    They are sorted by name, with those outside zips first for the same name; a file that is reached twice counts
+    They are sorted by name, with those outside archives first for the same name; a file that is reached twice counts
     once. Files that macOS adds to zips are ignored.
 
     Args:
-        sources: folders, zips and files.
+        sources: folders, archives and files.
         wanted: whether a path below a source is one of the files.
         what: a description of the files, for messages: "NTU RGB+D skeletons (S001C001P001R001A001.skeleton)".
 
     Returns:
-        The files, and the zips that cannot be opened.
+        The files, and the archives that cannot be opened.
 
     Raises:
         SkelbenchError: if a source does not exist, or nothing is found.
@@ -73,15 +69,15 @@ def raw_files(
     rejected, nested = [], []
     for source in sources:
         if not source.exists():
-            raise SkelbenchError(f"{source} does not exist; give the folder or the zip of the {what}.")
+            raise SkelbenchError(f"{source} does not exist; give the folder or the archive of the {what}.")
         for path, inside in _below(source):
             try:
-                files = _members(path) if inside.suffix.lower() == ".zip" else [_loose(path, inside)]
+                files = _members(path) if is_archive(inside.name) else [_loose(path, inside)]
             except UnusableError as error:
                 rejected.append(error.rejected)
                 continue
             for file in files:
-                if file.member is not None and file.inside.suffix.lower() == ".zip":
+                if file.member is not None and is_archive(file.name):
                     nested.append(file)
                 if wanted(file.inside):
                     found.setdefault((path, file.member), file)
@@ -99,8 +95,8 @@ def _why_nothing(rejected: Sequence[Rejected], nested: Sequence[RawFile]) -> str
     if nested:
         first = nested[0]
         return (
-            f", but {first.path.name} holds zips itself ({first.name}), which are not looked into; unpack "
-            f"{first.path.name} and give the folder"
+            f", but {first.path.name} holds {kind(Path(first.name))}s itself ({first.name}), which are not looked "
+            f"into; unpack {first.path.name} and give the folder"
         )
     return "; give the data as downloaded"
 
@@ -129,38 +125,14 @@ def _loose(path: Path, inside: PurePosixPath) -> RawFile:
 
 def _members(path: Path) -> list[RawFile]:
     try:
-        entries = _open(path).infolist()
-    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        listed = list(members(path))
+    except DAMAGED as error:
         raise UnusableError(
             path.name,
-            f"{path.name} cannot be opened as a zip ({_one_line(error)}); it is incomplete or damaged: download it "
-            "again.",
+            f"{path.name} cannot be opened as a {kind(path)} ({_one_line(error)}); it is incomplete or damaged: "
+            "download it again.",
         ) from error
-    return [
-        RawFile(path, PurePosixPath(entry.filename), entry.filename, f"{entry.file_size}:{entry.CRC}")
-        for entry in entries
-        if not entry.is_dir() and not _added_by_macos(entry.filename)
-    ]
-
-
-def _open(path: Path) -> zipfile.ZipFile:
-    facts = path.stat()
-    return _archive(path, facts.st_size, facts.st_mtime_ns)
-
-
-def _unpacked(path: Path, member: str) -> IO[bytes]:
-    """Open a member as a stream, which ends at the size that its header declares; zip bombs are not unpacked."""
-    archive = _open(path)
-    entry = archive.getinfo(member)
-    if entry.file_size > SMALL and entry.file_size > GROWTH * max(1, entry.compress_size):
-        raise ValueError(f"it would grow from {entry.compress_size:,} to {entry.file_size:,} bytes")
-    return archive.open(entry)
-
-
-@lru_cache(maxsize=4)
-def _archive(path: Path, size: int, modified: int) -> zipfile.ZipFile:
-    """A zip, opened once per process and version: the list of members of a large one takes a second to read."""
-    return zipfile.ZipFile(path)
+    return [RawFile(path, PurePosixPath(name), name, stamp) for name, stamp in listed if not _added_by_macos(name)]
 
 
 def _one_line(reason: object) -> str:

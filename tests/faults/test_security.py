@@ -20,7 +20,7 @@ from skelbench.benchmark.run.import_weights import read_state
 from skelbench.benchmark.run.reproduce import reproduce
 from skelbench.benchmark.train.checkpoint import read_tensors, write_tensors
 from skelbench.datasets import prepare
-from skelbench.datasets.readers import raw_files
+from skelbench.datasets.readers import archives, raw_files
 from skelbench.datasets.store import Store
 from skelbench.errors import SkelbenchError
 from skelbench.results.files import read_scores
@@ -102,7 +102,7 @@ def test_no_code_runs_from_a_store_or_from_scores(trap, tmp_path):
 
 def test_a_member_of_a_zip_of_raw_data_that_grows_beyond_all_data_is_not_unpacked(tmp_path):
     with zipfile.ZipFile(tmp_path / "raw.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("bomb.txt", bytes(raw_files.SMALL + 1))
+        archive.writestr("bomb.txt", bytes(archives.SMALL + 1))
         archive.writestr("good.txt", b"1 2 3")
     (bomb, good), rejected = raw_files.raw_files([tmp_path / "raw.zip"], lambda path: path.suffix == ".txt", "texts")
     assert not rejected

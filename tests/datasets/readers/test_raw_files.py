@@ -156,7 +156,9 @@ def test_a_zip_of_zips_is_refused_with_the_way_out(tmp_path):
 
 def test_a_missing_source_is_named(tmp_path):
     present = write(tmp_path / "raw", {"a.txt": b"one"})
-    with pytest.raises(SkelbenchError, match=r"gone does not exist; give the folder or the zip of the made-up files"):
+    with pytest.raises(
+        SkelbenchError, match=r"gone does not exist; give the folder or the archive of the made-up files"
+    ):
         find(present, tmp_path / "gone")
 
 
