@@ -89,6 +89,9 @@ class MethodConfig(Settings):
     key_init: Literal["independent", "copy"] = "independent"
 
 
+BACKBONE = "encoder_q.backbone."  # start of the names of the evaluated backbone in a state dict
+
+
 class Method(nn.Module):
     """One pre-training method.
 
@@ -100,6 +103,8 @@ class Method(nn.Module):
     paper: ClassVar[Paper]
     version: ClassVar[int] = 1
     trainable: ClassVar[bool] = True
+    # whether there are only imported checkpoints of it, so that no grid can have it
+    imported_only: ClassVar[bool] = False
     uses_labels: bool = False
     # whether one training run serves the evaluations of all streams; its own stream is then "all"
     streams_together: ClassVar[bool] = False
@@ -228,12 +233,23 @@ class Method(nn.Module):
         }
 
     def load_evaluation_state(self, state: Mapping[str, Tensor]) -> None:
-        """Load what `evaluation_state` returned. Raises `SkelbenchError` if a key is missing or left over."""
+        """Load what `evaluation_state` returned, or the backbone alone, as shared without a head.
+
+        Raises:
+            SkelbenchError: if a key is missing or left over.
+        """
         own = self.evaluation_state()
+        if self.is_backbone(state):
+            own = {name: value for name, value in own.items() if name.startswith(BACKBONE)}
         if set(own) != set(state) or any(own[name].shape != state[name].shape for name in own):
             wrong = sorted(set(own) ^ set(state)) or [n for n in own if own[n].shape != state[n].shape]
             raise SkelbenchError(f"The saved encoder does not fit this method: {', '.join(wrong[:5])}; train it again.")
         self.load_state_dict(dict(state), strict=False)
+
+    @staticmethod
+    def is_backbone(state: Mapping[str, Tensor]) -> bool:
+        """Whether a saved state holds a backbone alone, so that there is no head to evaluate."""
+        return all(name.startswith(BACKBONE) for name in state)
 
     def official_names(self) -> dict[str, str]:
         """Map every own state-dict name to the released code's."""

@@ -19,6 +19,7 @@ from .tables import show_results
 @click.option("--split", default="xsub", show_default=True)
 @click.option("--stream", default="joint", show_default=True, help="joint, bone or motion.")
 @click.option("--layout", default="ntu25", show_default=True, help="The skeleton it was trained on.")
+@click.option("--title", help="With --method other: the name of the method in tables, such as ActCLR.")
 @click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="Setting that differs from the released ones.")
 @OUT
 @click.pass_context
@@ -31,6 +32,7 @@ def import_weights(
     split: str,
     stream: str,
     layout: str,
+    title: str | None,
     pairs: tuple[str, ...],
     out: Path,
 ) -> None:
@@ -43,9 +45,13 @@ def import_weights(
 
     runs = RunStore(out)
     runs.check_writable()
-    record = take(file, Origin(method, backbone, dataset, split, stream, layout), runs, dict(parse_pairs(pairs)))
+    origin = Origin(method, backbone, dataset, split, stream, layout, title)
+    record = take(file, origin, runs, dict(parse_pairs(pairs)))
     folder = runs.folder(record.key)
-    click.echo(f"{folder}\nevaluate it with: skelbench evaluate {folder} --dataset NAME --split SPLIT")
+    kind = record.environment["imported"]
+    protocol = " --protocol classifier" if kind == "encoder with classifier" else ""
+    click.echo(f"{folder}\nit holds: {kind}")
+    click.echo(f"evaluate it with: skelbench evaluate {folder} --dataset NAME --split SPLIT{protocol}")
 
 
 @click.command()
@@ -55,10 +61,25 @@ def import_weights(
 @click.option("--stream", help="For a run with several: joint, bone, motion, or 3s: all and their fusion.")
 @click.option("--protocol", default="knn,linear", show_default=True, help="Comma list.")
 @click.option("--track", default="equal", show_default=True, help="Evaluation settings: equal or published.")
+@click.option(
+    "--clips",
+    type=click.Choice(["test", "all"]),
+    default="test",
+    show_default=True,
+    help="classifier: what an imported checkpoint's own classifier scores.",
+)
 @DEVICE
 @click.pass_context
 def evaluate(
-    ctx: click.Context, run: Path, dataset: str, split: str, stream: str | None, protocol: str, track: str, device: str
+    ctx: click.Context,
+    run: Path,
+    dataset: str,
+    split: str,
+    stream: str | None,
+    protocol: str,
+    track: str,
+    clips: str,
+    device: str,
 ) -> None:
     """Evaluate RUN, the folder of a finished or imported pre-training, on any data with its skeleton.
 
@@ -76,7 +97,7 @@ def evaluate(
     for name in protocols:
         PROTOCOLS[name]
     run = run.resolve()
-    plan = plan_evaluation(run, open_dataset(dataset), split, stream, protocols, track)
+    plan = plan_evaluation(run, open_dataset(dataset), split, stream, protocols, track, clips)
     with stopped_by_signal(ctx) as stop:
         options = Options(device=choose_device(device), watcher=watcher(ctx), stop=stop)
         result = run_grid(plan, out=run.parent, options=options)

@@ -12,24 +12,33 @@ from ...results.command import RUN, command_line, options
 from ...results.record import FLOOR, FUSED, FUSED_STREAMS, PRETRAIN, Configuration, Record
 from ...results.store import read_record
 from ...results.tables.rows import FLOOR_SEEDS
+from ..protocols import PROTOCOLS
 from .build import recipe_of
 from .fusion import plan_fusions
 from .identity import Pretraining, plan
 from .overrides import Changes
 from .planner import Plan
-from .tracks import resolve
+from .tracks import Resolved, resolve
 from .transfer import elsewhere
 
 
 def plan_evaluation(
-    folder: Path, store: Store, split: str, stream: str | None, protocols: tuple[str, ...], track: str
+    folder: Path,
+    store: Store,
+    split: str,
+    stream: str | None,
+    protocols: tuple[str, ...],
+    track: str,
+    clips: str = "test",
 ) -> Plan:
     """Plan the evaluation of a finished pre-training on a split of any store with its skeleton, and its floors.
 
     Args:
         folder: of the pre-training.
         stream: by default that of the pre-training; "3s" for all three and their fusion.
-        track: the track of the evaluation settings.
+        track: the track of the evaluation settings. The classifier of an imported checkpoint is evaluated as it was
+            trained, whatever the track, and without floors.
+        clips: what such a classifier scores: "test", or "all" clips of the store.
 
     Raises:
         SkelbenchError: if the folder is not a finished pre-training, the skeletons differ, or the method has no single
@@ -37,7 +46,15 @@ def plan_evaluation(
     """
     record = open_run(folder)
     tasks, floors = [], []
+    released = tuple(name for name in protocols if getattr(PROTOCOLS[name], "imported_only", False))
+    protocols = tuple(name for name in protocols if name not in released)
     for one in FUSED_STREAMS if stream == FUSED else (stream,):
+        if released:
+            task = _as_released(record, store, split, one, released, clips)
+            commands = {protocol: _command(store, split, task.stream, protocol, None, clips) for protocol in released}
+            tasks.append((replace(task, encoders=folder, commands=commands), store))
+        if not protocols:
+            continue
         task = _evaluation(record, store, split, one, protocols, track)
         commands = {protocol: _command(store, split, task.stream, protocol, track) for protocol in protocols}
         commands[PRETRAIN] = commands[protocols[0]]  # which makes the floor's pre-training too
@@ -47,9 +64,9 @@ def plan_evaluation(
     return Plan(tasks=floors, transfers=tasks, fusions=fusions)
 
 
-def _command(store: Store, split: str, stream: str, protocol: str, track: str) -> str:
-    place = [("dataset", store.name), ("split", split), ("stream", stream)]
-    return command_line("evaluate", RUN, *options([*place, ("protocol", protocol), ("track", track)]))
+def _command(store: Store, split: str, stream: str, protocol: str, track: str | None, clips: str = "test") -> str:
+    place = [("dataset", store.name), ("split", split), ("stream", stream), ("protocol", protocol), ("track", track)]
+    return command_line("evaluate", RUN, *options([*place, ("clips", "all" if clips == "all" else None)]))
 
 
 def open_run(folder: Path) -> Record:
@@ -74,16 +91,45 @@ def check_trained_stream(record: Record, stream: str | None) -> None:
 def _evaluation(
     record: Record, store: Store, split: str, stream: str | None, protocols: tuple[str, ...], track: str
 ) -> Pretraining:
+    done, common = _trained(record, store, split, stream, track)
+    label = f"{_origin(record)}, {track} evaluation"
+    return elsewhere(done, _skeleton(record, store), common, store, split, dict.fromkeys(protocols, ("custom", label)))
+
+
+def _as_released(
+    record: Record, store: Store, split: str, stream: str | None, protocols: tuple[str, ...], clips: str
+) -> Pretraining:
+    """Evaluate with the checkpoint's own rules; `published` if those and the data are the released ones."""
+    done, common = _trained(record, store, split, stream, "published")
+    rules = {"valid": done.recipe.valid, "protocols": {protocol: {"clips": clips} for protocol in protocols}}
+    common = replace(common, recipe=common.recipe.model_copy(update=rules))
+    here = (record.cell.dataset, record.cell.split) == (store.name, split)
+    every = ", all clips" if clips == "all" else ""
+    track: tuple[str, str | None] = ("custom", f"{_origin(record)}, its own classifier{every}")
+    if record.settings.get("released_for_this_data") and here and not every:
+        track = ("published", None)
+    return elsewhere(done, _skeleton(record, store), common, store, split, dict.fromkeys(protocols, track))
+
+
+def _trained(record: Record, store: Store, split: str, stream: str | None, track: str) -> tuple[Pretraining, Resolved]:
+    """The finished pre-training, and the settings of a track on the evaluated data."""
     trained = record.cell
     stream = stream or ("joint" if trained.stream == "all" else trained.stream)
     check_trained_stream(record, stream)
+    given = record.settings.get("title")
+    title = None if given is None else str(given)
     own = recipe_of(record, clips=None)
-    common = resolve(Configuration(trained.method, trained.backbone, store.name, split, stream), track)
-    origin = trained.label or trained.track
-    label = f"{origin}, trained on {trained.dataset} {trained.split}, {track} evaluation"
-    done = Pretraining(record.key, own, trained.split, stream, (), "fp32", exact=False)
-    skeleton = (str(record.data.get("layout")), str(record.data.get("skeleton", store.layout.digest)))
-    return elsewhere(done, skeleton, common, store, split, dict.fromkeys(protocols, ("custom", label)))
+    done = Pretraining(record.key, own, trained.split, stream, (), "fp32", exact=False, title=title)
+    return done, resolve(Configuration(trained.method, trained.backbone, store.name, split, stream), track)
+
+
+def _origin(record: Record) -> str:
+    cell = record.cell
+    return f"{cell.label or cell.track}, trained on {cell.dataset} {cell.split}"
+
+
+def _skeleton(record: Record, store: Store) -> tuple[str, str]:
+    return str(record.data.get("layout")), str(record.data.get("skeleton", store.layout.digest))
 
 
 def _floors(task: Pretraining, store: Store, protocols: tuple[str, ...], track: str) -> list[Pretraining]:

@@ -33,6 +33,7 @@ class Pretraining:
         ranks: processes that train it together, each on its share of every batch.
         encoders: folder of its saved encoders, where that is given and not found in the folder of runs.
         commands: protocol -> the command that makes its cell again.
+        title: of an imported method that is not registered.
     """
 
     key: Key
@@ -45,6 +46,7 @@ class Pretraining:
     ranks: int = 1
     encoders: Path | None = None
     commands: Mapping[str, str] = field(default_factory=dict, compare=False)
+    title: str | None = None
 
     @property
     def cell(self) -> Cell:

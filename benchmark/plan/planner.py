@@ -94,13 +94,18 @@ def plan_grids(grids: Sequence[Grid], *, precision: str = "fp32", ranks: int = 1
 
 def _check_names(grid: Grid) -> None:
     for method in grid.methods:
-        METHODS[method]
+        if METHODS[method].imported_only:
+            raise SkelbenchError(f"The method '{method}' is only imported; use skelbench import-weights FILE.")
     for backbone in grid.backbones:
         BACKBONES[backbone]
     for protocol in grid.protocols:
         if protocol == "transfer" and protocol not in PROTOCOLS:
             raise SkelbenchError("'transfer' is not a protocol: name one, such as linear, and --pretrained-on DATASET.")
-        PROTOCOLS[protocol]
+        if getattr(PROTOCOLS[protocol], "imported_only", False):
+            raise SkelbenchError(
+                f"The protocol '{protocol}' evaluates an imported checkpoint; use skelbench evaluate RUN --protocol "
+                f"{protocol}."
+            )
     for stream in grid.streams:
         if stream not in (*STREAMS, FUSED):
             raise SkelbenchError(f"There is no stream '{stream}'{did_you_mean(stream, (*STREAMS, FUSED))}")

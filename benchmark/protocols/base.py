@@ -92,7 +92,7 @@ class TuningProtocol(Protocol):
 
 @runtime_checkable
 class EpisodeProtocol(Protocol):
-    """A protocol on frozen features that does not score each clip for each class."""
+    """A protocol on frozen features that is not fitted with `fit`: one that draws episodes, or trains nothing."""
 
     name: str
     version: int
@@ -107,7 +107,7 @@ class EpisodeProtocol(Protocol):
         selection: Selection,
         seed: int,
     ) -> Outcome:
-        """Do everything that `run_protocol` does; the outcome has no scores."""
+        """Do everything that `run_protocol` does; the outcome may have no scores."""
         ...
 
 
@@ -134,6 +134,7 @@ class Outcome:
         files: contents of files to write next to the record, by file name.
         notes: messages to show to the user.
         fit: the final fit at the last epoch, for the protocol's own files.
+        all_clips: whether the scores are those of the training clips, followed by those of the test clips.
     """
 
     scores: Tensor
@@ -145,6 +146,7 @@ class Outcome:
     files: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
     fit: Fit | None = None
+    all_clips: bool = False
 
 
 @precision("fp32")

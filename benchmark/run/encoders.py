@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ...datasets.clips import Clips
 from ...errors import SkelbenchError
@@ -23,6 +24,7 @@ from ..train.checkpoint import read_tensors
 from ..train.options import Options
 from ..train.trainer import snapshot_path
 from .record import other_stream
+from .released import read_classifier
 
 
 def is_kept(task: Pretraining, runs: RunStore) -> bool:
@@ -38,10 +40,12 @@ def new_method(task: Pretraining, clips: Clips, device: str) -> Method:
 
 
 def feature_kind(task: Pretraining, protocol: str) -> str | None:
-    """The kind of features a protocol evaluates, "pooled" or "embedding"; None if it trains its own encoder."""
+    """The kind of features a protocol evaluates: "pooled", "embedding", "logits"; None if it trains its own encoder."""
     if isinstance(PROTOCOLS[protocol], TuningProtocol):
         return None
-    return getattr(protocol_settings(task.recipe, protocol), "feature", "pooled")
+    return getattr(PROTOCOLS[protocol], "features", None) or getattr(
+        protocol_settings(task.recipe, protocol), "feature", "pooled"
+    )
 
 
 def kept_features(
@@ -55,16 +59,23 @@ def kept_features(
     kept = {}
     last = task.recipe.epochs
     start = _copy(method.evaluation_state())
+    stream = other_stream(task, method)
+    layer = read_classifier(folder, device) if kind == "logits" else None
 
     def encode(x: Tensor) -> Tensor:
-        return method.embedding(x) if kind == "embedding" else method.features(x, *other_stream(task, method))
+        if kind == "embedding":
+            return method.embedding(x)
+        features = method.features(x, *stream)
+        return features if layer is None else functional.linear(features, layer.weight, layer.bias)
 
-    if kind == "embedding" and other_stream(task, method):
+    if kind == "embedding" and stream:
         raise SkelbenchError(
             f"{task.cell.method} has no embedding of a single stream to evaluate; set knn.feature=pooled."
         )
     for epoch in sorted({epoch for epoch in task.recipe.snapshots if epoch < last} | {last}):
-        _load(task, method, start, folder, epoch, device)
+        state = _load(task, method, start, folder, epoch, device)
+        if kind == "embedding" and method.is_backbone(state):
+            raise SkelbenchError(f"{folder} has no projection head to evaluate; set knn.feature=pooled.")
         kept[epoch] = (extract(encode, clips[0]), extract(encode, clips[1]))
     return kept
 
@@ -100,12 +111,13 @@ def tune(
 
 def _load(
     task: Pretraining, method: Method, start: Mapping[str, Tensor], folder: Path, epoch: int, device: str
-) -> None:
-    """Load the encoder saved after an epoch; `start` is its state before training."""
+) -> Mapping[str, Tensor]:
+    """Load the encoder saved after an epoch and return what was saved; `start` is its state before training."""
     state = read_tensors(snapshot_path(folder, epoch), device)
     if method.trainable:
         _check_learnt(method, start, state, task)
     method.load_evaluation_state(state)
+    return state
 
 
 def _copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -72,7 +72,7 @@ class Evaluation:
         }
         for note in outcome.notes:
             self.options.watcher.say(note)
-        files = side_files(empty_folder(key, self.runs, claim), outcome, self.clips[1])
+        files = side_files(empty_folder(key, self.runs, claim), outcome, self.clips)
         return evaluation_record(
             self.task, key, self.clips, self.method, self.options, outcome=outcome, cost=cost, files=files
         )

@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ... import __version__
 from ...datasets.layout import LAYOUTS
 from ...errors import SkelbenchError
 from ...methods import METHODS, Method
+from ...methods.base import BACKBONE
 from ...results.command import CHECKPOINT, COMMAND, command_line, options
 from ...results.record import PRETRAIN, Cell, Configuration, Key, Record
 from ...results.store import RunStore
@@ -23,11 +23,12 @@ from ..plan.build import build_method
 from ..plan.identity import PRETRAIN_VERSION, identify
 from ..plan.overrides import Changes, check_owners
 from ..plan.tracks import pretrain_settings, resolve
-from ..train.trainer import save_snapshot
+from ..train.checkpoint import write_tensors
+from ..train.trainer import snapshot_path
 from .record import count_parameters, make_record
+from .released import CLASSIFIER, kind_of, read_encoder, read_state, without_pretraining
 
 PERSONS = 2  # of the data that the releases were trained on
-WRAPPERS = ("state_dict", "model", "model_state_dict")  # keys that some checkpoints wrap the state dict in
 
 
 @dataclass(frozen=True)
@@ -40,35 +41,55 @@ class Origin:
     split: str = "xsub"
     stream: str = "joint"
     layout: str = "ntu25"
+    title: str | None = None  # of a method that is not registered
 
 
 def import_weights(path: Path, place: Origin, runs: RunStore, settings: Mapping[str, Any]) -> Record:
     """Turn a checkpoint of the released code into a finished pre-training.
 
     Args:
-        path: a state dict with the released names, as `torch.save` wrote it.
+        path: as `torch.save` wrote it: a complete pre-training, an encoder with its classifier, or an encoder, by the
+            released names.
         settings: dotted settings that differ from the released ones, such as "backbone.width".
 
+    Returns:
+        Its record; `environment["imported"]` says what the file holds.
+
     Raises:
-        SkelbenchError: if the file holds anything but tensors, a key is missing or unknown, a shape differs, or
+        SkelbenchError: if the file cannot be read safely, a key is missing or unknown, a shape or the graph differs, or
             its batch norms have never seen a batch.
     """
-    if not METHODS[place.method].trainable:
+    other = METHODS[place.method].imported_only
+    if not METHODS[place.method].trainable and not other:
         raise SkelbenchError(f"The method '{place.method}' trains nothing, so there is nothing to import for it.")
+    if other != bool(place.title):
+        raise SkelbenchError(
+            "A title names an imported method that is not registered: give --method other --title NAME."
+        )
     state = read_state(path)
+    if other:
+        state = without_pretraining(state)
     check_owners(settings, [place.method], [place.backbone])
     configuration = Configuration(place.method, place.backbone, place.dataset, place.split, place.stream)
     resolved = resolve(configuration, "published", changes=Changes(None, {}, settings))
     recipe = resolved.recipe.model_copy(update={"snapshots": ()})
     layout = LAYOUTS[place.layout]
     method = build_method(configuration, recipe, layout, PERSONS)
-    _check_adjacency(method, state, path)
-    method.load_official(state)
+    kind, classifier = kind_of(state), None
+    if kind == "pre-training":
+        _check_adjacency(method, state, path)
+        method.load_official(state)
+        saved = method.evaluation_state()
+    else:
+        backbone: Any = method.encoder_q.backbone
+        weights, classifier = read_encoder(state, backbone, path)
+        saved = {f"{BACKBONE}{name}": value for name, value in weights.items()}
+        method.load_evaluation_state(saved)
     _check_trained(method, path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     cell = Cell(
         track="custom",
-        label=f"imported {digest[:8]}",
+        label=", ".join(filter(None, (place.title, f"imported {digest[:8]}"))),
         **configuration._asdict() | {"stream": method.stream},
         protocol=PRETRAIN,
         seed=0,
@@ -76,11 +97,12 @@ def import_weights(path: Path, place: Origin, runs: RunStore, settings: Mapping[
     stored = pretrain_settings(recipe) | {"source": f"{path.name}, sha256 {digest}"}
     versions = {"skelbench": __version__, "method": METHODS[place.method].version, "protocol": PRETRAIN_VERSION}
     facts = {"cell": cell.model_dump(), "settings": stored, "versions": list(versions.values())}
+    released = resolved.exact and resolved.labels[PRETRAIN] is None
     record = make_record(
         Key(cell, identify(facts)),
-        settings=stored,
+        settings=stored | {"released_for_this_data": released} | ({"title": place.title} if other else {}),
         versions=versions,
-        environment={"imported": True, COMMAND: _command(place, settings)},
+        environment={"imported": kind, COMMAND: _command(place, settings)},
         data={"layout": layout.name, "skeleton": layout.digest},
         model={
             "parameters": count_parameters(method),
@@ -90,7 +112,10 @@ def import_weights(path: Path, place: Origin, runs: RunStore, settings: Mapping[
             "persons": PERSONS,
         },
     )
-    save_snapshot(method, runs.folder(record.key), recipe.epochs)
+    folder = runs.folder(record.key)
+    write_tensors(snapshot_path(folder, recipe.epochs), saved)
+    if classifier is not None:
+        write_tensors(folder / CLASSIFIER, classifier.state())
     runs.write(record)
     return record
 
@@ -98,35 +123,6 @@ def import_weights(path: Path, place: Origin, runs: RunStore, settings: Mapping[
 def _command(place: Origin, settings: Mapping[str, Any]) -> str:
     pairs = [("set", f"{name}={json.dumps(value)}") for name, value in settings.items()]
     return command_line("import-weights", CHECKPOINT, *options([*asdict(place).items(), *pairs]))
-
-
-def read_state(path: Path) -> dict[str, Tensor]:
-    """Read a state dict, bare or under one of the keys in `WRAPPERS`; nothing is executed.
-
-    Raises:
-        SkelbenchError: if the file is missing, damaged or holds anything but tensors.
-    """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise SkelbenchError(f"There is no file {path}; name the checkpoint to import.") from error
-    except Exception as error:  # torch raises pickle, zip, runtime and key errors here
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise SkelbenchError(
-            f"{path} cannot be read as weights only ({reason}); save its state dict, nothing else, with torch.save."
-        ) from error
-    for name in WRAPPERS:
-        if isinstance(content, Mapping) and set(content) == {name}:
-            content = content[name]
-    if not isinstance(content, Mapping) or not content:
-        raise SkelbenchError(f"{path} does not hold a state dict (names and tensors); save one with torch.save.")
-    strange = [str(name) for name, value in content.items() if not isinstance(value, Tensor)]
-    if strange:
-        raise SkelbenchError(f"{path} holds more than tensors ({', '.join(strange[:5])}); save its state dict alone.")
-    broken = [name for name, value in content.items() if value.is_floating_point() and not value.isfinite().all()]
-    if broken:
-        raise SkelbenchError(f"{path} holds NaN or infinite values in {', '.join(broken[:5])}.")
-    return dict(content)
 
 
 def _check_trained(method: Method, path: Path) -> None:

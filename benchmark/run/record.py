@@ -103,6 +103,7 @@ def settings_of(task: Pretraining, cell: Cell) -> dict[str, Any]:
     if task.ranks > 1:
         values["ranks"] = task.ranks
     values["released_for_this_data"] = task.exact and _released(task, cell)
+    values |= {"title": task.title} if task.title else {}
     kind = METHODS[cell.method]
     supervision = kind.supervision(parse_config(kind.Config, task.recipe.method, cell.method))
     values |= {"supervision": supervision} if supervision else {}
@@ -158,15 +159,17 @@ def count_parameters(method: Method) -> int:
     return sum(p.numel() for p in method.encoder_q.backbone.parameters())  # type: ignore[union-attr]
 
 
-def side_files(folder: Path, outcome: Outcome, test: Clips) -> dict[str, str]:
+def side_files(folder: Path, outcome: Outcome, clips: tuple[Clips, Clips]) -> dict[str, str]:
     """Curve, confusion, per-class and scores of the finished fit at the last epoch, and the protocol's own files."""
     for name, text in outcome.files.items():
         atomic_write(folder / name, text)
     own = {"curve": write_curve(folder, outcome.curve), **{Path(name).stem: name for name in outcome.files}}
     if not outcome.scores.numel():
         return own
-    label, scores = test.label.cpu().numpy(), outcome.scores.cpu().numpy()
-    return own | score_files(folder, test.name, label, scores, test.class_names)
+    scored = clips if outcome.all_clips else clips[1:]
+    names = [name for side in scored for name in side.name]
+    label = np.concatenate([side.label.cpu().numpy() for side in scored])
+    return own | score_files(folder, names, label, outcome.scores.cpu().numpy(), clips[1].class_names)
 
 
 def score_files(

@@ -77,8 +77,9 @@ class Row(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The name of the method in tables."""
-        return FLOOR_NAME if self.method == FLOOR else self.method
+        """The name of the method in tables; the title of an imported method that is not registered."""
+        titles = {str(record.settings["title"]) for record in self.records if "title" in record.settings}
+        return FLOOR_NAME if self.method == FLOOR else "/".join(sorted(titles)) or self.method
 
     @property
     def records(self) -> list[Record]:

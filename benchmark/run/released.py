@@ -1,0 +1,214 @@
+"""Read checkpoints as authors share them: find the weights in them, and tell what they hold.
+
+Three kinds are told apart by their keys: a complete pre-training (a key encoder or a queue), an encoder with a linear
+classifier (`fc`), and an encoder alone. Nothing in a file is executed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ...backbones import Backbone
+from ...errors import SkelbenchError
+from ..train.checkpoint import read_tensors
+
+WRAPPERS = ("state_dict", "model_state_dict", "model", "net")  # keys under which checkpoints keep their weights
+PREFIXES = ("encoder_q.", "backbone.", "encoder.", "")  # of the encoder's keys
+CLASSIFIER = "classifier.pt"  # the file of the classifier, next to the encoder
+_LAYER = "fc"
+_TRAINED_WITH = ("encoder_k.", "queue")  # what only a pre-training holds, by the start of its keys
+
+Kind = Literal["pre-training", "encoder with classifier", "encoder"]
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """The linear layer of an encoder with classifier: weight (K, D) and bias (K,)."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def state(self) -> dict[str, Tensor]:
+        """Its tensors by name."""
+        return {"weight": self.weight, "bias": self.bias}
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Read the weights of a checkpoint in float32, without the prefix `module.`.
+
+    They are the content itself or under one of the keys in `WRAPPERS`. Numbers, texts and the optimiser beside them
+    are left out.
+
+    Raises:
+        SkelbenchError: if the file is missing, damaged, holds an object of another type or no weights, or a weight is
+            NaN or infinite.
+    """
+    state = _weights(_load(path), path)
+    broken = [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
+    if broken:
+        raise SkelbenchError(f"{path} holds NaN or infinite values in {', '.join(broken[:5])}.")
+    halves = (torch.float16, torch.bfloat16)
+    state = {name: value.float() if value.dtype in halves else value for name, value in state.items()}
+    if all(name.startswith("module.") for name in state):  # of nn.DataParallel
+        state = {name.removeprefix("module."): value for name, value in state.items()}
+    return state
+
+
+def read_classifier(folder: Path, device: str) -> Classifier:
+    """Read the classifier that was imported with an encoder. Raises `SkelbenchError` if there was none."""
+    if not (folder / CLASSIFIER).exists():
+        raise SkelbenchError(
+            f"{folder} has no classifier: it was not in the checkpoint; choose a protocol that trains one, such as "
+            "linear."
+        )
+    return Classifier(**read_tensors(folder / CLASSIFIER, device))
+
+
+def kind_of(state: Mapping[str, Tensor]) -> Kind:
+    """What a checkpoint holds."""
+    if any(name.startswith(_TRAINED_WITH) for name in state):
+        return "pre-training"
+    encoder, rest = _split(state)
+    return "encoder with classifier" if any(f"{_LAYER}." in name for name in (*encoder, *rest)) else "encoder"
+
+
+def without_pretraining(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The encoder of a pre-training whose method is not registered: without key encoder, queue and projection head."""
+    if kind_of(state) != "pre-training":
+        return dict(state)
+    head = re.compile(rf".*\b{_LAYER}\.\d+\..*")
+    return {
+        name: value for name, value in state.items() if not name.startswith(_TRAINED_WITH) and not head.fullmatch(name)
+    }
+
+
+def read_encoder(
+    state: Mapping[str, Tensor], backbone: Backbone, path: Path
+) -> tuple[dict[str, Tensor], Classifier | None]:
+    """Take the backbone's weights, by its own names, and the classifier out of a checkpoint without a pre-training.
+
+    Raises:
+        SkelbenchError: if keys are missing, unknown or of another shape (all are listed), or the graph is missing or
+            differs.
+    """
+    encoder, rest = _split(state)
+    names = dict(backbone.official_names())
+    constants, own = backbone.official_constants(), backbone.state_dict()
+    layer = {name: encoder.pop(name) for name in list(encoder) if name.startswith(f"{_LAYER}.")}
+    layer |= {name: rest.pop(name) for name in list(rest) if name.startswith(f"{_LAYER}.")}
+    for name, constant in constants.items():
+        if name not in encoder:
+            raise SkelbenchError(f"{path} lacks its graph ({name}), so it is unknown whether it fits.")
+        if encoder[name].shape != constant.shape or not torch.allclose(constant, encoder[name], atol=1e-6):
+            raise SkelbenchError(
+                f"The graph of {path} ({name}) differs from this one; import it with --set backbone.graph=hop or "
+                "inout, whichever it was trained on, or with another --layout."
+            )
+    known = {*names.values(), *constants}
+    problems = {
+        "missing": sorted(set(names.values()) - set(encoder)),
+        "unknown": sorted([*(set(encoder) - known), *rest]),
+        "of another shape": sorted(
+            f"{theirs} {tuple(encoder[theirs].shape)} for {tuple(own[name].shape)}"
+            for name, theirs in names.items()
+            if theirs in encoder and _fitted(encoder[theirs], own[name]).shape != own[name].shape
+        ),
+    }
+    if any(problems.values()):
+        listed = "; ".join(f"{word}: {', '.join(keys)}" for word, keys in problems.items() if keys)
+        raise SkelbenchError(f"The encoder in {path} does not fit this backbone: {listed}.")
+    weights = {name: _fitted(encoder[theirs], own[name]) for name, theirs in names.items()}
+    return weights, _classifier(layer, backbone.dim, path)
+
+
+def _split(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The encoder's entries without their prefix, and the other entries."""
+    prefix = next(prefix for prefix in PREFIXES if any(name.startswith(prefix) for name in state))
+    encoder = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    return encoder, {name: value for name, value in state.items() if not name.startswith(prefix)}
+
+
+def _fitted(value: Tensor, own: Tensor) -> Tensor:
+    """A 1×1 convolution there may be a linear layer here."""
+    return value.squeeze(-1) if value.ndim == own.ndim + 1 and value.shape[-1] == 1 else value
+
+
+def _classifier(layer: dict[str, Tensor], dim: int, path: Path) -> Classifier | None:
+    """The classifier as a linear layer; it may have been a 1×1 convolution, (K, D, 1, 1)."""
+    if not layer:
+        return None
+    weight, bias = layer.get(f"{_LAYER}.weight"), layer.get(f"{_LAYER}.bias")
+    if weight is not None and weight.ndim == 4 and weight.shape[2:] == (1, 1):
+        weight = weight.flatten(1)
+    if weight is None or bias is None or len(layer) > 2 or weight.shape != (len(bias), dim) or bias.ndim != 1:
+        shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in layer.items())
+        raise SkelbenchError(
+            f"The classifier in {path} ({shapes}) is not one linear layer of {dim} features; a projection head comes "
+            "with a complete pre-training only."
+        )
+    return Classifier(weight.float(), bias.float())
+
+
+def _weights(content: object, path: Path, depth: int = 0) -> dict[str, Tensor]:
+    """The tensors of a checkpoint, which may be below a wrapper."""
+    if not isinstance(content, Mapping) or not content:
+        raise SkelbenchError(f"{path} does not hold a state dict (names and tensors); save one with torch.save.")
+    wrapped = [name for name in WRAPPERS if isinstance(content.get(name), Mapping) and content[name]]
+    if len(wrapped) > 1:
+        raise SkelbenchError(f"{path} holds several states ({', '.join(wrapped)}); save the one to import alone.")
+    if wrapped and depth < len(WRAPPERS):
+        return _weights(content[wrapped[0]], path, depth + 1)
+    state = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    if not state:
+        raise SkelbenchError(f"{path} does not hold a state dict (names and tensors); save one with torch.save.")
+    return state
+
+
+def _load(path: Path) -> object:
+    try:
+        with _numpy_numbers():
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise SkelbenchError(f"There is no file {path}; name the checkpoint to import.") from error
+    except Exception as error:  # torch raises pickle, zip, runtime and key errors here
+        text = str(error)
+        named = re.search(r"(?:GLOBAL|global|class) ([A-Za-z_][\w.]*)", text)
+        if named:
+            raise SkelbenchError(
+                f"{path} holds an object of the type {named[1]}, which is not loaded because loading it could run "
+                "code; save its state dict alone with torch.save."
+            ) from error
+        reason = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", text).split())[:120] or type(error).__name__
+        raise SkelbenchError(
+            f"{path} cannot be read as weights only ({reason}); it is damaged or no checkpoint of torch."
+        ) from error
+
+
+class _Dtype:
+    """What stands for the dtype of a number."""
+
+    def __init__(self, *_: object) -> None:
+        """Keep nothing."""
+
+    def __setstate__(self, _: object) -> None:
+        """Keep nothing."""
+
+
+def _number(*_: object) -> None:
+    """What stands for a number of numpy beside the weights: its value is not needed."""
+
+
+@contextmanager
+def _numpy_numbers() -> Iterator[None]:
+    """Let numbers of numpy be read, as placeholders: numpy's own constructors are not called."""
+    scalar = [(_number, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+    with torch.serialization.safe_globals([*scalar, (_Dtype, "numpy.dtype"), _Dtype]):
+        yield
