@@ -22,6 +22,30 @@ def own_data(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="session")
+def operations():
+    """A context in which operations of torch are noted: names, and devices and types of what they return."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Operations(TorchDispatchMode):
+        # operations that bring values from the host; a scalar_tensor is filled on its own device
+        FROM_HOST = frozenset({"aten::lift_fresh", "aten::_to_copy", "aten::copy_"})
+
+        def __init__(self):
+            super().__init__()
+            self.names, self.devices, self.dtypes = set(), set(), set()
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            self.names.add(func.overloadpacket._qualified_op_name)
+            for tensor in out if isinstance(out, (tuple, list)) else (out,):
+                self.devices.add(getattr(tensor, "device", None))
+                self.dtypes.add(getattr(tensor, "dtype", None))
+            return out
+
+    return Operations
+
+
+@pytest.fixture(scope="session")
 def golden():
     """Open a file of tensors recorded from the released code; skip if the folder is missing."""
     root = Path(os.environ.get("SKELBENCH_SHARED", Path(__file__).resolve().parents[2] / "shared")) / "golden"

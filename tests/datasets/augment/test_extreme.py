@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from skelbench.datasets.augment import basic, crop, draw_basic, shear
 from skelbench.datasets.augment.extreme import (
@@ -526,43 +525,23 @@ def test_a_turned_view_of_the_clips_gives_the_same_as_a_copy(name):
     torch.testing.assert_close(applications(turned, draws)[name](), applications(x, draws)[name]())
 
 
-class Operations(TorchDispatchMode):
-    """The names of the operations that run inside, with the devices and types of what they return."""
-
-    def __init__(self):
-        super().__init__()
-        self.names, self.devices, self.dtypes = [], set(), set()
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        self.names.append(func.overloadpacket._qualified_op_name)
-        for tensor in out if isinstance(out, (tuple, list)) else (out,):
-            self.devices.add(getattr(tensor, "device", None))
-            self.dtypes.add(getattr(tensor, "dtype", None))
-        return out
-
-
-# A scalar_tensor is filled on its own device.
-FROM_HOST = {"aten::lift_fresh", "aten::_to_copy", "aten::copy_"}
-
-
-def test_drawing_copies_nothing_from_the_host_and_needs_no_float64():
+def test_drawing_copies_nothing_from_the_host_and_needs_no_float64(operations):
     x = clips()
     draw_extreme(x, 6, 0.5, generator(), reverse="last")
-    with Operations() as operations:
+    with operations() as drawing:
         draw_extreme(x, 6, 0.5, generator(), reverse="last")
-    assert operations.names and not FROM_HOST & set(operations.names)
-    assert torch.float64 not in operations.dtypes
+    assert drawing.names and drawing.names.isdisjoint(operations.FROM_HOST)
+    assert torch.float64 not in drawing.dtypes
 
 
 @pytest.mark.parametrize("name", [*STEPS, "time_flip", *REVERSES])
-def test_applying_makes_nothing_on_the_host_and_needs_no_float64(name):
+def test_applying_makes_nothing_on_the_host_and_needs_no_float64(name, operations):
     x = clips()
     draws = moved(draw_extreme(x, 6, 0.5, generator(), reverse="last"), "meta")
     apply = applications(x.to("meta"), draws)[name]
     apply()  # copies the mirrored joints once
-    with Operations() as operations:
+    with operations() as applying:
         apply()
-    assert operations.devices == {torch.device("meta")}
-    assert "aten::lift_fresh" not in operations.names
-    assert torch.float64 not in operations.dtypes
+    assert applying.devices == {torch.device("meta")}
+    assert "aten::lift_fresh" not in applying.names
+    assert torch.float64 not in applying.dtypes
