@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from replay import recorded_weights
 from skelbench.backbones import create_backbone
 from skelbench.errors import SkelbenchError
 
@@ -16,7 +17,7 @@ def recorded(golden):
 def released(recorded, direction="causal"):
     backbone = create_backbone("bigru", hidden=16, direction=direction)
     own = {official: name for name, official in backbone.official_names().items()}
-    state = {k[3:]: torch.from_numpy(v) for k, v in recorded.items() if k.startswith("sd/")}
+    state = recorded_weights(recorded)
     head = nn.Linear(32, 60)
     head.load_state_dict({name: state.pop(f"fc.{name}") for name in ("weight", "bias")})
     backbone.load_state_dict({own[name]: value for name, value in state.items()})

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from replay import recorded_weights
 from skelbench.backbones import create_backbone
 from skelbench.backbones.dsta import CONFIGURATIONS
 from skelbench.backbones.dsta_block import Attention, position_table
@@ -32,7 +33,7 @@ def recorded(golden):
 
 @pytest.fixture
 def skeattn(recorded):
-    state = {k[3:]: torch.from_numpy(v) for k, v in recorded.items() if k.startswith("sd/")}
+    state = recorded_weights(recorded)
     return released(state, blocks=recorded["config"].tolist())
 
 

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 import torch
 
+from replay import expect
 from skelbench.methods import Progress, create_method
 from skelbench.methods.aimclr import eadm
 
-RTOL = 1e-5
 RUNS = [("stage1", 0, "train"), ("stage1", 0, "eval"), ("nnm", 1, "train"), ("nnm", 1, "eval")]
 
 
@@ -21,12 +21,6 @@ def make(golden, mode="train", **config) -> Any:
 def views(recorded):
     names = {"query": "im_q", "key": "im_k", "query_extreme": "im_q_extreme"}
     return {ours: torch.from_numpy(recorded[theirs]) for ours, theirs in names.items()}
-
-
-def expect(actual, expected, rtol=RTOL):
-    """Compare relatively to the largest recorded number, as far as float32 sums allow."""
-    expected = torch.as_tensor(expected)
-    torch.testing.assert_close(actual, expected, rtol=rtol, atol=rtol * expected.abs().max().item())
 
 
 @pytest.mark.parametrize(("file", "stage", "mode"), RUNS)

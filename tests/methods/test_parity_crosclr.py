@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
+from replay import expect
 from skelbench.methods import Progress, create_method
 
-RTOL = 1e-5
 SUFFIX = {"joint": "", "motion": "_motion", "bone": "_bone"}
 PAIRS = ["jm", "jb", "mj", "mb", "bj", "bm"]
 OPTIONS = list(itertools.product((False, True), (1, 3)))
@@ -30,12 +30,6 @@ def make(golden, number=3, **config) -> Any:
 
 def views(recorded):
     return {"query": torch.from_numpy(recorded["im_q"]), "key": torch.from_numpy(recorded["im_k"])}
-
-
-def expect(actual, expected, rtol=RTOL):
-    """Compare relatively to the largest recorded number, as far as float32 sums allow."""
-    expected = torch.as_tensor(expected)
-    torch.testing.assert_close(actual.detach(), expected, rtol=rtol, atol=rtol * expected.abs().max().item())
 
 
 def test_the_checkpoint_is_loaded_completely_and_heads_stay_shared(golden):

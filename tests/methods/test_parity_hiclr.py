@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from replay import expect
 from skelbench.datasets.augment.adain import adain
 from skelbench.methods import Progress, create_method
 
-RTOL = 1e-5
 STAGES = [("s1_", 0), ("nnm_", 1)]
 
 
@@ -32,12 +32,6 @@ def views(recorded):
 def draws(recorded):
     mask = torch.zeros(50, 25, dtype=torch.bool)
     return {"joint_mask": mask.scatter_(1, torch.from_numpy(recorded["mask_joint_indices_seed0"]), True)}
-
-
-def expect(actual, expected, rtol=RTOL):
-    """Compare relatively to the largest recorded number, as far as float32 sums allow."""
-    expected = torch.as_tensor(expected)
-    torch.testing.assert_close(actual.detach(), expected, rtol=rtol, atol=rtol * expected.abs().max().item())
 
 
 def test_the_mask_hides_the_drawn_joints_and_its_number_is_loaded(recorded, method):

@@ -1,11 +1,14 @@
 """SkeAttnCLR against float64 tensors recorded from the released code."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from replay import expect_float64 as expect
+from replay import recorded_weights, three_steps
 from skelbench.backbones import create_backbone
 from skelbench.backbones.dsta_block import position_table
 from skelbench.datasets.streams import to_stream
@@ -35,7 +38,7 @@ def recorded(golden, backbone):
 @pytest.fixture
 def method(recorded, backbone, golden):
     method: Any = create_method("skeattnclr", backbone=backbone, queue_size=64, **RUNS[backbone])
-    method.load_official({k[3:]: torch.from_numpy(v) for k, v in recorded.items() if k.startswith("sd/")})
+    method.load_official(recorded_weights(recorded))
     if backbone == "dsta":  # the recording machine's sines differ from others in the last bit of float32
         tables = golden("mixing/dsta.npz")
         if not torch.equal(position_table(25, 16), torch.from_numpy(tables["pe_layer0_spatial"])[0, :, 0].T):
@@ -60,10 +63,6 @@ def draws(recorded, step):
     }
 
 
-def expect(actual, expected):
-    torch.testing.assert_close(actual, torch.as_tensor(expected), rtol=1e-8, atol=1e-12)
-
-
 def test_first_forward_gives_the_released_logits_and_mask(recorded, method):
     outputs = method.outputs(views(recorded), draws=draws(recorded, 0))
     for part in ("z", "s", "ns"):
@@ -76,20 +75,14 @@ def test_first_forward_gives_the_released_logits_and_mask(recorded, method):
 
 
 def test_three_steps_follow_the_released_run(recorded, method):
-    optimiser = torch.optim.SGD(
-        [p for p in method.parameters() if p.requires_grad], lr=0.1, momentum=0.9, weight_decay=1e-4
-    )
     own = {official: name for name, official in method.official_names().items()}
     parameters = dict(method.named_parameters())
     trained = [own[n] for n in recorded["param_names_trainable_side"] if n in own]
     assert len(trained) == (recorded["f64/grad_norms_step0"] >= 0).sum()
-    for step in range(3):
-        optimiser.zero_grad()
-        losses = method.loss(views(recorded), draws=draws(recorded, step))
+    for step, losses in three_steps(method, views(recorded), partial(draws, recorded)):
         for part in ("z", "s", "ns"):
             assert losses[f"loss_{part}"].item() == pytest.approx(recorded[f"f64/steps_loss_{part}"][step], rel=1e-8)
         assert losses["loss"].item() == pytest.approx(recorded["f64/steps_loss"][step], rel=1e-8)
-        losses["loss"].backward()
         for name, norm in zip(
             recorded["param_names_trainable_side"], recorded[f"f64/grad_norms_step{step}"], strict=True
         ):
@@ -99,8 +92,6 @@ def test_three_steps_follow_the_released_run(recorded, method):
             grad = parameters[own[name]].grad
             # the bias before a batch norm has no true gradient: the recorded one is rounding
             assert grad.norm().item() == pytest.approx(norm, rel=1e-8, abs=1e-12), name
-        optimiser.step()
-        method.after_step(Progress(epoch=1, iteration=step, iterations_per_epoch=10, epochs=3))
         assert method.momentum_at(Progress(1, step, 10, 3)).item() == pytest.approx(
             recorded["f64/steps_ema_m"][step], rel=1e-12
         )
@@ -180,7 +171,7 @@ def test_the_neck_alone(golden, kind, file, args, mode):
 def test_attention_mask_alone(golden, lam, key):
     recorded = golden("mixing/mhsam.npz")
     module = AttentionMask(64, 8, lam).double()
-    module.load_state_dict({k[3:]: torch.from_numpy(v) for k, v in recorded.items() if k.startswith("sd/")})
+    module.load_state_dict(recorded_weights(recorded))
     expect(module(torch.from_numpy(recorded["x"]).double()), recorded[key])
 
 
