@@ -21,6 +21,18 @@ def own_data(tmp_path, monkeypatch):
     monkeypatch.setenv("SKELBENCH_DATA", str(tmp_path / "data"))
 
 
+def pytest_addoption(parser):
+    parser.addoption("--slow", action="store_true", help="run the tests marked slow too")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Skip the tests marked slow unless they are asked for."""
+    if not config.getoption("--slow"):
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.skip(reason="slow; runs with --slow"))
+
+
 @pytest.fixture(scope="session")
 def operations():
     """A context in which operations of torch are noted: names, and devices and types of what they return."""
