@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -25,14 +26,14 @@ from skelbench.errors import SkelbenchError
 
 # A module of its own, which the processes of `workers` can import. A raw file has one line a clip.
 MADE_UP = '''
-import os, time, zlib
+import os, signal, sys, time, zlib
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from skelbench.datasets import Clip, Items, Recording, Rejected, SplitRule, UnusableError
+from skelbench.datasets import Clip, Items, Recording, Rejected, SplitRule, UnusableError, prepare
 from skelbench.datasets.layout import get_layout
 from skelbench.errors import SkelbenchError
 
@@ -85,32 +86,25 @@ def die_once_told(place):
         time.sleep(0.01)
     if place.is_dir():
         os._exit(1)
+
+
+def prepare_and_die(source, last):
+    """Prepare, killed before a call of a function that has to do with the files of the store; 0: before none."""
+    calls = 0
+
+    def count(frame, event, argument):
+        nonlocal calls
+        file = frame.f_code.co_filename
+        if event.endswith("call") and ("pathlib" in file or file.endswith(("writer.py", "journal.py", "shutil.py"))):
+            calls += 1
+            if calls == last:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.setprofile(count)
+    prepare("made-up", Path(source), workers=1)
+    sys.setprofile(None)
+    return calls
 '''
-
-# Prepares, and is killed before the given call of a function that has to do with the files of the store.
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from skelbench.datasets import READERS, prepare
-import made_up_reader
-
-READERS._loaded = True  # of the other readers, whose modules take seconds to import, none is needed
-READERS.add("made-up", made_up_reader.read)
-calls, last = 0, int(sys.argv[2])
-
-def count(frame, event, argument):
-    global calls
-    file = frame.f_code.co_filename
-    if event.endswith("call") and ("pathlib" in file or file.endswith(("writer.py", "journal.py", "shutil.py"))):
-        calls += 1
-        if calls == last:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-sys.setprofile(count)
-prepare("made-up", Path(sys.argv[1]), workers=1)
-sys.setprofile(None)
-print(calls)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -189,27 +183,58 @@ def resumed(raw, *, name="made-up", **how):
     return steps[0][0], taken(data_folder() / name)
 
 
-def run(script, *arguments, module, **how):
-    environment = os.environ | {"PYTHONPATH": str(Path(module.__file__).parent)}
-    command = [sys.executable, "-c", script, *map(str, arguments)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, **how)
-
-
 # Interrupted
+
+
+def forked(act, *arguments):
+    """Call a function in a forked process; return the process's exit code and what the function returned."""
+    end, begin = os.pipe()
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            os.write(begin, json.dumps(act(*arguments)).encode())
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    os.close(begin)
+    with os.fdopen(end) as pipe:
+        returned = pipe.read()
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status), json.loads(returned) if returned else None
+
+
+def started(act, *arguments):
+    """Call a function of the made-up reader in a new interpreter; return its exit code."""
+    code = (
+        "import json, sys; from skelbench.datasets import READERS\n"
+        "READERS._loaded = True  # of the other readers, whose modules take seconds to import, none is needed\n"
+        "import made_up_reader; READERS.add('made-up', made_up_reader.read)\n"
+        f"made_up_reader.{act.__name__}(*json.loads(sys.argv[1]))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(act.__code__.co_filename).parent)}
+    command = [sys.executable, "-c", code, json.dumps(arguments)]
+    return subprocess.run(command, env=environment, timeout=120).returncode, None
 
 
 @pytest.fixture
 def calls(raw, module, whole):
     """How many calls an uninterrupted run makes."""
-    done = run(KILLED, raw, 0, module=module)
-    assert done.returncode == 0, done.stderr
+    code, calls = forked(module.prepare_and_die, str(raw), 0)
+    assert code == 0
     assert taken(data_folder() / "made-up") == whole
-    return int(done.stdout)
+    return calls
 
 
-@pytest.mark.parametrize("older", [False, True])
-@pytest.mark.parametrize("seed", range(4))
-def test_a_run_that_is_killed_at_any_moment_and_run_again_gives_the_same_store(raw, module, whole, calls, seed, older):
+@pytest.mark.parametrize(
+    ("seed", "older", "live"),
+    [*((seed, older, forked) for seed in range(4) for older in (False, True)), (4, True, started)],
+)
+def test_a_run_that_is_killed_at_any_moment_and_run_again_gives_the_same_store(
+    raw, module, whole, calls, seed, older, live
+):
     if older:  # of less data
         text = (raw / "11.txt").read_text()
         (raw / "11.txt").unlink()
@@ -218,8 +243,8 @@ def test_a_run_that_is_killed_at_any_moment_and_run_again_gives_the_same_store(r
     rng = np.random.default_rng(seed)
     moments = [*rng.integers(1, calls, 2), *rng.integers(calls - 200, calls, 2)]  # the last calls put it in place
     for number, moment in enumerate(moments):
-        killed = run(KILLED, raw, moment, module=module)
-        assert killed.returncode == -signal.SIGKILL or (number > 0 and killed.returncode == 0), killed.stderr
+        code, _ = live(module.prepare_and_die, str(raw), int(moment))
+        assert code == -signal.SIGKILL or (number > 0 and code == 0)
         standing = [path for path in (data_folder() / "made-up", data_folder() / ".made-up.old") if path.exists()]
         assert standing or not older
         for path in standing[:1]:
