@@ -28,6 +28,7 @@ from skelbench.datasets.layout import LAYOUTS
 from skelbench.datasets.streams import to_stream
 from skelbench.methods import Progress, create_method
 
+pytestmark = pytest.mark.full_depth
 EXPECTED = json.loads((Path(__file__).parent / "expected_steps.json").read_text())
 CLIPS, FRAMES, QUEUE = 6, 16, 16
 SETTINGS = {

@@ -9,6 +9,8 @@ from replay import expect
 from skelbench.methods import Progress, create_method
 from skelbench.methods.aimclr import eadm
 
+pytestmark = pytest.mark.full_depth
+
 RUNS = [("stage1", 0, "train"), ("stage1", 0, "eval"), ("nnm", 1, "train"), ("nnm", 1, "eval")]
 
 

@@ -9,6 +9,8 @@ import torch
 from replay import expect
 from skelbench.methods import Progress, create_method
 
+pytestmark = pytest.mark.full_depth
+
 SUFFIX = {"joint": "", "motion": "_motion", "bone": "_bone"}
 PAIRS = ["jm", "jb", "mj", "mb", "bj", "bm"]
 OPTIONS = list(itertools.product((False, True), (1, 3)))

@@ -7,6 +7,8 @@ from replay import expect
 from skelbench.datasets.augment.adain import adain
 from skelbench.methods import Progress, create_method
 
+pytestmark = pytest.mark.full_depth
+
 STAGES = [("s1_", 0), ("nnm_", 1)]
 
 

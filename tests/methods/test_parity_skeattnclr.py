@@ -16,6 +16,8 @@ from skelbench.methods import Progress, create_method
 from skelbench.methods.attention import AttentionMask
 from skelbench.methods.skeattnclr import Config, Encoder
 
+pytestmark = pytest.mark.full_depth
+
 BLOCKS = ((16, 16, 4, 1), (16, 32, 8, 2), (32, 32, 8, 1), (32, 64, 16, 2))
 RUNS = {
     "stgcn": {"backbone_args": {"width": 16, "dropout": 0.0}},

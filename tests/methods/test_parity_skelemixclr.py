@@ -13,6 +13,8 @@ from skelbench.datasets.augment import mix
 from skelbench.methods import Progress, create_method
 from skelbench.methods.contrast import info_nce
 
+pytestmark = pytest.mark.full_depth
+
 MIXES = 3
 
 

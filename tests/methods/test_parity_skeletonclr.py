@@ -5,6 +5,8 @@ import torch
 
 from skelbench.methods import Progress, create_method
 
+pytestmark = pytest.mark.full_depth
+
 RTOL = 1e-5
 
 
