@@ -110,9 +110,9 @@ def leaves(draws, path=""):
 # --- one step ----------------------------------------------------------------------------------------
 
 
+# Nothing couples the layout with the persons, or the stream with the frames: pairs hold each of them.
 @each_stage
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("persons", [1, 2])
+@pytest.mark.parametrize(("layout", "persons"), [*zip(LAYOUTS, itertools.cycle((1, 2)))])
 def test_a_step_is_finite_for_every_layout_and_number_of_persons(name, stage, layout, persons):
     method = small(name, layout=layout, persons=persons)
     losses = step(method, stage=stage)
@@ -121,8 +121,7 @@ def test_a_step_is_finite_for_every_layout_and_number_of_persons(name, stage, la
 
 
 @each_stage
-@pytest.mark.parametrize("stream", STREAMS)
-@pytest.mark.parametrize("frames", [16, 18, 32])
+@pytest.mark.parametrize(("stream", "frames"), [*zip(STREAMS, (16, 18, 32), strict=True)])
 def test_a_step_is_finite_for_every_stream_and_number_of_frames(name, stage, stream, frames):
     losses = step(small(name, stream=stream, frames=frames), stage=stage)
     assert "loss" in losses
