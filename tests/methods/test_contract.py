@@ -4,9 +4,8 @@ import copy
 import dataclasses
 import itertools
 import math
-import os
 import re
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 import torch
@@ -506,17 +505,27 @@ def test_progress_may_be_tensors(name, stage):
         torch.testing.assert_close(a, b, msg=key)
 
 
-# Tracing the gradient takes half of the time; a complete step of one method is traced in the tests of steps.
-TRACE_GRADIENTS = "SKELBENCH_SLOW_TESTS" in os.environ
+def kind(name):
+    """What a method's trace depends on: whose step it extends, the type of its encoder, whether streams are crossed."""
+    method, registered = METHODS[name], [METHODS[other] for other in METHODS]
+    base = next(parent for parent in method.__mro__ if parent not in registered)
+    return base, get_type_hints(method)["encoder_q"], method.streams_together
 
 
-@each_stage
-def test_a_compiled_loss_is_one_graph_and_equals_the_eager_one(name, stage, short_backbone):
+TRACED = {kind(name): (name, stage) for name, stage in dict(STAGES).items()}  # of each kind one, in its last stage
+
+
+@pytest.mark.parametrize(
+    ("name", "stage"),
+    [pytest.param(*one, marks=() if one in TRACED.values() else pytest.mark.slow) for one in STAGES],
+)
+def test_a_compiled_loss_is_one_graph_and_equals_the_eager_one(name, stage, request):
     eager, compiled = small(name), small(name)
     views, draws = prepare(eager)
     expected = eager.loss(views, stage=stage, draws=draws)
     torch._dynamo.reset()
-    backend = "aot_eager" if TRACE_GRADIENTS else "eager"
+    # tracing the gradient takes half of the time; a complete step of one method is traced in the tests of steps
+    backend = "aot_eager" if request.config.getoption("--slow") else "eager"
     actual = torch.compile(compiled.loss, fullgraph=True, backend=backend)(views, stage=stage, draws=draws)
     for key in expected:
         torch.testing.assert_close(actual[key], expected[key], rtol=1e-5, atol=1e-6)
@@ -655,6 +664,7 @@ def official(method):
     return given | {name: value.clone() for name, value in method.official_constants().items()}
 
 
+@pytest.mark.full_depth
 @pytest.mark.parametrize("name", METHODS)
 def test_official_names_are_a_bijection_over_the_complete_state(name):
     method = small(name)
@@ -676,7 +686,6 @@ def test_a_released_checkpoint_is_loaded_completely(name, prefix):
         assert torch.equal(a, b), key
 
 
-@pytest.mark.full_depth
 @pytest.mark.parametrize("name", METHODS)
 def test_a_checkpoint_that_does_not_fit_is_refused_and_nothing_loaded(name):
     method = small(name, seed=1)
