@@ -1,7 +1,7 @@
 """MICA: its captions, its text vectors, its losses against a second implementation, and what it must not use."""
 
-import subprocess
 import sys
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -245,20 +245,32 @@ def test_prompts_by_class_teach_by_label():
 def test_without_frequency_blocks_it_takes_any_backbone_and_with_them_stgcn():
     with pytest.raises(SkelbenchError, match=r"'bigru' does not have; choose stgcn, or set method\.frest=none"):
         create_method("mica", backbone="bigru", queue_size=4)
-    create_method("mica", backbone="bigru", queue_size=4, frest="none")
+    create_method("mica", backbone="bigru", backbone_args={"hidden": 4}, queue_size=4, frest="none")
 
 
-def test_evaluation_keeps_and_loads_no_text():
+class Watch:
+    """An importer that finds nothing and notes what is looked for."""
+
+    def __init__(self):
+        self.names = []
+
+    def find_spec(self, name, path=None, target=None):
+        self.names.append(name)
+
+
+def test_evaluation_keeps_and_loads_no_text(monkeypatch):
     kept = small().evaluation_state()
     assert all(name.startswith(("encoder_q.backbone.", "encoder_q.head.")) for name in kept)
-    code = """
-import sys, torch, skelbench
-method = skelbench.create_method("mica", queue_size=4, backbone_args={"width": 2, "dim": 8}, text_encoder="clip").eval()
-with torch.no_grad():
-    method.features(torch.randn(1, 3, 64, 25, 2))
-    method.embedding(torch.randn(1, 3, 64, 25, 2))
-heavy = ("clip", "open_clip", "transformers", "tokenizers")
-print([name for name in sys.modules if name.startswith(heavy)], method.texts)
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[] None", "not even with a missing text bank"
+    heavy, watch = ("clip", "open_clip", "transformers", "tokenizers"), Watch()
+    for name in [name for name in sys.modules if name.partition(".")[0] in heavy]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [watch, *sys.meta_path])
+    method: Any = create_method("mica", queue_size=4, backbone_args={"width": 2, "dim": 8}, text_encoder="clip").eval()
+    with torch.no_grad():
+        method.features(torch.randn(1, 3, 64, 25, 2))
+        method.embedding(torch.randn(1, 3, 64, 25, 2))
+    assert not {name.partition(".")[0] for name in watch.names} & {*heavy}
+    assert method.texts is None, "not even with a missing text bank"
+    with pytest.raises(ImportError):
+        import_module("open_clip.nowhere")
+    assert "open_clip" in watch.names, "an attempt would have been noted"
