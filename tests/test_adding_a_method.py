@@ -123,7 +123,7 @@ def test_it_is_created_by_name_and_its_file_is_known(plugin):
 
 
 @pytest.mark.parametrize("track", ["equal", "published"])
-def test_it_trains_in_a_grid_and_is_in_the_table_with_the_others(skelbench, tiny, tmp_path, track):
+def test_it_trains_in_a_grid_and_is_in_the_table_with_the_others(skelbench, tiny, tmp_path, track, short_backbone):
     tiny_width = [
         w
         for pair in ("backbone.width=4", "backbone.dim=16", "batch=4", "frames=16", "epochs=2")

@@ -76,6 +76,11 @@ def test_first_forward_gives_the_released_logits_and_mask(recorded, method):
     expect(mask.mean((0, 1)), recorded["f64/mask_Ms_first_row_mean"])
 
 
+@pytest.mark.parametrize(
+    "backbone",
+    [name if name == "bigru" else pytest.param(name, marks=pytest.mark.slow) for name in RUNS],
+    indirect=True,
+)
 def test_three_steps_follow_the_released_run(recorded, method):
     own = {official: name for name, official in method.official_names().items()}
     parameters = dict(method.named_parameters())

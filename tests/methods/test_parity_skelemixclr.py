@@ -69,6 +69,7 @@ def test_first_forward_gives_the_released_embeddings_logits_and_keys(recorded, m
     expect(method.queue, recorded["f64/queue_after_step0"])
 
 
+@pytest.mark.slow
 def test_three_steps_follow_the_released_run(recorded, method):
     own = {official: name for name, official in method.official_names().items()}
     parameters = dict(method.named_parameters())
