@@ -131,7 +131,8 @@ def test_released_names_lead_to_the_same_method(name, backbone):
         for constant in ("atts", "attt", "pes.pe", "pet.pe"):
             released[f"{prefix}graph_layers.0.{constant}"] = torch.zeros(1)
     second.load_official(released)
-    assert all(torch.equal(value, second.state_dict()[key]) for key, value in own.items())
+    loaded = second.state_dict()
+    assert all(torch.equal(value, loaded[key]) for key, value in own.items())
     with pytest.raises(SkelbenchError, match=r"unknown: encoder_q\.graph_layers\.0\.foreign"):
         second.load_official(released | {"encoder_q.graph_layers.0.foreign": torch.zeros(1)})
 
