@@ -13,6 +13,10 @@ from skelbench.backbones.stgcn import Pointwise, distinct
 from skelbench.datasets.layout import LAYOUTS
 
 RTOL = 1e-5
+# every graph of every layout, in turns in training and in evaluation
+GRAPHS = [*itertools.product(LAYOUTS, ("hop", "inout"))]
+MODES = itertools.cycle(("train", "eval", "eval", "train"))
+each_graph = pytest.mark.parametrize(("name", "graph", "mode"), [(*which, next(MODES)) for which in GRAPHS])
 STRIDES = (1, 1, 1, 1, 2, 1, 1, 2, 1, 1)
 
 
@@ -167,9 +171,7 @@ def test_training_gives_the_released_gradients(golden, released):
         assert (grad - expected).norm() < 1e-4 * expected.norm(), key
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
-@pytest.mark.parametrize("graph", ["hop", "inout"])
-@pytest.mark.parametrize("mode", ["train", "eval"])
+@each_graph
 def test_the_network_equals_a_plain_computation(name, graph, mode):
     layout = LAYOUTS[name]
     backbone = small(layout, graph=graph).train(mode == "train")
@@ -245,9 +247,7 @@ def test_the_own_graph_given_for_every_block_changes_nothing(mode):
     assert torch.equal(backbone(x, backbone.adjacency.expand(10, -1, -1, -1)), backbone(x))
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
-@pytest.mark.parametrize("graph", ["hop", "inout"])
-@pytest.mark.parametrize("mode", ["train", "eval"])
+@each_graph
 def test_every_block_takes_its_own_changed_graph(name, graph, mode):
     layout = LAYOUTS[name]
     backbone = small(layout, graph=graph).train(mode == "train")
