@@ -21,7 +21,7 @@ def expect(actual: Tensor, expected: Any, rtol: float = 1e-5) -> None:
     torch.testing.assert_close(actual.detach(), expected, rtol=rtol, atol=rtol * expected.abs().max().item())
 
 
-def expect_float64(actual: Tensor, expected: Any) -> None:
+def expect_float64(actual: Any, expected: Any) -> None:
     """Compare with float64 numbers, each on its own."""
     torch.testing.assert_close(actual.detach(), torch.as_tensor(expected), rtol=1e-8, atol=1e-12)
 
