@@ -1,13 +1,17 @@
 """Set-up for all tests: one thread per process, no network, a separate data folder."""
 
 import functools
+import hashlib
 import os
+import signal
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 # Before torch loads, and inherited by subprocesses: pytest-xdist already gives each core a process.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -149,3 +153,99 @@ def short_stgcn():
         self.blocks = nn.ModuleList([made[0], made[last]])
 
     return shortened
+
+
+# --- The data set `tiny` ----------------------------------------------------------------------------------------
+
+SUBJECTS, CLASSES = 4, 3
+
+
+def motions(
+    subjects: int = SUBJECTS, classes: int = CLASSES, repetitions: int = 2, frames: tuple[int, int] = (12, 17)
+) -> dict[str, Any]:
+    """Arrays of an interchange file: each class swings its own limb of the NTU skeleton, one person."""
+    rng = np.random.default_rng(3)
+    limbs = [list(range(4, 8)), list(range(8, 12)), list(range(12, 16)), list(range(16, 20)), [2, 3], [20, 1]]
+    body = rng.normal(size=(25, 3))
+    clips, facts = [], []
+    for subject in range(1, subjects + 1):
+        for label in range(classes):
+            for repetition in range(repetitions):
+                length = int(rng.integers(*frames))
+                clip = np.repeat(body[None] * (1 + 0.05 * subject), length, axis=0)
+                swing = np.sin(np.linspace(0, 6, length) + 0.3 * repetition)
+                clip[:, limbs[label % len(limbs)], 1 + label // len(limbs)] += swing[:, None]
+                clips.append(clip + rng.normal(scale=0.02, size=clip.shape) + 3)
+                facts.append((f"s{subject}c{label}r{repetition}", label, subject, 1 + repetition % 2))
+    names, labels, numbers, cameras = zip(*facts, strict=True)
+    return {
+        "keypoints": np.concatenate(clips)[:, None].astype(np.float32),
+        "lengths": np.array([len(clip) for clip in clips]),
+        "label": np.array(labels),
+        "name": np.array(names),
+        "subject": np.array(numbers),
+        "camera": np.array(cameras),
+        "layout": np.array("ntu25"),
+    }
+
+
+@pytest.fixture(scope="session")
+def arrays():
+    """Make the arrays of an interchange file."""
+    return motions
+
+
+@pytest.fixture
+def store(tmp_path):
+    """The data set `tiny`: 24 clips, 12 on either side of xsub."""
+    from skelbench.datasets import prepare
+
+    path = tmp_path / "tiny.npz"
+    np.savez(path, **motions())
+    return prepare("arrays", path, "tiny")
+
+
+# --- Commands ---------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def signals_kept():
+    """Put the signal handlers back that a run sets."""
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+def command(*arguments: object, code: int | None = 0):
+    """Run a command of the command line in this process."""
+    from skelbench.benchmark.cli import main
+
+    with signals_kept():
+        result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert code is None or result.exit_code == code, result.output
+    return result
+
+
+@pytest.fixture
+def skelbench():
+    """Run a command of the command line in this process; anything but an exit is an error of the test."""
+    return command
+
+
+# --- Files ------------------------------------------------------------------------------------------------------
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """Hash of every file below a folder, by relative path."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+@pytest.fixture
+def tree():
+    """Hash of every file below a folder, by relative path: whether anything was written."""
+    return hashes

@@ -1,13 +1,9 @@
 """A method is one file: written outside the package, it is listed, trained and compared like any other."""
 
-import signal
 import sys
 
-import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from skelbench.benchmark.cli import main
 from skelbench.methods import METHODS, create_method
 from skelbench.registry import load_plugin
 from skelbench.results.store import RunStore
@@ -76,41 +72,13 @@ def plugin(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def skelbench(plugin):
+def with_toy(plugin, skelbench):
     """Run a command with the toy as --plugin."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-
-    def run(*arguments, plugin=plugin):
-        return CliRunner().invoke(main, ["--plugin", str(plugin), *map(str, arguments)])
-
-    yield run
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    return lambda *arguments, plugin=plugin, code=0: skelbench("--plugin", plugin, *arguments, code=code)
 
 
-@pytest.fixture
-def tiny(tmp_path, skelbench):
-    """A data set of 24 clips on the NTU skeleton, three classes, each with a different moving limb."""
-    rng = np.random.default_rng(0)
-    label = np.arange(24) % 3
-    clips = rng.normal(size=(1, 1, 25, 3)) + rng.normal(scale=0.02, size=(24, 14, 25, 3))
-    for clip, c in zip(clips, label, strict=True):
-        clip[:, 4 + 4 * c : 8 + 4 * c, 1] += np.sin(np.linspace(0, 6, 14))[:, None]
-    np.savez(
-        tmp_path / "tiny.npz",
-        keypoints=clips.reshape(-1, 1, 25, 3).astype(np.float32),
-        lengths=np.full(24, 14),
-        label=label,
-        name=np.array([f"clip {i}" for i in range(24)]),
-        subject=1 + np.arange(24) // 6,
-        layout="ntu25",
-    )
-    result = skelbench("prepare", "arrays", "--from", tmp_path / "tiny.npz", "--name", "tiny")
-    assert result.exit_code == 0, result.output
-
-
-def test_it_is_listed_with_its_paper(skelbench):
-    lines = [line.split(maxsplit=1) for line in skelbench("ls", "methods").stdout.splitlines()]
+def test_it_is_listed_with_its_paper(with_toy):
+    lines = [line.split(maxsplit=1) for line in with_toy("ls", "methods").stdout.splitlines()]
     assert ["toy", "A toy (a test 2024); nobody/toy@0000000"] in lines
     assert [name for name, _ in lines] == sorted(name for name, _ in lines)
 
@@ -123,7 +91,7 @@ def test_it_is_created_by_name_and_its_file_is_known(plugin):
 
 
 @pytest.mark.parametrize("track", ["equal", "published"])
-def test_it_trains_in_a_grid_and_is_in_the_table_with_the_others(skelbench, tiny, tmp_path, track, short_backbone):
+def test_it_trains_in_a_grid_and_is_in_the_table_with_the_others(with_toy, store, short_backbone, tmp_path, track):
     tiny_width = [
         w
         for pair in ("backbone.width=4", "backbone.dim=16", "batch=4", "frames=16", "epochs=2")
@@ -132,31 +100,28 @@ def test_it_trains_in_a_grid_and_is_in_the_table_with_the_others(skelbench, tiny
     out = tmp_path / "runs"
     methods = "untrained,skeletonclr,toy"
     grid = ("grid", "--methods", methods, "--datasets", "tiny", "--track", track, "--out", out, "--device", "cpu")
-    result = skelbench(*grid, *tiny_width, "--set", "method.feature_dim=6", "--set", "linear.epochs=5")
-    assert result.exit_code == 0, result.output
+    with_toy(*grid, *tiny_width, "--set", "method.feature_dim=6", "--set", "linear.epochs=5")
     cells = {(r.cell.method, r.cell.protocol) for r in RunStore(out).records()}
     assert {("toy", "pretrain"), ("toy", "knn"), ("toy", "linear")} <= cells
     (trained,) = (r for r in RunStore(out).records() if (r.cell.method, r.cell.protocol) == ("toy", "pretrain"))
     assert trained.settings["method"]["feature_dim"] == 6  # pyright: ignore[reportArgumentType, reportCallIssue, reportIndexIssue, reportOptionalSubscript] - JSON
-    table = skelbench("table", "--out", out, "--format", "md").stdout
+    table = with_toy("table", "--out", out, "--format", "md").stdout
     assert any(line.split("|")[1].strip() == "toy" for line in table.splitlines() if line.startswith("|"))
-    again = skelbench(*grid, *tiny_width, "--set", "method.feature_dim=6", "--set", "linear.epochs=5")
+    again = with_toy(*grid, *tiny_width, "--set", "method.feature_dim=6", "--set", "linear.epochs=5")
     assert again.stderr.count("done before") == 5
 
 
-def test_a_taken_name_is_one_clear_error(skelbench, tmp_path):
+def test_a_taken_name_is_one_clear_error(with_toy, tmp_path):
     duplicate = tmp_path / "twin.py"
     duplicate.write_text(TOY.replace('register("toy")', 'register("skeletonclr")'))
-    result = skelbench("ls", "methods", plugin=duplicate)
-    assert result.exit_code == 2
+    result = with_toy("ls", "methods", plugin=duplicate, code=2)
     (line,) = result.stderr.splitlines()
     assert line.startswith("Error: The method 'skeletonclr' is registered twice")
     assert "skeletonclr.py:" in line
     assert "twin.py:" in line
 
 
-def test_a_setting_it_does_not_have_gets_a_did_you_mean(skelbench, tiny, tmp_path):
+def test_a_setting_it_does_not_have_gets_a_did_you_mean(with_toy, store, short_backbone, tmp_path):
     options = ("--method", "toy", "--dataset", "tiny", "--out", tmp_path / "runs", "--device", "cpu")
-    result = skelbench("run", *options, "--set", "method.feature_dims=3")
-    assert result.exit_code == 2
+    result = with_toy("run", *options, "--set", "method.feature_dims=3", code=2)
     assert "None of toy has the setting 'feature_dims'; did you mean 'feature_dim'" in result.stderr

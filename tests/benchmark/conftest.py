@@ -1,21 +1,17 @@
-"""A tiny data set with learnable classes, prepared like a user's own, and settings that run in a blink."""
+"""Grids over the data set `tiny`, settings that run in a blink, and a finished grid to read or to copy."""
 
-import hashlib
 import json
 import os
 import shutil
-import signal
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
-from click.testing import CliRunner
 from filelock import FileLock
 
-SUBJECTS, CLASSES = 4, 3
+from ..conftest import command, motions
 
 # Settings of a run of a second or less.
 TINY = {
@@ -30,83 +26,12 @@ TINY = {
 TINY_GRID = TINY | {"method.feature_dim": 8, "method.window": [1, 2]}
 
 
-def motions(subjects: int = SUBJECTS, classes: int = CLASSES, repetitions: int = 2) -> dict[str, Any]:
-    """Arrays of an interchange file: each class swings its own limb of the NTU skeleton, one person."""
-    rng = np.random.default_rng(3)
-    limbs = [list(range(4, 8)), list(range(8, 12)), list(range(12, 16)), list(range(16, 20)), [2, 3], [20, 1]]
-    body = rng.normal(size=(25, 3))
-    clips, facts = [], []
-    for subject in range(1, subjects + 1):
-        for label in range(classes):
-            for repetition in range(repetitions):
-                length = int(rng.integers(12, 17))
-                clip = np.repeat(body[None] * (1 + 0.05 * subject), length, axis=0)
-                swing = np.sin(np.linspace(0, 6, length) + 0.3 * repetition)
-                clip[:, limbs[label % len(limbs)], 1 + label // len(limbs)] += swing[:, None]
-                clips.append(clip + rng.normal(scale=0.02, size=clip.shape) + 3)
-                facts.append((f"s{subject}c{label}r{repetition}", label, subject, 1 + repetition % 2))
-    names, labels, numbers, cameras = zip(*facts, strict=True)
-    return {
-        "keypoints": np.concatenate(clips)[:, None].astype(np.float32),
-        "lengths": np.array([len(clip) for clip in clips]),
-        "label": np.array(labels),
-        "name": np.array(names),
-        "subject": np.array(numbers),
-        "camera": np.array(cameras),
-        "layout": np.array("ntu25"),
-    }
-
-
-@pytest.fixture
-def arrays():
-    """Make the arrays of an interchange file."""
-    return motions
-
-
-@pytest.fixture
-def store(tmp_path):
-    """The data set `tiny`: 24 clips, 12 on either side of xsub."""
-    from skelbench.datasets import prepare
-
-    path = tmp_path / "tiny.npz"
-    np.savez(path, **motions())
-    return prepare("arrays", path, "tiny")
-
-
 @pytest.fixture
 def clips(store):
     """Both sides of `tiny`, 16 frames."""
     from skelbench.datasets.clips import load_dataset
 
     return load_dataset(store, "xsub", frames=16)
-
-
-@contextmanager
-def signals_kept():
-    """Put the signal handlers back that a run sets."""
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.getsignal(number) for number in numbers]
-    yield
-    for number, handler in zip(numbers, before, strict=True):
-        signal.signal(number, handler)
-
-
-def command(*arguments: object, code: int | None = 0):
-    """Run a command of the command line in this process."""
-    from skelbench.benchmark.cli import main
-
-    with signals_kept():
-        result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert code is None or result.exit_code == code, result.output
-    return result
-
-
-@pytest.fixture
-def skelbench():
-    """Run a command of the command line in this process; anything but an exit is an error of the test."""
-    return command
 
 
 def write_grid(path: Path, **changes: object) -> Path:
@@ -132,64 +57,91 @@ def tiny_run(tmp_path):
     return ["run", "--dataset", "tiny", "--out", tmp_path / "runs", "--device", "cpu", *pairs]
 
 
-@pytest.fixture(scope="session")
-def run_once(tmp_path_factory):
-    """Run a grid over the data set `tiny` in a folder of its own; its folders of data and of runs, and its output."""
+# --- Finished grids ---------------------------------------------------------------------------------------------
 
-    def run(folder: Path | None = None, **changes: object) -> tuple[Path, Path, str]:
-        folder = folder or tmp_path_factory.mktemp("finished")
+
+class Finished:
+    """A finished grid: its folders of data and of runs, and what it printed."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.data, self.runs = folder, folder / "data", folder / "runs"
+
+    @property
+    def output(self) -> str:
+        return (self.folder / "output.txt").read_text()
+
+    def stamps(self) -> dict[str, tuple[int, int]]:
+        """Size and time of the last change of every file."""
+        found = ((path, path.stat()) for path in self.folder.rglob("*") if path.is_file())
+        return {str(path.relative_to(self.folder)): (stat.st_size, stat.st_mtime_ns) for path, stat in found}
+
+
+def run_grid(folder: Path, **changes: object) -> Finished:
+    """Run a grid over the data set `tiny` in a folder of its own, unless another process of the tests did."""
+    done = Finished(folder)
+    with FileLock(f"{folder}.lock"):
+        if (folder / "output.txt").exists():
+            return done
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("SKELBENCH_DATA", str(folder / "data"))
+            patch.setenv("SKELBENCH_DATA", str(done.data))
             np.savez(folder / "tiny.npz", **motions())
             command("prepare", "arrays", "--from", folder / "tiny.npz", "--name", "tiny")
             file = write_grid(folder / "tiny.yaml", **changes)
-            result = command("grid", file, "--out", folder / "runs", "--device", "cpu")
+            result = command("grid", file, "--out", done.runs, "--device", "cpu")
         (folder / "output.txt").write_text(result.stdout)
-        return folder / "data", folder / "runs", result.stdout
+    return done
 
-    return run
+
+def shared_folder(factory: pytest.TempPathFactory, name: str) -> Path:
+    """A folder that all processes of the tests share."""
+    base = factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
 
 
 @pytest.fixture(scope="session")
-def finished_once(run_once, tmp_path_factory):
-    """Run the grid `tiny` once, whichever process of the tests needs it first; its folders, and its output."""
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        return run_once()
-    folder = tmp_path_factory.getbasetemp().parent / "finished"
-    with FileLock(f"{folder}.lock"):
-        if not (folder / "output.txt").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            run_once(folder)
-    return folder / "data", folder / "runs", (folder / "output.txt").read_text()
+def finished_once(tmp_path_factory):
+    """The grid `tiny`, run once by whichever process of the tests needs it first."""
+    return run_grid(shared_folder(tmp_path_factory, "finished"))
+
+
+@pytest.fixture
+def look(monkeypatch):
+    """Look at a finished grid that other tests look at too; in the end nothing may have been written there."""
+    looked: list[tuple[Finished, Any]] = []
+
+    def at(grid: Finished) -> Path:
+        monkeypatch.setenv("SKELBENCH_DATA", str(grid.data))
+        looked.append((grid, grid.stamps()))
+        return grid.runs
+
+    yield at
+    for grid, before in looked:
+        assert grid.stamps() == before, "a test that only reads has written: it needs a copy"
 
 
 @pytest.fixture
 def own(tmp_path):
     """Copy a finished grid and its data, so that a test may change them; the folder of runs."""
 
-    def copied(data: Path, runs: Path) -> Path:
-        shutil.copytree(data, tmp_path / "data", dirs_exist_ok=True)
-        return shutil.copytree(runs, tmp_path / "runs")
+    def copied(grid: Finished) -> Path:
+        shutil.copytree(grid.data, tmp_path / "data", dirs_exist_ok=True)
+        return shutil.copytree(grid.runs, tmp_path / "runs")
 
     return copied
 
 
 @pytest.fixture
-def finished(finished_once, own):
-    """A copy of a finished grid and its data, which a test may change; the folder of runs."""
-    return own(*finished_once[:2])
+def finished(finished_once, look):
+    """The folder of runs of a finished grid, to read; its data set is the one that is found."""
+    return look(finished_once)
 
 
 @pytest.fixture
-def tree():
-    """Hash of every file below a folder, by relative path: whether anything was written."""
-
-    def hashes(folder: Path) -> dict[str, str]:
-        files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-        return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
-
-    return hashes
+def finished_copy(finished_once, own):
+    """A copy of a finished grid and its data, which a test may change; the folder of runs."""
+    return own(finished_once)
 
 
 @pytest.fixture

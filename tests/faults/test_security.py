@@ -11,10 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 
 from skelbench.backbones import create_backbone
-from skelbench.benchmark.cli import main
 from skelbench.benchmark.plan.grid import read_grid
 from skelbench.benchmark.run.import_weights import read_state
 from skelbench.benchmark.run.reproduce import reproduce
@@ -73,10 +71,9 @@ def test_no_code_runs_from_a_grid_file(text, trap, tmp_path):
 
 
 @pytest.mark.parametrize("value", ["{}", '!!python/object/apply:os.mkdir ["{}"]', '__import__("os").mkdir("{}")'])
-def test_no_code_runs_from_a_setting(value, trap):
+def test_no_code_runs_from_a_setting(value, trap, store, skelbench):
     pair = f"backbone.width={value.replace('{}', str(trap.path))}"
-    words = ["run", "--method", "untrained", "--dataset", "synthetic", "--set", pair]
-    assert CliRunner().invoke(main, words).exit_code == 2
+    skelbench("run", "--method", "untrained", "--dataset", "tiny", "--set", pair, code=2)
 
 
 @pytest.mark.parametrize("field", ["keypoints", "name", "label", "layout"])

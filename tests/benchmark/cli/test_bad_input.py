@@ -300,10 +300,10 @@ def test_a_damaged_store_is_refused(skelbench, store):
     assert "manifest.json cannot be read" in refused(skelbench, "inspect", "tiny")
 
 
-def test_a_damaged_record_is_named_with_the_way_out(skelbench, finished):
-    path = next(finished.rglob("record.json"))
+def test_a_damaged_record_is_named_with_the_way_out(skelbench, finished_copy):
+    path = next(finished_copy.rglob("record.json"))
     path.write_text("{")
-    line = refused(skelbench, "table", "--out", finished)
+    line = refused(skelbench, "table", "--out", finished_copy)
     assert str(path) in line
     assert "delete its folder and run the cell again" in line
 

@@ -167,7 +167,7 @@ def test_the_table_of_a_folder_of_runs_in_every_format(skelbench, finished):
 
 
 def test_a_grid_prints_the_table_of_its_own_cells(finished_once, finished, skelbench):
-    grid = finished_once[2]
+    grid = finished_once.output
     assert "tiny xsub, joint (custom: tiny)" in grid
     assert grid == skelbench("table", "--out", finished).stdout
 

@@ -83,14 +83,14 @@ def test_an_evaluation_leads_to_the_encoder_that_it_builds_on(finished):
     assert all(torch.equal(value, theirs[name]) for name, value in evaluated.method.evaluation_state().items())
 
 
-def test_a_run_whose_pretraining_is_gone_is_refused(finished):
-    shutil.rmtree(folder_of(finished, "skeattnclr", "pretrain"))
+def test_a_run_whose_pretraining_is_gone_is_refused(finished_copy):
+    shutil.rmtree(folder_of(finished_copy, "skeattnclr", "pretrain"))
     with pytest.raises(SkelbenchError, match="is not next to it"):
-        open_encoder(folder_of(finished, "skeattnclr", "linear"), "cpu")
+        open_encoder(folder_of(finished_copy, "skeattnclr", "linear"), "cpu")
 
 
-def test_a_fine_tuned_encoder_is_refused(finished):
-    folder = folder_of(finished, "skeattnclr", "linear")
+def test_a_fine_tuned_encoder_is_refused(finished_copy):
+    folder = folder_of(finished_copy, "skeattnclr", "linear")
     record = json.loads((folder / "record.json").read_text())
     del record["seal"]  # which would reveal the change
     record["cell"]["protocol"] = "finetune"
@@ -99,8 +99,8 @@ def test_a_fine_tuned_encoder_is_refused(finished):
         open_encoder(folder, "cpu")
 
 
-def test_a_fusion_has_no_encoder(finished):
-    folder = folder_of(finished, "skeattnclr", "linear")
+def test_a_fusion_has_no_encoder(finished_copy):
+    folder = folder_of(finished_copy, "skeattnclr", "linear")
     record = json.loads((folder / "record.json").read_text())
     del record["seal"]  # which would reveal the change
     record["pretrain"] = None
@@ -109,8 +109,8 @@ def test_a_fusion_has_no_encoder(finished):
         open_encoder(folder, "cpu")
 
 
-def test_other_data_of_the_same_name_is_refused(finished):
-    folder = folder_of(finished, "skeattnclr", "pretrain")
+def test_other_data_of_the_same_name_is_refused(finished_copy):
+    folder = folder_of(finished_copy, "skeattnclr", "pretrain")
     record = json.loads((folder / "record.json").read_text())
     del record["seal"]  # which would reveal the change
     record["data"]["fingerprint"] = "0123456789abcdef"
@@ -120,8 +120,8 @@ def test_other_data_of_the_same_name_is_refused(finished):
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
-def test_a_method_has_its_attention_drawn_or_says_in_a_sentence_that_it_has_none(method, finished, skelbench):
-    folder = folder_of(finished, method, "pretrain")
+def test_a_method_has_its_attention_drawn_or_says_in_a_sentence_that_it_has_none(method, finished_copy, skelbench):
+    folder = folder_of(finished_copy, method, "pretrain")
     result = skelbench("plot", "attention", folder, "--device", "cpu", code=None)
     if hasattr(remade(folder).encoder_q, "mask"):
         assert result.exit_code == 0
@@ -133,8 +133,8 @@ def test_a_method_has_its_attention_drawn_or_says_in_a_sentence_that_it_has_none
         assert not list(folder.glob("attention*"))
 
 
-def test_tsne_keeps_the_test_clips_and_gives_the_same_points_and_picture_again(finished, skelbench):
-    folder = folder_of(finished, "skeattnclr", "pretrain")
+def test_tsne_keeps_the_test_clips_and_gives_the_same_points_and_picture_again(finished_copy, skelbench):
+    folder = folder_of(finished_copy, "skeattnclr", "pretrain")
     _, test = load_dataset("tiny", "xsub", frames=16)
     labels = {name: test.class_names[label] for name, label in zip(test.name, test.label.tolist(), strict=True)}
     first = skelbench("plot", "tsne", folder, "--device", "cpu")
@@ -165,10 +165,10 @@ def test_a_backbone_that_does_not_keep_joints_separate_has_no_attention_on_a_ske
 
 
 @torch.no_grad()
-def test_tsne_places_the_features_that_an_independent_call_places(finished, skelbench):
+def test_tsne_places_the_features_that_an_independent_call_places(finished_copy, skelbench):
     from sklearn.manifold import TSNE
 
-    folder = folder_of(finished, "skeletonclr", "pretrain")
+    folder = folder_of(finished_copy, "skeletonclr", "pretrain")
     skelbench("plot", "tsne", folder, "--device", "cpu")
     points = read_tsne(folder)
     _, test = load_dataset("tiny", "xsub", frames=16)
@@ -238,12 +238,12 @@ def test_a_recorded_clip_keeps_its_place_and_loses_empty_frames(arrays, tmp_path
     assert np.allclose(motion.keypoints, made["keypoints"][:length][motion.frames])
 
 
-def test_every_figure_of_a_grid_is_drawn_as_png_and_svg(finished, skelbench, tmp_path):
-    trained, probe = folder_of(finished, "skeattnclr", "pretrain"), folder_of(finished, "skeattnclr", "linear")
+def test_every_figure_of_a_grid_is_drawn_as_png_and_svg(finished_copy, skelbench, tmp_path):
+    trained, probe = (folder_of(finished_copy, "skeattnclr", protocol) for protocol in ("pretrain", "linear"))
     commands = {
         "tsne": ["tsne", trained, "--device", "cpu"],
         "confusion": ["confusion", probe],
-        "curves": ["curves", trained, folder_of(finished, "aimclr", "pretrain")],
+        "curves": ["curves", trained, folder_of(finished_copy, "aimclr", "pretrain")],
         "attention": ["attention", trained, "--device", "cpu"],
         "skeleton": ["skeleton", "tiny", "--method", "aimclr", "--frames", 16],
     }
@@ -281,8 +281,8 @@ def test_a_gif_has_a_frame_for_every_frame_of_the_views(store, skelbench, tmp_pa
     assert getattr(Image.open(io.BytesIO(path.read_bytes())), "n_frames", 1) == 12
 
 
-def test_what_is_stored_is_drawn_without_the_encoder(finished, skelbench):
-    folder = folder_of(finished, "skeattnclr", "pretrain")
+def test_what_is_stored_is_drawn_without_the_encoder(finished_copy, skelbench):
+    folder = folder_of(finished_copy, "skeattnclr", "pretrain")
     for name in ("tsne", "attention"):
         result = skelbench("plot", name, folder, "--stored", code=2)
         assert "omit --stored" in result.stderr
@@ -368,9 +368,9 @@ def test_a_mistake_is_one_sentence_and_nothing_is_written(
         "LINEAR": folder_of(finished, "skeattnclr", "linear"),
         "FLOOR": folder_of(finished, "untrained", "pretrain"),
     }
-    before = tree(tmp_path)
+    before = tree(tmp_path), tree(finished)
     device = ["--device", "cpu"] if words[0] in ("tsne", "attention") else []
     result = skelbench("plot", *[places.get(str(word), word) for word in words], *device, code=2)
     assert message in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
-    assert tree(tmp_path) == before
+    assert (tree(tmp_path), tree(finished)) == before

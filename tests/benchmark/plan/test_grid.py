@@ -321,9 +321,9 @@ def test_the_curves_have_a_row_for_every_epoch(finished):
         assert float(evaluated[-1]["test_top1"]) == pytest.approx(record.last.top1)
 
 
-def test_running_never_changes_the_data(finished, finished_once, grid_file, skelbench, tmp_path, tree):
+def test_running_never_changes_the_data(store, grid_file, skelbench, tmp_path, tree):
     before = tree(tmp_path / "data")
-    skelbench("grid", grid_file(methods=["skeattnclr"]), "--out", tmp_path / "other", "--seeds", "3")
+    skelbench("grid", grid_file(methods=["skeattnclr"]), "--out", tmp_path / "runs", "--seeds", "3")
     assert tree(tmp_path / "data") == before
     assert len(before) == 3
 
@@ -347,39 +347,39 @@ def test_other_ways_to_run_find_the_same_records(finished, grid_file, skelbench,
     skelbench("--quiet", "grid", grid_file(), "--out", finished, "--checkpoint-every", 0, "--device", "cpu")
 
 
-def test_a_grid_that_grew_runs_only_what_is_new(finished, grid_file, skelbench, monkeypatch):
+def test_a_grid_that_grew_runs_only_what_is_new(finished_copy, grid_file, skelbench, monkeypatch):
     ran, train = [], Trainer.train
     monkeypatch.setattr(Trainer, "train", lambda self: (ran.append(self.key.cell.seed), train(self))[1])
-    skelbench("grid", grid_file(methods=["skeattnclr"], protocols=["knn"]), "--out", finished, "--seeds", "0,7")
+    skelbench("grid", grid_file(methods=["skeattnclr"], protocols=["knn"]), "--out", finished_copy, "--seeds", "0,7")
     assert ran == [7]
 
 
 def test_an_evaluation_that_is_missing_is_made_from_the_kept_encoders(
-    finished, grid_file, skelbench, monkeypatch, tree
+    finished_copy, grid_file, skelbench, monkeypatch, tree
 ):
-    record, folder = record_of(finished, "skeletonclr", "linear")
+    record, folder = record_of(finished_copy, "skeletonclr", "linear")
     (folder / "record.json").unlink()
-    before = tree(finished)
+    before = tree(finished_copy)
     monkeypatch.setattr(Trainer, "train", not_again)
-    skelbench("grid", grid_file(), "--out", finished)
-    again, _ = record_of(finished, "skeletonclr", "linear")
+    skelbench("grid", grid_file(), "--out", finished_copy)
+    again, _ = record_of(finished_copy, "skeletonclr", "linear")
     assert (again.last, again.best, again.identity) == (record.last, record.best, record.identity)
-    after = tree(finished)
+    after = tree(finished_copy)
     changed = {name for name in after if after[name] != before.get(name)}
     assert {name for name in changed if not name.startswith((".claims/", ".plans/"))} == {f"{folder.name}/record.json"}
 
 
-def test_force_runs_what_is_done_again_to_the_same_numbers(finished, grid_file, skelbench, monkeypatch):
-    before, folder = record_of(finished, "skeattnclr", "linear")
+def test_force_runs_what_is_done_again_to_the_same_numbers(finished_copy, grid_file, skelbench, monkeypatch):
+    before, folder = record_of(finished_copy, "skeattnclr", "linear")
     scores = read_scores(folder / "scores.npz")[2]
     ran, train = [], Trainer.train
     monkeypatch.setattr(Trainer, "train", lambda self: (ran.append(self.run.epoch), train(self))[1])
     steps, step = [], Trainer.take_step
     monkeypatch.setattr(Trainer, "take_step", lambda self: (steps.append(1), step(self))[1])
-    skelbench("grid", grid_file(methods=["skeattnclr"]), "--out", finished, "--force")
-    after, _ = record_of(finished, "skeattnclr", "linear")
+    skelbench("grid", grid_file(methods=["skeattnclr"]), "--out", finished_copy, "--force")
+    after, _ = record_of(finished_copy, "skeattnclr", "linear")
     assert ran == [1]
-    assert len(steps) == 6, "from the beginning, not from the finished checkpoint"
+    assert len(steps) == 6, "from the beginning, not from the finished_copy checkpoint"
     assert after.last == before.last
     np.testing.assert_array_equal(read_scores(folder / "scores.npz")[2], scores)
 
@@ -470,23 +470,26 @@ def test_a_grid_without_a_floor_gets_one_unless_asked_not_to(store, grid_file, s
     assert {r.cell.seed for r in RunStore(tmp_path / "runs").records() if r.cell.method == "untrained"} == {0, 1, 2}
 
 
-def test_a_damaged_record_of_another_grid_does_not_matter(finished, grid_file, skelbench):
-    _, foreign = record_of(finished, "untrained", "knn")
+def test_a_damaged_record_of_another_grid_does_not_matter(finished_copy, grid_file, skelbench):
+    _, foreign = record_of(finished_copy, "untrained", "knn")
     (foreign / "record.json").write_text("{")
     assert (
-        "skeletonclr" in skelbench("grid", grid_file(methods=["skeletonclr"]), "--out", finished, "--no-floor").stdout
+        "skeletonclr"
+        in skelbench("grid", grid_file(methods=["skeletonclr"]), "--out", finished_copy, "--no-floor").stdout
     )
 
 
-def test_a_damaged_record_of_this_grid_is_told_before_anything_runs(finished, grid_file, skelbench, monkeypatch, tree):
-    _, last = record_of(finished, "skeletonclr", "linear")
-    _, first = record_of(finished, "untrained", "knn")
+def test_a_damaged_record_of_this_grid_is_told_before_anything_runs(
+    finished_copy, grid_file, skelbench, monkeypatch, tree
+):
+    _, last = record_of(finished_copy, "skeletonclr", "linear")
+    _, first = record_of(finished_copy, "untrained", "knn")
     (last / "record.json").write_text("{")
     (first / "record.json").unlink()
-    before = tree(finished)
+    before = tree(finished_copy)
     monkeypatch.setattr(Runner, "perform", not_again)
-    assert "record.json cannot be read" in skelbench("grid", grid_file(), "--out", finished, code=2).stderr
-    assert tree(finished) == before
+    assert "record.json cannot be read" in skelbench("grid", grid_file(), "--out", finished_copy, code=2).stderr
+    assert tree(finished_copy) == before
 
 
 def test_a_pre_training_is_shared_by_all_labels_and_forced_once(store, tmp_path, monkeypatch):
@@ -538,24 +541,24 @@ def test_what_was_carried_without_its_encoder_is_trained_again_where_an_evaluati
     assert (ours / "encoder-0002.pt").read_bytes() == (theirs / "encoder-0002.pt").read_bytes()
 
 
-def test_a_lost_encoder_is_taken_from_the_checkpoint(finished, grid_file, skelbench, monkeypatch):
-    _, trained = record_of(finished, "skeletonclr", "pretrain")
-    _, linear = record_of(finished, "skeletonclr", "linear")
+def test_a_lost_encoder_is_taken_from_the_checkpoint(finished_copy, grid_file, skelbench, monkeypatch):
+    _, trained = record_of(finished_copy, "skeletonclr", "pretrain")
+    _, linear = record_of(finished_copy, "skeletonclr", "linear")
     before = (trained / "encoder-0002.pt").read_bytes()
     (trained / "encoder-0002.pt").unlink()
     (linear / "record.json").unlink()
     monkeypatch.setattr(Trainer, "take_step", lambda self: pytest.fail("nothing has to be trained"))
-    skelbench("grid", grid_file(), "--out", finished)
+    skelbench("grid", grid_file(), "--out", finished_copy)
     assert (trained / "encoder-0002.pt").read_bytes() == before
 
 
-def test_an_encoder_lost_on_the_way_fails_the_evaluations_that_need_it(finished, grid_file, skelbench):
-    _, trained = record_of(finished, "skeletonclr", "pretrain")
-    _, linear = record_of(finished, "skeletonclr", "linear")
+def test_an_encoder_lost_on_the_way_fails_the_evaluations_that_need_it(finished_copy, grid_file, skelbench):
+    _, trained = record_of(finished_copy, "skeletonclr", "pretrain")
+    _, linear = record_of(finished_copy, "skeletonclr", "linear")
     (trained / "encoder-0001.pt").unlink()
     (linear / "record.json").unlink()
-    skelbench("grid", grid_file(), "--out", finished, code=1)
-    (failure,) = RunStore(finished).failures()
+    skelbench("grid", grid_file(), "--out", finished_copy, code=1)
+    (failure,) = RunStore(finished_copy).failures()
     assert (failure.cell.method, failure.cell.protocol) == ("skeletonclr", "linear")
     assert "encoder-0001.pt is missing" in failure.reason
 

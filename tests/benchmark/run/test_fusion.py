@@ -22,6 +22,8 @@ from skelbench.results.files import read_scores, write_scores
 from skelbench.results.record import FUSED_STREAMS, MAX_BYTES, Key
 from skelbench.results.store import RunStore
 
+from ..conftest import run_grid, shared_folder
+
 METHODS_HERE = ["skeletonclr", "crosclr"]
 TINY = {"frames": 16, "epochs": 1, "batch": 4, "backbone.width": 4, "backbone.dim": 16, "linear.epochs": 3}
 
@@ -32,19 +34,31 @@ def file(store, grid_file):
     return grid_file(methods=METHODS_HERE, streams=["3s"])
 
 
-@pytest.fixture(scope="module")
-def fused_once(run_once):
-    """That grid, run once with its floor; its folder of data, its folder of runs, its output, the streams trained."""
-    trained, train = [], Trainer.train
+@pytest.fixture(scope="session")
+def fused_once(tmp_path_factory):
+    """That grid, run once with its floor; the streams it trained are in a file beside its folder."""
+    folder, train = shared_folder(tmp_path_factory, "fused"), Trainer.train
+
+    def noted(self):
+        with folder.with_suffix(".trained").open("a") as file:
+            file.write(f"{self.method.stream}\n")
+        return train(self)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "train", lambda self: (trained.append(self.method.stream), train(self))[1])
-        return *run_once(methods=METHODS_HERE, streams=["3s"]), trained
+        patch.setattr(Trainer, "train", noted)
+        return run_grid(folder, methods=METHODS_HERE, streams=["3s"])
 
 
 @pytest.fixture
-def fused(fused_once, own):
+def fused(fused_once, look):
+    """That grid's folder of runs, to read."""
+    return look(fused_once)
+
+
+@pytest.fixture
+def fused_copy(fused_once, own):
     """A copy of that grid's runs and data, which a test may change; the folder of runs."""
-    return own(*fused_once[:2])
+    return own(fused_once)
 
 
 def by_stream(runs, method, protocol, seed=0) -> dict[str, Any]:
@@ -75,7 +89,7 @@ def planned(**changes) -> list[Fusion]:
 def test_a_grid_with_3s_trains_its_parts_fuses_them_by_name_and_does_nothing_again(
     fused, fused_once, grid_file, skelbench, monkeypatch, tree
 ):
-    runs, output = fused, fused_once[2]
+    runs, output = fused, fused_once.output
     for method in (*METHODS_HERE, "untrained"):
         for protocol in ("knn", "linear"):
             found = by_stream(runs, method, protocol)
@@ -116,14 +130,14 @@ def test_a_grid_with_3s_trains_its_parts_fuses_them_by_name_and_does_nothing_aga
 
 
 def test_one_training_of_crosclr_is_enough_for_3s(fused_once):
-    *_, trained = fused_once
+    trained = fused_once.folder.with_suffix(".trained").read_text().split()
     assert sorted(trained) == ["all", "bone", "joint", "motion"], "the other method is trained a stream at a time"
 
 
-def test_3s_of_several_seeds_is_one_row_with_its_floor(fused, grid_file, skelbench):
+def test_3s_of_several_seeds_is_one_row_with_its_floor(fused_copy, grid_file, skelbench):
     file = grid_file(methods=["skeletonclr"], streams=["3s"], seeds=[0, 1])
-    skelbench("grid", file, "--out", fused)
-    rows = csv.DictReader(skelbench("table", "--out", fused, "--format", "csv").stdout.splitlines())
+    skelbench("grid", file, "--out", fused_copy)
+    rows = csv.DictReader(skelbench("table", "--out", fused_copy, "--format", "csv").stdout.splitlines())
     found = {row["method"]: row for row in rows if row["stream"] == "3s"}
     seeds = {method: row["seeds"] for method, row in found.items()}
     assert seeds == {"untrained (floor)": "3", "skeletonclr": "2", "crosclr": "1"}
@@ -136,15 +150,15 @@ def test_a_single_run_takes_3s_too(tiny_run, store, skelbench, tmp_path):
     assert set(by_stream(tmp_path / "runs", "skeletonclr", "knn")) == {*FUSED_STREAMS, "3s"}
 
 
-def test_a_finished_training_of_all_streams_is_evaluated_as_3s(finished, skelbench):
-    folder = next(path for path in finished.iterdir() if "crosclr" in path.name and "-pretrain-" in path.name)
+def test_a_finished_training_of_all_streams_is_evaluated_as_3s(finished_copy, skelbench):
+    folder = next(path for path in finished_copy.iterdir() if "crosclr" in path.name and "-pretrain-" in path.name)
     skelbench("evaluate", folder, "--dataset", "tiny", "--stream", "3s", "--protocol", "knn")
-    fused = [r for r in RunStore(finished).records() if r.cell.stream == "3s"]
+    fused = [r for r in RunStore(finished_copy).records() if r.cell.stream == "3s"]
     assert sorted((r.cell.method, r.cell.seed) for r in fused) == [
         ("crosclr", 0),
         *(("untrained", s) for s in range(3)),
     ]
-    alone = next(path for path in finished.iterdir() if "skeletonclr" in path.name and "-pretrain-" in path.name)
+    alone = next(path for path in finished_copy.iterdir() if "skeletonclr" in path.name and "-pretrain-" in path.name)
     error = skelbench("evaluate", alone, "--dataset", "tiny", "--stream", "3s", code=2).stderr
     assert "trained on the stream 'joint', not on 'bone'" in error
 
@@ -200,29 +214,29 @@ def test_a_failed_part_fails_its_fusion_with_the_reason_and_a_later_success_clea
 
 
 @pytest.fixture
-def again(fused, grid_file):
+def again(fused_copy, grid_file):
     """The finished grid in its smallest part, forced."""
     file = grid_file(methods=["skeletonclr"], streams=["3s"], protocols=["knn"])
-    return "grid", file, "--out", fused, "--no-floor", "--force"
+    return "grid", file, "--out", fused_copy, "--no-floor", "--force"
 
 
-def test_forced_the_fusion_is_made_again(again, fused, skelbench, monkeypatch):
+def test_forced_the_fusion_is_made_again(again, fused_copy, skelbench, monkeypatch):
     made, original = [], fuse
     monkeypatch.setattr(
         "skelbench.benchmark.run.fusion.fuse", lambda *arguments: (made.append(1), original(*arguments))[1]
     )
-    before = by_stream(fused, "skeletonclr", "knn")["3s"]
+    before = by_stream(fused_copy, "skeletonclr", "knn")["3s"]
     skelbench(*again)
     assert made == [1]
-    assert np.array_equal(by_stream(fused, "skeletonclr", "knn")["3s"][3], before[3])
+    assert np.array_equal(by_stream(fused_copy, "skeletonclr", "knn")["3s"][3], before[3])
 
 
-def test_forced_and_stopped_no_fusion_of_older_parts_is_left(again, fused, skelbench, monkeypatch):
-    assert "3s" in by_stream(fused, "skeletonclr", "knn")
+def test_forced_and_stopped_no_fusion_of_older_parts_is_left(again, fused_copy, skelbench, monkeypatch):
+    assert "3s" in by_stream(fused_copy, "skeletonclr", "knn")
     with monkeypatch.context() as patch:
         patch.setattr(Runner, "perform", lambda *_: (_ for _ in ()).throw(StoppedError))
         skelbench(*again, code=None)
-    assert set(by_stream(fused, "skeletonclr", "knn")) == set(FUSED_STREAMS)
+    assert set(by_stream(fused_copy, "skeletonclr", "knn")) == set(FUSED_STREAMS)
 
 
 # --- Scores -----------------------------------------------------------------------------------------------------
@@ -238,10 +252,10 @@ CHOOSING = Weighting("somewhere", (1.0, 1.0, 1.0), ((1.0, 1.0, 0.1),))
 
 
 @pytest.fixture
-def parts(fused, grid_file):
+def parts(fused_copy, grid_file):
     """Records of three finished streams, their scores replaced by `SCORES`; the store, the fused cell and its data."""
     plan = plan_grid(read_grid(grid_file(methods=["skeletonclr"], streams=["3s"], protocols=["knn"])))
-    runs = RunStore(fused)
+    runs = RunStore(fused_copy)
     ((cell, store),) = plan.fusions
     shutil.rmtree(runs.folder(cell.key))
     for part in cell.parts:

@@ -1,6 +1,7 @@
 """Released checkpoints into runs, finished runs into files of weights, and the evaluation of both."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -131,16 +132,27 @@ def test_a_file_that_is_not_there_and_a_method_without_training_are_refused(chec
     assert "trains nothing" in floor.stderr
 
 
-@pytest.fixture
-def pretrained(finished):
+def pretraining(folder: Path) -> Any:
     """Folder of the finished pre-training of a method."""
 
     def find(name: str) -> Any:
-        runs = RunStore(finished)
+        runs = RunStore(folder)
         (record,) = [r for r in runs.records() if (r.cell.method, r.cell.protocol) == (name, "pretrain")]
         return runs.folder(record.key)
 
     return find
+
+
+@pytest.fixture
+def pretrained(finished):
+    """Folder of the finished pre-training of a method, to read."""
+    return pretraining(finished)
+
+
+@pytest.fixture
+def pretrained_copy(finished_copy):
+    """Folder of the finished pre-training of a method, which a test may change."""
+    return pretraining(finished_copy)
 
 
 @pytest.mark.parametrize("name", TRAINABLE)
@@ -160,16 +172,18 @@ def test_exported_weights_make_the_same_backbone_without_another_word(name, pret
 
 
 @pytest.mark.parametrize("stream", STREAMS)
-def test_each_stream_of_crosclr_is_exported_and_evaluated_on_its_own(stream, pretrained, skelbench, tmp_path):
+def test_each_stream_of_crosclr_is_exported_and_evaluated_on_its_own(stream, pretrained_copy, skelbench, tmp_path):
     path = tmp_path / f"{stream}.safetensors"
-    skelbench("export-weights", pretrained("crosclr"), "--to", path, "--stream", stream)
+    skelbench("export-weights", pretrained_copy("crosclr"), "--to", path, "--stream", stream)
     suffix = "" if stream == "joint" else f"_{stream}"
-    kept = read_tensors(snapshot_path(pretrained("crosclr"), 2))
+    kept = read_tensors(snapshot_path(pretrained_copy("crosclr"), 2))
     weight = create_backbone("stgcn", weights=path).state_dict()["blocks.0.spatial.weight"]
     assert torch.equal(weight, kept[f"encoder_q{suffix}.backbone.blocks.0.spatial.weight"])
     assert read_facts(path)["stream"] == stream
-    skelbench(*("evaluate", pretrained("crosclr"), "--dataset", "tiny"), *("--stream", stream, "--protocol", "knn"))
-    records = RunStore(pretrained("crosclr").parent).records()
+    skelbench(
+        *("evaluate", pretrained_copy("crosclr"), "--dataset", "tiny"), *("--stream", stream, "--protocol", "knn")
+    )
+    records = RunStore(pretrained_copy("crosclr").parent).records()
     labelled = [r for r in records if "trained on" in (r.cell.label or "") and r.cell.method == "crosclr"]
     assert [r.cell.stream for r in labelled] == [stream]
 
@@ -200,11 +214,11 @@ def test_exported_weights_say_what_they_do_not_fit(pretrained, skelbench, tmp_pa
 
 
 def test_only_a_finished_pre_training_on_the_same_skeleton_is_evaluated(
-    pretrained, finished, skelbench, arrays, tmp_path
+    pretrained_copy, finished_copy, skelbench, arrays, tmp_path
 ):
-    folder = pretrained("skeletonclr")
+    folder = pretrained_copy("skeletonclr")
     assert "is not a finished cell" in skelbench("evaluate", tmp_path, "--dataset", "tiny", code=2).stderr
-    evaluation = next(path for path in finished.iterdir() if "-knn-" in path.name)
+    evaluation = next(path for path in finished_copy.iterdir() if "-knn-" in path.name)
     assert "is not a pre-training" in skelbench("evaluate", evaluation, "--dataset", "tiny", code=2).stderr
     other = skelbench("evaluate", folder, "--dataset", "tiny", "--stream", "bone", code=2).stderr
     assert "trained on the stream 'joint', not on 'bone'" in other
@@ -216,9 +230,9 @@ def test_only_a_finished_pre_training_on_the_same_skeleton_is_evaluated(
 
 
 def test_the_split_asked_for_is_evaluated_on_all_its_clips_and_nothing_is_trained(
-    pretrained, skelbench, store, tmp_path, monkeypatch
+    pretrained_copy, skelbench, store, tmp_path, monkeypatch
 ):
-    folder = pretrained("skeletonclr")
+    folder = pretrained_copy("skeletonclr")
     record = json.loads((folder / "record.json").read_text())
     del record["seal"]  # which would reveal the change
     record["settings"]["clips"] = 4  # the training may have seen fewer
@@ -235,8 +249,8 @@ def test_the_split_asked_for_is_evaluated_on_all_its_clips_and_nothing_is_traine
     assert evaluated.cell.split == "xview"
 
 
-def test_one_untrained_encoder_of_several_is_enough_to_refuse(pretrained, skelbench):
-    folder = pretrained("crosclr")
+def test_one_untrained_encoder_of_several_is_enough_to_refuse(pretrained_copy, skelbench):
+    folder = pretrained_copy("crosclr")
     settings = json.loads((folder / "record.json").read_text())["settings"]
     torch.manual_seed(0)
     start = create_method(

@@ -43,16 +43,6 @@ def machine(tmp_path, make_record):
     return make
 
 
-@pytest.fixture
-def tree():
-    """All files below a folder with their content."""
-
-    def files(folder):
-        return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-    return files
-
-
 def contents(runs):
     """All contents of a folder of runs: every record with the files beside it, including those in conflict."""
     found = set()

@@ -8,9 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from skelbench.benchmark.cli import main
 from skelbench.errors import SkelbenchError
 from skelbench.results.files import write_curve
 from skelbench.results.site import markup
@@ -137,10 +135,9 @@ def site_cells_of(cells):
 # --- The folder ---------------------------------------------------------------------------------------------------
 
 
-def test_a_folder_without_evaluations_is_refused_and_nothing_is_written(tmp_path):
+def test_a_folder_without_evaluations_is_refused_and_nothing_is_written(skelbench, tmp_path):
     for runs in (tmp_path / "none", tmp_path):
-        done = CliRunner().invoke(main, ["site", str(tmp_path / "out"), "--out", str(runs)])
-        assert done.exit_code == 2
+        done = skelbench("site", tmp_path / "out", "--out", runs, code=2)
         assert done.output.startswith(f"Error: There is no finished evaluation in {runs} to show")
         assert not (tmp_path / "out").exists()
 
