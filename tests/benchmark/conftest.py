@@ -11,7 +11,7 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from ..conftest import command, motions
+from ..conftest import command, motions, short_stgcn
 
 # Settings of a run of a second or less.
 TINY = {
@@ -24,6 +24,13 @@ TINY = {
 }
 # With those of the methods that a grid of all of them may set.
 TINY_GRID = TINY | {"method.feature_dim": 8, "method.window": [1, 2]}
+
+
+@pytest.fixture(autouse=True)
+def two_blocks(request):
+    """Shorten ST-GCN in every test but those marked `full_depth`."""
+    if not request.node.get_closest_marker("full_depth"):
+        request.getfixturevalue("short_backbone")
 
 
 @pytest.fixture
@@ -78,6 +85,8 @@ class Finished:
 
 def run_grid(folder: Path, **changes: object) -> Finished:
     """Run a grid over the data set `tiny` in a folder of its own, unless another process of the tests did."""
+    from skelbench.backbones.stgcn import STGCN
+
     done = Finished(folder)
     with FileLock(f"{folder}.lock"):
         if (folder / "output.txt").exists():
@@ -86,6 +95,7 @@ def run_grid(folder: Path, **changes: object) -> Finished:
         folder.mkdir()
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("SKELBENCH_DATA", str(done.data))
+            patch.setattr(STGCN, "__init__", short_stgcn())
             np.savez(folder / "tiny.npz", **motions())
             command("prepare", "arrays", "--from", folder / "tiny.npz", "--name", "tiny")
             file = write_grid(folder / "tiny.yaml", **changes)

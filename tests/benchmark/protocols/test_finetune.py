@@ -157,6 +157,7 @@ def test_the_classifier_starts_as_named():
 # --- what it changes --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.full_depth
 def test_it_learns_the_training_clips_and_changes_the_encoder(clips):
     method = encoder(dropout=0.0)
     before = state_of(method)

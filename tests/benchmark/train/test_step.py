@@ -1,7 +1,6 @@
 """A step of pre-training: every way of taking it gives the losses of a plain transcription of the released code."""
 
 import functools
-import os
 import shutil
 from typing import Any
 
@@ -74,11 +73,15 @@ def take(
     return torch.tensor(losses, dtype=torch.float64), method
 
 
+needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
+
+
 # In float32 an activation at the kink of a ReLU falls to either side by rounding, and each of these small steps
 # magnifies that about tenfold (SkeAttnCLR on AVX-512: 2e-5, 2e-4, 3e-3, ...; in float64 1e-14 at every step).
 @pytest.mark.parametrize(
     ("dtype", "lr", "rtol", "steps"), [(torch.float32, LR, 1e-4, 2), (torch.float64, 0.05, 1e-8, STEPS)]
 )
+@pytest.mark.full_depth
 @pytest.mark.parametrize("name", PLAIN)
 def test_steps_have_the_losses_and_the_weights_of_the_plain_reference(name, dtype, lr, rtol, steps):
     method = tiny(name).to(dtype)
@@ -103,16 +106,14 @@ def test_steps_have_the_losses_and_the_weights_of_the_plain_reference(name, dtyp
         assert_close(own[mine], theirs[official], rtol=rtol, atol=rtol, msg=lambda m, n=mine: f"{n}: {m}")
 
 
-@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
-def test_compiled_steps_have_the_losses_of_eager_ones(backend, monkeypatch, short_backbone):
-    if backend == "inductor" and not (os.environ.get("SKELBENCH_SLOW_TESTS") and shutil.which("g++")):
-        pytest.skip("takes minutes: set SKELBENCH_SLOW_TESTS=1 where there is a C++ compiler")
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=[pytest.mark.slow, needs_compiler])])
+def test_compiled_steps_have_the_losses_of_eager_ones(backend, monkeypatch):
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
     assert_close(take("skeletonclr", compiled=True)[0], take("skeletonclr")[0], rtol=1e-4, atol=0)
 
 
 @pytest.mark.parametrize("name", TRAINABLE)
-def test_a_recorded_step_is_the_plain_one_bit_for_bit_and_its_warm_up_leaves_no_trace(name, short_backbone):
+def test_a_recorded_step_is_the_plain_one_bit_for_bit_and_its_warm_up_leaves_no_trace(name):
     played = []
 
     def record(work, generator):
@@ -132,7 +133,7 @@ def test_a_recorded_step_is_the_plain_one_bit_for_bit_and_its_warm_up_leaves_no_
 
 
 @pytest.mark.parametrize("name", TRAINABLE)
-def test_bfloat16_keeps_parameters_queue_and_losses_in_float32_and_stays_near(name, short_backbone):
+def test_bfloat16_keeps_parameters_queue_and_losses_in_float32_and_stays_near(name):
     losses, method = take(name, precision="bf16")
     assert {value.dtype for value in method.state_dict().values() if value.is_floating_point()} == {torch.float32}
     expected = take(name)[0]
