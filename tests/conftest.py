@@ -236,6 +236,18 @@ def skelbench():
     return command
 
 
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory):
+    """Start programs, or commands, in processes of their own that load nothing again."""
+    from .warm import Warm
+
+    if not hasattr(os, "fork"):
+        pytest.skip("needs fork and SIGKILL")
+    warm = Warm(tmp_path_factory.mktemp("warm"))
+    yield warm
+    warm.close()
+
+
 # --- Files ------------------------------------------------------------------------------------------------------
 
 

@@ -425,14 +425,14 @@ def bad(outcome: Outcome) -> bool:
     return bool(outcome.lost or outcome.silent or outcome.untold) or not outcome.identical
 
 
-def main() -> int:
+def main(*words: str) -> int:
     """Run the matrix; 1 if anything was lost, silently wrong, not reported, or not as in the undisturbed run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--faults", type=int, default=120)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=int, help="the number of one fault")
     parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     with tempfile.TemporaryDirectory() as root:
         server = Server(Path(root))
         numbers = range(options.faults) if options.only is None else [options.only]
@@ -450,4 +450,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))

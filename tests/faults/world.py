@@ -6,6 +6,7 @@ torch is imported once. A life sees only what the earlier lives left on disk.
 import hashlib
 import json
 import os
+import runpy
 import shutil
 import sys
 import traceback
@@ -25,6 +26,7 @@ from skelbench.errors import SkelbenchError
 from skelbench.results import files
 from skelbench.results.store import read_record
 
+motions = runpy.run_path(str(Path(__file__).parents[1] / "conftest.py"))["motions"]
 SETTINGS = {
     "frames": 8, "epochs": 3, "batch": 4, "snapshots": [1], "backbone.hidden": 2,
     "method.feature_dim": 4, "method.queue_size": 4, "linear.epochs": 3,
@@ -117,17 +119,7 @@ def warm(world: World) -> None:
 
 def make_raw(path: Path) -> None:
     """Sixteen clips of two classes and four subjects."""
-    rng = np.random.default_rng(0)
-    clips, length = 16, 8
-    np.savez(
-        path,
-        keypoints=rng.normal(size=(clips * length, 1, 25, 3)).astype("float32"),
-        lengths=np.full(clips, length),
-        label=np.arange(clips) // 2 % 2,
-        name=np.array([f"clip{i}" for i in range(clips)]),
-        subject=1 + np.arange(clips) % 4,
-        layout="ntu25",
-    )
+    np.savez(path, **motions(subjects=4, classes=2, frames=(8, 9)))
 
 
 def results(runs: Path) -> dict[str, str]:

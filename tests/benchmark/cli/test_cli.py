@@ -215,7 +215,7 @@ def test_comma_lists_name_the_axes_of_a_grid(skelbench, store, tmp_path):
     assert len(trained) == 2 * 2 * (4 + 2)
 
 
-def test_a_terminated_run_exits_143_and_the_same_command_finishes_it(skelbench, store, tiny_run, tmp_path, monkeypatch):
+def test_a_terminated_run_exits_143_and_the_same_command_finishes_it(skelbench, warm, store, tiny_run, tmp_path):
     plugin = tmp_path / "terminate.py"
     plugin.write_text(
         "import os, signal\n"
@@ -228,10 +228,10 @@ def test_a_terminated_run_exits_143_and_the_same_command_finishes_it(skelbench, 
         "Trainer.take_step = counted\n"
     )
     method = ("--method", "skeletonclr", "--protocol", "knn", "--set", "epochs=3")
-    stopped = program("--plugin", plugin, *tiny_run, *method)
-    assert stopped.returncode == 143, stopped.stderr
-    assert "the same command resumes from it" in stopped.stderr
-    assert "Traceback" not in stopped.stderr
+    stopped = warm.command("--plugin", plugin, *tiny_run, *method)
+    assert stopped.wait() == 143, stopped.error
+    assert "the same command resumes from it" in stopped.error
+    assert "Traceback" not in stopped.error
     assert RunStore(tmp_path / "runs").records() == RunStore(tmp_path / "runs").failures() == []
     (checkpoint,) = (tmp_path / "runs").rglob("checkpoint.pt")
     assert torch.load(checkpoint, weights_only=True)["epoch"] == 2

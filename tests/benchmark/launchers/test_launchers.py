@@ -5,14 +5,16 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from skelbench.benchmark.launchers import processes, worker
 from skelbench.benchmark.launchers.bundle import pack, unpack
 from skelbench.benchmark.launchers.capacity import slots_that_fit
 from skelbench.benchmark.launchers.drive import Drive
@@ -30,12 +32,12 @@ from skelbench.results.claims import Claims
 from skelbench.results.record import Failure
 from skelbench.results.store import RunStore
 
-TINY = {"epochs": 2, "batch": 4, "frames": 16, "backbone.width": 4, "backbone.dim": 16}
+TINY = {"epochs": 2, "batch": 4, "frames": 16, "backbone.hidden": 2}
 
 
 def planned(**changes):
-    values = {"datasets": ("tiny",), "methods": ("skeletonclr",), "protocols": ("knn",), "set": TINY} | changes
-    return plan_grid(Grid(**values))
+    values: dict[str, Any] = {"datasets": ("tiny",), "methods": ("skeletonclr",), "backbones": ("bigru",)}
+    return plan_grid(Grid(**values | {"protocols": ("knn",), "set": TINY} | changes))
 
 
 @pytest.fixture
@@ -155,7 +157,8 @@ def test_data_that_differ_on_the_other_machine_are_a_failure_of_the_cell(store, 
     assert failure.identity == task.work.identity
 
 
-def test_a_claimed_cell_is_left_and_done_when_it_is_released(store, tmp_path):
+def test_a_claimed_cell_is_left_and_done_when_it_is_released(store, tmp_path, monkeypatch):
+    monkeypatch.setattr("skelbench.benchmark.launchers.drive.ELSEWHERE", 0.01)
     plan = planned(methods=("untrained",), floor_seeds=(0,))
     runs = RunStore(tmp_path / "runs")
     task = tasks_of(plan)[0]
@@ -178,7 +181,7 @@ def test_a_claimed_cell_is_left_and_done_when_it_is_released(store, tmp_path):
 # --- Several processes ------------------------------------------------------------------------------------------
 
 # A protocol that kills its process: once for seed 0, always for seed 1. It logs a line for every record written, so
-# that a cell which is finished twice is detected.
+# that a cell which is finished twice is detected, and sends a signal to the launcher once a file says so.
 PLUGIN = """
 import os, signal
 from pathlib import Path
@@ -196,6 +199,12 @@ def logging(self, record):
     write(self, record)
     with (MARKS / "written").open("a") as file:
         file.write(record.identity + "\\n")
+    wanted = MARKS / "signal"
+    if wanted.exists():
+        count, number = map(int, wanted.read_text().split())
+        if len((MARKS / "written").read_text().split()) >= count:
+            wanted.unlink(missing_ok=True)
+            os.kill(os.getppid(), number)
 
 
 RunStore.write = logging
@@ -222,21 +231,24 @@ class Centroid:
 
 PROTOCOLS.add("centroid", Centroid())
 """
-SMALL = [word for pair in ("frames=16", "backbone.width=4", "backbone.dim=16") for word in ("--set", pair)]
+SMALL = ["--backbones", "bigru", "--set", "frames=16", "--set", "backbone.hidden=2"]
 
 
 @pytest.fixture
 def grid(tmp_path, store):
     """Command line of a grid of untrained encoders, evaluated by the plugin's protocol in two processes."""
     (tmp_path / "plugin.py").write_text(PLUGIN)
-    start = [sys.executable, "-m", "skelbench", "--plugin", str(tmp_path / "plugin.py"), "grid", "--device", "cpu"]
-    axes = ["--methods", "untrained", "--datasets", "tiny", "--protocols", "centroid", *SMALL]
-    return [*start, *axes, "--workers", "2", "--out", str(tmp_path / "runs")]
+    start = ["--plugin", tmp_path / "plugin.py", "grid", "--device", "cpu", "--workers", 2, "--out", tmp_path / "runs"]
+    return [*start, "--methods", "untrained", "--datasets", "tiny", "--protocols", "centroid", *SMALL]
 
 
-def started(words, tmp_path):
-    environment = os.environ | {"MARKS": str(tmp_path)}
-    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+def with_forked_workers(*words):
+    """A command whose worker processes are forks of it, so that they do not load torch again."""
+    from warm import Forked, run_command  # pyright: ignore[reportMissingImports] - in the warm process
+
+    popen = lambda _, **how: Forked(worker.serve, **how)  # noqa: E731
+    processes.subprocess = SimpleNamespace(Popen=popen, PIPE=subprocess.PIPE)  # pyright: ignore
+    run_command(*map(str, words))
 
 
 def written(tmp_path):
@@ -244,45 +256,47 @@ def written(tmp_path):
     return path.read_text().splitlines() if path.exists() else []
 
 
-def test_a_process_that_is_killed_costs_its_cell_a_try_and_no_other_cell_anything(grid, tmp_path):
-    run = started([*grid, "--seeds", "0,1,2", "--set", "centroid.deaths=2", "--retries", "1"], tmp_path)
-    out, err = run.communicate(timeout=300)
-    assert run.returncode == 1, err
-    assert err.count("tried again (1 of 1)") == 2
+def test_a_process_that_is_killed_costs_its_cell_a_try_and_no_other_cell_anything(grid, warm, tmp_path):
+    words = [*grid, "--seeds", "0,1,2", "--set", "centroid.deaths=2", "--retries", 1]
+    run = warm(__file__, "with_forked_workers", *words, MARKS=str(tmp_path))
+    assert run.wait() == 1, run.error
+    assert run.error.count("tried again (1 of 1)") == 2
     runs = RunStore(tmp_path / "runs")
     done = [record.cell.seed for record in runs.records() if record.cell.protocol == "centroid"]
     assert sorted(done) == [0, 2]
     (failure,) = runs.failures()
     assert (failure.cell.seed, failure.cell.protocol) == (1, "centroid")
     assert "ended by SIGKILL" in failure.reason
-    assert "SIGKILL" in out + err, "the summary has the reason"
+    assert "SIGKILL" in run.out + run.error, "the summary has the reason"
 
 
-SLOW = "SKELBENCH_SLOW_TESTS" in os.environ
-CELLS, KILLS = (200, 5) if SLOW else (8, 1)
-
-
-def test_a_grid_that_is_killed_and_started_again_ends_with_every_record_once(grid, tmp_path):
-    """SKELBENCH_SLOW_TESTS=1 does it with 200 records and five kills."""
-    seeds = ",".join(map(str, range(CELLS // 2)))
-    words = [*grid, "--seeds", seeds]
-    for kill in range(KILLS):
-        run = started(words, tmp_path)
-        wanted = (kill + 1) * CELLS // (KILLS + 2)
-        while len(written(tmp_path)) < wanted and run.poll() is None:
-            time.sleep(0.02)
-        assert run.poll() is None, run.communicate()
-        run.send_signal(signal.SIGTERM if kill % 2 else signal.SIGKILL)
-        assert run.wait(timeout=300) == (128 + signal.SIGTERM if kill % 2 else -signal.SIGKILL)
-        assert len(written(tmp_path)) < CELLS, "it was killed before the end"
-    run = started(words, tmp_path)
-    _, err = run.communicate(timeout=600)
-    assert run.returncode == 0, err
-    assert len(RunStore(tmp_path / "runs").records()) == CELLS
+@pytest.mark.parametrize(("cells", "kills"), [(8, 1), pytest.param(200, 5, marks=pytest.mark.slow)])
+def test_a_grid_that_is_killed_and_started_again_ends_with_every_record_once(grid, warm, tmp_path, cells, kills):
+    words = [*grid, "--seeds", ",".join(map(str, range(cells // 2)))]
+    for kill in range(kills):
+        number = signal.SIGTERM if kill % 2 else signal.SIGKILL
+        (tmp_path / "signal").write_text(f"{(kill + 1) * cells // (kills + 2)} {int(number)}")
+        run = warm(__file__, "with_forked_workers", *words, MARKS=str(tmp_path))
+        assert run.wait() == (128 + signal.SIGTERM if kill % 2 else -signal.SIGKILL), run.error
+        assert len(written(tmp_path)) < cells, "it was killed before the end"
+    run = warm(__file__, "with_forked_workers", *words, MARKS=str(tmp_path))
+    assert run.wait() == 0, run.error
+    assert len(RunStore(tmp_path / "runs").records()) == cells
     lines = written(tmp_path)
     assert len(lines) == len(set(lines)), "no cell was finished twice"
     assert not RunStore(tmp_path / "runs").failures()
     assert not list(Claims(tmp_path / "runs").held())
+
+
+def test_a_worker_is_a_program_of_its_own_that_loads_the_plugins_of_the_launch(store, tmp_path, monkeypatch):
+    (tmp_path / "marks.py").write_text(f"import os\nopen({str(tmp_path / 'mark')!r}, 'w').write(str(os.getpid()))\n")
+    monkeypatch.setattr(worker, "loaded_plugins", lambda: [tmp_path / "marks.py"])
+    runs = RunStore(tmp_path / "runs")
+    plan = planned(methods=("untrained",), floor_seeds=(0,), set={"frames": 16, "backbone.hidden": 2})
+    team = processes.Processes(runs, Options(), ["cpu"], 1)
+    assert not Drive(plan, runs, Options(), 0).run(team)
+    assert sorted(record.cell.protocol for record in runs.records()) == ["knn", "pretrain"]
+    assert int((tmp_path / "mark").read_text()) != os.getpid()
 
 
 # --- Slurm and Ray ----------------------------------------------------------------------------------------------
@@ -294,21 +308,19 @@ ray = pytest.mark.skipif(
 )
 
 
-CLUSTERS = [
-    "local",
-    pytest.param(
-        "slurm",
-        marks=pytest.mark.skipif(
-            "SKELBENCH_SLURM_TESTS" not in os.environ,
-            reason="needs a Slurm (see slurm_node.sh) and SKELBENCH_SLURM_TESTS=1",
-        ),
+SLURM = pytest.param(
+    "slurm",
+    marks=pytest.mark.skipif(
+        "SKELBENCH_SLURM_TESTS" not in os.environ,
+        reason="needs a Slurm (see slurm_node.sh) and SKELBENCH_SLURM_TESTS=1",
     ),
-]
+)
 
 
 @submitit
-@pytest.mark.parametrize("cluster", CLUSTERS)
+@pytest.mark.parametrize("cluster", ["debug", pytest.param("local", marks=pytest.mark.slow), SLURM])
 def test_slurm_jobs_leave_what_a_launch_in_this_process_leaves(skelbench, store, tmp_path, cluster):
+    """The cluster `debug` runs the jobs in this process, `local` in processes of their own."""
     axes = ["grid", "--methods", "skeletonclr", "--no-floor", "--datasets", "tiny", "--protocols", "knn"]
     axes += ["--seeds", "0,1", *SMALL, "--set", "epochs=1", "--set", "batch=4"]
     skelbench(*axes, "--out", tmp_path / "alone")
@@ -320,28 +332,76 @@ def test_slurm_jobs_leave_what_a_launch_in_this_process_leaves(skelbench, store,
     assert slurm == alone and len(alone) == 4
 
 
+# A plugin with which a job logs its steps and gets the warning after the first of its third epoch.
+WARNED = """
+import os, signal
+from pathlib import Path
+
+from skelbench.benchmark.train.trainer import Trainer
+
+step = Trainer.take_step
+
+
+def warned(self):
+    number = f"{self.run.epoch}.{self.run.iteration}\\n"
+    step(self)
+    steps = Path(os.environ["STEPS"])
+    with steps.open("a") as file:
+        file.write(number)
+    if self.run.epoch == 3 and steps.read_text().count("\\n3.") == 1:
+        os.kill(os.getpid(), signal.SIGUSR2)
+
+
+Trainer.take_step = warned
+"""
+
+
+def supervise(folder):
+    """What submitit starts for a local job, but the job is a fork of it."""
+    from submitit.core.submission import process_job
+    from submitit.local import local
+    from warm import Forked  # pyright: ignore[reportMissingImports] - in the warm process
+
+    popen = lambda words, **how: Forked(lambda: process_job(words[-1]), **how)  # noqa: E731
+    local.subprocess = SimpleNamespace(Popen=popen)  # pyright: ignore
+    local.Controller(Path(folder)).run()
+
+
+@pytest.fixture
+def warned_jobs(warm, tmp_path, monkeypatch):
+    """Local jobs are warned of their end in their third epoch, and do not load torch again."""
+    from submitit.local import local
+
+    (tmp_path / "warned.py").write_text(WARNED)
+    monkeypatch.setenv("STEPS", str(tmp_path / "steps"))
+    monkeypatch.setattr(worker, "loaded_plugins", lambda: [tmp_path / "warned.py"])
+    popen = lambda words, env, **_: warm(__file__, "supervise", words[-1], **env)  # noqa: E731
+    monkeypatch.setattr(local, "subprocess", SimpleNamespace(Popen=popen))
+
+
 @submitit
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the job's process is found in /proc")
-@pytest.mark.parametrize("cluster", CLUSTERS)
-def test_a_pre_empted_job_is_requeued_and_resumes(store, tmp_path, cluster):
+@pytest.mark.parametrize("cluster", ["local", SLURM])
+def test_a_pre_empted_job_is_requeued_and_resumes(request, store, tmp_path, cluster):
     """The warning comes in the middle of a training; the job still ends normally."""
     from skelbench.benchmark.launchers.slurm import Queue, _executor
 
-    plan = planned(set=TINY | {"epochs": 24}, protocols=())
+    large = {"epochs": 24, "batch": 4, "frames": 16, "backbone.width": 4, "backbone.dim": 16}
+    plan = planned(set=TINY | {"epochs": 4}, protocols=())
+    if cluster == "local":
+        request.getfixturevalue("warned_jobs")
+    else:
+        plan = planned(backbones=("stgcn",), set=large, protocols=())
     runs = RunStore(tmp_path / "runs")
     (task,) = tasks_of(plan)
     curve = runs.folder(task.cells()[0]) / "curve.jsonl"
     queue = Queue(_executor(runs, {"cluster": cluster}, 1, 0), runs, "cpu")
-    queue.start(task, Options(checkpoint_seconds=0.2))
+    queue.start(task, Options(checkpoint_seconds=0.0 if cluster == "local" else 0.2))
     assert not queue.ended(0.0)
-    ((_, submitted),) = queue.running
-    while not curve.exists() or curve.read_text().count("\n") < 3:
-        time.sleep(0.05)
     if cluster == "slurm":
+        ((_, submitted),) = queue.running
+        while not curve.exists() or curve.read_text().count("\n") < 3:
+            time.sleep(0.05)
         submitted._interrupt()
-    else:  # submitit's own signal to a local job ends its supervisor
-        children = Path(f"/proc/{submitted.job_id}/task/{submitted.job_id}/children").read_text().split()
-        os.kill(int(children[0]), signal.SIGUSR2)
     ended = []
     while not ended:
         ended = queue.ended(0.1)
@@ -349,7 +409,10 @@ def test_a_pre_empted_job_is_requeued_and_resumes(store, tmp_path, cluster):
     assert (how.failures, how.lost, how.left) == ((), None, False)
     assert runs.find(task.cells()[0]) is not None
     epochs = [json.loads(line)["epoch"] for line in curve.read_text().splitlines()]
-    assert epochs == list(range(1, 25))
+    assert epochs == list(range(1, plan.tasks[0][0].recipe.epochs + 1))
+    if cluster == "local":
+        steps = (tmp_path / "steps").read_text().split()
+        assert len(steps) == len(set(steps)) + 1, "only the step of the warning is taken again"
     assert "Requeued" in "".join(path.read_text() for path in (runs.root / ".slurm").rglob("*.out"))
 
 

@@ -1,48 +1,18 @@
 """Two processes that train one encoder do what one does on the joined batch."""
 
 import json
-import os
+import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
-
-from skelbench.methods import Progress, create_method
-
-ROOT = Path(__file__).resolve().parents[2]
-STEPS, BATCH = 3, 8
-
-# What each process does: a few steps of SkeletonCLR on its share of views that a file holds, and its state at the end.
-RANK = """
-import sys
-import torch
 from torch import distributed as dist
+
 from skelbench import distributed
-from skelbench.benchmark.train.trainer import Trainer
 from skelbench.methods import Progress, create_method
 
-folder, number = sys.argv[1], int(sys.argv[2])
-dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=number, world_size=2)
-torch.manual_seed(0)
-given = torch.load(folder + "/given.pt", weights_only=True)
-method = create_method("skeletonclr", **given["build"])
-method.load_state_dict(given["state"])
-distributed.synchronise_batch_norm(method)
-optimiser = torch.optim.SGD(method.parameters(), lr=0.1, momentum=0.9)
-losses = []
-for step, views in enumerate(given["views"]):
-    loss = method.loss({name: distributed.share(x) for name, x in views.items()})["loss"]
-    optimiser.zero_grad()
-    loss.backward()
-    distributed.average_gradients(method.parameters())
-    optimiser.step()
-    method.after_step(Progress(1, step, len(given["views"]), 1))
-    losses.append(distributed.all_mean(loss).item())
-torch.save({"state": method.state_dict(), "losses": losses}, f"{folder}/rank{number}.pt")
-dist.destroy_process_group()
-"""
+STEPS, BATCH = 3, 8
 
 BUILD = {
     "backbone_args": {"width": 4, "dim": 16, "dropout": 0.0},
@@ -66,25 +36,41 @@ def alone(method, batches):
     return losses
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def rank(folder, number):
+    """What each process does: a few steps on its share of the views that a file holds; its state at the end."""
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=number, world_size=2)
+    torch.manual_seed(0)
+    given = torch.load(f"{folder}/given.pt", weights_only=True)
+    method = create_method("skeletonclr", **given["build"]).double().train()
+    method.load_state_dict(given["state"])
+    distributed.synchronise_batch_norm(method)
+    optimiser = torch.optim.SGD(method.parameters(), lr=0.1, momentum=0.9)
+    losses = []
+    for step, views in enumerate(given["views"]):
+        loss = method.loss({name: distributed.share(x) for name, x in views.items()})["loss"]
+        optimiser.zero_grad()
+        loss.backward()
+        distributed.average_gradients(method.parameters())
+        optimiser.step()
+        method.after_step(Progress(1, step, len(given["views"]), 1))
+        losses.append(distributed.all_mean(loss).item())
+    torch.save({"state": method.state_dict(), "losses": losses}, f"{folder}/rank{number}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.fixture
+def trained(tmp_path, warm):
     """The state and losses of one process on the joined batch, and of two on their shares, from the same start."""
-    folder = tmp_path_factory.mktemp("ranks")
     torch.manual_seed(1)
     method = create_method("skeletonclr", **BUILD).double().train()
     batches = [
         {name: torch.randn(BATCH, 3, 16, 25, 1, dtype=torch.float64) for name in ("query", "key")} for _ in range(STEPS)
     ]
-    given = {"build": BUILD, "state": method.state_dict(), "views": batches}
-    torch.save(given, folder / "given.pt")
-    code = RANK.replace("method.load_state_dict", "method.double().train()\nmethod.load_state_dict")
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    processes = [
-        subprocess.Popen([sys.executable, "-c", code, str(folder), str(number)], env=environment) for number in (0, 1)
-    ]
+    torch.save({"build": BUILD, "state": method.state_dict(), "views": batches}, tmp_path / "given.pt")
+    ranks = [warm(__file__, "rank", tmp_path, number) for number in (0, 1)]
     losses = alone(method, batches)
-    assert [process.wait(timeout=300) for process in processes] == [0, 0]
-    return (method.state_dict(), losses), *(torch.load(folder / f"rank{n}.pt", weights_only=True) for n in (0, 1))
+    assert [one.wait() for one in ranks] == [0, 0], [one.error for one in ranks]
+    return (method.state_dict(), losses), *(torch.load(tmp_path / f"rank{n}.pt", weights_only=True) for n in (0, 1))
 
 
 def test_two_ranks_learn_what_one_process_learns_on_the_joined_batch(trained):
@@ -101,20 +87,36 @@ def test_every_rank_holds_the_same_encoder_and_the_same_queue(trained):
         assert torch.equal(value, second["state"][name]), name
 
 
-def torchrun(arguments, environment=None, processes=2):
-    words = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--master-port", "0"]
-    words += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "-m", "skelbench", *map(str, arguments)]
-    return subprocess.run(words, capture_output=True, text=True, timeout=300, env=os.environ | (environment or {}))
-
-
-def test_torchrun_leaves_one_record_a_cell_that_names_the_ranks(store, tiny_run, tmp_path):
-    done = torchrun([*tiny_run, "--method", "skeletonclr", "--protocol", "knn"])
-    assert done.returncode == 0, done.stderr
-    records = [json.loads(path.read_text()) for path in (tmp_path / "runs").glob("*/record.json")]
+def check_records(runs):
+    """Two cells, each with one record that names both ranks."""
+    records = [json.loads(path.read_text()) for path in runs.glob("*/record.json")]
     assert sorted(record["cell"]["protocol"] for record in records) == ["knn", "pretrain"]
     for record in records:
         assert (record["environment"]["ranks"], record["environment"]["effective_batch"]) == (2, 4)
         assert (record["settings"]["ranks"], record["settings"]["batch"]) == (2, 4)
+
+
+def test_two_ranks_leave_one_record_a_cell_that_names_them(store, tiny_run, warm, tmp_path):
+    """In the environment that torchrun makes for its processes."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        place = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(free.getsockname()[1])}
+    place |= {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    words = [*tiny_run, "--method", "skeletonclr", "--protocol", "knn"]
+    ranks = [warm.command(*words, RANK=str(number), LOCAL_RANK=str(number), **place) for number in (0, 1)]
+    assert [one.wait() for one in ranks] == [0, 0], [one.error for one in ranks]
+    check_records(tmp_path / "runs")
+    assert [one.out.count("skeletonclr") for one in ranks] == [1, 0], "one rank prints"
+
+
+@pytest.mark.slow
+def test_torchrun_leaves_what_its_two_ranks_leave(store, tiny_run, tmp_path):
+    words = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    words += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "-m", "skelbench", *map(str, tiny_run)]
+    words += ["--method", "skeletonclr", "--protocol", "knn"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    check_records(tmp_path / "runs")
     assert done.stdout.count("skeletonclr") == 1, "one rank prints"
 
 

@@ -1,14 +1,13 @@
 """Pre-training: steps, checkpoints and snapshots, and that a killed run ends where it would have ended."""
 
-import json
 import math
 import os
 import random
-import subprocess
-import sys
+import signal
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,6 +15,8 @@ from skelbench.benchmark.train.checkpoint import read_tensors, write_tensors
 from skelbench.benchmark.train.options import Options, StoppedError
 from skelbench.benchmark.train.progress import Silent
 from skelbench.benchmark.train.trainer import Trainer, snapshot_path
+from skelbench.datasets import prepare
+from skelbench.datasets.clips import load_dataset
 from skelbench.errors import SkelbenchError
 from skelbench.methods import METHODS, Progress, create_method
 from skelbench.methods.recipe import Recipe
@@ -84,135 +85,79 @@ def differences(trainer, other):
 
 # --- Killed and resumed -----------------------------------------------------------------------------------------
 
-# Imports once, then forks a process for every kill: a process sees only what the earlier ones left on disk.
-LIVES = """
-import importlib.util, json, math, os, signal, sys
-from pathlib import Path
+MOMENTS = ("between optimiser and queue", "between step and checkpoint", "half-way through a checkpoint")
+EPOCHS, EPOCH = 3, 3  # and the steps of one
 
-from skelbench.backbones.stgcn import STGCN
-from skelbench.datasets.clips import load_dataset
-from skelbench.results import files
 
-def loaded(path):
-    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def life(name, folder, store, moment, step, every):
+    """Train a method in a process of its own, which is killed at a moment of a step, if one is given."""
+    clips, _ = load_dataset(Path(store), "xsub", frames=16)
+    Path(folder).mkdir(exist_ok=True)
+    recipe = tiny_recipe(epochs=EPOCHS, snapshots=(2,))
+    trainer = tiny_trainer(tiny_method(name), clips, recipe, Path(folder), seed=5, checkpoint_seconds=every)
+    after_step = trainer.method.after_step
+    assert trainer.iterations == EPOCH
 
-tiny, plan, store = loaded(sys.argv[1]), json.loads(sys.argv[3]), Path(sys.argv[2])
-STGCN.__init__ = loaded(sys.argv[4]).short_stgcn()
-clips, _ = load_dataset(store, "xsub", frames=16)
+    def die():
+        os.kill(os.getpid(), signal.SIGKILL)
 
-def die(*_):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-def tear(file):
-    os.ftruncate(file, os.fstat(file).st_size // 2)
-    die()
-
-def life(name, folder, moment, step, every):
-    method = tiny.tiny_method(name)
-    trainer = tiny.tiny_trainer(method, clips, tiny.tiny_recipe(epochs=4, snapshots=(2,)), folder, seed=5,
-                                checkpoint_seconds=every)
-    after_step, iterations = method.after_step, trainer.iterations
+    def tear(file):
+        os.ftruncate(file, os.fstat(file).st_size // 2)
+        die()
 
     def counted(progress):
-        here = (progress.epoch - 1) * iterations + progress.iteration + 1 == step
+        here = (progress.epoch - 1) * EPOCH + progress.iteration + 1 == step
         if here and moment == "between optimiser and queue":
             die()
         after_step(progress)
         if here and moment == "between step and checkpoint":
             die()
         if here and moment == "half-way through a checkpoint":
-            files.os.fsync = tear
+            os.fsync = tear
 
-    method.after_step = counted
+    trainer.method.after_step = counted
     trainer.train()
-
-for name in {life[0] for life in plan}:  # warm up: what is loaded on first use is loaded once
-    warm = Path(plan[0][1] + "-warm")
-    tiny.tiny_trainer(tiny.tiny_method(name), clips, tiny.tiny_recipe(epochs=1), warm).train()
-    (warm / "checkpoint.pt").unlink()
-for name, folder, moment, step, every in plan:
-    Path(folder).mkdir(exist_ok=True)
-    child = os.fork()
-    if not child:
-        life(name, Path(folder), moment, step, math.inf if every is None else every)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    print(os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.waitstatus_to_exitcode(status), flush=True)
-"""
-MOMENTS = ("between optimiser and queue", "between step and checkpoint", "half-way through a checkpoint")
 
 
 @pytest.fixture(scope="module")
-def lives(tmp_path_factory):
+def lives(tmp_path_factory, arrays, warm):
     """Train every method twice, once undisturbed and once killed three times; name -> (folders, exit codes)."""
-    from skelbench.datasets import prepare
-
     folder = tmp_path_factory.mktemp("lives")
-    plan = []
-    for name in TRAINABLE:
-        steps = sorted(random.Random(name).sample(range(2, 12), 3))
-        moments = random.Random(name).sample(MOMENTS, 3)
-        plan.append((name, str(folder / f"{name}-undisturbed"), "", 0, None))
-        killed = str(folder / f"{name}-killed")
-        plan += [(name, killed, moment, step, 0) for moment, step in zip(moments, steps, strict=True)]
-        plan.append((name, killed, "", 0, 0))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SKELBENCH_DATA", str(folder / "data"))
-        path = folder / "tiny.npz"
-        motions(path)
-        store = prepare("arrays", path, "tiny")
-    (folder / "lives.py").write_text(LIVES)
-    shared = Path(__file__).parents[2] / "conftest.py"
-    command = [sys.executable, str(folder / "lives.py"), __file__, str(store.path), json.dumps(plan), str(shared)]
-    no_gpu = os.environ | {"CUDA_VISIBLE_DEVICES": ""}  # autograd with a GPU starts threads, which a fork loses
-    done = subprocess.run(command, capture_output=True, text=True, env=no_gpu)
-    codes = [int(line) for line in done.stdout.split()]
-    assert len(codes) == len(plan), done.stderr
-    return {
-        name: (
-            folder / f"{name}-undisturbed",
-            folder / f"{name}-killed",
-            [code for code, life in zip(codes, plan, strict=True) if life[0] == name],
-        )
-        for name in TRAINABLE
-    }
+        np.savez(folder / "tiny.npz", **arrays())
+        store = prepare("arrays", folder / "tiny.npz", "tiny").path
+
+    def live(*how):
+        program = warm(__file__, "life", *how)
+        assert program.wait() in (0, -signal.SIGKILL), program.error
+        return program.wait()
+
+    found = {}
+    for name in TRAINABLE:
+        steps = sorted(random.Random(name).sample(range(2, EPOCHS * EPOCH), 3))
+        moments = random.Random(name).sample(MOMENTS, 3)
+        undisturbed, killed = folder / f"{name}-undisturbed", folder / f"{name}-killed"
+        codes = [live(name, undisturbed, store, "", 0, math.inf)]
+        codes += [live(name, killed, store, moment, step, 0) for moment, step in zip(moments, steps, strict=True)]
+        found[name] = undisturbed, killed, [*codes, live(name, killed, store, "", 0, 0)]
+    return found
 
 
-def motions(path):
-    """Twelve clips per side; the shape of the motion does not matter here."""
-    import numpy as np
-
-    rng = np.random.default_rng(0)
-    np.savez(
-        path,
-        keypoints=rng.normal(size=(24 * 14, 1, 25, 3)).astype("float32"),
-        lengths=np.full(24, 14),
-        label=np.arange(24) % 3,
-        name=np.array([f"clip {i}" for i in range(24)]),
-        subject=1 + np.arange(24) % 2,
-        layout="ntu25",
-    )
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
 @pytest.mark.parametrize("name", TRAINABLE)
 def test_a_run_killed_three_times_ends_bit_for_bit_where_an_undisturbed_one_ends(lives, name):
     undisturbed, killed, codes = lives[name]
-    assert codes == [0, 9, 9, 9, 0], "one undisturbed process, three killed ones, one that finishes"
+    assert codes == [0, -9, -9, -9, 0], "one undisturbed process, three killed ones, one that finishes"
     expected, found = read_tensors(undisturbed / "checkpoint.pt"), read_tensors(killed / "checkpoint.pt")
     for part in ("method", "optimiser", "generator", "random", "epoch", "iteration", "sums"):
         assert same(expected[part], found[part]), part
     assert {"queue", "queue_ptr"} <= set(found["method"])
     assert losses(found["curve"]) == losses(expected["curve"])
-    assert [row["epoch"] for row in found["curve"]] == [1, 2, 3, 4]
-    for epoch in (2, 4):
+    assert [row["epoch"] for row in found["curve"]] == list(range(1, EPOCHS + 1))
+    for epoch in (2, EPOCHS):
         assert same(read_tensors(snapshot_path(undisturbed, epoch)), read_tensors(snapshot_path(killed, epoch)))
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
 def test_the_undisturbed_runs_of_two_methods_are_not_the_same_file(lives):
     states = [read_tensors(lives[name][0] / "checkpoint.pt")["method"] for name in TRAINABLE[:2]]
     assert not same(*states), "a comparison that cannot fail proves nothing"
