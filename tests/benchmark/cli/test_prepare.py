@@ -106,7 +106,8 @@ def test_every_reader_is_listed_with_its_options(skelbench, reader):
     assert all(f"{name}=" in line for name in reader_options(reader))
 
 
-def test_the_figures_of_preparation_come_as_a_table_and_as_json(skelbench):
+def test_the_figures_of_preparation_come_as_json(skelbench, monkeypatch):
+    monkeypatch.setattr("skelbench.benchmark.speed.prepare.TEXTS", 4)
     small = ("bench", "prepare", "--files", 100, "--clips", 1000, "--frames", 8)
     figures = json.loads(skelbench(*small, "--json").stdout)
     assert {"parse a file", "parse a file line by line", "times faster"} <= {figure["name"] for figure in figures}

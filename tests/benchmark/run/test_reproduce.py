@@ -12,37 +12,7 @@ from skelbench.results.store import RunStore
 
 TINY = {"frames": 8, "epochs": 1, "batch": 4, "backbone.width": 2, "backbone.dim": 8, "linear.epochs": 2}
 SIZES = {"feature_dim": 8, "queue_size": 4, "window": [1, 2]}
-
-
-@pytest.fixture
-def tiny(tmp_path, skelbench):
-    rng = np.random.default_rng(0)
-    np.savez(
-        tmp_path / "tiny.npz",
-        keypoints=rng.normal(size=(16 * 8, 1, 25, 3)).astype("float32"),
-        lengths=np.full(16, 8),
-        label=np.arange(16) // 2 % 2,
-        name=np.array([f"clip{i}" for i in range(16)]),
-        subject=1 + np.arange(16) % 4,
-        layout="ntu25",
-    )
-    skelbench("prepare", "arrays", "--from", tmp_path / "tiny.npz", "--name", "tiny")
-
-
-@pytest.fixture
-def skelbench():
-    from click.testing import CliRunner
-
-    from skelbench.benchmark.cli import main
-
-    def command(*words, code=0):
-        result = CliRunner().invoke(main, [str(word) for word in words])
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        assert result.exit_code == code, result.output
-        return result.output
-
-    return command
+TRAINABLE = [name for name in METHODS if METHODS[name].trainable]
 
 
 def run(skelbench, method, out, *more):
@@ -50,11 +20,15 @@ def run(skelbench, method, out, *more):
     settings = TINY | {f"method.{key}": value for key, value in SIZES.items() if key in kind}
     pairs = [word for key, value in settings.items() for word in ("--set", f"{key}={json.dumps(value)}")]
     place = ["--dataset", "tiny", "--out", out, "--device", "cpu"]
-    return skelbench("run", "--method", method, *place, "--protocol", "linear", *pairs, *more)
+    skelbench("run", "--method", method, *place, "--protocol", "linear", *pairs, *more)
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if METHODS[name].trainable])
-def test_the_same_run_twice_gives_the_same_weights_bit_for_bit(method, tiny, skelbench, tmp_path):
+@pytest.mark.parametrize(
+    "method",
+    [name if name == "skeletonclr" else pytest.param(name, marks=pytest.mark.slow) for name in TRAINABLE],
+)
+def test_the_same_run_twice_gives_the_same_weights_bit_for_bit(method, store, skelbench, tmp_path):
+    """`lives` in train/test_trainer.py compares two trainings of every method, here one goes through the command."""
     for folder in ("one", "two"):
         run(skelbench, method, tmp_path / folder)
     one, two = (next((tmp_path / folder).glob("*/encoder-0001.pt")) for folder in ("one", "two"))
@@ -69,42 +43,42 @@ def records(runs):
     return sorted(runs.glob("*/record.json"), key=lambda path: "-pretrain-" in path.parent.name)
 
 
-def test_a_record_is_run_again_and_found_equal_to_the_last_bit(tiny, skelbench, tmp_path):
+def test_a_record_is_run_again_and_found_equal_to_the_last_bit(store, skelbench, tmp_path):
     run(skelbench, "skeletonclr", tmp_path / "runs")
     for record in records(tmp_path / "runs"):
-        output = skelbench("-q", "run", "--reproduce", record)
+        output = skelbench("-q", "run", "--reproduce", record).output
         assert "Reproduced bit for bit" in output
         assert "= weights of the encoder" in output
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "runs", "tiny.npz"]
 
 
-def test_a_number_that_does_not_come_again_is_shown_beside_the_one_that_came(tiny, skelbench, tmp_path):
+def test_a_number_that_does_not_come_again_is_shown_beside_the_one_that_came(store, skelbench, tmp_path):
     run(skelbench, "skeletonclr", tmp_path / "runs")
     runs = RunStore(tmp_path / "runs")
     record = next(one for one in runs.records() if one.last)
     assert record.last is not None
     wrong = 50.0 if record.last.top1 != 50 else 25.0
     runs.write(record.model_copy(update={"last": record.last.model_copy(update={"top1": wrong})}))
-    output = skelbench("-q", "run", "--reproduce", runs.folder(record.key), code=1)
+    output = skelbench("-q", "run", "--reproduce", runs.folder(record.key), code=1).output
     line = next(line for line in output.splitlines() if "last top1" in line)
     assert line.startswith("!")
     assert line.split()[-3:] == [repr(wrong), "->", repr(record.last.top1)]
 
 
-def test_a_record_of_other_data_or_another_version_is_not_run(tiny, skelbench, tmp_path, monkeypatch):
+def test_a_record_of_other_data_or_another_version_is_not_run(store, skelbench, tmp_path, monkeypatch):
     run(skelbench, "skeletonclr", tmp_path / "runs")
     record = records(tmp_path / "runs")[0]
     with monkeypatch.context() as patch:
         patch.setattr(METHODS["skeletonclr"], "version", 99)
-        assert "now 99" in " ".join(skelbench("run", "--reproduce", record, code=2).split())
+        assert "now 99" in " ".join(skelbench("run", "--reproduce", record, code=2).output.split())
     with np.load(tmp_path / "tiny.npz") as file:
         fields = dict(file)
     np.savez(tmp_path / "tiny.npz", **fields | {"keypoints": fields["keypoints"] + 1})
     skelbench("prepare", "arrays", "--from", tmp_path / "tiny.npz", "--name", "tiny", "--force")
-    assert "fingerprint" in skelbench("run", "--reproduce", record, code=2)
+    assert "fingerprint" in skelbench("run", "--reproduce", record, code=2).output
 
 
-def test_deterministic_algorithms_are_asked_for_and_recorded_and_change_no_identity(tiny, skelbench, tmp_path):
+def test_deterministic_algorithms_are_asked_for_and_recorded_and_change_no_identity(store, skelbench, tmp_path):
     try:
         run(skelbench, "skeletonclr", tmp_path / "one", "--deterministic")
         assert torch.are_deterministic_algorithms_enabled()

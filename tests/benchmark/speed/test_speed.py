@@ -2,12 +2,14 @@
 
 import json
 import math
+import multiprocessing
 
 import pytest
 import torch
 from torch.nn import functional
 
 from skelbench.benchmark.protocols.knn import vote
+from skelbench.benchmark.speed import step
 from skelbench.benchmark.speed.evaluate import bench_evaluate, made_up
 from skelbench.benchmark.speed.reference.evaluation import steps_through_the_encoder, vote_plain
 from skelbench.errors import SkelbenchError
@@ -15,6 +17,7 @@ from skelbench.errors import SkelbenchError
 SMALL = ["--train", 130, "--test", 120, "--dim", 8, "--classes", 6, "--clips", 6]
 
 
+@pytest.mark.full_depth
 def test_bench_eval_prints_a_line_for_every_figure_and_the_same_names_in_json(skelbench):
     shown = skelbench("bench", "eval", *SMALL).stdout
     figures = json.loads(skelbench("bench", "eval", *SMALL, "--json").stdout)["figures"]
@@ -62,7 +65,22 @@ def test_a_step_through_the_encoder_encodes_the_complete_batch_each_time():
     assert math.isfinite(seconds) and seconds > 0
 
 
-def test_bench_step_is_measured_beside_the_plain_reference_and_compared_by_check(skelbench, tmp_path):
+@pytest.fixture
+def small_ceilings(monkeypatch):
+    monkeypatch.setattr(step, "COPY", 2**16)
+    monkeypatch.setattr(step, "PRODUCT", dict.fromkeys(step.PRODUCT, 64))
+
+
+@pytest.mark.full_depth
+@pytest.mark.parametrize("start", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+def test_bench_step_is_measured_beside_the_plain_reference_and_compared_by_check(
+    start, skelbench, small_ceilings, tmp_path, monkeypatch
+):
+    """The process of the reference is a new one; a fork, which has loaded torch already, runs the same."""
+    if start == "fork" and torch.cuda.is_available():
+        pytest.skip("autograd with a GPU starts threads, which a fork loses")
+    context = multiprocessing.get_context(start)
+    monkeypatch.setattr(multiprocessing, "get_context", lambda _: context)
     sizes = ["--width", 4, "--batch", 4, "--frames", 8, "--steps", 5, "--plain-steps", 5]
     stored = json.loads(skelbench("bench", "step", *sizes, "--json").stdout)
     ours, plain = stored["rows"]
@@ -79,7 +97,7 @@ def test_bench_step_is_measured_beside_the_plain_reference_and_compared_by_check
     assert "skeletonclr" in shown and "fail" in shown
 
 
-def test_bench_step_prints_a_table(skelbench):
+def test_bench_step_prints_a_table(skelbench, small_ceilings):
     shown = skelbench(
         "bench", "step", "--width", 4, "--batch", 4, "--frames", 8, "--steps", 1, "--plain-steps", 0
     ).stdout
