@@ -261,3 +261,22 @@ def hashes(folder: Path) -> dict[str, str]:
 def tree():
     """Hash of every file below a folder, by relative path: whether anything was written."""
     return hashes
+
+
+# --- Order ------------------------------------------------------------------------------------------------------
+
+# Modules whose tests take longest, first: what is long and late leaves the other processes without work.
+LONGEST = (
+    "tests/faults/test_faults.py",
+    "tests/benchmark/train/test_trainer.py",
+    "tests/benchmark/launchers/test_launchers.py",
+    "tests/benchmark/train/test_step.py",
+    "tests/benchmark/plan/test_grid.py",
+)
+
+
+@pytest.hookimpl(specname="pytest_collection_modifyitems", trylast=True)
+def longest_first(items):
+    """Run the longest modules first; the tests of a module stay together, as they share what it sets up."""
+    place = {module: number for number, module in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.nodeid.split("::")[0], len(place)))
