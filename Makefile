@@ -6,15 +6,18 @@ WORKERS ?= auto
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup browser test faults lint format docs demo check clean FORCE
+.PHONY: help setup browser test test-slow faults lint format docs demo check clean FORCE
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## create .venv with skelbench and its development tools
 
 test: $(STAMP)  ## run the tests (WORKERS=2 sets the number of processes)
-	$(BIN)/pytest --numprocesses $(WORKERS) --maxprocesses 4 --dist worksteal
+	$(BIN)/pytest $(TIER) --numprocesses $(WORKERS) --maxprocesses 4 --dist worksteal
+
+test-slow: TIER := --slow
+test-slow: test  ## run all tests, also those that take minutes or repeat for each what `make test` does for one
 
 FAULTS ?= 120
 SEED ?= 0
