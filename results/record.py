@@ -207,6 +207,10 @@ class Record(_Frozen):
         """Its cell and identity."""
         return Key(self.cell, self.identity)
 
+    def excess(self) -> int:
+        """Bytes of UTF-8 above 4 kB (4096); negative if there is room."""
+        return len(super().to_json().encode()) - MAX_BYTES
+
     def to_json(self) -> str:
         """Serialise; raise ``SkelbenchError`` above 4 kB (4096 bytes of UTF-8) that names the largest parts."""
         text = super().to_json()

@@ -26,7 +26,7 @@ class RunStore:
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
-        self._listed: tuple[int, int] | None = None  # modification time and links of `root` before it was listed
+        self._listed: tuple[int, ...] | None = None  # what identified the version of `root` that was listed
         self._named: dict[str, list[Path]] = {}  # digits of an identity -> folders, in the order of names
 
     def refresh(self) -> None:
@@ -110,7 +110,7 @@ class RunStore:
         """The folders whose names end in these digits of an identity."""
         try:
             facts = self.root.stat()
-            stamp = facts.st_mtime_ns, facts.st_nlink
+            stamp = facts.st_dev, facts.st_ino, facts.st_mtime_ns, facts.st_nlink
             if stamp != self._listed:
                 self._named = {}
                 with os.scandir(self.root) as entries:
@@ -118,7 +118,7 @@ class RunStore:
                 for name in names:
                     self._named.setdefault(name.rpartition("-")[2], []).append(self.root / name)
                 self._listed = stamp
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
         return [path for path in self._named.get(digits, ()) if path.is_dir()]
 

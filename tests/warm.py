@@ -15,6 +15,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -160,9 +161,10 @@ class Forked:
         return self._reap(0)
 
     def send_signal(self, number: int) -> None:
-        """Send it a signal."""
+        """Send it a signal; as with `subprocess`, it may have ended in the meantime."""
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         """Kill it."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from ...datasets.store import Store
 from ...errors import SkelbenchError
@@ -20,6 +20,7 @@ from ..run.forecast import launched
 from ..run.runner import Runner
 from ..run.tasks import Task, blame, tasks_of
 from ..train.options import Options, StoppedError
+from ..train.progress import Watch, Watcher
 from .local import Alone
 from .schedule import Schedule
 
@@ -47,6 +48,32 @@ class Team(AbstractContextManager["Team"], Protocol):
         ...
 
 
+class _Headed:
+    """A watcher that prints the heading of a task before its next line, unless it stands there already."""
+
+    def __init__(self, inner: Watcher):
+        self.inner, self.heading = inner, ""
+
+    def _head(self) -> None:
+        if self.heading:
+            self.inner.say(self.heading)
+            self.heading = ""
+
+    def training(self, epochs: int, iterations: int, batch: int) -> AbstractContextManager[Watch]:
+        """Begin a training."""
+        self._head()
+        return self.inner.training(epochs, iterations, batch)
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        """Report a finished epoch."""
+        self.inner.epoch(row)
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        self._head()
+        self.inner.say(text)
+
+
 class Drive:
     """One launch of a plan by a team."""
 
@@ -54,9 +81,10 @@ class Drive:
         self.plan, self.runs, self.options = plan, runs, options
         self.tasks = tasks_of(plan)
         self.schedule = Schedule(self.tasks, retries)
-        self.here = Runner(runs, options, open_stores(plan))
+        self._watcher = _Headed(options.watcher)
+        self.here = Runner(runs, replace(options, watcher=self._watcher), open_stores(plan))
         self._looked = time.monotonic()
-        self._said: set[tuple[int, str]] = set()  # about a task, said once: it may be looked at many times
+        self._seen: set[int] = set()  # tasks that were started before, and have come back from another process
 
     def run(self, team: Team | None = None) -> list[Failure]:
         """Run every task; return the failures.
@@ -85,10 +113,11 @@ class Drive:
     def _start(self, team: Team, task: Task) -> None:
         """Start a task; one that is done or only adds up scores ends here instead of being handed to the team."""
         tries = self.schedule.tries.get(task.number, 0)
-        self._say_once(task, f"[{task.number}/{len(self.tasks)}] {task}")
-        if self.options.force and task.kind == "train" and task.first and not tries:
-            for key in self.plan.built_on(task.work.key.identity):  # so none survives with the old encoder
-                self.runs.forget(key)
+        heading = f"[{task.number}/{len(self.tasks)}] {task}"
+        if task.number in self._seen:
+            self._watcher.heading = heading  # only if there is more to say
+        elif not tries:
+            self._say(heading)
         if not self.options.force and task.done(self.runs):
             self._say("  done before")
             self._end(task, Ended())
@@ -103,8 +132,10 @@ class Drive:
             how = replace(how, again=bool(how.failures))
             reasons = "; ".join(failure.reason for failure in how.failures)
             self._say(f"[{task.number}/{len(self.tasks)}] {task}: {reasons or 'done'}")
-        if how.left:
-            self._say_once(task, f"[{task.number}/{len(self.tasks)}] {task}: another process is running it")
+        self._watcher.heading = ""
+        if how.left and task.number not in self._seen:
+            self._seen.add(task.number)
+            self._say(f"[{task.number}/{len(self.tasks)}] {task}: another process is running it")
         if self.schedule.end(task, how):
             tries, retries = self.schedule.tries[task.number], self.schedule.retries
             self._say(f"[{task.number}/{len(self.tasks)}] {task}: tried again ({tries} of {retries})")
@@ -128,11 +159,6 @@ class Drive:
 
     def _say(self, text: str) -> None:
         self.options.watcher.say(text)
-
-    def _say_once(self, task: Task, text: str) -> None:
-        if (task.number, text) not in self._said:
-            self._said.add((task.number, text))
-            self._say(text)
 
 
 def open_stores(plan: Plan) -> dict[Path, Store]:

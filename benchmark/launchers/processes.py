@@ -103,6 +103,7 @@ class Processes:
         finally:  # a second Ctrl-C
             for worker in self.workers:
                 worker.process.kill()
+            self.workers = []
 
     def free(self) -> bool:
         """Whether a worker is idle or another may be started."""

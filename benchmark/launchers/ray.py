@@ -98,7 +98,7 @@ class Cluster:
             return lost("The Ray cluster", error)
         if bundle is not None:
             if self.options.force and bundle.records is not None:
-                for key in task.cells():
+                for key in {*task.cells(), *task.built_on}:
                     self.runs.forget(key)
             unpack(bundle, self.runs, trained_for(task))
             for failure in ended.failures:

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from ...config import parse_pairs
 from ...methods.base import METHODS
 from ...results.command import GRID_FILE, command_line, options
 from ...results.record import PRETRAIN, Cell
@@ -28,7 +29,8 @@ def grid_command(cell: Cell, track: str, changes: Changes, precision: str = "fp3
     source: list[str] = []
     if named:
         source = ["--preset", str(changes.name)] if _preset(changes.name) == dict(changes.named) else [GRID_FILE]
-    if not all(_has(cell, setting) for setting in single):  # a grid leaves it out, a single method refuses it
+    # A grid leaves out what a method does not have, a single method refuses it.
+    if not all(_has(cell, setting) and _is_read(setting, value) for setting, value in single.items()):
         source = [GRID_FILE]
     if source == [GRID_FILE]:
         single = {}
@@ -62,6 +64,16 @@ def _has(cell: Cell, setting: str) -> bool:
     if head == "method":
         return rest in METHODS[cell.method].Config.model_fields
     return head != "backbone" or rest in backbone_defaults(cell.backbone)
+
+
+def _is_read(setting: str, value: Any) -> bool:
+    """Whether --set gives this value again, and not a number for its text."""
+    (read,) = dict(parse_pairs([f"{setting}={_text(value)}"])).values()
+    return repr(_listed(read)) == repr(_listed(value))
+
+
+def _listed(value: Any) -> Any:
+    return [_listed(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _text(value: Any) -> str:

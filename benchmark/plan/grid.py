@@ -39,7 +39,7 @@ class Grid(Settings):
         parts: for a grid that is not a single product: what differs in each part; its `set` is added to the grid's.
     """
 
-    name: str | None = None
+    name: Annotated[str, Field(min_length=1)] | None = None
     track: str = "equal"
     methods: Names = (FLOOR, "skeletonclr", "skeattnclr")
     backbones: Names = ("stgcn",)

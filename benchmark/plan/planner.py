@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -47,11 +48,15 @@ class Plan:
         evaluated = [key for task, _ in (*self.tasks, *self.transfers) for key in task.evaluations]
         return evaluated + [fusion.key for fusion, _ in self.fusions]
 
-    def built_on(self, identity: str) -> list[Key]:
-        """The transfers and fusions that build on a pre-training."""
-        transfers = [key for task, _ in self.transfers if task.identity == identity for key in task.evaluations]
-        fusions = [fusion for fusion, _ in self.fusions if any(part.pretrain == identity for part in fusion.parts)]
-        return transfers + [fusion.key for fusion in fusions]
+    def built_on(self) -> dict[str, list[Key]]:
+        """The evaluations, transfers and fusions that build on each pre-training, by its identity."""
+        found: dict[str, list[Key]] = defaultdict(list)
+        for task, _ in (*self.tasks, *self.transfers):
+            found[task.identity] += task.evaluations
+        for fusion, _ in self.fusions:
+            for identity in {part.pretrain for part in fusion.parts}:
+                found[identity].append(fusion.key)
+        return found
 
 
 def plan_grid(grid: Grid, *, precision: str = "fp32", ranks: int = 1) -> Plan:

@@ -202,6 +202,9 @@ def run_baselines(places: Sequence[RawSplit], runs: RunStore, options: Options) 
         options.watcher.say(f"[{number}/{len(places)}] {place}")
         load = cache(place.load)  # loaded once for all baselines, and only if one is not done
         for key in place.cells():
+            if not options.force and runs.find(key):
+                options.watcher.say(f"  {key.cell.protocol}: done before")
+                continue
             ended = run_cell(key, partial(_record, place, key, load, runs), runs, options, claims)
             failures += ended.failures
             if ended.left:

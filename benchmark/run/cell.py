@@ -74,7 +74,6 @@ def run_cell(
 
     options.check_stop()
     if record := done():
-        options.watcher.say(f"  {key.cell.protocol}: done before")
         return _ended(record)
     claim = claims.take(key)
     if claim is None:

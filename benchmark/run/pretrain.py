@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ... import distributed
@@ -11,7 +11,7 @@ from ...datasets.clips import Clips
 from ...methods import Method
 from ...results.claims import Claim
 from ...results.files import write_curve
-from ...results.record import Record
+from ...results.record import Key, Record
 from ...results.store import RunStore
 from ..plan.identity import Pretraining
 from ..train.devices import peak_memory, reset_peak_memory
@@ -23,13 +23,19 @@ from .record import pretraining_record
 
 
 def pretrain(
-    task: Pretraining, load: Callable[[], tuple[Clips, Clips]], runs: RunStore, options: Options, claim: Claim
+    task: Pretraining,
+    built_on: Sequence[Key],
+    load: Callable[[], tuple[Clips, Clips]],
+    runs: RunStore,
+    options: Options,
+    claim: Claim,
 ) -> Record:
     """Train from the checkpoint, if there is one, to the last epoch.
 
     Args:
+        built_on: the cells that build on it.
         load: returns the training and the test clips.
-        options: under `force`, the records of the task and its checkpoint are deleted first.
+        options: under `force`, its record and checkpoint and the records of `built_on` are deleted after loading.
 
     Raises:
         StoppedError: if asked to stop, or the claim was lost; the checkpoint is written.
@@ -44,7 +50,10 @@ def pretrain(
     watched = replace(options, watcher=tracked(options.watcher, folder, options.trackers))
     trainer = make_trainer(task, method, clips[0], runs, watched, claim.lost)
     if options.force:
-        for key in (task.key, *task.evaluations):  # if stopped, it resumes without --force
+        for key in (
+            task.key,
+            *built_on,
+        ):  # if stopped, it resumes without --force, and nothing is left of the old encoder
             runs.forget(key)
         trainer.checkpoint.unlink(missing_ok=True)
         trainer.forget_previous()

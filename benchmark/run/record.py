@@ -33,12 +33,16 @@ from ..train.options import Options
 
 
 def make_record(key: Key, **facts: Any) -> Record:
-    """Make the record of a cell that has just finished.
+    """Make the record of a cell that has just finished; it is left without its command if that makes it too large.
 
     Args:
         facts: the other fields of `Record`.
     """
-    return Record(cell=key.cell, identity=key.identity, finished=now(), **facts)
+    record = Record(cell=key.cell, identity=key.identity, finished=now(), **facts)
+    if COMMAND in record.environment and record.excess() > 0:  # many settings: they are in the record themselves
+        environment = {name: value for name, value in record.environment.items() if name != COMMAND}
+        record = record.model_copy(update={"environment": environment})
+    return record
 
 
 def pretraining_record(

@@ -63,7 +63,7 @@ class Runner:
             load = partial(self.load, work, store)
             if task.kind == "train":
                 options = self.options if task.first else replace(self.options, force=False)
-                train = partial(pretrain, work, load, self.runs, options)
+                train = partial(pretrain, work, task.built_on, load, self.runs, options)
                 ended = run_cell(work.key, train, self.runs, options, self.claims, partial(self._usable, work))
                 if ended.failures or ended.left:
                     return ended

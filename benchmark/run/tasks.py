@@ -27,6 +27,7 @@ class Task:
         data: folder of the store it runs on; the fingerprint shows whether another machine has the same data.
         needs: numbers of the tasks that must have ended before, successfully or not.
         first: whether it is the first task of its pre-training, the only one that `--force` trains again.
+        built_on: cells of any task that build on its pre-training; they are deleted when it is trained again.
     """
 
     number: int
@@ -36,6 +37,7 @@ class Task:
     fingerprint: str
     needs: tuple[int, ...] = ()
     first: bool = True
+    built_on: tuple[Key, ...] = ()
 
     def __str__(self) -> str:
         if self.kind != "transfer" or isinstance(self.work, Fusion):
@@ -58,6 +60,7 @@ def tasks_of(plan: Plan) -> list[Task]:
     tasks: list[Task] = []
     first: dict[str, int] = {}  # identity of a pre-training -> the task that makes it
     made: dict[str, int] = {}  # identity of an evaluation -> the task that makes it
+    built_on = plan.built_on()
 
     def add(kind: Literal["train", "transfer", "fuse"], work: Pretraining | Fusion, store: Store) -> Task:
         number = len(tasks) + 1
@@ -65,7 +68,8 @@ def tasks_of(plan: Plan) -> list[Task]:
         needs = [made[part] for part in parts if part in made]
         needs += [first[work.key.identity]] if work.key.identity in first else []
         data = store.path.absolute()
-        task = Task(number, kind, work, data, store.fingerprint, tuple(dict.fromkeys(needs)), not needs)
+        mine = tuple(built_on[work.key.identity]) if kind == "train" and not needs else ()
+        task = Task(number, kind, work, data, store.fingerprint, tuple(dict.fromkeys(needs)), not needs, mine)
         tasks.append(task)
         made.update((identity, number) for _, identity in task.cells())
         return task

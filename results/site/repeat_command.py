@@ -48,14 +48,16 @@ def reproduction(cell: SiteCell, runs: str) -> Reproduction:
         note = "The pre-training comes with an evaluation, because grids list evaluations."
     else:
         note = ""
-    return Reproduction(command, _grid_file(key.label, settings) if GRID_FILE in words else "", note)
+    label = key.label or ""
+    if "--track published" in command:  # of which the label says so too
+        label = label.removeprefix("published, ")
+    return Reproduction(command, _grid_file(label, settings) if GRID_FILE in words else "", note)
 
 
-def _grid_file(label: str | None, settings: dict[str, Any]) -> str:
+def _grid_file(name: str, settings: dict[str, Any]) -> str:
     """A grid file with all settings of a record, by their dotted names."""
     values: dict[str, Any] = {}
     for key, value in settings.items():
         if key not in _NOT_SET:
             values |= {f"{key}.{inner}": v for inner, v in value.items()} if isinstance(value, dict) else {key: value}
-    name = (label or "").removeprefix("published, ") or None
-    return yaml.safe_dump({"name": name, "set": values}, sort_keys=False, default_flow_style=None)
+    return yaml.safe_dump({"name": name or None, "set": values}, sort_keys=False, default_flow_style=None)

@@ -19,6 +19,7 @@ from skelbench.benchmark.plan.planner import Plan, plan_grid
 from skelbench.benchmark.protocols import PROTOCOLS
 from skelbench.benchmark.protocols.features import extract
 from skelbench.benchmark.protocols.knn import vote
+from skelbench.benchmark.run.evaluation import Evaluation
 from skelbench.benchmark.run.record import flops_per_clip
 from skelbench.benchmark.run.runner import Runner
 from skelbench.benchmark.run.tasks import tasks_of
@@ -682,3 +683,51 @@ def test_a_floor_stands_in_every_table_a_method_stands_in(arrays, tmp_path):
     assert labels["skeletonclr"] == {None}, "it has no mu"
     assert labels["skeattnclr"] == {"method.mu=1.0"}
     assert labels["untrained"] == {None, "method.mu=1.0"}
+
+
+SMALL = {"frames": 16, "epochs": 1, "batch": 4, "backbone.width": 4, "backbone.dim": 16}
+
+
+# --- Forced -----------------------------------------------------------------------------------------------------
+
+
+def test_forced_and_stopped_nothing_of_the_old_encoder_is_left(store, grid_file, skelbench, tmp_path, monkeypatch):
+    """One pre-training is evaluated on three streams: all of them and their fusion are made from the new encoder."""
+    file = grid_file(methods=["crosclr"], streams=["3s"], protocols=["knn"], set=SMALL)
+    run = ["grid", file, "--out", tmp_path / "runs", "--device", "cpu", "--no-floor"]
+    skelbench(*run)
+    evaluate = Evaluation.evaluate
+
+    def stopped_after_one(self, key, claim):
+        if key.cell.stream != "joint":
+            raise StoppedError
+        return evaluate(self, key, claim)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Evaluation, "evaluate", stopped_after_one)
+        skelbench(*run, "--force", code=None)
+    left = {(record.cell.protocol, record.cell.stream) for record in RunStore(tmp_path / "runs").records()}
+    assert left == {("pretrain", "all"), ("knn", "joint")}
+
+
+def test_forced_on_damaged_data_every_old_record_stays(store, grid_file, skelbench, tmp_path):
+    changes = {"streams": ["joint"], "splits": ["xview"], "pretrained_on": "tiny:xsub", "protocols": ["knn"]}
+    file = grid_file(methods=["skeletonclr"], set=SMALL, **changes)
+    run = ["grid", file, "--out", tmp_path / "runs", "--device", "cpu", "--no-floor"]
+    skelbench(*run)
+    before = {record.key for record in RunStore(tmp_path / "runs").records()}
+    content = bytearray((store.path / "keypoints.npy").read_bytes())
+    content[-1] ^= 1
+    (store.path / "keypoints.npy").write_bytes(content)
+    assert "does not match its checksum" in skelbench(*run, "--force", code=1).stderr
+    assert {record.key for record in RunStore(tmp_path / "runs").records()} == before
+
+
+def test_a_record_that_its_command_would_make_too_large_is_written_without_it(store, grid_file, skelbench, tmp_path):
+    many = {f"semi1.{name}": value for name, value in {"epochs": 1, "lr": 0.012345678901234567}.items()}
+    pairs = [word for key, value in many.items() for word in ("--set", f"{key}={value}")]
+    long = [word for _ in range(1) for word in ("--set", "snapshots=[" + ",".join(["1"] * 500) + "]")]
+    file = grid_file(methods=["skeletonclr"], protocols=["knn"], set=SMALL)
+    skelbench("grid", file, "--out", tmp_path / "runs", "--device", "cpu", "--no-floor", *pairs, *long, code=None)
+    commands = ["command" in record.environment for record in RunStore(tmp_path / "runs").records()]
+    assert commands and not all(commands)
