@@ -153,7 +153,7 @@ def test_a_label_spells_out_what_a_protocols_cell_differs_by():
         "pretrain": "epochs=20",
         "knn": "epochs=20, knn.k=3",
         "linear": "epochs=20, linear.lr=1, linear.lr_steps=10x15",
-        **dict.fromkeys(("fewshot", "finetune", "semi1", "semi10"), "epochs=20"),
+        **dict.fromkeys(("classifier", "fewshot", "finetune", "semi1", "semi10"), "epochs=20"),
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from skelbench.results.command import command_line
 from skelbench.results.files import write_confusion, write_curve, write_per_class, write_scores
 from skelbench.results.plots.tsne import Point, write_tsne
 from skelbench.results.record import Best, Cell, Key, Record, Score
@@ -40,6 +41,7 @@ def identity(cell: Cell) -> str:
 def write_cell(runs: RunStore, cell: Cell, top1: float, *, older: bool = False, **changes: Any) -> Record:
     """A pre-training with its curve and one evaluation with all its files; `top1` is what the confusion says."""
     trained = cell.model_copy(update={"protocol": "pretrain"})
+    command = command_line("grid", "--methods", cell.method, "--datasets", cell.dataset, "--seeds", str(cell.seed))
     common: dict[str, Any] = {
         "settings": {
             "epochs": 10,
@@ -49,7 +51,7 @@ def write_cell(runs: RunStore, cell: Cell, top1: float, *, older: bool = False, 
             "method": {"temperature": 0.07},
         },
         "versions": {"method": 1, "protocol": 1},
-        "environment": {"torch": "2.0", "device": "cpu", "device_name": "x86_64"},
+        "environment": {"torch": "2.0", "device": "cpu", "device_name": "x86_64", "command": command},
         "data": {"fingerprint": "aa", "train": 10, "test": CLIPS, "classes": len(CLASSES), "layout": "ntu25"},
         "model": {"width": 16, "parameters": 836123, "frames": 48, "epochs": 10},
         "finished": "2024-05-01T12:00:00Z",
