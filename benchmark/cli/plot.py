@@ -87,22 +87,33 @@ def confusion(run: Path, to: Path | None, width: Any) -> None:
 
 @plot.command(short_help="Loss and probes of pre-trainings.")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--beside", type=click.Path(path_type=Path), metavar="FILE.csv", help="Also draw a loss from a CSV file.")
+@click.option("--beside-run", metavar="NAME", help="Its rows with this value of the column run.")
+@click.option("--beside-column", default="loss", show_default=True, metavar="NAME", help="Its column with the loss.")
 @_FILE
 @_width("single")
-def curves(runs: tuple[Path, ...], to: Path | None, width: Any) -> None:
+def curves(
+    runs: tuple[Path, ...],
+    beside: Path | None,
+    beside_run: str | None,
+    beside_column: str,
+    to: Path | None,
+    width: Any,
+) -> None:
     """Draw learning curves of RUNS, folders of pre-trainings: the loss, and the top-1 of the probes where available.
 
     If there are several runs, those of the untrained encoder are left out.
     """
-    from ...results.plots.curves import draw_curves, read_curves
+    from ...results.plots.curves import draw_curves, read_beside, read_curves
     from ...results.store import read_record
 
+    other = read_beside(beside, beside_run, beside_column) if beside else None
     target = _target(to, (runs[0] if len(runs) == 1 else runs[0].parent) / "curves.png")
     trained = [run for run in runs if "curve" in read_record(run).files] or runs
     for run in runs:
         if run not in trained:
             click.echo(f"left out, nothing was trained there: {run}", err=True)
-    _save(target, draw_curves(read_curves(trained), suffix=target.suffix, width=width))
+    _save(target, draw_curves(read_curves(trained), beside=other, suffix=target.suffix, width=width))
 
 
 @plot.command(short_help="An attention mask on the skeleton, over joints and frames.")

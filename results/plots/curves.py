@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,6 +10,7 @@ from itertools import cycle
 from pathlib import Path
 
 from ...errors import SkelbenchError
+from ...registry import did_you_mean
 from ..files import read_curve
 from ..record import PRETRAIN, Cell, Record
 from ..store import RunStore, read_record
@@ -26,6 +28,46 @@ class Curve:
     cell: Cell
     loss: tuple[list[int], list[float]]
     probes: dict[str, tuple[list[int], list[float]]]
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A curve from elsewhere, such as an author's log: its name, epochs and values."""
+
+    name: str
+    line: tuple[list[int], list[float]]
+
+
+def read_beside(path: Path, run: str | None, column: str) -> Beside:
+    """Read a column of a CSV file by its column "epoch".
+
+    Args:
+        run: the value of the column "run" whose rows are read; None for a file without that column, or with one run.
+
+    Raises:
+        SkelbenchError: if the file, the column or the run is missing, or a value is no number.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SkelbenchError(f"{path} cannot be read ({reason}); give a CSV file with the column epoch.") from error
+    columns = list(rows[0]) if rows else []
+    for name in ("epoch", column):
+        if name not in columns:
+            raise SkelbenchError(f"{path} has no column '{name}'{did_you_mean(name, columns)}")
+    runs = list(dict.fromkeys(row.get("run") or "" for row in rows))
+    if run is None and len(runs) > 1:
+        raise SkelbenchError(f"{path} has several runs ({', '.join(runs)}); name one with --beside-run.")
+    if run is not None and run not in runs:
+        raise SkelbenchError(f"{path} has no run '{run}'{did_you_mean(run, runs)}")
+    chosen = runs[0] if run is None else run
+    try:
+        points = [(int(row["epoch"]), float(row[column])) for row in rows if (row.get("run") or "") == chosen]
+    except (TypeError, ValueError) as error:
+        raise SkelbenchError(f"{path} has a value that is no number in its columns epoch and {column}.") from error
+    return Beside(chosen or path.stem, ([epoch for epoch, _ in points], [value for _, value in points]))
 
 
 def read_curves(folders: Sequence[Path]) -> list[Curve]:
@@ -72,8 +114,14 @@ def _line(path: Path, name: str) -> tuple[list[int], list[float]]:
     return [epoch for epoch, _ in points], [value for _, value in points]
 
 
-def draw_curves(curves: Sequence[Curve], *, suffix: str = ".png", width: Width = "single") -> bytes:
-    """Draw losses, and top-1 if it was recorded; one colour per run, one line style per protocol."""
+def draw_curves(
+    curves: Sequence[Curve], *, beside: Beside | None = None, suffix: str = ".png", width: Width = "single"
+) -> bytes:
+    """Draw losses, and top-1 if it was recorded; one colour per run, one line style per protocol.
+
+    Args:
+        beside: a loss from elsewhere, drawn as a grey dashed line.
+    """
     from matplotlib.ticker import MaxNLocator
 
     protocols = sorted({name for curve in curves for name in curve.probes})
@@ -81,7 +129,7 @@ def draw_curves(curves: Sequence[Curve], *, suffix: str = ".png", width: Width =
     shape = (panels, 1) if width == "single" else (1, panels)
     names = _distinct_names([curve.cell for curve in curves])
     columns = 1 if width == "single" else 2
-    lines = -(-(len(names) + len(protocols)) // columns)
+    lines = -(-(len(names) + len(protocols) + (beside is not None)) // columns)
     with sheet(width, 5.0 * shape[0] + 0.36 * lines) as figure:
         axes = list(figure.subplots(*shape, squeeze=False).ravel())
         for number, (curve, name) in enumerate(zip(curves, names, strict=True)):
@@ -92,6 +140,8 @@ def draw_curves(curves: Sequence[Curve], *, suffix: str = ".png", width: Width =
             for protocol, probe in curve.probes.items():
                 line = _LINES[protocols.index(protocol) % len(_LINES)]
                 axes[1].plot(*probe, color=colour, linestyle=line, marker=mark, markersize=3)
+        if beside is not None:
+            axes[0].plot(*beside.line, color="0.3", linestyle="--", linewidth=1, label=shown(beside.name, 60))
         for panel, name in zip(axes, ("loss", "top-1 on test clips (%)"), strict=False):
             panel.set(ylabel=name, xlabel="epoch")
             panel.xaxis.set_major_locator(MaxNLocator(integer=True))

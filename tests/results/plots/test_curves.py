@@ -2,7 +2,7 @@ import pytest
 
 from skelbench.errors import SkelbenchError
 from skelbench.results.files import write_curve
-from skelbench.results.plots.curves import draw_curves, read_curves
+from skelbench.results.plots.curves import draw_curves, read_beside, read_curves
 from skelbench.results.store import RunStore
 
 ROWS = [{"epoch": 1, "loss": 3.5, "lr": 0.1}, {"epoch": 2, "loss": 2.25, "lr": 0.1}]
@@ -78,3 +78,37 @@ def test_evaluations_of_other_settings_are_drawn_apart_and_named(runs, make_reco
     assert first.probes["linear"] == ([2], [55.5])
     assert first.probes["linear (linear.lr=1)"] == ([2], [70.0])  # the newest
     assert set(second.probes) == {"knn", "linear"}
+
+
+# --- A curve from elsewhere -------------------------------------------------------------------------------------
+
+LOG = "run,epoch,mean_loss\na,1,18.5\na,2,21\nb,1,9\n"
+
+
+def test_a_log_is_drawn_beside_the_runs(runs, texts, tmp_path):
+    (tmp_path / "log.csv").write_text(LOG)
+    beside = read_beside(tmp_path / "log.csv", "a", "mean_loss")
+    assert (beside.name, beside.line) == ("a", ([1, 2], [18.5, 21.0]))
+    with_it, without = (texts(draw_curves(read_curves(runs[:1]), beside=b, suffix=".svg")) for b in (beside, None))
+    assert set(with_it) - set(without) >= {"a"}
+    (tmp_path / "one.csv").write_text("epoch,loss\n1,3\n2,2.5\n")
+    assert read_beside(tmp_path / "one.csv", None, "loss").name == "one"
+
+
+@pytest.mark.parametrize(
+    ("text", "run", "column", "message"),
+    [
+        (LOG, "c", "mean_loss", r"log\.csv has no run 'c'"),
+        (LOG, None, "mean_loss", r"log\.csv has several runs \(a, b\); name one with --beside-run"),
+        (LOG, "a", "loss", r"log\.csv has no column 'loss'; did you mean .*mean_loss"),
+        ("step,loss\n1,2\n", None, "loss", r"log\.csv has no column 'epoch'"),
+        ("epoch,loss\n1,much\n", None, "loss", r"log\.csv has a value that is no number"),
+        ("", None, "loss", r"log\.csv has no column 'epoch'"),
+        (None, None, "loss", r"log\.csv cannot be read"),
+    ],
+)
+def test_a_log_that_does_not_fit_is_named(text, run, column, message, tmp_path):
+    if text is not None:
+        (tmp_path / "log.csv").write_text(text)
+    with pytest.raises(SkelbenchError, match=message):
+        read_beside(tmp_path / "log.csv", run, column)
