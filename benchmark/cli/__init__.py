@@ -79,6 +79,7 @@ for command in (
     bench.bench,
     weights.import_weights,
     weights.export_weights,
+    weights.features,
     weights.evaluate,
     results.check,
     results.results,

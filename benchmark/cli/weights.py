@@ -116,3 +116,27 @@ def export_weights(ctx: click.Context, run: Path, to: Path, stream: str | None) 
 
     name = write(run, to, stream)
     click.echo(f'{to}\nload it with: skelbench.create_backbone("{name}", weights="{to}")')
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--dataset", required=True)
+@click.option("--split", default="xsub", show_default=True)
+@click.option("--stream", help="For a run with several: joint, bone or motion.")
+@click.option("--track", default="equal", show_default=True, help="Preparation of clips, as for evaluate.")
+@click.option("--to", required=True, type=click.Path(path_type=Path), help="Output file, must end in .npz.")
+@DEVICE
+@click.pass_context
+def features(
+    ctx: click.Context, run: Path, dataset: str, split: str, stream: str | None, track: str, to: Path, device: str
+) -> None:
+    """Write the pooled features of RUN on both sides of a split, with names and labels, as a NumPy archive."""
+    load_plugins(ctx)
+    from ...datasets.catalogue import open_dataset
+    from ..run.save_features import save_features
+    from ..train.devices import choose_device
+    from ..train.options import Options
+
+    options = Options(device=choose_device(device))
+    clips, width = save_features(run.resolve(), open_dataset(dataset), split, stream, track, to, options)
+    click.echo(f"{to}: {clips} clips, {width} features")

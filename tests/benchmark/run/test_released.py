@@ -270,3 +270,29 @@ def test_released_weights_give_their_authors_logits_on_real_clips(name, real, sk
     assert (found[36].cell.track == "published") == (name == "aimclr_best")
     classes = read_per_class(runs.folder(found[96].key) / "per_class.csv")
     assert [(cls, clips) for cls, clips, _ in classes if clips] == [("hand waving", 96)]
+
+
+# --- Features out -----------------------------------------------------------------------------------------------
+
+
+def test_features_are_written_with_names_labels_and_sides(imported, store, skelbench, tmp_path):
+    """They are what the encoder gives for the clips that `evaluate` prepares."""
+    from skelbench.datasets.clips import load_dataset
+
+    folder, _ = imported(state())
+    to = tmp_path / "features.npz"
+    words = ["features", folder, "--dataset", "tiny", "--device", "cpu", "--to"]
+    assert "24 clips, 16 features" in skelbench(*words, to).stdout
+    sides = load_dataset(store, "xsub", frames=50)
+    one = create_backbone("stgcn", layout="ntu25", num_frames=50, num_persons=1, dropout=0.0, graph="inout", **SIZES)
+    one.load_state_dict(backbone().state_dict())
+    with torch.no_grad():
+        expected = one.eval().pool(one(torch.cat([side.x for side in sides])))
+    with np.load(to) as written:
+        np.testing.assert_allclose(written["features"], expected, rtol=1e-5, atol=1e-6)
+        assert written["name"].tolist() == [*sides[0].name, *sides[1].name]
+        assert written["label"].tolist() == [*sides[0].label.tolist(), *sides[1].label.tolist()]
+        assert written["side"].tolist() == ["train"] * 12 + ["test"] * 12
+        assert written["class_names"].tolist() == list(sides[0].class_names)
+    assert "must end in .npz" in skelbench(*words, tmp_path / "features.txt", code=2).stderr
+    assert not (tmp_path / "features.txt").exists()
