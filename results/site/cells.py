@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ..record import RECORD, Cell, Record
 from ..store import read_record
-from ..tables.rows import SeedGroup, comparable, grouped, seed_group
+from ..tables.rows import SeedGroup, comparable, grouped, place_of_record, seed_group
 from ..tables.table import Entry, Table
 
 
@@ -56,7 +56,12 @@ def read_runs(root: Path) -> list[StoredRecord]:
 
 def site_cells(stored: Iterable[StoredRecord]) -> dict[SeedGroup, SiteCell]:
     """Group records into cells."""
-    return {key: _cell(key, group) for key, group in grouped(stored, lambda one: seed_group(one.record.cell)).items()}
+    return {key: _cell(key, group) for key, group in grouped(stored, lambda one: _key(one.record)).items()}
+
+
+def _key(record: Record) -> SeedGroup:
+    """The cell without its seed, under the label of its table."""
+    return seed_group(record.cell)._replace(label=place_of_record(record).label)
 
 
 def _cell(key: SeedGroup, group: Sequence[StoredRecord]) -> SiteCell:
@@ -70,5 +75,5 @@ def _cell(key: SeedGroup, group: Sequence[StoredRecord]) -> SiteCell:
 def page_name(key: SeedGroup) -> str:
     """Return the path of a cell's page: a name any file system accepts, made unique by a hash of the key."""
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:10]
-    slug = Cell(**key._asdict(), seed=0).slug().removesuffix("-s0")
+    slug = Cell.model_construct(**key._asdict(), seed=0).slug().removesuffix("-s0")  # its label may be a table's
     return f"cells/{slug[:120]}-{digest}.html"

@@ -48,7 +48,7 @@ def reproduction(cell: SiteCell, runs: str) -> Reproduction:
         note = "The pre-training comes with an evaluation, because grids list evaluations."
     else:
         note = ""
-    label = key.label or ""
+    label = first.record.cell.label or ""
     if "--track published" in command:  # of which the label says so too
         label = label.removeprefix("published, ")
     return Reproduction(command, _grid_file(label, settings) if GRID_FILE in words else "", note)

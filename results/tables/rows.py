@@ -104,7 +104,7 @@ def place_of(cell: Cell) -> Place:
     return Place(cell.track, cell.label, cell.dataset, cell.split, cell.stream, cell.pretrained_on)
 
 
-def _place_of_record(record: Record) -> Place:
+def place_of_record(record: Record) -> Place:
     """The place of its cell; methods that are not self-supervised get a label, and so a separate table."""
     place, supervision = place_of(record.cell), record.settings.get("supervision")
     return place._replace(label=", ".join(filter(None, (place.label, str(supervision))))) if supervision else place
@@ -118,7 +118,7 @@ def seed_group(cell: Cell) -> SeedGroup:
 def places(records: Iterable[Record]) -> dict[Place, list[Record]]:
     """Group evaluations by place, in the order of tables; pre-trainings have no number and no place."""
     scored = [record for record in records if record.last is not None and record.cell.protocol != PRETRAIN]
-    found = grouped(scored, _place_of_record)
+    found = grouped(scored, place_of_record)
     return {place: found[place] for place in sorted(found, key=_reading_order)}
 
 

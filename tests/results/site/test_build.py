@@ -246,3 +246,17 @@ def test_the_command_loads_neither_torch_nor_matplotlib(few, tmp_path):
     assert done.stdout.strip() == str(tmp_path / "out" / "index.html")
     assert done.stderr.split("\n") == ["1 tables and 2 cells from 2 records", "", ""]
     assert (tmp_path / "out" / MARK).is_file()
+
+
+def test_a_method_that_is_not_self_supervised_has_its_numbers_on_its_page(tmp_path):
+    """Its table has a label of its own, by which the page finds them."""
+    runs = RunStore(tmp_path / "runs")
+    cell = place("equal", None, "nwucla", "xview", "mica", "stgcn", "linear")
+    write_cell(runs, cell, 70.0, settings={"epochs": 10, "supervision": "language-supervised"})
+    build_site(runs, tmp_path / "site")
+    (shown,) = [one for key, one in site_cells(read_runs(runs.root)).items() if key.protocol == "linear"]
+    assert shown.key.label == "language-supervised"
+    page = Page((tmp_path / "site" / shown.href).read_text())
+    assert "has no accuracy" not in page.text and "70.0" in page.text
+    boards = "".join(path.read_text() for path in (tmp_path / "site" / "data").rglob("*.js"))
+    assert shown.href in boards, "the table links to the page"
