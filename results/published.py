@@ -96,6 +96,9 @@ class _Rule(NamedTuple):
     caveat: str
 
 
+PRINTED_AS = {"classifier": "linear"}  # protocols whose numbers are printed under another one
+
+
 @cache
 def published_numbers() -> tuple[Published, ...]:
     """Return all numbers in the order of the file, which is read at the first call only."""
@@ -132,9 +135,10 @@ def find(
     """Return the numbers printed for one cell, by our names, the most trustworthy first; () if none.
 
     First those by or cited from the method's authors, then re-runs, then those that are likely another
-    method's. A number printed in several tables is returned several times.
+    method's. A number printed in several tables is returned several times. That of a released checkpoint's own
+    classifier is the linear one.
     """
-    cell = (method, dataset, split, stream, protocol, backbone)
+    cell = (method, dataset, split, stream, PRINTED_AS.get(protocol, protocol), backbone)
     found = [n for n in _by_cell().get(cell, ()) if ablations or not n.ablation]
     return tuple(sorted(found, key=lambda n: (n.doubtful, n.source == RERUN, n.row)))
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ...errors import SkelbenchError
 from ..exchange.exchange import exported_records
-from ..published import FILE, PAPER
+from ..published import FILE, PAPER, PRINTED_AS, Published, find
 from ..record import Record
 from ..store import RunStore
 from ..tables.paper_tables import Comparison, comparisons
@@ -38,6 +38,9 @@ def check_paper(records: Iterable[Record], tolerances: Tolerances) -> Report:
             cells[one.target].append(one)
         else:
             unreleased.append(one.number.row)
+    for target, mine in _by_row(published).items():
+        if target.protocol in PRINTED_AS and (numbers := _printed(target)):
+            cells[target] = [Comparison(n.table, n.printed, target, comparable(mine), n) for n in numbers]
     doubtful = [numbers[0].number.row for numbers in cells.values() if numbers[0].number.doubtful]
     lines = [_paper_line(numbers, tolerances) for numbers in cells.values() if not numbers[0].number.doubtful]
     tolerances.check_used()
@@ -70,6 +73,11 @@ def read_earlier(path: Path) -> list[Record]:
     raise SkelbenchError(
         f"There is no {path} to check against: write paper, a folder of runs, an exported zip, or the JSON of `bench`."
     )
+
+
+def _printed(target: SeedGroup) -> tuple[Published, ...]:
+    place = (target.method, target.dataset, target.split, target.stream)
+    return find(*place, target.protocol, target.backbone)
 
 
 def _trust(one: Comparison) -> tuple[bool, bool, int]:

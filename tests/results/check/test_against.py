@@ -333,3 +333,15 @@ def test_json_has_every_digit_and_the_exit_code():
         "name": "", "status": "not run", "reference": 60.0, "source": "", "ours": None, "spread": None, "seeds": [],
         "change": None, "allowed": None, "remarks": [],
     }  # fmt: skip
+
+
+def test_a_released_classifier_is_compared_with_the_printed_linear_number(make_record):
+    """There is a line for it only where it was run: no paper prints it under this name."""
+    place = {"method": "aimclr", "dataset": "ntu60", "split": "xview", "stream": "joint", "backbone": "stgcn"}
+    record = make_record(track="published", protocol="classifier", top1=70.0, **place)
+    lines = {line.name: line for line in check_paper([record], Tolerances()).lines}
+    linear = lines["aimclr stgcn ntu60 xview joint linear (published)"]
+    own = lines["aimclr stgcn ntu60 xview joint classifier (published)"]
+    assert (linear.status, own.reference, own.ours) == ("not run", linear.reference, 70.0)
+    assert own.change == pytest.approx(70.0 - linear.reference)
+    assert not any("classifier" in line.name for line in check_paper([], Tolerances()).lines)
