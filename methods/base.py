@@ -274,7 +274,7 @@ class Method(nn.Module):
         wanted, own = self.official_names(), self.state_dict()
         constants = self.official_constants()
         for name, constant in constants.items():
-            if name in given and not _same(given[name], constant):
+            if name in given and not same_constant(given[name], constant):
                 raise SkelbenchError(
                     f"The checkpoint's adjacency '{name}' differs from this graph; create the method with "
                     "backbone_args={'graph': 'hop'} or {'graph': 'inout'}, whichever the checkpoint was trained on."
@@ -377,5 +377,9 @@ def initialise_pair(query: nn.Module, key: nn.Module, config: MethodConfig) -> N
     key.requires_grad_(False)
 
 
-def _same(a: Tensor, b: Tensor) -> bool:
-    return a.shape == b.shape and torch.allclose(a.to(b), b, atol=1e-6)
+def same_constant(given: Tensor, own: Tensor) -> bool:
+    """Whether a fixed tensor of a checkpoint is ours, rounded to half precision if the checkpoint was."""
+    kinds = (torch.float32, torch.float16, torch.bfloat16)
+    return given.shape == own.shape and any(
+        torch.allclose(given.to(own), own.to(kind).to(own), atol=1e-6) for kind in kinds
+    )

@@ -48,6 +48,11 @@ def plan_evaluation(
     tasks, floors = [], []
     released = tuple(name for name in protocols if getattr(PROTOCOLS[name], "imported_only", False))
     protocols = tuple(name for name in protocols if name not in released)
+    if clips == "all" and protocols:
+        raise SkelbenchError(
+            f"--clips all is for the protocol classifier; {', '.join(protocols)} have a training and a test side: "
+            "leave it out, or give --protocol classifier."
+        )
     for one in FUSED_STREAMS if stream == FUSED else (stream,):
         if released:
             task = _as_released(record, store, split, one, released, clips)

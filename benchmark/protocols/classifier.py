@@ -59,7 +59,7 @@ class Classifier:
         best: dict[str, Any] = last | {"epoch": epoch, "rule": RULE}
         found = len(label.unique())
         notes = [f"  {self.name}: clips of {found} of the {classes} classes are here"] if found < classes else []
-        extra = {"classes_with_clips": float(found)}
+        extra = {"classes_with_clips": float(found), "clips_scored": float(len(label))}
         return Outcome(logits, last, best, [], extra, notes=notes, all_clips=settings.clips == "all")
 
 

@@ -13,9 +13,11 @@ from torch import Tensor
 
 from ... import __version__
 from ...datasets.layout import LAYOUTS
+from ...datasets.readers.ntu_names import SPLITS
 from ...errors import SkelbenchError
 from ...methods import METHODS, Method
 from ...methods.base import BACKBONE
+from ...registry import did_you_mean
 from ...results.command import CHECKPOINT, COMMAND, command_line, options
 from ...results.record import PRETRAIN, Cell, Configuration, Key, Record
 from ...results.store import RunStore
@@ -62,10 +64,13 @@ def import_weights(path: Path, place: Origin, runs: RunStore, settings: Mapping[
     other = METHODS[place.method].imported_only
     if not METHODS[place.method].trainable and not other:
         raise SkelbenchError(f"The method '{place.method}' trains nothing, so there is nothing to import for it.")
-    if other != bool(place.title):
-        raise SkelbenchError(
-            "A title names an imported method that is not registered: give --method other --title NAME."
-        )
+    if other and not place.title:
+        raise SkelbenchError("The method 'other' needs --title NAME, the name that tables show.")
+    if place.title and not other:
+        raise SkelbenchError(f"A title is for a method that is not registered, and '{place.method}' is; leave it out.")
+    splits = SPLITS.get(place.dataset, {place.split: None})
+    if place.split not in splits:
+        raise SkelbenchError(f"'{place.dataset}' has no split '{place.split}'{did_you_mean(place.split, splits)}")
     state = read_state(path)
     if other:
         state = without_pretraining(state)

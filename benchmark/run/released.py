@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ...backbones import Backbone
 from ...errors import SkelbenchError
+from ...methods.base import same_constant
 from ..train.checkpoint import read_tensors
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net")  # keys under which checkpoints keep their weights
@@ -99,39 +100,56 @@ def read_encoder(
         SkelbenchError: if keys are missing, unknown or of another shape (all are listed), or the graph is missing or
             differs.
     """
+    prefix = _prefix(state)
     encoder, rest = _split(state)
     names = dict(backbone.official_names())
+    if not {*names.values()} & encoder.keys():
+        starts = sorted({name.partition(".")[0] for name in state})
+        raise SkelbenchError(
+            f"{path} has no encoder of this backbone: its keys begin with {', '.join(starts[:5])}; known are "
+            "encoder_q., backbone., encoder. and the backbone's own names, so rename them or give another --backbone."
+        )
     constants, own = backbone.official_constants(), backbone.state_dict()
     layer = {name: encoder.pop(name) for name in list(encoder) if name.startswith(f"{_LAYER}.")}
     layer |= {name: rest.pop(name) for name in list(rest) if name.startswith(f"{_LAYER}.")}
     for name, constant in constants.items():
         if name not in encoder:
-            raise SkelbenchError(f"{path} lacks its graph ({name}), so it is unknown whether it fits.")
-        if encoder[name].shape != constant.shape or not torch.allclose(constant, encoder[name], atol=1e-6):
+            raise SkelbenchError(
+                f"{path} lacks its graph ({prefix}{name}), so it is unknown whether it fits; save the complete state "
+                "dict."
+            )
+        if not same_constant(encoder[name], constant):
             raise SkelbenchError(
                 f"The graph of {path} ({name}) differs from this one; import it with --set backbone.graph=hop or "
                 "inout, whichever it was trained on, or with another --layout."
             )
     known = {*names.values(), *constants}
     problems = {
-        "missing": sorted(set(names.values()) - set(encoder)),
-        "unknown": sorted([*(set(encoder) - known), *rest]),
+        "missing": sorted(f"{prefix}{name}" for name in set(names.values()) - set(encoder)),
+        "unknown": sorted([*(f"{prefix}{name}" for name in set(encoder) - known), *rest]),
         "of another shape": sorted(
-            f"{theirs} {tuple(encoder[theirs].shape)} for {tuple(own[name].shape)}"
+            f"{prefix}{theirs} {tuple(encoder[theirs].shape)} for {tuple(own[name].shape)}"
             for name, theirs in names.items()
             if theirs in encoder and _fitted(encoder[theirs], own[name]).shape != own[name].shape
         ),
     }
     if any(problems.values()):
         listed = "; ".join(f"{word}: {', '.join(keys)}" for word, keys in problems.items() if keys)
-        raise SkelbenchError(f"The encoder in {path} does not fit this backbone: {listed}.")
+        raise SkelbenchError(
+            f"The encoder in {path} does not fit this backbone, {listed}; give the --backbone and --set "
+            "backbone.width=... that it was trained with, or save its own weights alone."
+        )
     weights = {name: _fitted(encoder[theirs], own[name]) for name, theirs in names.items()}
     return weights, _classifier(layer, backbone.dim, path)
 
 
+def _prefix(state: Mapping[str, Tensor]) -> str:
+    return next(prefix for prefix in PREFIXES if any(name.startswith(prefix) for name in state))
+
+
 def _split(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The encoder's entries without their prefix, and the other entries."""
-    prefix = next(prefix for prefix in PREFIXES if any(name.startswith(prefix) for name in state))
+    prefix = _prefix(state)
     encoder = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
     return encoder, {name: value for name, value in state.items() if not name.startswith(prefix)}
 
@@ -186,9 +204,9 @@ def _load(path: Path) -> object:
                 f"{path} holds an object of the type {named[1]}, which is not loaded because loading it could run "
                 "code; save its state dict alone with torch.save."
             ) from error
-        reason = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", text).split())[:120] or type(error).__name__
         raise SkelbenchError(
-            f"{path} cannot be read as weights only ({reason}); it is damaged or no checkpoint of torch."
+            f"{path} is damaged or no checkpoint of torch: it is incomplete, or was not written by torch.save; get it "
+            "again."
         ) from error
 
 

@@ -120,7 +120,7 @@ def draw_curves(
     """Draw losses, and top-1 if it was recorded; one colour per run, one line style per protocol.
 
     Args:
-        beside: a loss from elsewhere, drawn as a grey dashed line.
+        beside: a loss from elsewhere, drawn as a black dotted line.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -141,7 +141,7 @@ def draw_curves(
                 line = _LINES[protocols.index(protocol) % len(_LINES)]
                 axes[1].plot(*probe, color=colour, linestyle=line, marker=mark, markersize=3)
         if beside is not None:
-            axes[0].plot(*beside.line, color="0.3", linestyle="--", linewidth=1, label=shown(beside.name, 60))
+            axes[0].plot(*beside.line, color="black", linestyle=":", linewidth=1, label=shown(beside.name, 60))
         for panel, name in zip(axes, ("loss", "top-1 on test clips (%)"), strict=False):
             panel.set(ylabel=name, xlabel="epoch")
             panel.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -1,7 +1,7 @@
 """Footnotes of tables: how numbers were computed, what is missing, and caveats of the papers' numbers."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from ..published import FILE, PAPER, RERUN, Published
 from ..record import FLOOR, PRETRAIN, RAW, Failure, Record
@@ -14,6 +14,22 @@ _RAW = (
     "(ridge), on the test clips of this split's other tables."
 )
 _DAGGERS = ("†", "‡", "§", "††", "‡‡", "§§")
+
+
+def _scored(rows: Sequence[Row]) -> Iterator[str]:
+    """What a released classifier was scored on, where that is not a complete test side."""
+    for row in rows:
+        for protocol, records in row.cells.items():
+            for record in records:
+                found, clips = (record.extra.get(name) for name in ("classes_with_clips", "clips_scored"))
+                classes, test = record.data.get("classes"), record.data.get("test")
+                if found is None or clips is None or (found == classes and clips == test):
+                    continue
+                every = ", training clips too" if clips != test else ""
+                yield (
+                    f"{row.name} {row.backbone} {protocol}: on {clips:,.0f} clips of {found:.0f} of the {classes} "
+                    f"classes{every}."
+                )
 
 
 def footnotes(place: Place, rows: Sequence[Row], left_out: int, failures: Sequence[Failure]) -> Iterable[str]:
@@ -35,6 +51,7 @@ def footnotes(place: Place, rows: Sequence[Row], left_out: int, failures: Sequen
     yield from left_out_note(left_out)
     yield from mixed_data_note(shown, "rows")
     yield from mixed_versions_note(shown)
+    yield from _scored(rows)
     yield from _paper_notes(place, rows)
     for reason in dict.fromkeys(row.refused for row in rows if row.refused):
         yield f"n/a: {reason}"

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from skelbench.backbones import create_backbone
-from skelbench.benchmark.run.released import kind_of, read_state
+from skelbench.benchmark.run.released import kind_of, read_encoder, read_state
 from skelbench.results.files import read_per_class, read_scores
 from skelbench.results.store import RunStore
 
@@ -122,6 +122,8 @@ def test_half_precision_is_read_as_float32(dtype, tmp_path):
     torch.save({name: v.to(dtype) if v.is_floating_point() else v for name, v in state().items()}, tmp_path / "a.pt")
     read = read_state(tmp_path / "a.pt")
     assert {value.dtype for value in read.values()} == {torch.float32, torch.int64}
+    weights, classifier = read_encoder(read, backbone(), tmp_path / "a.pt")  # its graph is rounded too
+    assert classifier is not None and weights.keys() == backbone().state_dict().keys()
 
 
 def test_an_encoder_alone_is_evaluated_by_what_needs_no_head_or_classifier(imported, store, skelbench, tmp_path):
@@ -144,10 +146,12 @@ def test_a_method_that_is_not_registered_has_a_title_and_no_published_row(import
     records = RunStore(tmp_path / "runs").records()
     assert {str(record.settings["title"]) for record in records} == {"ActCLR"}
     assert all(record.cell.track == "custom" for record in records)
-    for method, title in (("other", None), ("aimclr", "ActCLR")):
-        words = ["--title", title] if title else []
-        _, refused = imported(state(), *words, method=method, code=2)
-        assert "give --method other --title NAME" in refused.stderr
+    _, refused = imported(state(), method="other", code=2)
+    assert "needs --title NAME" in refused.stderr
+    _, refused = imported(state(), "--title", "ActCLR", method="aimclr", code=2)
+    assert "A title is for a method that is not registered" in refused.stderr
+    _, refused = imported(state(), "--split", "xset", code=2)
+    assert "'ntu60' has no split 'xset'" in refused.stderr
 
 
 def test_a_pre_training_of_a_method_that_is_not_registered_gives_its_encoder(imported):
@@ -168,6 +172,8 @@ def test_a_grid_has_no_classifier_and_no_method_that_is_only_imported(skelbench,
 
 def test_a_classifier_of_other_classes_is_refused_for_these_data_and_its_encoder_is_not(imported, store, skelbench):
     folder, _ = imported(state(classes=60))
+    every = ["evaluate", folder, "--dataset", "tiny", "--protocol", "classifier,knn", "--clips", "all"]
+    assert "--clips all is for the protocol classifier; knn" in skelbench(*every, code=2).stderr
     run = ["evaluate", folder, "--dataset", "tiny", "--device", "cpu", "--protocol"]
     assert "has 60 classes and the data have 3" in skelbench(*run, "classifier", code=1).stderr
     skelbench(*run, "knn")
@@ -181,16 +187,17 @@ REFUSED = {
     "holds an object of the type numpy": lambda s: {"state_dict": s, "curve": np.ones(3)},
     "holds an object of the type pathlib": lambda s: {"state_dict": s, "path": Path("x")},
     "holds several states (state_dict, model)": lambda s: {"state_dict": s, "model": s},
-    "missing: data_bn.weight": lambda s: {name: v for name, v in s.items() if name != f"{Q}data_bn.weight"},
+    "missing: encoder_q.data_bn.weight": lambda s: {name: v for name, v in s.items() if name != f"{Q}data_bn.weight"},
     "unknown: encoder_q_motion.fc.x": lambda s: s | {"encoder_q_motion.fc.x": torch.zeros(1)},
-    "unknown: other": lambda s: s | {f"{Q}other": torch.zeros(1)},
-    "of another shape: data_bn.bias (5,) for (75,)": lambda s: s | {f"{Q}data_bn.bias": torch.zeros(5)},
-    "lacks its graph (A)": lambda s: {name: v for name, v in s.items() if name != f"{Q}A"},
+    "unknown: encoder_q.other": lambda s: s | {f"{Q}other": torch.zeros(1)},
+    "of another shape: encoder_q.data_bn.bias (5,) for (75,)": lambda s: s | {f"{Q}data_bn.bias": torch.zeros(5)},
+    "lacks its graph (encoder_q.A)": lambda s: {name: v for name, v in s.items() if name != f"{Q}A"},
     "(A) differs from this one": lambda s: s | {f"{Q}A": torch.zeros(3, 25, 25)},
     "was never trained": lambda s: {name: torch.zeros_like(v) if "num_batches" in name else v for name, v in s.items()},
     "NaN or infinite values in encoder_q.fc.bias": lambda s: s | {f"{Q}fc.bias": torch.full((3,), torch.nan)},
     "is not one linear layer of 16 features": lambda s: s | {f"{Q}fc.weight": torch.zeros(3, 8)},
     "does not hold a state dict": lambda s: {"epoch": 3},
+    "has no encoder of this backbone: its keys begin with student": lambda s: {f"student.{n}": v for n, v in s.items()},
 }
 
 
