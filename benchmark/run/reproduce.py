@@ -93,8 +93,8 @@ def plan_again(record: Record, store: Store) -> Pretraining:
     elsewhere = cell.pretrained_on is not None and METHODS[cell.method].trainable
     if fused or elsewhere or evaluated or record.environment.get("imported") or settings.get("ranks", 1) != 1:
         raise SkelbenchError(
-            f"{cell} is made of other runs (a fusion, a transfer, an import, an evaluation of either, several ranks) and "
-            "cannot be run again on its own; reproduce the records that it builds on."
+            f"{cell} is made of other runs (a fusion, a transfer, an import, an evaluation of either, several ranks) "
+            "and cannot be run again on its own; reproduce the records that it builds on."
         )
     recipe = recipe_of(record, protocols={name: settings[name] for name in protocol})
     labels = dict.fromkeys((PRETRAIN, *protocol), cell.label)
