@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 from ...datasets.store import Store
 from ...results.command import with_option
-from ...results.record import FUSED, FUSED_STREAMS, Cell, Key
+from ...results.record import FUSED, FUSED_STREAMS, Key
 from ..protocols import PROTOCOLS
-from .identity import Pretraining, cell_facts, identify
+from .identity import Keyed, Pretraining, cell_facts, identify
 
 FUSION_VERSION = 1
 
@@ -73,7 +73,7 @@ class FusedPart(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Fusion:
+class Fusion(Keyed):
     """A fused cell: stream "3s", otherwise the facts shared by its parts, which are in the order of FUSED_STREAMS.
 
     `command` makes it again.
@@ -83,16 +83,6 @@ class Fusion:
     parts: tuple[FusedPart, ...]
     weighting: Weighting
     command: str | None = field(default=None, compare=False)
-
-    @property
-    def cell(self) -> Cell:
-        """The fused cell."""
-        return self.key.cell
-
-    @property
-    def identity(self) -> str:
-        """Hash of its parts' identities, the weights and the rule."""
-        return self.key.identity
 
 
 def weighting_of(method: str, split: str, track: str, selection: str) -> Weighting:

@@ -20,8 +20,24 @@ from .tracks import Resolved, evaluation_settings, pretrain_settings
 PRETRAIN_VERSION = 1
 
 
+class Keyed:
+    """What is planned under a key: its cell and identity by name."""
+
+    key: Key
+
+    @property
+    def cell(self) -> Cell:
+        """The cell of its own record."""
+        return self.key.cell
+
+    @property
+    def identity(self) -> str:
+        """Hash of everything that determines that record."""
+        return self.key.identity
+
+
 @dataclass(frozen=True)
-class Pretraining:
+class Pretraining(Keyed):
     """One pre-training and the evaluations that build on it.
 
     Attributes:
@@ -47,16 +63,6 @@ class Pretraining:
     encoders: Path | None = None
     commands: Mapping[str, str] = field(default_factory=dict, compare=False)
     title: str | None = None
-
-    @property
-    def cell(self) -> Cell:
-        """The pre-training's own cell."""
-        return self.key.cell
-
-    @property
-    def identity(self) -> str:
-        """Hash of everything that determines its weights."""
-        return self.key.identity
 
 
 def plan(

@@ -17,7 +17,7 @@ from ..plan.identity import Pretraining
 from ..train.devices import peak_memory, reset_peak_memory
 from ..train.options import Options
 from ..train.trackers import tracked
-from ..train.trainer import Trainer, save_snapshot
+from ..train.trainer import Trainer, forget_previous, save_snapshot
 from .encoders import is_kept, new_method
 from .record import pretraining_record
 
@@ -50,13 +50,11 @@ def pretrain(
     watched = replace(options, watcher=tracked(options.watcher, folder, options.trackers))
     trainer = make_trainer(task, method, clips[0], runs, watched, claim.lost)
     if options.force:
-        for key in (
-            task.key,
-            *built_on,
-        ):  # if stopped, it resumes without --force, and nothing is left of the old encoder
+        # If stopped, it resumes without --force, and nothing is left of the old encoder.
+        for key in (task.key, *built_on):
             runs.forget(key)
         trainer.checkpoint.unlink(missing_ok=True)
-        trainer.forget_previous()
+        forget_previous(folder)
     if task.recipe.epochs:
         distributed.send_next(task.identity)
         curve = trainer.train()

@@ -242,10 +242,6 @@ class Trainer:
             "smaller lr or look for extreme coordinates in the data."
         )
 
-    def forget_previous(self) -> None:
-        """Remove the previous checkpoint."""
-        forget_previous(self.folder)
-
     def _end_epoch(self) -> None:
         run, recipe = self.run, self.recipe
         self._check_numbers()
@@ -266,7 +262,7 @@ class Trainer:
 
 
 def forget_previous(folder: Path) -> None:
-    """Remove the previous checkpoint of a run that is finished."""
+    """Remove the previous checkpoint of a run that is finished or begins anew."""
     previous(folder / CHECKPOINT).unlink(missing_ok=True)
 
 
