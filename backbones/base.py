@@ -26,6 +26,7 @@ class Backbone(nn.Module):
             features need it.
         is_sequence: whether features are one sequence over time, persons and joints merged (M' = V' = 1).
         time_stride: frames per step of T', with T' = ceil(T / time_stride); None if that does not hold.
+        any_frames: whether an export of it takes clips of any length; else it takes only the length of its clips.
         pretrained: whether its weights were loaded, so that a method must not redraw them.
         takes_graphs: whether `forward` takes graphs that replace its own as a second argument; `draw_graphs` and
             `changed_graphs` make them.
@@ -40,6 +41,7 @@ class Backbone(nn.Module):
     localises_joints: bool = True
     is_sequence: bool = False
     time_stride: int | None = None
+    any_frames: bool = False
     pretrained: bool = False
     takes_graphs: bool = False
     takes_frest: bool = False

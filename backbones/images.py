@@ -46,6 +46,7 @@ class Images(Backbone):
     """
 
     localises_joints = False
+    any_frames = True
 
     def __init__(
         self,

@@ -107,6 +107,7 @@ class STGCN(Backbone):
         )
         how = {"axis": frest_axis, "transform": frest_transform, "sparsity": frest_sparsity}
         self.has_frest = frest != "none"
+        self.any_frames = not self.has_frest  # whose transforms are matrices of the number of frames
         for i in FREST_AT[frest]:  # after the blocks, so that their weights are drawn as without it
             block = self.blocks[i]
             block.frest = FreST(block.temporal.in_channels, joints, **how)  # type: ignore[union-attr, arg-type]
@@ -116,7 +117,7 @@ class STGCN(Backbone):
 
         `graphs` (blocks, 3, V, V) replace the adjacency where a method changes it.
         """
-        n, m = len(x), x.shape[-1]
+        n, m = x.shape[0], x.shape[-1]
         persons = x.permute(0, 4, 3, 1, 2).flatten(0, 1)  # (N·M, V, C, T)
         if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
             features = self._encode(persons, graphs)
@@ -223,7 +224,7 @@ class Block(nn.Module):
         b, c, t, v = x.shape
         rows = x.permute(0, 2, 3, 1).reshape(b * t, v, c)
         neighbours = edges.permute(2, 0, 1).reshape(-1, v)  # (V·3, V), the target joint first
-        summed = torch.bmm(neighbours.expand(b * t, -1, -1), rows).view(b, t, v, -1)  # (B, T, V, 3·C)
+        summed = torch.bmm(neighbours.expand(b * t, -1, -1), rows).view(b, t, v, len(edges) * c)  # (B, T, V, 3·C)
         weight = self.spatial.weight.view(len(edges), -1, c).transpose(0, 1).flatten(1)  # (C', 3·C)
         assert self.spatial.bias is not None
         bias = edges.sum(dim=1).T @ self.spatial.bias.view(len(edges), -1)  # (V, C')

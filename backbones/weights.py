@@ -15,20 +15,28 @@ from torch import Tensor, nn
 from ..errors import SkelbenchError
 
 SUFFIX = ".safetensors"
-_FACTS, _CONSTANT = "skelbench", "constant."
+FACTS = "skelbench"  # the key of the facts in the file's metadata
+_CONSTANT, _CLASSIFIER = "constant.", "classifier."
 
 
-def to_safetensors(state: Mapping[str, Tensor], constants: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bytes:
+def to_safetensors(
+    state: Mapping[str, Tensor],
+    constants: Mapping[str, Tensor],
+    facts: Mapping[str, Any],
+    classifier: Mapping[str, Tensor] | None = None,
+) -> bytes:
     """Serialise a backbone.
 
     Args:
         state: its state dict.
         constants: tensors that are not weights but must be the same where it is loaded, such as the adjacency.
         facts: JSON values: "backbone", "args", "layout", "num_frames", "num_persons", and where it comes from.
+        classifier: the tensors of a classifier of its features, which `load_weights` leaves out.
     """
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     tensors |= {_CONSTANT + name: value.detach().cpu().contiguous() for name, value in constants.items()}
-    return save(tensors, {_FACTS: json.dumps(facts)})
+    tensors |= {_CLASSIFIER + name: value.cpu().contiguous() for name, value in (classifier or {}).items()}
+    return save(tensors, {FACTS: json.dumps(facts)})
 
 
 def read_facts(path: Path) -> dict[str, Any]:
@@ -41,7 +49,7 @@ def read_facts(path: Path) -> dict[str, Any]:
         return {}
     try:
         with safe_open(path, framework="pt") as file:
-            return json.loads((file.metadata() or {}).get(_FACTS, "{}"))
+            return json.loads((file.metadata() or {}).get(FACTS, "{}"))
     except (OSError, SafetensorError, ValueError) as error:
         raise _unreadable(path, error) from error
 
@@ -57,7 +65,7 @@ def load_weights(module: nn.Module, path: Path, constants: Mapping[str, Tensor] 
     """
     try:
         state = _read(path)
-        saved = {name: state.pop(name) for name in list(state) if name.startswith(_CONSTANT)}
+        saved = {name: state.pop(name) for name in list(state) if name.startswith((_CONSTANT, _CLASSIFIER))}
         for name, value in (constants or {}).items():
             own = saved.get(_CONSTANT + name)
             if own is not None and not (own.shape == value.shape and torch.allclose(own, value.cpu(), atol=1e-6)):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ...errors import SkelbenchError
 from .launch import stopped_by_signal
 from .options import DEVICE, OUT, load_plugins, names, watcher
 from .tables import show_results
@@ -51,7 +52,16 @@ def import_weights(
     kind = record.environment["imported"]
     protocol = " --protocol classifier" if kind == "encoder with classifier" else ""
     click.echo(f"{folder}\nit holds: {kind}")
+    click.echo(f"taken as trained on: {dataset} {split}, {stream} (--dataset, --split, --stream)")
+    click.echo(f"settings: {_source(bool(record.settings['released_for_this_data']), pairs)}")
     click.echo(f"evaluate it with: skelbench evaluate {folder} --dataset NAME --split SPLIT{protocol}")
+
+
+def _source(released: bool, pairs: tuple[str, ...]) -> str:
+    """Where the settings of an import come from."""
+    if pairs:
+        return f"released, with {', '.join(pairs)}"
+    return "released for it" if released else "none were released for it, so the nearest ones are taken (--set)"
 
 
 @click.command()
@@ -68,6 +78,7 @@ def import_weights(
     show_default=True,
     help="classifier: what an imported checkpoint's own classifier scores.",
 )
+@click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="Setting of a protocol, such as linear.lr=1.")
 @DEVICE
 @click.pass_context
 def evaluate(
@@ -79,13 +90,15 @@ def evaluate(
     protocol: str,
     track: str,
     clips: str,
+    pairs: tuple[str, ...],
     device: str,
 ) -> None:
     """Evaluate RUN, the folder of a finished or imported pre-training, on any data with its skeleton.
 
-    The untrained encoder is evaluated as well, as the floor.
+    The untrained encoder is evaluated as well, as the floor. The cells are written next to RUN.
     """
     load_plugins(ctx)
+    from ...config import parse_pairs
     from ...datasets.catalogue import open_dataset
     from ..plan.evaluation import plan_evaluation
     from ..protocols import PROTOCOLS
@@ -97,7 +110,7 @@ def evaluate(
     for name in protocols:
         PROTOCOLS[name]
     run = run.resolve()
-    plan = plan_evaluation(run, open_dataset(dataset), split, stream, protocols, track, clips)
+    plan = plan_evaluation(run, open_dataset(dataset), split, stream, protocols, track, clips, parse_pairs(pairs))
     with stopped_by_signal(ctx) as stop:
         options = Options(device=choose_device(device), watcher=watcher(ctx), stop=stop)
         result = run_grid(plan, out=run.parent, options=options)
@@ -106,16 +119,38 @@ def evaluate(
 
 @click.command("export-weights")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--to", required=True, type=click.Path(path_type=Path), help="Output file, must end in .safetensors.")
+@click.option(
+    "--to", required=True, type=click.Path(path_type=Path), help="Output file; must end in .safetensors or .onnx."
+)
+@click.option("--format", "kind", type=click.Choice(["safetensors", "onnx"]), help="By default, what --to ends in.")
 @click.option("--stream", help="For a run with several: joint, bone or motion.")
+@click.option(
+    "--with-head",
+    "head",
+    metavar="linear|classifier|FOLDER",
+    help="Write a classifier too: that of RUN's linear evaluation, that of an imported checkpoint, or that in FOLDER, "
+    "if RUN has several linear evaluations.",
+)
 @click.pass_context
-def export_weights(ctx: click.Context, run: Path, to: Path, stream: str | None) -> None:
-    """Write the backbone of RUN to a file that create_backbone(weights=...) loads."""
+def export_weights(
+    ctx: click.Context, run: Path, to: Path, kind: str | None, stream: str | None, head: str | None
+) -> None:
+    """Write the encoder of RUN to a file: for create_backbone(weights=...), or as an ONNX model."""
     load_plugins(ctx)
     from ..run.export_weights import export_weights as write
 
-    name = write(run, to, stream)
-    click.echo(f'{to}\nload it with: skelbench.create_backbone("{name}", weights="{to}")')
+    if kind is not None and to.suffix != f".{kind}":
+        raise SkelbenchError(f"--format {kind} needs a file that ends in .{kind}, and {to} does not.")
+    made = write(run, to, stream, head)
+    click.echo(to)
+    if to.suffix == ".safetensors":
+        click.echo(f'load it with: skelbench.create_backbone("{made.backbone}", weights="{to}")')
+    else:
+        free = "N and T are free" if made.any_frames else "N is free, T is not: this encoder takes this length only"
+        frames = "T" if made.any_frames else made.shape[1]
+        click.echo(f"input: x (N, {made.shape[0]}, {frames}, {made.shape[2]}, {made.shape[3]}); {free}")
+        outputs = f"features (N, {made.dim})" + (f", logits (N, {made.classes})" if made.classes else "")
+        click.echo(f"outputs: {outputs}; checked with ONNX Runtime")
 
 
 @click.command()

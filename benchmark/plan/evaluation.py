@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from ..protocols import PROTOCOLS
 from .build import recipe_of
 from .fusion import plan_fusions
 from .identity import Pretraining, plan
-from .overrides import Changes
+from .overrides import NO_CHANGES, Changes
 from .planner import Plan
 from .tracks import Resolved, resolve
 from .transfer import elsewhere
@@ -30,6 +32,7 @@ def plan_evaluation(
     protocols: tuple[str, ...],
     track: str,
     clips: str = "test",
+    settings: Mapping[str, Any] | None = None,
 ) -> Plan:
     """Plan the evaluation of a finished pre-training on a split of any store with its skeleton, and its floors.
 
@@ -39,10 +42,11 @@ def plan_evaluation(
         track: the track of the evaluation settings. The classifier of an imported checkpoint is evaluated as it was
             trained, whatever the track, and without floors.
         clips: what such a classifier scores: "test", or "all" clips of the store.
+        settings: dotted settings of the protocols that differ from the track's, such as "linear.lr".
 
     Raises:
-        SkelbenchError: if the folder is not a finished pre-training, the skeletons differ, or the method has no single
-            stream to evaluate and none is named.
+        SkelbenchError: if the folder is not a finished pre-training, the skeletons differ, the method has no single
+            stream to evaluate and none is named, or a setting is not one of these protocols.
     """
     record = open_run(folder)
     tasks, floors = [], []
@@ -53,6 +57,7 @@ def plan_evaluation(
             f"--clips all is for the protocol classifier; {', '.join(protocols)} have a training and a test side: "
             "leave it out, or give --protocol classifier."
         )
+    changes = Changes(single=_own(settings or {}, protocols))
     for one in FUSED_STREAMS if stream == FUSED else (stream,):
         if released:
             task = _as_released(record, store, split, one, released, clips)
@@ -60,8 +65,10 @@ def plan_evaluation(
             tasks.append((replace(task, encoders=folder, commands=commands), store))
         if not protocols:
             continue
-        task = _evaluation(record, store, split, one, protocols, track)
-        commands = {protocol: _command(store, split, task.stream, protocol, track) for protocol in protocols}
+        task = _evaluation(record, store, split, one, protocols, track, changes)
+        commands = {
+            protocol: _command(store, split, task.stream, protocol, track, changes=changes) for protocol in protocols
+        }
         commands[PRETRAIN] = commands[protocols[0]]  # which makes the floor's pre-training too
         tasks.append((replace(task, encoders=folder, commands=commands), store))
         floors += [(replace(floor, commands=commands), store) for floor in _floors(task, store, protocols, track)]
@@ -69,9 +76,31 @@ def plan_evaluation(
     return Plan(tasks=floors, transfers=tasks, fusions=fusions)
 
 
-def _command(store: Store, split: str, stream: str, protocol: str, track: str | None, clips: str = "test") -> str:
+def _own(settings: Mapping[str, Any], protocols: tuple[str, ...]) -> Mapping[str, Any]:
+    """The settings, if all are of these protocols."""
+    for name in settings:
+        if name.partition(".")[0] not in (*protocols, "selection"):
+            raise SkelbenchError(
+                f"'{name}' is not a setting of {', '.join(protocols) or 'a protocol that is trained'}: the run keeps "
+                "the settings that it was trained with, and --set takes those of its evaluation, such as linear.lr."
+            )
+    return settings
+
+
+def _command(
+    store: Store,
+    split: str,
+    stream: str,
+    protocol: str,
+    track: str | None,
+    clips: str = "test",
+    changes: Changes = NO_CHANGES,
+) -> str:
     place = [("dataset", store.name), ("split", split), ("stream", stream), ("protocol", protocol), ("track", track)]
-    return command_line("evaluate", RUN, *options([*place, ("clips", "all" if clips == "all" else None)]))
+    place.append(("clips", "all" if clips == "all" else None))
+    _, own = changes.affecting(protocol)
+    pairs = [("set", f"{name}={json.dumps(value)}") for name, value in own.items()]
+    return command_line("evaluate", RUN, *options([*place, *pairs]))
 
 
 def open_run(folder: Path) -> Record:
@@ -94,11 +123,19 @@ def check_trained_stream(record: Record, stream: str | None) -> None:
 
 
 def _evaluation(
-    record: Record, store: Store, split: str, stream: str | None, protocols: tuple[str, ...], track: str
+    record: Record,
+    store: Store,
+    split: str,
+    stream: str | None,
+    protocols: tuple[str, ...],
+    track: str,
+    changes: Changes,
 ) -> Pretraining:
-    done, common = _trained(record, store, split, stream, track)
+    done, common = _trained(record, store, split, stream, track, changes)
     label = f"{_origin(record)}, {track} evaluation"
-    return elsewhere(done, _skeleton(record, store), common, store, split, dict.fromkeys(protocols, ("custom", label)))
+    labels = {name: ", ".join(filter(None, (label, changes.text(name)))) for name in protocols}
+    tracks = {name: ("custom", label) for name, label in labels.items()}
+    return elsewhere(done, _skeleton(record, store), common, store, split, tracks)
 
 
 def _as_released(
@@ -116,7 +153,9 @@ def _as_released(
     return elsewhere(done, _skeleton(record, store), common, store, split, dict.fromkeys(protocols, track))
 
 
-def _trained(record: Record, store: Store, split: str, stream: str | None, track: str) -> tuple[Pretraining, Resolved]:
+def _trained(
+    record: Record, store: Store, split: str, stream: str | None, track: str, changes: Changes = NO_CHANGES
+) -> tuple[Pretraining, Resolved]:
     """The finished pre-training, and the settings of a track on the evaluated data."""
     trained = record.cell
     stream = stream or ("joint" if trained.stream == "all" else trained.stream)
@@ -125,7 +164,8 @@ def _trained(record: Record, store: Store, split: str, stream: str | None, track
     title = None if given is None else str(given)
     own = recipe_of(record, clips=None)
     done = Pretraining(record.key, own, trained.split, stream, (), "fp32", exact=False, title=title)
-    return done, resolve(Configuration(trained.method, trained.backbone, store.name, split, stream), track)
+    place = Configuration(trained.method, trained.backbone, store.name, split, stream)
+    return done, resolve(place, track, changes=changes)
 
 
 def _origin(record: Record) -> str:
@@ -146,7 +186,8 @@ def _floors(task: Pretraining, store: Store, protocols: tuple[str, ...], track: 
     configuration = Configuration(FLOOR, evaluated.backbone, store.name, task.split, task.stream)
     resolved = resolve(configuration, track, changes=Changes(None, {}, settings))
     floor = resolved.recipe.model_copy(update={"protocols": recipe.protocols, "selection": recipe.selection})
-    resolved = replace(resolved, recipe=floor, labels=dict.fromkeys((PRETRAIN, *protocols), evaluated.label))
+    labels = {key.cell.protocol: key.cell.label for key in task.evaluations}
+    resolved = replace(resolved, recipe=floor, labels={PRETRAIN: evaluated.label} | labels)
     common: dict[str, Any] = {
         "protocols": protocols,
         "fingerprint": store.fingerprint,

@@ -13,6 +13,7 @@ from ...errors import SkelbenchError
 from ...registry import Registry
 from ..train.devices import precision
 from ..train.progress import Watcher
+from .head import Head
 
 if TYPE_CHECKING:
     from ...datasets.clips import Clips
@@ -34,10 +35,17 @@ class Features:
 
 @dataclass(frozen=True)
 class Fit:
-    """A state of the classifier: its training step (None if it has none) and scores by evaluation set."""
+    """A state of the classifier.
+
+    Attributes:
+        step: of its training; None if it has none.
+        scores: by evaluation set.
+        head: the classifier itself, where it is one linear layer.
+    """
 
     step: int | None
     scores: Mapping[str, Tensor]
+    head: Head | None = field(default=None, kw_only=True)
 
 
 class FeatureProtocol(Protocol):
@@ -133,7 +141,7 @@ class Outcome:
         data: facts about the clips used, for the record's `data`.
         files: contents of files to write next to the record, by file name.
         notes: messages to show to the user.
-        fit: the final fit at the last epoch, for the protocol's own files.
+        fit: the final fit at the last epoch, for the protocol's own files and its classifier.
         all_clips: whether the scores are those of the training clips, followed by those of the test clips.
     """
 

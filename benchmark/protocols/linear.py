@@ -19,6 +19,7 @@ from ...deviation import Deviation
 from ...errors import SkelbenchError
 from ..train.devices import as_double
 from .base import PROTOCOLS, Features, Fit
+from .head import Head
 
 RELATIVE_EPSILON = 1e-3
 
@@ -111,6 +112,7 @@ class Linear:
         weight = (torch.randn(classes, dim, generator=generator) * 0.02).to(device).requires_grad_()
         bias = torch.zeros(classes, device=device, requires_grad=True)
         x, sets = train.x, dict(sets)
+        mean = scale = None
         if settings.standardise:
             mean, scale = standardiser(x)
             x = standardised(x, mean, scale)
@@ -134,7 +136,9 @@ class Linear:
                 optimiser.step()
             if epoch % settings.every == 0 or epoch == settings.epochs:
                 with torch.no_grad():
-                    fits.append(Fit(epoch, {name: rows @ weight.T + bias for name, rows in sets.items()}))
+                    scores = {name: rows @ weight.T + bias for name, rows in sets.items()}
+                    head = Head(weight.detach().clone(), bias.detach().clone(), mean, scale)
+                    fits.append(Fit(epoch, scores, head=head))
         if not bool(torch.isfinite(weight).all()):
             raise SkelbenchError(
                 f"The linear evaluation diverged at a learning rate of {settings.lr}; set a smaller linear.lr."

@@ -134,6 +134,9 @@ def _ended(record: Record) -> Ended:
 
 def _result(record: Record) -> str:
     assert record.last is not None
+    if "clips_scored" in record.extra:  # nothing was chosen, and clips may be few
+        clips = record.extra["clips_scored"]
+        return f"top-1 {record.last.top1:.1f} % ({record.last.top1 / 100 * clips:.0f} of {clips:.0f} clips right)"
     interval = f" ± {record.extra['interval']:.1f}" if "interval" in record.extra else ""
     best = f" (best {record.best.top1:.1f} %)" if record.best else ""
     return f"top-1 {record.last.top1:.1f}{interval} %{best}"

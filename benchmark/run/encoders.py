@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ...datasets.clips import Clips
 from ...errors import SkelbenchError
@@ -23,8 +22,8 @@ from ..protocols.features import extract
 from ..train.checkpoint import read_tensors
 from ..train.options import Options
 from ..train.trainer import snapshot_path
+from .heads import imported_head
 from .record import other_stream
-from .released import read_classifier
 
 
 def is_kept(task: Pretraining, runs: RunStore) -> bool:
@@ -60,13 +59,13 @@ def kept_features(
     last = task.recipe.epochs
     start = _copy(method.evaluation_state())
     stream = other_stream(task, method)
-    layer = read_classifier(folder, device) if kind == "logits" else None
+    head = imported_head(folder, device) if kind == "logits" else None
 
     def encode(x: Tensor) -> Tensor:
         if kind == "embedding":
             return method.embedding(x)
         features = method.features(x, *stream)
-        return features if layer is None else functional.linear(features, layer.weight, layer.bias)
+        return features if head is None else head(features)
 
     if kind == "embedding" and stream:
         raise SkelbenchError(

@@ -21,6 +21,7 @@ from ..train.devices import peak_memory, reset_peak_memory
 from ..train.options import Options
 from .cell import empty_folder
 from .encoders import feature_kind, kept_features, new_method, tune
+from .heads import write_head
 from .record import evaluation_record, side_files
 
 
@@ -72,7 +73,10 @@ class Evaluation:
         }
         for note in outcome.notes:
             self.options.watcher.say(note)
-        files = side_files(empty_folder(key, self.runs, claim), outcome, self.clips)
+        folder = empty_folder(key, self.runs, claim)
+        files = side_files(folder, outcome, self.clips)
+        if outcome.fit is not None and outcome.fit.head is not None:
+            write_head(folder, outcome.fit.head)
         return evaluation_record(
             self.task, key, self.clips, self.method, self.options, outcome=outcome, cost=cost, files=files
         )

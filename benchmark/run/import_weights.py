@@ -27,8 +27,9 @@ from ..plan.overrides import Changes, check_owners
 from ..plan.tracks import pretrain_settings, resolve
 from ..train.checkpoint import write_tensors
 from ..train.trainer import snapshot_path
+from .heads import write_head
 from .record import count_parameters, make_record
-from .released import CLASSIFIER, kind_of, read_encoder, read_state, without_pretraining
+from .released import kind_of, read_encoder, read_state, without_pretraining
 
 PERSONS = 2  # of the data that the releases were trained on
 
@@ -76,7 +77,8 @@ def import_weights(path: Path, place: Origin, runs: RunStore, settings: Mapping[
         state = without_pretraining(state)
     check_owners(settings, [place.method], [place.backbone])
     configuration = Configuration(place.method, place.backbone, place.dataset, place.split, place.stream)
-    resolved = resolve(configuration, "published", changes=Changes(None, {}, settings))
+    changes = Changes(single=settings)
+    resolved = resolve(configuration, "published", changes=changes)
     recipe = resolved.recipe.model_copy(update={"snapshots": ()})
     layout = LAYOUTS[place.layout]
     method = build_method(configuration, recipe, layout, PERSONS)
@@ -94,7 +96,7 @@ def import_weights(path: Path, place: Origin, runs: RunStore, settings: Mapping[
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     cell = Cell(
         track="custom",
-        label=", ".join(filter(None, (place.title, f"imported {digest[:8]}"))),
+        label=", ".join(filter(None, (place.title, f"imported {digest[:8]}", changes.text(PRETRAIN)))),
         **configuration._asdict() | {"stream": method.stream},
         protocol=PRETRAIN,
         seed=0,
@@ -113,14 +115,14 @@ def import_weights(path: Path, place: Origin, runs: RunStore, settings: Mapping[
             "parameters": count_parameters(method),
             "width": recipe.backbone.get("width"),
             "frames": recipe.frames,
-            "epochs": recipe.epochs,
+            "epochs": None if other else recipe.epochs,
             "persons": PERSONS,
         },
     )
     folder = runs.folder(record.key)
     write_tensors(snapshot_path(folder, recipe.epochs), saved)
     if classifier is not None:
-        write_tensors(folder / CLASSIFIER, classifier.state())
+        write_head(folder, classifier)
     runs.write(record)
     return record
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -19,27 +18,14 @@ from torch import Tensor
 from ...backbones import Backbone
 from ...errors import SkelbenchError
 from ...methods.base import same_constant
-from ..train.checkpoint import read_tensors
+from ..protocols.head import Head
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net")  # keys under which checkpoints keep their weights
 PREFIXES = ("encoder_q.", "backbone.", "encoder.", "")  # of the encoder's keys
-CLASSIFIER = "classifier.pt"  # the file of the classifier, next to the encoder
 _LAYER = "fc"
 _TRAINED_WITH = ("encoder_k.", "queue")  # what only a pre-training holds, by the start of its keys
 
 Kind = Literal["pre-training", "encoder with classifier", "encoder"]
-
-
-@dataclass(frozen=True)
-class Classifier:
-    """The linear layer of an encoder with classifier: weight (K, D) and bias (K,)."""
-
-    weight: Tensor
-    bias: Tensor
-
-    def state(self) -> dict[str, Tensor]:
-        """Its tensors by name."""
-        return {"weight": self.weight, "bias": self.bias}
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -63,16 +49,6 @@ def read_state(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def read_classifier(folder: Path, device: str) -> Classifier:
-    """Read the classifier that was imported with an encoder. Raises `SkelbenchError` if there was none."""
-    if not (folder / CLASSIFIER).exists():
-        raise SkelbenchError(
-            f"{folder} has no classifier: it was not in the checkpoint; choose a protocol that trains one, such as "
-            "linear."
-        )
-    return Classifier(**read_tensors(folder / CLASSIFIER, device))
-
-
 def kind_of(state: Mapping[str, Tensor]) -> Kind:
     """What a checkpoint holds."""
     if any(name.startswith(_TRAINED_WITH) for name in state):
@@ -91,9 +67,7 @@ def without_pretraining(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def read_encoder(
-    state: Mapping[str, Tensor], backbone: Backbone, path: Path
-) -> tuple[dict[str, Tensor], Classifier | None]:
+def read_encoder(state: Mapping[str, Tensor], backbone: Backbone, path: Path) -> tuple[dict[str, Tensor], Head | None]:
     """Take the backbone's weights, by its own names, and the classifier out of a checkpoint without a pre-training.
 
     Raises:
@@ -159,7 +133,7 @@ def _fitted(value: Tensor, own: Tensor) -> Tensor:
     return value.squeeze(-1) if value.ndim == own.ndim + 1 and value.shape[-1] == 1 else value
 
 
-def _classifier(layer: dict[str, Tensor], dim: int, path: Path) -> Classifier | None:
+def _classifier(layer: dict[str, Tensor], dim: int, path: Path) -> Head | None:
     """The classifier as a linear layer; it may have been a 1×1 convolution, (K, D, 1, 1)."""
     if not layer:
         return None
@@ -172,7 +146,7 @@ def _classifier(layer: dict[str, Tensor], dim: int, path: Path) -> Classifier | 
             f"The classifier in {path} ({shapes}) is not one linear layer of {dim} features; a projection head comes "
             "with a complete pre-training only."
         )
-    return Classifier(weight.float(), bias.float())
+    return Head(weight.float(), bias.float())
 
 
 def _weights(content: object, path: Path, depth: int = 0) -> dict[str, Tensor]:

@@ -25,10 +25,11 @@ def _scored(rows: Sequence[Row]) -> Iterator[str]:
                 classes, test = record.data.get("classes"), record.data.get("test")
                 if found is None or clips is None or (found == classes and clips == test):
                     continue
+                right = "" if record.last is None else f"{record.last.top1 / 100 * clips:,.0f} of "
                 every = ", training clips too" if clips != test else ""
                 yield (
-                    f"{row.name} {row.backbone} {protocol}: on {clips:,.0f} clips of {found:.0f} of the {classes} "
-                    f"classes{every}."
+                    f"{row.name} {row.backbone} {protocol}: {right}{clips:,.0f} clips right; they are of {found:.0f} "
+                    f"of the {classes} classes{every}."
                 )
 
 

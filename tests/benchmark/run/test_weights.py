@@ -259,3 +259,25 @@ def test_one_untrained_encoder_of_several_is_enough_to_refuse(pretrained_copy, s
     write_tensors(path, {key: start[key] if key.startswith("encoder_q_bone.backbone") else kept[key] for key in kept})
     result = skelbench("evaluate", folder, "--dataset", "tiny", "--protocol", "knn", code=1)
     assert "equals its own initialisation" in result.stderr
+
+
+def test_settings_of_an_evaluated_protocol_are_given_on_the_command_line(pretrained_copy, skelbench):
+    folder = pretrained_copy("skeletonclr")
+    words = ("evaluate", folder, "--dataset", "tiny", "--protocol", "knn,linear")
+    skelbench(*words, "--set", "linear.epochs=3", "--set", "knn.k=3")
+    made = [r for r in RunStore(folder.parent).records() if "evaluation" in (r.cell.label or "") and r.last]
+    assert len(made) == 8, "two protocols of the encoder and of three floors"
+    for record in made:
+        settings = {"linear": {"epochs": 3}, "knn": {"k": 3}}[record.cell.protocol]
+        ((name, value),) = settings.items()
+        assert record.settings[record.cell.protocol][name] == value  # type: ignore[index, call-overload]
+        own, other = ("linear.epochs=3", "knn.k=3")[:: 1 if record.cell.protocol == "linear" else -1]
+        assert own in str(record.cell.label)
+        assert other not in str(record.cell.label)
+    command = next(str(r.environment["command"]) for r in made if r.cell.protocol == "linear")
+    assert command.endswith("--track equal --set linear.epochs=3")
+    before = {path.name for path in folder.parent.iterdir()}
+    for setting in ("epochs=5", "backbone.width=8", "fewshot.ways=2"):
+        assert "is not a setting of knn, linear" in skelbench(*words, "--set", setting, code=2).stderr
+    assert "There is no setting 'linear.epoch'" in skelbench(*words, "--set", "linear.epoch=5", code=2).stderr
+    assert {path.name for path in folder.parent.iterdir()} == before
