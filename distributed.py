@@ -13,8 +13,6 @@ from torch import Tensor, nn
 from torch import distributed as dist
 from torch.nn.modules.batchnorm import _BatchNorm
 
-SPREAD = 1_000_003  # between the seeds of two ranks; the CPU generator uses only the last 32 bits of a seed
-
 
 def world_size() -> int:
     """The number of ranks; 1 without distributed training."""
@@ -24,11 +22,6 @@ def world_size() -> int:
 def rank() -> int:
     """This process's number among the ranks, from 0; rank 0 alone writes."""
     return dist.get_rank() if _initialised() else 0
-
-
-def seed_of_rank(seed: int) -> int:
-    """A different seed for each rank, so that augmentation and dropout are independent. Rank 0 has `seed`."""
-    return seed + rank() * SPREAD
 
 
 def share(x: Tensor) -> Tensor:
@@ -66,13 +59,6 @@ def all_mean(x: Tensor) -> Tensor:
     total = x.detach().clone()
     dist.all_reduce(total)
     return total / world_size()
-
-
-def broadcast(x: Tensor) -> Tensor:
-    """Copy x from rank 0 into x on every rank."""
-    if world_size() > 1:
-        dist.broadcast(x, 0)
-    return x
 
 
 def any_rank(flag: bool) -> bool:

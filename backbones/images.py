@@ -157,10 +157,26 @@ def _create(model: str, size: tuple[int, int], pretrained: bool, options: Mappin
     known = timm.get_pretrained_cfg(model)
     fixed = {"img_size": size} if known is not None and known.fixed_input_size else {}
     try:
-        return timm.create_model(model, pretrained=pretrained, num_classes=0, **{**fixed, **options})
+        made = timm.create_model(model, pretrained=pretrained, num_classes=0, **{**fixed, **options})
     except (RuntimeError, OSError, ValueError, TypeError, AssertionError) as error:
         given = f"pretrained={pretrained}, size={size[0]} × {size[1]}, options={dict(options)}"
         raise SkelbenchError(f"timm cannot make '{model}' with {given}: {_short(error)}") from error
+    if not pretrained and "zero_init_last" not in options:
+        _open_residuals(made)
+    return made
+
+
+def _open_residuals(model: nn.Module) -> None:
+    """Let norms whose scale starts at 0 start at 1.
+
+    With them every residual branch of an untrained residual network is 0: what is left are strided shortcuts, which
+    skip most pixels, and so joints.
+    """
+    for layer in model.modules():
+        scale = getattr(layer, "weight", None)
+        norm = isinstance(layer, nn.BatchNorm2d | nn.GroupNorm | nn.LayerNorm)
+        if norm and scale is not None and not scale.is_meta and not scale.any():
+            nn.init.ones_(scale)
 
 
 def _short(error: Exception) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import Any, ClassVar, Literal
@@ -19,6 +20,7 @@ from ..datasets.streams import check_stream, to_stream
 from ..deviation import Deviation
 from ..errors import SkelbenchError
 from ..registry import Registry
+from ..seeds import seed_of
 from .initialise import initialise
 from .recipe import Recipe
 
@@ -60,9 +62,15 @@ class Build:
     num_persons: int
     stream: str
     class_names: tuple[str, ...] = ()
+    seed: int = 0  # of the weights that a backbone starts with, and of the queue
 
     def make(self) -> Backbone:
-        """Make one backbone; a method calls this once for every encoder it needs."""
+        """Make a backbone with the weights that every encoder of this seed starts with, whatever the method."""
+        with self.drawing("construction"):
+            return self.make_other()
+
+    def make_other(self) -> Backbone:
+        """Make a backbone with other weights, from the global generator, such as that of a key encoder."""
         return create_backbone(
             self.backbone,
             layout=self.layout,
@@ -70,6 +78,13 @@ class Build:
             num_persons=self.num_persons,
             **self.backbone_args,
         )
+
+    @contextmanager
+    def drawing(self, purpose: str) -> Iterator[None]:
+        """Let the global generator of the CPU draw the numbers of this seed for a purpose, and then its own again."""
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed_of(self.seed, purpose))
+            yield
 
 
 class MethodConfig(Settings):
@@ -356,6 +371,7 @@ def create_method(
         num_persons=num_persons,
         stream=stream if stream == "all" and kind.streams_together else check_stream(stream),
         class_names=tuple(class_names),
+        seed=int(torch.randint(2**31, (), device="cpu")),  # drawn first: equal for all methods
     )
     method = kind(build, parse_config(kind.Config, config, f"the method '{name}'"))
     if method.config.init == "released" and any(isinstance(m, Backbone) and m.pretrained for m in method.modules()):
@@ -365,11 +381,18 @@ def create_method(
     return method
 
 
-def initialise_pair(query: nn.Module, key: nn.Module, config: MethodConfig) -> None:
+def initialise_encoder(encoder: nn.Module, build: Build) -> None:
+    """Redraw an encoder's weights as the released code does; those of its backbone are the same for all methods."""
+    initialise(encoder)
+    with build.drawing("initialisation"):
+        initialise(encoder.backbone)  # type: ignore[arg-type]
+
+
+def initialise_pair(query: nn.Module, key: nn.Module, build: Build, config: MethodConfig) -> None:
     """Initialise a query and a key encoder as `init` and `key_init` say; the key encoder takes no gradient."""
     if config.init == "released":
         key.load_state_dict(query.state_dict())  # layers that `initialise` does not redraw stay a copy, as released
-        initialise(query)
+        initialise_encoder(query, build)
         if config.key_init == "independent":
             initialise(key)
     if config.key_init == "copy":

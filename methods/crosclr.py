@@ -132,7 +132,7 @@ class CrosSCLR(MiningMethod):
             suffix = SUFFIX[stream]
             if suffix:
                 self.add_queue(suffix)
-            query, key = (self._encoder(build.make(), side) for side in ("encoder_q", "encoder_k"))
+            query, key = self._encoder(build.make(), "encoder_q"), self._encoder(build.make_other(), "encoder_k")
             self.set_encoders(query, key, suffix)
         self.sides = tuple(side + SUFFIX[stream] for stream in config.streams for side in ("encoder_q", "encoder_k"))
 

@@ -90,7 +90,8 @@ class MomentumMethod(Method):
 
     def add_queue(self, suffix: str) -> None:
         """Register a queue of random unit keys and its pointer."""
-        keys = torch.randn(self.config.feature_dim, self.config.queue_size)
+        with self.build.drawing("queue" + suffix):
+            keys = torch.randn(self.config.feature_dim, self.config.queue_size)
         self.register_buffer("queue" + suffix, functional.normalize(keys, dim=0))
         self.register_buffer("queue_ptr" + suffix, torch.zeros(1, dtype=torch.long))
 
@@ -98,11 +99,11 @@ class MomentumMethod(Method):
         """Register the two encoders and initialise them as the configuration says."""
         setattr(self, "encoder_q" + suffix, query)
         setattr(self, "encoder_k" + suffix, key)
-        initialise_pair(query, key, self.config)
+        initialise_pair(query, key, self.build, self.config)
 
     def make_encoders(self, head: Callable[[int, int], nn.Module]) -> None:
         """Make both encoders, each of a backbone and the head that `head(D, d)` returns."""
-        backbones = self.build.make(), self.build.make()
+        backbones = self.build.make(), self.build.make_other()
         query, key = (Encoder(backbone, head(backbone.dim, self.config.feature_dim)) for backbone in backbones)
         self.set_encoders(query, key)
 

@@ -256,7 +256,7 @@ class SkeAttnCLR(MixingMethod):
     def __init__(self, build: Build, config: Config):
         super().__init__(build, config)
         check_mix(build.num_frames, build.layout, config.parts, config.window, "SkeAttnCLR")
-        query, key = build.make(), build.make()
+        query, key = build.make(), build.make_other()
         if not query.is_sequence:  # the steps of a sequence are masked instead
             self.needs_joints(query)
         if query.dim % config.heads:

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..backbones import Backbone
-from .base import METHODS, Build, Method, MethodConfig, Paper
-from .initialise import initialise
+from .base import METHODS, Build, Method, MethodConfig, Paper, initialise_encoder
 from .recipe import Recipe
 from .skeletonclr import RELEASED
 
@@ -34,7 +33,7 @@ class Untrained(Method):
         super().__init__(build, config)
         self.encoder_q = Encoder(build.make())
         if config.init == "released":
-            initialise(self.encoder_q)
+            initialise_encoder(self.encoder_q, build)
 
     @classmethod
     def published(cls, dataset: str, split: str, stream: str) -> tuple[Recipe, bool]:

@@ -17,7 +17,7 @@ from ..protocols import PROTOCOLS
 from .command import grid_command
 from .tracks import Resolved, evaluation_settings, pretrain_settings
 
-PRETRAIN_VERSION = 1
+PRETRAIN_VERSION = 2  # 1: a seed was another encoder for each method, and all streams had the same seed
 
 
 class Keyed:

@@ -15,6 +15,7 @@ from ...config import Settings
 from ...datasets.augment import basic, draw_basic
 from ...datasets.clips import Clips
 from ...methods.base import Method
+from ...seeds import seed_of
 from ..train.devices import sum_dtype
 
 _BATCH = 256  # clips per batch when scoring
@@ -114,15 +115,17 @@ class Tuner:
         self.rows = rows.to(train.x.device)
         self.batch = min(settings.batch, len(rows))
         self.size = max(size or len(rows), settings.least_steps * self.batch)
-        self.order = Generator().manual_seed(seed)
-        self.augment = Generator(device=train.x.device).manual_seed(seed)
-        torch.manual_seed(seed)  # of dropout
+        self.order = Generator().manual_seed(seed_of(seed, "order"))
+        self.augment = Generator(device=train.x.device).manual_seed(seed_of(seed, "augmentation"))
+        torch.manual_seed(seed_of(seed, "dropout"))
         for layer in method.modules():
             if isinstance(layer, nn.Dropout) and settings.dropout is not None:
                 layer.p = settings.dropout
         with torch.no_grad():
             dim = method.eval().features(train.x[:1], *self.stream).shape[1]
-        self.head = new_head(dim, train.num_classes, settings.head, self.order).to(train.x.device)
+        self.head = new_head(
+            dim, train.num_classes, settings.head, Generator().manual_seed(seed_of(seed, "classifier"))
+        ).to(train.x.device)
         # Parameters that the features do not depend on get no gradient, and so no update and no weight decay.
         parameters = [p for p in [*self.head.parameters(), *method.parameters()] if p.requires_grad]
         self.optimiser = torch.optim.SGD(

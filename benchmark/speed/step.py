@@ -168,8 +168,7 @@ class _Timer:
 
         def step() -> None:
             if run.order is None or run.iteration >= self.trainer.iterations:
-                n, device = len(self.trainer.clips), self.trainer.clips.x.device
-                run.order, run.iteration = torch.randperm(n, generator=run.generator, device=device), 0
+                run.order, run.iteration = self.trainer.order(run.epoch), 0
             self.trainer.take_step()
             run.iteration += 1
 

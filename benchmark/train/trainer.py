@@ -18,6 +18,7 @@ from ...errors import SkelbenchError
 from ...methods import Method, Progress
 from ...methods.recipe import Recipe
 from ...results.record import ENCODER, Key
+from ...seeds import seed_of
 from .checkpoint import (
     load_checkpoint,
     previous,
@@ -84,7 +85,7 @@ class Trainer:
         self.precision = precision
         self.stops = [event for event in (options.stop, lost) if event is not None]
         self.iterations = len(clips) // recipe.batch
-        self.run = Run(Generator(device=clips.x.device).manual_seed(distributed.seed_of_rank(key.cell.seed)))
+        self.run = Run(Generator(device=clips.x.device).manual_seed(self._seed("augmentation")))
         self._losses = torch.zeros(self.iterations, device=clips.x.device)  # of the epoch's steps in this process
         step = Step(method, clips, recipe, self.run.generator, precision=precision, compiled=options.compiled)
         self.optimiser = step.optimiser
@@ -103,7 +104,7 @@ class Trainer:
             SkelbenchError: if the loss is NaN or infinite.
         """
         if not self.resume():
-            torch.manual_seed(distributed.seed_of_rank(self.key.cell.seed))
+            torch.manual_seed(self._seed("dropout"))
         self.method.train()
         run, recipe = self.run, self.recipe
         saved = time.monotonic()
@@ -111,8 +112,7 @@ class Trainer:
         with precision(self.precision), watching as watch:
             while run.epoch <= recipe.epochs:
                 if run.order is None:
-                    order = torch.randperm(len(self.clips), generator=run.generator, device=self.clips.x.device)
-                    run.order = distributed.broadcast(order)
+                    run.order = self.order(run.epoch)
                 started = time.monotonic()
                 while run.iteration < self.iterations:
                     self.take_step()
@@ -131,6 +131,15 @@ class Trainer:
                 if run.epoch > recipe.epochs:
                     self.save()
         return run.curve
+
+    def _seed(self, purpose: str) -> int:
+        """The seed of a stream of random numbers of its own for each rank."""
+        return seed_of(self.key.cell.seed, purpose, distributed.rank())
+
+    def order(self, epoch: int) -> Tensor:
+        """The order of the clips in an epoch: equal for all methods with this seed, and on all ranks and devices."""
+        generator = Generator().manual_seed(seed_of(self.key.cell.seed, f"order {epoch}"))
+        return torch.randperm(len(self.clips), generator=generator).to(self.clips.x.device)
 
     def save(self) -> None:
         """Write the checkpoint; all ranks call it together and the first writes."""

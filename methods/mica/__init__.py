@@ -156,7 +156,7 @@ class MICA(MomentumMethod):
         super().__init__(build, config)
         self.body = Body.of(build.layout)
         self.uses_labels = config.text == "class_prompt"
-        query, key = (Encoder(self.build.make(), config.feature_dim) for _ in range(2))
+        query, key = (Encoder(make(), config.feature_dim) for make in (self.build.make, self.build.make_other))
         self.set_encoders(query, key)
         self.register_buffer("share", torch.zeros(1))  # progress of the run, 0 to 1
         self.texts: tuple[Tensor, Tensor] | None = None  # made by the first `draw`: evaluation needs no text

@@ -135,3 +135,21 @@ def test_unavailable_weights_are_a_one_sentence_error(monkeypatch):
 def test_no_released_checkpoint_fits():
     with pytest.raises(SkelbenchError, match="No released code has the backbone"):
         create_backbone("timm/test_resnet", size=32).official_names()
+
+
+@pytest.mark.parametrize("size", [64, 224])
+@pytest.mark.parametrize("model", ["resnet18"])
+def test_every_joint_counts_in_an_untrained_residual_network(model, size):
+    """By default timm starts the last norm of each residual branch at 0; the shortcuts that are left skip pixels."""
+    x = torch.randn(1, 3, 32, 25, 1, generator=torch.Generator().manual_seed(0))
+
+    def without_effect(**options):
+        torch.manual_seed(0)
+        backbone = create_backbone("images", model=model, size=size, options=options).eval().requires_grad_(False)
+        clip = x.clone().requires_grad_()
+        backbone.pool(backbone(clip)).square().sum().backward()
+        effect = clip.grad.abs().sum(dim=(0, 1, 2, 4))  # of each joint
+        return int((effect == 0).sum())
+
+    assert without_effect() == 0
+    assert without_effect(zero_init_last=True) > 0, "an option that is given is kept"
