@@ -1,4 +1,4 @@
-"""A seed is the same encoder for every method and for the floor, and the other random numbers are streams of their own."""
+"""A seed is the same encoder for every method and for the floor; other random numbers are streams of their own."""
 
 from typing import Any
 
