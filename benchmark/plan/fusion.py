@@ -16,7 +16,7 @@ from ...results.record import FUSED, FUSED_STREAMS, Key
 from ..protocols import PROTOCOLS
 from .identity import Keyed, Pretraining, cell_facts, identify
 
-FUSION_VERSION = 1
+FUSION_VERSION = 2  # 1: equal scores were ranked in no defined order
 
 Weights = tuple[float, float, float]  # in the order of FUSED_STREAMS
 

@@ -241,8 +241,18 @@ def held_out(subject: Tensor) -> Tensor:
 
 
 def top(scores: Tensor, label: Tensor, k: int) -> float:
-    """Top-k accuracy in percent of scores (N, classes)."""
-    return (scores.topk(k, dim=1).indices == label[:, None]).any(dim=1).cpu().double().mean().item() * 100
+    """Top-k accuracy in percent of scores (N, classes).
+
+    Classes are ranked by score, equal scores by the order of the classes. The lowest score, if several classes share
+    it, is no score of their own, such as that of classes without a vote: below the first rank they count as wrong.
+    """
+    own = scores.gather(1, label[:, None])
+    equal = scores == own
+    earlier = equal & (torch.arange(scores.shape[1], device=scores.device) < label[:, None])
+    rank = ((scores > own) | earlier).sum(dim=1)
+    shared = (own <= scores).all(dim=1) & (equal.sum(dim=1) > 1)
+    right = (rank == 0) | ((rank < k) & ~shared)
+    return (right & ~own[:, 0].isnan()).cpu().double().mean().item() * 100
 
 
 def score(scores: Tensor, label: Tensor) -> dict[str, Any]:

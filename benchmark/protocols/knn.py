@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -15,14 +15,12 @@ from torch.nn import functional
 
 from ...config import Settings
 from ...deviation import Deviation
-from ...errors import SkelbenchError
 from .base import PROTOCOLS, Features, Fit, top
 from .collapse import effective_rank, mean_cosine
+from .neighbours import neighbours
 from .retrieval import mean_average_precision, nearest_csv
 
-_CHUNK = 1024  # queries per batch: 164 MB of similarities to a bank of 40,091 clips
-_TIED = 128  # queries with tied neighbours per batch
-_LARGEST = 80  # exp(88.7) is float32's largest number
+_LARGEST = 80  # exp(88.7) is float32's largest number, in which scores are stored
 _SHOWN = 5  # nearest clips stored for inspection
 
 
@@ -56,47 +54,11 @@ class KnnFit(Fit):
     retrieval: Callable[[Tensor], float | None] | None = None
 
 
-def neighbours(bank: Tensor, queries: Tensor, k: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Cosine similarity and index (n, k) of the k nearest of bank (N, D) to queries (N', D), chunk by chunk.
-
-    Nearest first; ties go to the first in the bank. If the bank is smaller than k, all of it is taken.
-
-    Raises:
-        SkelbenchError: if a feature is NaN or infinite.
-    """
-    if not bool(torch.isfinite(bank).all() & torch.isfinite(queries).all()):
-        raise SkelbenchError("k-nearest-neighbour voting got NaN or infinite features; check the encoder's weights.")
-    bank, queries = functional.normalize(bank, dim=1), functional.normalize(queries, dim=1)
-    for chunk in queries.split(_CHUNK):
-        yield _nearest(chunk @ bank.T, k)
-
-
-def _nearest(similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k largest values of each row (n, N) and their indices; unlike `topk`, with a defined order of ties."""
-    k = min(k, similarity.shape[1])
-    values, places = similarity.topk(min(k + 1, similarity.shape[1]), dim=1)
-    tied = (values[:, 1:] == values[:, :-1]).any(dim=1)
-    values, places = values[:, :k].clone(), places[:, :k].clone()
-    for rows in tied.nonzero()[:, 0].split(_TIED):
-        values[rows], places[rows] = _first_of_equal(similarity[rows], values[rows, -1:], k)
-    return values, places
-
-
-def _first_of_equal(similarity: Tensor, least: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """`_nearest` for rows (n, N) with ties among the k largest; `least` (n, 1) is the k-th largest value."""
-    above, equal = similarity > least, similarity == least
-    wanted = k - above.sum(dim=1, keepdim=True)
-    chosen = above | (equal & (equal.cumsum(dim=1, dtype=torch.int32) <= wanted))
-    inside = chosen.nonzero()[:, 1].view(-1, k)  # ascending, so a stable sort puts the first of equal ones first
-    order = similarity.gather(1, inside).sort(dim=1, descending=True, stable=True)
-    return order.values, inside.gather(1, order.indices)
-
-
 def vote(bank: Tensor, label: Tensor, queries: Tensor, *, k: int, temperature: float, classes: int) -> Tensor:
     """Class scores (N', classes) of queries (N', D) from the k nearest of bank (N, D).
 
-    score[c] = Σ over the k nearest of exp(cos/t)·1[label = c]; features are L2-normalised here. All of a bank
-    smaller than k votes. Source: SkeleMixCLR@4538d6c and SkeAttnCLR@e3f05c6, which agree. If t is so low that
+    score[c] = Σ over the k nearest of exp(cos/t)·1[label = c], in float64; features are L2-normalised here. All of a
+    bank smaller than k votes. Source: SkeleMixCLR@4538d6c and SkeAttnCLR@e3f05c6, which agree. If t is so low that
     the votes would overflow, each query's votes are divided by the largest, which does not change their order.
     """
     return votes(bank, label, queries, ks=(k,), temperature=temperature, classes=classes)[0][k]
@@ -106,7 +68,7 @@ def votes(
     bank: Tensor, label: Tensor, queries: Tensor, *, ks: tuple[int, ...], temperature: float, classes: int
 ) -> tuple[dict[int, Tensor], Tensor]:
     """`vote` for several k with one search for the largest, and the indices (N', 5) of the nearest bank clips."""
-    one_hot = functional.one_hot(label, classes).to(bank.dtype)
+    one_hot = functional.one_hot(label, classes)
     scores: dict[int, list[Tensor]] = {k: [] for k in ks}
     shown = []
     for similarity, nearest in neighbours(bank, queries, max(*ks, _SHOWN)):
@@ -129,7 +91,7 @@ class Knn:
 
     name = "knn"
     Settings = KnnSettings
-    version = 1
+    version = 2  # 1: cosines in float32
     deviations = (
         Deviation(
             "features",

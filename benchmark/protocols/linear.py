@@ -72,7 +72,7 @@ class Linear:
 
     name = "linear"
     Settings = LinearSettings
-    version = 1
+    version = 2  # 1: equal scores were ranked in no defined order
     deviations = (
         Deviation(
             "number shown",

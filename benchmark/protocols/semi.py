@@ -71,7 +71,7 @@ class Semi:
     """The protocol: fine-tuning on a share of the training clips, balanced over the classes."""
 
     Settings = SemiSettings
-    version = 1
+    version = 2  # as finetune
 
     def __init__(self, name: str, share: float, deviations: Sequence[Deviation] = ()):
         self.name, self.share = name, share

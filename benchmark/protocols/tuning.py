@@ -115,7 +115,7 @@ class Tuner:
         self.rows = rows.to(train.x.device)
         self.batch = min(settings.batch, len(rows))
         self.size = max(size or len(rows), settings.least_steps * self.batch)
-        self.order = Generator().manual_seed(seed_of(seed, "order"))
+        self.order = Generator().manual_seed(seed)  # of the classifier too, as in `linear`
         self.augment = Generator(device=train.x.device).manual_seed(seed_of(seed, "augmentation"))
         torch.manual_seed(seed_of(seed, "dropout"))
         for layer in method.modules():
@@ -123,9 +123,7 @@ class Tuner:
                 layer.p = settings.dropout
         with torch.no_grad():
             dim = method.eval().features(train.x[:1], *self.stream).shape[1]
-        self.head = new_head(
-            dim, train.num_classes, settings.head, Generator().manual_seed(seed_of(seed, "classifier"))
-        ).to(train.x.device)
+        self.head = new_head(dim, train.num_classes, settings.head, self.order).to(train.x.device)
         # Parameters that the features do not depend on get no gradient, and so no update and no weight decay.
         parameters = [p for p in [*self.head.parameters(), *method.parameters()] if p.requires_grad]
         self.optimiser = torch.optim.SGD(

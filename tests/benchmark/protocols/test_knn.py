@@ -32,6 +32,16 @@ def grid(n, seed):
     return corners[torch.randint(4, (n,), generator=torch.Generator().manual_seed(seed))]
 
 
+def collapsed(n, m, distance, dim=16, classes=7):
+    """Features around one direction, (n, dim) and (m, dim), of classes that are apart by a little more; their labels."""
+    generator = torch.Generator().manual_seed(3)
+    centres = 3 * torch.randn(classes, dim, generator=generator)
+    labels = [torch.arange(size) % classes for size in (n, m)]
+    base = 10 * torch.randn(dim, generator=generator)
+    sides = [base + distance * (centres[of] + torch.randn(len(of), dim, generator=generator)) for of in labels]
+    return sides[0], sides[1], labels
+
+
 # --- votes ------------------------------------------------------------------------------------------------------
 
 
@@ -45,7 +55,7 @@ def test_one_search_for_all_k_gives_the_votes_of_a_search_for_each(golden):
         assert torch.equal(together[k], vote(bank, label, queries, k=k, temperature=0.1, classes=10))
         similarity, nearest = near.topk(k, dim=1)  # as the released code writes it, a search for each k
         plain = ((similarity / 0.1).exp()[:, :, None] * functional.one_hot(label, 10)[nearest]).sum(dim=1)
-        torch.testing.assert_close(together[k], plain, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(together[k].float(), plain, rtol=1e-5, atol=1e-6)
     for k in (10, 20, 40):
         np.testing.assert_allclose(together[k].numpy(), recorded[f"scores_k{k}"], rtol=1e-5, atol=1e-5)
         assert together[k].argmax(dim=1).tolist() == recorded[f"pred_k{k}"][:, 0].tolist()
@@ -66,16 +76,58 @@ def test_votes_are_those_of_scikit_learn(k, temperature):
 
 
 @pytest.mark.parametrize("k", [1, 3, 6, 19, 20, 60])
-def test_of_equally_near_clips_the_first_in_the_bank_vote(k, monkeypatch):
-    monkeypatch.setattr("skelbench.benchmark.protocols.knn._TIED", 4)
+def test_of_equally_near_clips_the_first_in_the_bank_vote(k):
     bank, queries = grid(20, 1), grid(9, 2) + 0.25 * grid(9, 3)
     ((similarity, nearest),) = neighbours(bank, queries, k)
-    near = functional.normalize(queries, dim=1) @ functional.normalize(bank, dim=1).T
+    near = functional.normalize(queries.double(), dim=1) @ functional.normalize(bank.double(), dim=1).T
     for row, values, places in zip(near.tolist(), similarity.tolist(), nearest.tolist(), strict=True):
         assert len(set(row)) < len(row), "else this test could not fail"
         expected = sorted(range(20), key=lambda i: (-row[i], i))[:k]
         assert places == expected
-        assert values == [row[i] for i in expected]
+        assert values == pytest.approx([row[i] for i in expected], rel=1e-12)
+
+
+@pytest.mark.parametrize("distance", [1e-1, 1e-3, 1e-5])
+@pytest.mark.parametrize("small", [True, False])
+def test_nearly_equal_features_are_ranked_as_more_digits_rank_them(distance, small):
+    """Cosines that agree in every digit of float32, against extended precision."""
+    bank, queries, _ = collapsed(200 if small else 4000, 60, distance)
+    similarity, nearest = (torch.cat(parts) for parts in zip(*neighbours(bank, queries, 12), strict=True))
+    wide = [x.numpy().astype(np.longdouble) for x in (bank, queries)]
+    units = [x / np.sqrt((x * x).sum(axis=1, keepdims=True)) for x in wide]
+    near = units[1] @ units[0].T
+    expected = np.argsort(-near, axis=1, kind="stable")[:, :12]
+    by_ours, by_theirs = (np.take_along_axis(near, places, axis=1) for places in (nearest.numpy(), expected))
+    assert (by_theirs - by_ours <= 4 * np.finfo(np.float64).eps).all()
+    assert (nearest.numpy() == expected).mean() > (0.99 if distance == 1e-5 else 0.9999)
+    np.testing.assert_allclose(similarity.numpy(), by_theirs, rtol=1e-7)
+
+
+@pytest.mark.parametrize("distance", [1, 1e-3, 1e-5])
+def test_accuracy_does_not_depend_on_how_far_features_have_collapsed(distance):
+    bank, queries, (label, theirs) = collapsed(4000, 300, distance)
+    scores = vote(bank, label, queries, k=5, temperature=0.1, classes=7)
+    assert (scores.argmax(dim=1) == theirs).double().mean() > 0.9
+    single = functional.normalize(queries, dim=1) @ functional.normalize(bank, dim=1).T
+    right = (label[single.argmax(dim=1)] == theirs).double().mean()
+    assert (right < 0.6) == (distance == 1e-5), "in float32 this test must fail"
+
+
+@pytest.mark.parametrize("bound", [-1.0, 1e9])
+def test_the_search_by_groups_finds_what_a_search_in_double_finds(bound, monkeypatch):
+    """Many equal clips, so that queries have more candidates than are kept; without a bound they are not looked at."""
+    from skelbench.benchmark.protocols import neighbours as search
+
+    (bank, _), (queries, _) = scattered(3000, 1), scattered(40, 2)
+    bank = torch.cat([bank, bank[:500], bank[:500]])
+    prepared = search._prepared(bank)
+    rows = functional.normalize(queries.double(), dim=1)
+    expected = search._in_double(prepared, rows, 9)
+    found = search._by_groups(prepared, rows, 9)
+    assert torch.equal(found[1], expected[1])
+    torch.testing.assert_close(found[0], expected[0], rtol=1e-6, atol=1e-7)
+    monkeypatch.setattr(search, "_ROUNDING", bound)
+    assert torch.equal(search._by_groups(prepared, rows, 9)[1], expected[1]) == (bound > 0)
 
 
 def test_a_collapsed_encoder_gets_the_votes_of_the_first_clips():
@@ -99,7 +151,7 @@ def test_nan_or_infinite_features_are_refused(bad):
 def test_neighbours_in_chunks_are_the_neighbours_at_once(monkeypatch):
     (bank, _), (queries, _) = scattered(50, 1), scattered(11, 2)
     ((_, complete),) = neighbours(bank, queries, 8)
-    monkeypatch.setattr("skelbench.benchmark.protocols.knn._CHUNK", 4)
+    monkeypatch.setattr("skelbench.benchmark.protocols.neighbours.CHUNK", 4)
     parts = [places for _, places in neighbours(bank, queries, 8)]
     assert [len(part) for part in parts] == [4, 4, 3]
     assert torch.equal(torch.cat(parts), complete)

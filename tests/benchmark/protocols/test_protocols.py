@@ -79,7 +79,7 @@ def test_votes_at_a_low_temperature_are_numbers_and_order_the_classes_as_exactly
 def test_votes_in_chunks_are_the_votes_at_once(monkeypatch):
     bank, queries = blobs(seed=1), blobs(n=11, seed=2)
     complete = vote(bank.x, bank.label, queries.x, k=5, temperature=0.1, classes=4)
-    monkeypatch.setattr("skelbench.benchmark.protocols.knn._CHUNK", 4)
+    monkeypatch.setattr("skelbench.benchmark.protocols.neighbours.CHUNK", 4)
     chunked = vote(bank.x, bank.label, queries.x, k=5, temperature=0.1, classes=4)
     torch.testing.assert_close(chunked, complete, rtol=1e-5, atol=0)
 

@@ -1,0 +1,149 @@
+"""The nearest neighbours by cosine similarity, ranked as in float64, at about the cost of a product in float32.
+
+Features of a collapsed encoder are nearly equal: their cosines agree in all digits that float32 has. Features are
+therefore normalised and centred in float64. For unit vectors q and b, a centre μ, q' = q - μ and b' = b - μ,
+
+    q·b = q'·b' - |b'|²/2 + (q·μ + (1 - |μ|²)/2),
+
+where the last part is equal for all b. The score q'·b' - |b'|²/2 is computed in float32, with a known bound of its error,
+and again in float64 where two scores are closer than that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ...errors import SkelbenchError
+from ..train.devices import as_double
+
+CHUNK = 1024  # queries per batch: 164 MB of scores of a bank of 40,091 clips
+GROUP = 32  # bank clips of which only the largest score is looked at first
+SPARE = 8  # candidates beyond the k-th
+_EXACT = 64  # queries per batch that are scored in float64 alone
+_LEAST_NORM = 1e-12  # of `functional.normalize`; shorter features are no unit vectors
+_ROUNDING = 2.0**-24  # of float32
+
+
+@dataclass(frozen=True)
+class _Bank:
+    """Features of a bank.
+
+    Attributes:
+        unit: b (N, D) float64.
+        centre: μ (D,) float64.
+        fast: b' (N', D) float32, padded to a multiple of `GROUP`.
+        half: |b'|²/2 (N',) float32, infinite for padding; for a feature of length 0 it is (|b'|² + 1)/2.
+        longest: largest |b'|.
+    """
+
+    unit: Tensor
+    centre: Tensor
+    fast: Tensor
+    half: Tensor
+    longest: float
+
+
+def neighbours(bank: Tensor, queries: Tensor, k: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Cosine similarity in float64 and index (n, k) of the k nearest of bank (N, D) to queries (N', D), by chunks.
+
+    Nearest first; ties go to the first in the bank. If the bank is smaller than k, all of it is taken.
+
+    Raises:
+        SkelbenchError: if a feature is NaN or infinite.
+    """
+    if not bool(torch.isfinite(bank).all() & torch.isfinite(queries).all()):
+        raise SkelbenchError("k-nearest-neighbour voting got NaN or infinite features; check the encoder's weights.")
+    k = min(k, len(bank))
+    prepared = _prepared(bank)
+    find = _in_double if len(bank) < 2 * GROUP * (k + SPARE) else _by_groups
+    for chunk in queries.split(CHUNK):
+        similarity, place = find(prepared, functional.normalize(as_double(chunk), dim=1), k)
+        yield similarity.to(bank.device), place.to(bank.device)
+
+
+def _prepared(bank: Tensor) -> _Bank:
+    values = as_double(bank)
+    unit = functional.normalize(values, dim=1)
+    centre = unit.mean(dim=0)
+    centred = unit - centre
+    squares = centred.square().sum(dim=1)
+    short = values.norm(dim=1) < _LEAST_NORM
+    half = (squares + torch.where(short, 1 - unit.square().sum(dim=1), 0.0)) / 2
+    padding = -len(bank) % GROUP
+    return _Bank(
+        unit,
+        centre,
+        functional.pad(centred.float(), (0, 0, 0, padding)),
+        functional.pad(half.float(), (0, padding), value=torch.inf),
+        squares.max().sqrt().item(),
+    )
+
+
+def _in_double(bank: _Bank, unit: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k largest cosines (n, k) of unit queries (n, D) and their places, all computed in float64."""
+    found = [_largest(part @ bank.unit.T, k) for part in unit.split(_EXACT)]
+    cosine, place = zip(*found, strict=True)
+    return torch.cat(cosine), torch.cat(place)
+
+
+def _by_groups(bank: _Bank, unit: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """`_in_double` by a search in float32.
+
+    A group can only hold one of the k nearest if its largest score is at least that of the k-th best group, less the
+    error bound: so the groups up to there are searched, and of their clips those up to the k-th best, less the bound.
+    """
+    rows = unit - bank.centre
+    grouped = torch.addmm(bank.half, rows.float(), bank.fast.T, beta=-1).view(len(rows), GROUP, -1)
+    length = rows.square().sum(dim=1).sqrt()
+    # |x·y - its float32 value| ≤ D·u·|x|·|y| for any order of the sum; the rest is from rounding x, y and |b'|²/2
+    error = (rows.shape[1] + 4) * _ROUNDING * bank.longest * (length + bank.longest)
+    best, group = grouped.amax(dim=1).topk(k + SPARE, dim=1)  # a group is spread over the bank: quicker to reduce
+    unsure = best[:, -1] >= best[:, k - 1] - 2 * error
+    inside = grouped.gather(2, group[:, None].expand(-1, GROUP, -1)).flatten(1)
+    score, at = inside.topk(k + SPARE, dim=1)
+    unsure |= score[:, -1] >= score[:, k - 1] - 2 * error
+    place = at // group.shape[1] * grouped.shape[2] + group.gather(1, at % group.shape[1])
+    close = score[:, :-1] - score[:, 1:] <= 2 * error[:, None]
+    close = functional.pad(close, (0, 1)) | functional.pad(close, (1, 0))
+    same = unit @ bank.centre + (1 - bank.centre.square().sum()) / 2
+    cosine = score + same[:, None]
+    query, candidate = close.nonzero(as_tuple=True)
+    cosine[query, candidate] = (unit[query] * bank.unit[place[query, candidate]]).sum(dim=1)
+    cosine, place = (values[:, :k].clone() for values in _in_order(cosine, place))
+    again = unsure.nonzero()[:, 0]
+    if len(again):
+        cosine[again], place[again] = _in_double(bank, unit[again], k)
+    return cosine, place
+
+
+def _in_order(cosine: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+    """Candidates (n, ...) by falling cosine, equal ones by rising place."""
+    place, order = place.sort(dim=1)
+    cosine, second = cosine.gather(1, order).sort(dim=1, descending=True, stable=True)
+    return cosine, place.gather(1, second)
+
+
+def _largest(score: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k largest values of each row (n, N) and their indices; unlike `topk`, with a defined order of ties."""
+    values, places = score.topk(min(k + 1, score.shape[1]), dim=1)
+    tied = (values[:, 1:] == values[:, :-1]).any(dim=1)
+    values, places = values[:, :k].clone(), places[:, :k].clone()
+    rows = tied.nonzero()[:, 0]
+    if len(rows):
+        values[rows], places[rows] = _first_of_equal(score[rows], values[rows, -1:], k)
+    return values, places
+
+
+def _first_of_equal(score: Tensor, least: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """`_largest` for rows (n, N) with ties among the k largest; `least` (n, 1) is the k-th largest value."""
+    above, equal = score > least, score == least
+    wanted = k - above.sum(dim=1, keepdim=True)
+    chosen = above | (equal & (equal.cumsum(dim=1, dtype=torch.int32) <= wanted))
+    inside = chosen.nonzero()[:, 1].view(-1, k)  # ascending, so a stable sort puts the first of equal ones first
+    order = score.gather(1, inside).sort(dim=1, descending=True, stable=True)
+    return order.values, inside.gather(1, order.indices)
