@@ -99,7 +99,7 @@ def test_nearly_equal_features_are_ranked_as_more_digits_rank_them(distance, sma
     expected = np.argsort(-near, axis=1, kind="stable")[:, :12]
     by_ours, by_theirs = (np.take_along_axis(near, places, axis=1) for places in (nearest.numpy(), expected))
     assert (by_theirs - by_ours <= 4 * np.finfo(np.float64).eps).all()
-    assert (nearest.numpy() == expected).mean() > (0.99 if distance == 1e-5 else 0.9999)
+    assert (nearest.numpy() == expected).mean() > (0.98 if distance == 1e-5 else 0.9999)
     np.testing.assert_allclose(similarity.numpy(), by_theirs, rtol=1e-7)
 
 
@@ -115,11 +115,11 @@ def test_accuracy_does_not_depend_on_how_far_features_have_collapsed(distance):
 
 @pytest.mark.parametrize("bound", [-1.0, 1e9])
 def test_the_search_by_groups_finds_what_a_search_in_double_finds(bound, monkeypatch):
-    """Many equal clips, so that queries have more candidates than are kept; without a bound they are not looked at."""
+    """Many clips that are equal, or but for the last bit, so that queries have more candidates than are kept; without a bound they are not looked at."""
     from skelbench.benchmark.protocols import neighbours as search
 
     (bank, _), (queries, _) = scattered(3000, 1), scattered(40, 2)
-    bank = torch.cat([bank, bank[:500], bank[:500]])
+    bank = torch.cat([bank, bank[:500], torch.nextafter(bank[:1000], torch.tensor(9.0))])
     prepared = search._prepared(bank)
     rows = functional.normalize(queries.double(), dim=1)
     expected = search._in_double(prepared, rows, 9)
