@@ -6,6 +6,7 @@ blocks of clips in float64 and stored in float32.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,8 @@ class Clips:
         class_names: names of the classes.
         dataset: name of the store.
         fingerprint: hash of the store's content.
+        camera: (N,) int64 on the CPU, -1 if not known; None for clips that were not loaded from a store.
+        digest: a hash of each clip's keypoints, as the store has them.
     """
 
     x: Tensor
@@ -48,6 +51,8 @@ class Clips:
     class_names: tuple[str, ...]
     dataset: str
     fingerprint: str
+    camera: Tensor | None = None
+    digest: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.label)
@@ -103,10 +108,13 @@ def _side(store: Store, index: np.ndarray, frames: int, device: str | torch.devi
     offset, length = store.column("offset")[index], store.column("length")[index]
     persons, joints = store.keypoints.shape[1:3]
     x = np.empty((len(index), 3, frames, joints, persons), dtype=np.float32)
+    digests: list[str] = []
     for start in range(0, len(index), _BLOCK):
         block = slice(start, start + _BLOCK)
         clips = [np.asarray(store.keypoints[o : o + n]) for o, n in zip(offset[block], length[block], strict=True)]
-        counts = np.array([valid_frames(clip, valid) for clip in clips])
+        digests += [hashlib.blake2b(clip.tobytes(), digest_size=8).hexdigest() for clip in clips]
+        whole = store.any_slot and valid == "any"
+        counts = np.array([len(clip) if whole else valid_frames(clip, valid) for clip in clips])
         if not counts.all():
             name = store.clips[index[block][int(np.argmin(counts))]]["name"]
             raise SkelbenchError(
@@ -122,6 +130,8 @@ def _side(store: Store, index: np.ndarray, frames: int, device: str | torch.devi
         class_names=store.class_names,
         dataset=store.name,
         fingerprint=store.fingerprint,
+        camera=torch.tensor([-1 if camera is None else camera for camera in store.column("camera")[index].tolist()]),
+        digest=tuple(digests),
     )
 
 

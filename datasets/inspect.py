@@ -16,6 +16,11 @@ _BRAILLE = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # dot bits 
 SHOWN = 20  # names of each kind that are printed; `--json` lists all
 ALIKE = 5  # names of a group of equal clips that are printed
 
+PRESENCE = {  # rule -> what is said of the clips in which person 0 is not always present
+    "any slot": "with frames without person 0: empty frames at the ends are cut, persons ordered by presence",
+    "released": "with frames without person 0, read as released: as many frames from the start as have person 0",
+}
+
 
 def describe(store: Store) -> dict[str, Any]:
     """Count the content of a store, as values and as lines to print."""
@@ -36,6 +41,7 @@ def describe(store: Store) -> dict[str, Any]:
         },
         "persons": {str(n): int((store.column("bodies") == n).sum()) for n in np.unique(store.column("bodies"))},
         "applied": list(store.applied),
+        "presence": store.manifest.get("presence", {}),
         "rejected": [{"file": e.file, "line": e.line, "reason": e.reason} for e in store.rejected],
         "excluded": len(store.manifest["excluded"]),
         "notes": store.manifest.get("notes", {}),
@@ -132,6 +138,8 @@ def _summary(facts: dict[str, Any]) -> Iterator[str]:
     yield "  clips by persons: " + ", ".join(f"{n}: {count:,}" for n, count in facts["persons"].items())
     if facts["applied"]:
         yield f"  already {', '.join(facts['applied'])} at the source"
+    if facts["presence"].get("touches"):
+        yield f"  {_counted(facts['presence']['touches'], 'clip')} {PRESENCE[facts['presence']['rule']]}"
     for split, sides in facts["splits"].items():
         yield f"  {split}: {sides['train']:,} train, {sides['test']:,} test ({sides['rule']}){_against(facts, split)}"
     if facts["missing"]:

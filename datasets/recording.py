@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .layout import Layout
+from .presence import Presence
 
 TRAIN, TEST, LEFT_OUT = 1, 0, -1
 NOBODY = -1  # the subject of a clip where the source does not say who moved
@@ -115,6 +116,7 @@ class Recording:
             is listed as rejected, and the side may stay empty until the rest of the data is prepared.
         rejected: inputs known to be unusable before any is read.
         excluded: names of clips that the source's own rules leave out (`notes` says which).
+        presence: the rule for frames and persons, see `presence`.
         applied: loading steps that have already been applied to the clips.
         official: numbers of training and test clips of a split, as published by the authors or commonly reported.
         notes: further information for readers of the manifest.
@@ -130,6 +132,7 @@ class Recording:
     strict: bool = False
     rejected: tuple[Rejected, ...] = ()
     excluded: tuple[str, ...] = ()
+    presence: Presence = "any slot"
     applied: tuple[Step, ...] = ()
     official: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)

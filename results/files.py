@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -131,8 +132,24 @@ def read_per_class(path: Path) -> list[tuple[str, int, float | None]]:
         raise _damaged(path) from error
 
 
-def write_scores(folder: Path, names: Sequence[str], labels: ArrayLike, scores: ArrayLike) -> str:
-    """Write class scores by clip name, for fusion, as ``scores.npz``: names, labels (N,), scores (N, K).
+class ClipFacts(NamedTuple):
+    """What is known of scored clips, so that other averages and folds can be computed from their scores.
+
+    Attributes:
+        subject: (N,) int64.
+        camera: (N,) int64, -1 if not known.
+        digest: (N,) a hash of each clip's keypoints.
+    """
+
+    subject: NDArray[np.int64]
+    camera: NDArray[np.int64]
+    digest: NDArray[np.str_]
+
+
+def write_scores(
+    folder: Path, names: Sequence[str], labels: ArrayLike, scores: ArrayLike, facts: ClipFacts | None = None
+) -> str:
+    """Write class scores by clip name, for fusion, as ``scores.npz``: names, labels (N,), scores (N, K), and the facts.
 
     float16 stays float16, everything else becomes float32. Raises ``SkelbenchError`` if the lengths
     differ or two clips share a name (late fusion joins streams by name).
@@ -148,7 +165,10 @@ def write_scores(folder: Path, names: Sequence[str], labels: ArrayLike, scores: 
         raise SkelbenchError(f"Scores for {folder} hold two clips with the same name: give each clip its own.")
     content = io.BytesIO()
     stored = score.astype(score.dtype if score.dtype == np.float16 else np.float32)
-    np.savez_compressed(content, names=name, labels=label, scores=stored)
+    others = {} if facts is None else facts._asdict()
+    if any(np.shape(values) != name.shape for values in others.values()):
+        raise SkelbenchError(f"Scores for {folder} do not fit: {len(name)} clips, but facts about another number.")
+    np.savez_compressed(content, names=name, labels=label, scores=stored, **others)
     atomic_write(folder / "scores.npz", content.getvalue())
     return "scores.npz"
 
@@ -158,12 +178,28 @@ def read_scores(path: Path) -> tuple[NDArray[np.str_], NDArray[np.int64], NDArra
 
     Raises ``SkelbenchError`` if the file is missing, damaged or of another kind.
     """
+    arrays = _read_arrays(path, ("names", "labels", "scores"))
+    return arrays["names"], arrays["labels"], arrays["scores"]
+
+
+def read_clip_facts(path: Path) -> ClipFacts | None:
+    """Read the facts about the clips of ``scores.npz``, in its order; None where an older version wrote none.
+
+    Raises ``SkelbenchError`` as ``read_scores``.
+    """
+    arrays = _read_arrays(path, ("names",), ClipFacts._fields)
+    if len(arrays) < 2:
+        return None
+    return ClipFacts(arrays["subject"], arrays["camera"], arrays["digest"])
+
+
+def _read_arrays(path: Path, needed: Iterable[str], wanted: Iterable[str] = ()) -> dict[str, NDArray[Any]]:
     try:
         content = path.read_bytes()
         if not fits(path, content):
             raise ValueError("its checksum differs")
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return arrays["names"], arrays["labels"], arrays["scores"]
+            return {name: arrays[name] for name in (*needed, *(name for name in wanted if name in arrays.files))}
     except FileNotFoundError as error:
         raise SkelbenchError(f"{path} does not exist: evaluate that cell again and save its scores.") from error
     except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, *_BAD_ZIP) as error:

@@ -255,6 +255,20 @@ def top(scores: Tensor, label: Tensor, k: int) -> float:
     return (right & ~own[:, 0].isnan()).cpu().double().mean().item() * 100
 
 
+def class_numbers(scores: Tensor, label: Tensor) -> dict[str, float]:
+    """Mean top-1 over the classes that have clips, and the share of the largest class, both in percent.
+
+    The first is what top-1 would be if all classes were equally frequent, the second that of always naming one class.
+    """
+    first = scores.double().cpu().numpy().argmax(axis=1)  # the first of equal ones, as `top` ranks them
+    right, of = torch.from_numpy(first) == label.cpu(), label.cpu()
+    shares = [right[of == value].double().mean().item() for value in of.unique()]
+    return {
+        "mean_class_top1": 100 * sum(shares) / len(shares),
+        "largest_class": 100 * of.bincount().max().item() / len(of),
+    }
+
+
 def score(scores: Tensor, label: Tensor) -> dict[str, Any]:
     """Top-1 and top-5 in percent of scores (N, classes); top-5 is None at five classes or fewer."""
     return {"top1": top(scores, label, 1), "top5": top(scores, label, 5) if scores.shape[1] > 5 else None}

@@ -5,8 +5,8 @@ therefore normalised and centred in float64. For unit vectors q and b, a centre 
 
     q·b = q'·b' - |b'|²/2 + (q·μ + (1 - |μ|²)/2),
 
-where the last part is equal for all b. The score q'·b' - |b'|²/2 is computed in float32, with a known bound of its error,
-and again in float64 where two scores are closer than that.
+where the last part is equal for all b. The score q'·b' - |b'|²/2 is computed in float32, with a known bound of its
+error; where two scores are closer than that, their cosines are computed in float64.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def _average_precision(similarity: Tensor, relevant: Tensor) -> Tensor:
     # At the threshold of a relevant clip: how many clips are at least as near, of its class and of all.
     right = found.shape[1] - torch.searchsorted(found, found)
     shown = everything.shape[1] - torch.searchsorted(everything, found)
-    return (right.float() / shown).mean(dim=1)
+    return (right.double() / shown).mean(dim=1)
 
 
 def _ascending(x: Tensor) -> Tensor:

@@ -24,12 +24,12 @@ from ...results.record import RAW, RAW_LABEL, Cell, Failure, Key, Record, Score
 from ...results.store import RunStore
 from ..plan.identity import cell_facts, identify
 from ..protocols import Features
-from ..protocols.base import held_out, score, top
+from ..protocols.base import class_numbers, held_out, score, top
 from ..protocols.linear import standardiser
 from ..train.devices import peak_memory
 from ..train.options import Options
 from .cell import empty_folder, run_cell
-from .record import data_of, environment_of, make_record, score_files, versions
+from .record import data_of, environment_of, facts_of, make_record, score_files, versions
 
 VERSION = 2  # 1: equal scores were ranked in no defined order
 PENALTIES = tuple(10.0**power for power in range(-2, 8))
@@ -228,7 +228,7 @@ def _record(place: RawSplit, key: Key, load: Callable[[], tuple[Clips, Clips]], 
         data=data_of((train, test)),
         model={"parameters": 0, "frames": place.frames, "epochs": 0, "persons": train.x.shape[-1], "flops_per_clip": 0},
         last=Score(**score(found.scores, test.label)),
-        extra=dict(found.extra),
+        extra={**found.extra, **class_numbers(found.scores, test.label)},
         cost={"eval_seconds": seconds, "peak_memory_mb": peak_memory("cpu")},
-        files=score_files(folder, test.name, label, scores, test.class_names),
+        files=score_files(folder, test.name, label, scores, test.class_names, facts_of([test])),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,12 @@ from ...datasets.store import Store
 from ...errors import SkelbenchError
 from ...results.claims import Claim
 from ...results.command import COMMAND
-from ...results.files import read_scores
+from ...results.files import ClipFacts, read_clip_facts, read_scores
 from ...results.record import FUSED_STREAMS, Best, Failure, Record, Score
 from ...results.store import RunStore
 from ..plan.fusion import FUSION_VERSION, FusedPart, Fusion, Weights
 from ..plan.identity import identify
-from ..protocols.base import score
+from ..protocols.base import class_numbers, score
 from .cell import empty_folder
 from .record import environment_of, make_record, score_files, versions_of
 
@@ -32,11 +32,20 @@ class Scores:
         names: (N,) names of the clips, each once.
         labels: (N,) the clips' classes.
         scores: (N, K) logits.
+        facts: about the clips, where they are known.
     """
 
     names: NDArray[np.str_]
     labels: NDArray[np.int64]
     scores: NDArray[np.floating]
+    facts: ClipFacts | None = None
+
+    def ordered(self, order: NDArray[np.intp]) -> Scores:
+        """The same clips in another order."""
+        facts = self.facts
+        if facts is not None:
+            facts = ClipFacts(facts.subject[order], facts.camera[order], facts.digest[order])
+        return Scores(self.names[order], self.labels[order], self.scores[order], facts)
 
 
 def fuse(streams: Mapping[str, Scores], weights: Mapping[str, float]) -> Scores:
@@ -62,7 +71,7 @@ def fuse(streams: Mapping[str, Scores], weights: Mapping[str, float]) -> Scores:
         other = _by_name(stream, streams[stream])
         _check_same_clips(first, reference, stream, other)
         total = total + weights[stream] * other.scores.astype(np.float64)
-    return Scores(reference.names, reference.labels, total)
+    return replace(reference, scores=total)
 
 
 def _by_name(stream: str, scores: Scores) -> Scores:
@@ -71,7 +80,7 @@ def _by_name(stream: str, scores: Scores) -> Scores:
     twice = names[1:][names[1:] == names[:-1]]
     if len(twice):
         raise SkelbenchError(f"The stream '{stream}' has two scores of the clip '{twice[0]}'; evaluate it again.")
-    return Scores(names, scores.labels[order], scores.scores[order])
+    return scores.ordered(order)
 
 
 def _check_same_clips(first: str, reference: Scores, stream: str, other: Scores) -> None:
@@ -124,7 +133,8 @@ def fused_record(fusion: Fusion, store: Store, runs: RunStore, failures: Sequenc
         model=_model(records),
         last=Score(**scored[0]),
         best=Best(**best, rule=fusion.weighting.rule),
-        files=score_files(folder, first.names.tolist(), first.labels, first.scores, store.class_names),
+        extra=class_numbers(torch.from_numpy(first.scores), torch.from_numpy(first.labels)),
+        files=score_files(folder, first.names.tolist(), first.labels, first.scores, store.class_names, first.facts),
     )
 
 
@@ -140,12 +150,13 @@ def _part(part: FusedPart, runs: RunStore, failures: Sequence[Failure]) -> tuple
         raise SkelbenchError(
             f"The protocol '{part.key.cell.protocol}' saves no scores per clip, so nothing can be fused."
         )
-    return record, Scores(*read_scores(runs.folder(part.key) / record.files["scores"]))
+    path = runs.folder(part.key) / record.files["scores"]
+    return record, Scores(*read_scores(path), read_clip_facts(path))
 
 
 def _add(streams: Mapping[str, Scores], weights: Weights) -> Scores:
     fused = fuse(streams, dict(zip(FUSED_STREAMS, weights, strict=True)))
-    return Scores(fused.names, fused.labels, fused.scores.astype(np.float32))  # as they are stored
+    return replace(fused, scores=fused.scores.astype(np.float32))  # as they are stored
 
 
 def _settings(fusion: Fusion, records: Sequence[Record]) -> dict[str, Any]:

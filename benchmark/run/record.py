@@ -22,12 +22,12 @@ from ...datasets.clips import Clips
 from ...errors import SkelbenchError
 from ...methods import METHODS, Method
 from ...results.command import COMMAND
-from ...results.files import atomic_write, write_confusion, write_curve, write_per_class, write_scores
+from ...results.files import ClipFacts, atomic_write, write_confusion, write_curve, write_per_class, write_scores
 from ...results.record import PRETRAIN, Best, Cell, Failure, Key, Record, Score
 from ..plan.identity import PRETRAIN_VERSION, Pretraining
 from ..plan.tracks import evaluation_settings, pretrain_settings
 from ..protocols import PROTOCOLS, Outcome
-from ..protocols.base import TuningProtocol
+from ..protocols.base import TuningProtocol, class_numbers
 from ..train.devices import out_of_memory
 from ..train.options import Options
 
@@ -71,7 +71,11 @@ def evaluation_record(
     """Make the record of an evaluation of a pre-training; its arguments are those of `pretraining_record`."""
     common = _common(task, key.cell, clips, method, options)
     common["data"] |= outcome.data
-    scores = {"last": Score(**outcome.last), "best": Best(**outcome.best), "extra": outcome.extra}
+    extra = dict(outcome.extra)
+    if outcome.scores.numel():
+        label = torch.cat([side.label for side in _scored(outcome, clips)])
+        extra |= class_numbers(outcome.scores, label.to(outcome.scores.device))
+    scores = {"last": Score(**outcome.last), "best": Best(**outcome.best), "extra": extra}
     return make_record(key, pretrain=task.identity, **common, **scores, **facts)
 
 
@@ -170,14 +174,23 @@ def side_files(folder: Path, outcome: Outcome, clips: tuple[Clips, Clips]) -> di
     own = {"curve": write_curve(folder, outcome.curve), **{Path(name).stem: name for name in outcome.files}}
     if not outcome.scores.numel():
         return own
-    scored = clips if outcome.all_clips else clips[1:]
+    scored = _scored(outcome, clips)
     names = [name for side in scored for name in side.name]
     label = np.concatenate([side.label.cpu().numpy() for side in scored])
-    return own | score_files(folder, names, label, outcome.scores.cpu().numpy(), clips[1].class_names)
+    return own | score_files(folder, names, label, outcome.scores.cpu().numpy(), clips[1].class_names, facts_of(scored))
+
+
+def _scored(outcome: Outcome, clips: tuple[Clips, Clips]) -> Sequence[Clips]:
+    return clips if outcome.all_clips else clips[1:]
 
 
 def score_files(
-    folder: Path, names: Sequence[str], label: np.ndarray, scores: np.ndarray, class_names: Sequence[str]
+    folder: Path,
+    names: Sequence[str],
+    label: np.ndarray,
+    scores: np.ndarray,
+    class_names: Sequence[str],
+    facts: ClipFacts | None,
 ) -> dict[str, str]:
     """Write confusion, per-class and scores (N, classes) of named test clips; return the files by content."""
     matrix = np.zeros((len(class_names),) * 2, dtype=np.int64)
@@ -185,8 +198,20 @@ def score_files(
     return {
         "confusion": write_confusion(folder, matrix, class_names),
         "per_class": write_per_class(folder, matrix, class_names),
-        "scores": write_scores(folder, names, label, scores),
+        "scores": write_scores(folder, names, label, scores, facts),
     }
+
+
+def facts_of(sides: Sequence[Clips]) -> ClipFacts | None:
+    """Subject, camera and digest of clips; None if they were not loaded from a store."""
+    cameras = [side.camera.numpy() for side in sides if side.camera is not None]
+    if len(cameras) < len(sides):
+        return None
+    return ClipFacts(
+        np.concatenate([side.subject.numpy() for side in sides]),
+        np.concatenate(cameras),
+        np.array([digest for side in sides for digest in side.digest]),
+    )
 
 
 def make_failure(key: Key, error: Exception) -> Failure:

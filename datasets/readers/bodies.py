@@ -88,4 +88,4 @@ def _wide(joints: np.ndarray) -> np.ndarray:
 
 def _motion(joints: np.ndarray) -> float:
     """Variance of all positions (F, V, 3) of a body, summed over the coordinates."""
-    return float(joints.reshape(-1, 3).var(axis=0).sum())
+    return float(joints.reshape(-1, 3).astype(np.float64).var(axis=0).sum())

@@ -66,6 +66,7 @@ def _read(dataset: str, sources: Sequence[Path], bodies: Rule) -> Recording:
         reader=dataset,
         reader_version=VERSION,
         fps=30.0,
+        presence="released",
         rejected=(*rejected, *misnamed),
         excluded=tuple(name for name in by_name if name in missing),
         official=ntu_names.OFFICIAL[dataset],

@@ -92,6 +92,7 @@ def _recording(reader: str, part: Part, sources: Sequence[Path], how: Cut, subje
         reader=reader,
         reader_version=VERSION,
         fps=30.0,
+        presence="released",
         rejected=tuple(rejected),
         notes=_notes(videos, lists, how, subject),
     )

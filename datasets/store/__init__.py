@@ -75,7 +75,14 @@ class Store:
         facts = {key: self.manifest[key] for key in ("format", "layout", "class_names", "splits", "sha256")}
         if self.applied:
             facts["applied"] = list(self.applied)
+        if self.any_slot and self.manifest["presence"]["touches"]:
+            facts["presence"] = self.manifest["presence"]["rule"]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def any_slot(self) -> bool:
+        """Whether a frame counts if any person is in it, see `presence`; older stores count those of person 0."""
+        return self.manifest.get("presence", {}).get("rule") == "any slot"
 
     def column(self, fact: str) -> np.ndarray:
         """One fact of every clip, as an array (N,)."""

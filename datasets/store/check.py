@@ -34,8 +34,10 @@ def complaint(clip: Clip, recording: Recording, names: Collection[str], persons:
     if not finite.all():
         frame = int(np.flatnonzero(~finite.all(axis=(1, 2, 3)))[0])
         return f"{place}, frame {frame}: NaN or infinite coordinate; fix it or leave the clip out with --exclude."
+    # the rule "any slot" has put a person who is there first
     if 0 in shape[:2] or not clip.keypoints[:, 0].any():
-        return f"{place} is empty (no frame where person 0 is present); leave it out with --exclude."
+        who = "any person" if recording.presence == "any slot" else "person 0"
+        return f"{place} is empty (no frame where {who} is present); leave it out with --exclude."
     if not 0 <= clip.label < classes:
         return (
             f"{place} has label {clip.label}, outside its {classes} classes (0 to {classes - 1}); labels count from 0."

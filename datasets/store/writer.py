@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import SkelbenchError
+from ..presence import arrange, is_touched
 from ..recording import Clip, Items, Recording, Rejected
 from . import FORMAT, Store, check_sides, checksum, sha256, split_sides
 from .check import complaint
@@ -146,6 +147,9 @@ class StoreWriter:
             self._excluded.add(clip.name)
             self._just_excluded.append(clip.name)
             return
+        touched = is_touched(clip.keypoints) if clip.keypoints.ndim == 4 and clip.keypoints.shape[1] else False
+        if touched and self.recording.presence == "any slot":
+            clip = replace(clip, keypoints=arrange(clip.keypoints))
         problem = complaint(clip, self.recording, self._names, self._persons)
         if problem is not None:
             if self.recording.strict:
@@ -160,7 +164,7 @@ class StoreWriter:
         del entry["keypoints"]
         present = np.flatnonzero(keypoints.any(axis=(0, 2, 3)))
         entry |= {"offset": self._frames, "length": len(keypoints), "bodies": len(present)}
-        entry |= {"digest": digest(content)}
+        entry |= {"digest": digest(content), "touched": touched}
         self._clips.append(entry)
         self._names.add(clip.name)
         self._persons = keypoints.shape[1]
@@ -195,11 +199,12 @@ class StoreWriter:
         """
         self._check()
         duplicates = self._duplicates()
+        touched = sum(entry.pop("touched", False) for entry in self._clips)
         with self._writing():
             self._finish_keypoints()
             (self._folder / "clips.json").write_text(_lines(self._clips))
             self._write_rejected()
-            manifest = self._manifest(duplicates)
+            manifest = self._manifest(duplicates, touched)
             manifest["checksum"] = checksum(json.loads(json.dumps(manifest)))  # as it is read: tuples are lists
             (self._folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
             Store(self._folder)  # checks that its files fit together; their hashes have just been computed from them
@@ -251,7 +256,7 @@ class StoreWriter:
             rows.writerow(("file", "line", "reason"))
             rows.writerows((entry.file, entry.line or "", entry.reason) for entry in self._rejected)
 
-    def _manifest(self, duplicates: list[list[str]]) -> dict[str, Any]:
+    def _manifest(self, duplicates: list[list[str]], touched: int) -> dict[str, Any]:
         recording = self.recording
         files = {name: sha256(self._folder / name) for name in ("keypoints.npy", "clips.json")}
         return self._made | {
@@ -259,6 +264,7 @@ class StoreWriter:
             "splits": {name: asdict(rule) for name, rule in recording.splits.items()},
             "fps": recording.fps,
             "applied": list(recording.applied),
+            "presence": {"rule": recording.presence, "touches": touched},
             "official": {split: list(counts) for split, counts in recording.official.items()},
             "notes": dict(recording.notes),
             "clips": len(self._clips),

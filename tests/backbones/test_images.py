@@ -148,6 +148,7 @@ def test_every_joint_counts_in_an_untrained_residual_network(model, size):
         backbone = create_backbone("images", model=model, size=size, options=options).eval().requires_grad_(False)
         clip = x.clone().requires_grad_()
         backbone.pool(backbone(clip)).square().sum().backward()
+        assert clip.grad is not None
         effect = clip.grad.abs().sum(dim=(0, 1, 2, 4))  # of each joint
         return int((effect == 0).sum())
 

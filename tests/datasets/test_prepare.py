@@ -532,7 +532,7 @@ def test_rejected_inputs_stand_in_a_table_and_in_the_manifest(raw):
     short = 'too short, "by far"'
     expected = [
         Rejected(
-            "00.txt", "Clip 'clip00a' is empty (no frame where person 0 is present); leave it out with --exclude."
+            "00.txt", "Clip 'clip00a' is empty (no frame where any person is present); leave it out with --exclude."
         ),
         Rejected("01.txt", "Clip 'clip00b' is in the data twice; names must be unique."),
         Rejected("02.txt", short, 4),

@@ -145,7 +145,8 @@ def _keypoints(entries: Sequence[Mapping[str, Any]], persons: int) -> Iterator[n
         bodies = single(keypoint[:, :frames])  # (M, T, V, 3)
         if len(bodies) > persons:
             with np.errstate(all="ignore"):  # the writer reports what is not finite
-                energy = bodies.reshape(len(bodies), -1, bodies.shape[-1]).var(axis=1).sum(axis=1)
+                positions = bodies.reshape(len(bodies), -1, bodies.shape[-1]).astype(np.float64)
+                energy = positions.var(axis=1).sum(axis=1)
             bodies = bodies[np.argsort(-energy, kind="stable")[:persons]]
         clip = np.zeros((frames, persons, *bodies.shape[2:]), np.float32)
         clip[:, : len(bodies)] = bodies.transpose(1, 0, 2, 3)

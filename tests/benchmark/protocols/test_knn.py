@@ -33,7 +33,7 @@ def grid(n, seed):
 
 
 def collapsed(n, m, distance, dim=16, classes=7):
-    """Features around one direction, (n, dim) and (m, dim), of classes that are apart by a little more; their labels."""
+    """Features around one direction, (n, dim) and (m, dim), of classes that are a little apart; their labels."""
     generator = torch.Generator().manual_seed(3)
     centres = 3 * torch.randn(classes, dim, generator=generator)
     labels = [torch.arange(size) % classes for size in (n, m)]
@@ -115,7 +115,7 @@ def test_accuracy_does_not_depend_on_how_far_features_have_collapsed(distance):
 
 @pytest.mark.parametrize("bound", [-1.0, 1e9])
 def test_the_search_by_groups_finds_what_a_search_in_double_finds(bound, monkeypatch):
-    """Many clips that are equal, or but for the last bit, so that queries have more candidates than are kept; without a bound they are not looked at."""
+    """Many clips are equal, or but for the last bit: more than are kept, and without a bound they are not looked at."""
     from skelbench.benchmark.protocols import neighbours as search
 
     (bank, _), (queries, _) = scattered(3000, 1), scattered(40, 2)

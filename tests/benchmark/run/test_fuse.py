@@ -59,7 +59,7 @@ def test_a_clip_that_one_stream_lacks_is_an_error_and_not_a_shift():
 def test_what_does_not_fit_is_named():
     given, equal = streams(0), {"joint": 1.0, "bone": 1.0, "motion": 1.0}
     bone = given["bone"]
-    twice = Scores(*(np.concatenate([getattr(bone, f), getattr(bone, f)[:1]]) for f in ("names", "labels", "scores")))
+    twice = bone.ordered(np.array([*range(len(bone.names)), 0]))
     for wrong, message in (
         (twice, "two scores of the clip"),
         (Scores(bone.names, (bone.labels + 1) % 5, bone.scores), "has another label in the stream 'bone'"),

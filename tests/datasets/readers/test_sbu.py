@@ -117,11 +117,18 @@ def test_a_person_without_numbers_is_absent(raw):
     assert not clip.keypoints[2:, 1].any()
 
 
-def test_a_clip_without_a_first_person_is_rejected(raw):
+def test_a_clip_without_a_person_is_rejected_and_one_without_the_first_has_the_second(raw):
     values = np.full((4, 90), 0.4)
     values[:, :45] = 0
     write(raw / "SBU" / "s03s04" / "02" / "001", values)
-    (rejected,) = prepare("sbu", raw).manifest["rejected"]
+    (clip,) = (clip for clip in clips(raw) if clip.setup == 304)
+    assert not clip.keypoints[:, 0].any(), "as it is in the file"
+    store = prepare("sbu", raw)
+    index = store.column("name").tolist().index("s03s04_02_001")
+    start = store.column("offset")[index]
+    assert store.keypoints[start : start + 4, 0].all()
+    write(raw / "SBU" / "s03s04" / "02" / "001", 0 * values)
+    (rejected,) = prepare("sbu", raw, force=True).manifest["rejected"]
     assert rejected["file"] == "s03s04_02_001" and "is empty" in rejected["reason"]
 
 
