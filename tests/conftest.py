@@ -16,6 +16,7 @@ from click.testing import CliRunner
 # Before torch loads, and inherited by subprocesses: pytest-xdist already gives each core a process.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["SKELBENCH_WORKERS"] = "1"  # a grid runs in the process of its test, which may have changed it
 
 PLACE = {"method": "skeattnclr", "backbone": "stgcn", "dataset": "ntu60", "split": "xsub", "stream": "joint"}
 

@@ -1,6 +1,7 @@
 """The committed records keep their identities: planned again from their contents, they are the same cells.
 
-A change that fails this test would make a grid train again, and its new records would not match the old ones.
+A change that fails this test would make a grid train again, and its new records would not match the old ones. Records of
+an older version of a method, protocol or of the pre-training are planned with that version: nothing else may differ.
 """
 
 import json
@@ -9,13 +10,38 @@ from types import SimpleNamespace
 
 import pytest
 
+from skelbench.benchmark.plan import identity
+from skelbench.benchmark.protocols import PROTOCOLS
+from skelbench.benchmark.run import baselines
 from skelbench.benchmark.run.baselines import RawSplit
 from skelbench.benchmark.run.reproduce import plan_again
-from skelbench.results.record import RAW
+from skelbench.methods import METHODS
+from skelbench.results.record import PRETRAIN, RAW
 from skelbench.results.store import RunStore
 
 REFERENCE = Path(__file__).resolve().parents[1] / "results" / "reference"
 FOLDERS = sorted(path for path in REFERENCE.iterdir() if path.is_dir())
+
+
+# What pre-trainings had when these records were made. A record names the versions of its own protocol and method.
+PRETRAIN_VERSION = 1
+
+
+@pytest.fixture
+def as_made(monkeypatch):
+    """Set the versions to those of a record."""
+
+    def set_versions(record):
+        versions, cell = record.versions, record.cell
+        monkeypatch.setattr(identity, "PRETRAIN_VERSION", PRETRAIN_VERSION)
+        if cell.method == RAW:
+            monkeypatch.setattr(baselines, "VERSION", versions["protocol"])
+            return
+        monkeypatch.setattr(METHODS[cell.method], "version", versions["method"])
+        if cell.protocol != PRETRAIN:
+            monkeypatch.setattr(PROTOCOLS[cell.protocol], "version", versions["protocol"], raising=False)
+
+    return set_versions
 
 
 def planned(record):
@@ -30,10 +56,11 @@ def planned(record):
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
-def test_every_committed_record_is_planned_under_its_own_identity(folder):
+def test_every_committed_record_is_planned_under_its_own_identity(folder, as_made):
     records = RunStore(folder).records()
     assert records
     for record in records:
+        as_made(record)
         assert planned(record) == (record.pretrain, record.identity), record.cell
 
 

@@ -16,7 +16,12 @@ LAUNCHERS = ("local", "ray", "slurm")
 
 launch_options = option_set(
     click.option("--launcher", type=click.Choice(LAUNCHERS), default="local", show_default=True),
-    click.option("--workers", default="1", show_default=True, metavar="N|auto", help="Cells at once; auto: what fits."),
+    click.option(
+        "--workers",
+        envvar="SKELBENCH_WORKERS",
+        metavar="N|auto",
+        help="Cells at once; auto: what fits. Default: on the CPU as many as cores, else 1 (or SKELBENCH_WORKERS).",
+    ),
     click.option("--devices", help="local: comma list such as cuda:0,cuda:1, in place of --device."),
     click.option(
         "--retries",
@@ -71,6 +76,7 @@ def launching(ctx: click.Context, grids: Sequence[Any], options: Mapping[str, An
         with stopped_by_signal(ctx, options["force"]) as stop:
             how = Options(
                 device=device,
+                threads=options["threads"],
                 checkpoint_seconds=options["checkpoint_every"],
                 force=options["force"],
                 watcher=watcher(ctx),
@@ -86,7 +92,7 @@ def launching(ctx: click.Context, grids: Sequence[Any], options: Mapping[str, An
                 return
             runs.check_writable()
             retries = options.get("retries", 0)
-            how, team = _team(ctx, runs, how, options)
+            how, team = _team(ctx, runs, how, options, len(plan.tasks) + len(plan.transfers))
             yield {"grid": plan, "out": runs.root, "options": how, "team": team, "retries": retries}
 
 
@@ -108,7 +114,7 @@ def stopped_by_signal(ctx: click.Context, force: bool = False) -> Iterator[Any]:
     ctx.exit(stop.code)
 
 
-def _team(ctx: click.Context, runs: Any, how: Any, options: Mapping[str, Any]) -> tuple[Any, Any]:
+def _team(ctx: click.Context, runs: Any, how: Any, options: Mapping[str, Any], tasks: int) -> tuple[Any, Any]:
     """The options on how to run, and the team that runs the cells; None for this process alone."""
     kind = options.get("launcher", "local")
     if kind == "ray":
@@ -123,12 +129,19 @@ def _team(ctx: click.Context, runs: Any, how: Any, options: Mapping[str, Any]) -
     from ..launchers.processes import Processes
     from ..train.devices import choose_device
 
-    workers = _workers(options.get("workers", "1"))
     devices = [choose_device(name) for name in names(options["devices"])] if options.get("devices") else [how.device]
+    workers = _workers(options.get("workers") or _usual(devices, tasks, how.threads))
     if workers == 1 and len(devices) == 1:
         return replace(how, device=devices[0]), None
     count = None if workers is None else max(workers, len(devices) if options.get("devices") else 0)
     return how, Processes(runs, how, devices, count, verbose=ctx.obj["verbose"])
+
+
+def _usual(devices: Sequence[str], tasks: int, threads: int) -> str:
+    """How many cells run at once by default."""
+    from ...datasets.readers.parallel import available_cores
+
+    return str(max(1, min(tasks, available_cores() // threads))) if set(devices) == {"cpu"} else "1"
 
 
 def _workers(text: str) -> int | None:

@@ -33,6 +33,13 @@ GRAPH = click.option(
     "--graph", "recorded", is_flag=True, help="Record the steps of the pre-training as a CUDA graph and replay it."
 )
 
+THREADS = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Threads of a cell on the CPU; with another number sums are rounded otherwise.",
+)
 DETERMINISTIC = click.option(
     "--deterministic", is_flag=True, help="Use only algorithms that give the same bits each time; slower on CUDA."
 )

@@ -17,6 +17,7 @@ from .options import (
     GRAPH,
     OUT,
     PRECISION,
+    THREADS,
     load_plugins,
     names,
     numbers,
@@ -28,6 +29,7 @@ from .tables import show_results
 _common = option_set(
     OUT,
     DEVICE,
+    THREADS,
     PRECISION,
     COMPILE,
     GRAPH,

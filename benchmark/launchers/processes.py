@@ -15,7 +15,6 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from ...datasets.readers.parallel import available_cores
 from ...errors import SkelbenchError
 from ...results.store import RunStore
 from ..run.cell import Ended
@@ -142,10 +141,9 @@ class Processes:
         """Start a worker on the device with the most free slots."""
         taken = Counter(worker.device for worker in self.workers)
         device = max(self.devices, key=lambda name: self.slots[name] - taken[name])
-        threads = max(1, available_cores() // self.slots.total())
         options = replace(self.options, device=device, watcher=Silent(), stop=None)
         start = packed((self.runs.root, options, self.verbose))
-        self.workers.append(_Worker(device, start, threads, self.messages))
+        self.workers.append(_Worker(device, start, self.options.threads, self.messages))
         return self.workers[-1]
 
     def _remove(self, worker: _Worker) -> list[tuple[Task, Ended]]:

@@ -11,6 +11,7 @@ import torch
 from ...results.claims import Claim, ClaimLostError, Claims
 from ...results.record import Failure, Key, Record
 from ...results.store import RunStore
+from ..train.devices import cell_threads
 from ..train.options import Options
 from ..train.trainer import StoppedError
 from .record import make_failure
@@ -83,7 +84,8 @@ def run_cell(
         try:
             if record := done():
                 return _ended(record)
-            record = make(claim)
+            with cell_threads(options.device, options.threads):
+                record = make(claim)
             claim.check()
             runs.write(record)
         except ClaimLostError:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from ...datasets.catalogue import open_dataset
 from ...datasets.store import Store
@@ -61,10 +60,9 @@ def reproduce(path: Path, runs: RunStore, device: str, watcher: Watcher) -> list
     task = plan_again(record, store)
     recorded = record.environment
     device = choose_device(str(recorded.get("device", "cpu")).partition(":")[0] if device == "auto" else device)
-    if device == "cpu" and "threads" in recorded:
-        torch.set_num_threads(int(str(recorded["threads"])))  # sums are split by thread
     options = Options(
         device=device,
+        threads=int(str(recorded.get("threads", 1))),
         watcher=watcher,
         compiled=bool(recorded.get("compile")),
         recorded=bool(recorded.get("graph")),

@@ -89,6 +89,18 @@ def sum_dtype(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 
 
+@contextmanager
+def cell_threads(device: str, threads: int) -> Iterator[None]:
+    """Use as many threads for a cell on the CPU; a cell on another device takes what there is."""
+    before = torch.get_num_threads()
+    if device == "cpu":
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def as_double(x: Tensor) -> Tensor:
     """Convert to float64: on the same device, or on the CPU where the device has no float64."""
     return x.cpu().double() if x.device.type == "mps" else x.double()

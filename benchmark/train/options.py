@@ -14,10 +14,11 @@ class StoppedError(Exception):
 
 @dataclass(frozen=True)
 class Options:
-    """How to run; none of these options changes a result.
+    """How to run; of these options only `threads` changes the digits of a result: sums are split by thread.
 
     Attributes:
         device: where tensors live.
+        threads: of a cell on the CPU.
         checkpoint_seconds: least time between checkpoints.
         force: run finished cells again.
         stop: set this event to have a training write its checkpoint and stop.
@@ -28,6 +29,7 @@ class Options:
     """
 
     device: str = "cpu"
+    threads: int = 1
     checkpoint_seconds: float = 60.0
     force: bool = False
     watcher: Watcher = field(default_factory=Silent)
