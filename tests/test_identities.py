@@ -1,7 +1,7 @@
 """The committed records keep their identities: planned again from their contents, they are the same cells.
 
-A change that fails this test would make a grid train again, and its new records would not match the old ones. Records of
-an older version of a method, protocol or of the pre-training are planned with that version: nothing else may differ.
+A change that fails this test would make a grid train again, and its new records would not match the old ones. Records
+of an older version of a method, a protocol or the pre-training are planned with that version: nothing else may differ.
 """
 
 import json
