@@ -151,8 +151,8 @@ def write_scores(
 ) -> str:
     """Write class scores by clip name, for fusion, as ``scores.npz``: names, labels (N,), scores (N, K), and the facts.
 
-    float16 stays float16, everything else becomes float32. Raises ``SkelbenchError`` if the lengths
-    differ or two clips share a name (late fusion joins streams by name).
+    Numbers keep their precision, so that ranks read from them are those of the record. Raises ``SkelbenchError`` if the
+    lengths differ or two clips share a name (late fusion joins streams by name).
     """
     name, label = np.asarray(names, dtype=np.str_), np.asarray(labels, dtype=np.int64)
     score = np.asarray(scores)
@@ -164,7 +164,7 @@ def write_scores(
     if len(np.unique(name)) != len(name):
         raise SkelbenchError(f"Scores for {folder} hold two clips with the same name: give each clip its own.")
     content = io.BytesIO()
-    stored = score.astype(score.dtype if score.dtype == np.float16 else np.float32)
+    stored = score if np.issubdtype(score.dtype, np.floating) else score.astype(np.float32)
     others = {} if facts is None else facts._asdict()
     if any(np.shape(values) != name.shape for values in others.values()):
         raise SkelbenchError(f"Scores for {folder} do not fit: {len(name)} clips, but facts about another number.")

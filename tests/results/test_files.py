@@ -139,7 +139,7 @@ def test_confusion_refuses_other_shapes_and_fractions(tmp_path, matrix):
 
 
 @pytest.mark.parametrize(
-    ("given", "stored"), [(np.float16, np.float16), (np.float32, np.float32), (np.float64, np.float32)]
+    ("given", "stored"), [(np.float16, np.float16), (np.float32, np.float32), (np.float64, np.float64)]
 )
 def test_scores_come_back_by_name(tmp_path, given, stored):
     scores = np.arange(6, dtype=given).reshape(2, 3)
