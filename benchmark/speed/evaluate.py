@@ -21,6 +21,7 @@ from ..protocols.features import extract
 from ..protocols.fewshot import FewShotSettings, episodes
 from ..protocols.knn import Knn, KnnSettings
 from ..protocols.linear import Linear, LinearSettings
+from ..protocols.neighbours import neighbours
 from ..protocols.retrieval import mean_average_precision
 from ..train.devices import peak_memory
 from .prepare import Figure
@@ -139,8 +140,28 @@ def _neighbours(bank: Features, queries: Features, classes: int) -> Iterator[Fig
     assert plain == ours.tolist(), "the plain neighbours vote for other classes"
     yield Figure("knn query by query, one k", len(sample) / plain_seconds, "1/s")
     yield from _memory("after knn")
+    yield from _beside_faiss(bank.x, queries.x, max(ks))
     seconds, _ = _timed(lambda: mean_average_precision(bank.x, bank.label, queries.x, queries.label))
     yield Figure("mean average precision", seconds, "s")
+
+
+def _beside_faiss(bank: Tensor, queries: Tensor, k: int) -> Iterator[Figure]:
+    """The search alone, in alternating turns with faiss's flat inner-product index, if faiss is installed."""
+    try:
+        import faiss
+    except ImportError:
+        return
+    bank_unit, queries_unit = (functional.normalize(x, dim=1).numpy() for x in (bank, queries))
+    ours, theirs = [], []
+    for _ in range(TURNS):
+        seconds, _ = _timed(lambda: [place for _, place in neighbours(bank, queries, k)])
+        ours.append(seconds)
+        index = faiss.IndexFlatIP(bank.shape[1])
+        seconds, _ = _timed(lambda index=index: (index.add(bank_unit), index.search(queries_unit, k)))  # type: ignore[call-arg]
+        theirs.append(seconds)
+    yield Figure(f"search, k {k}", median(ours), "s")
+    yield Figure(f"search with faiss's flat index, k {k}", median(theirs), "s")
+    yield Figure("of faiss's time", median(ours) / median(theirs), "x")
 
 
 def _plain(bank: Features, sample: Tensor, settings: KnnSettings) -> list[int]:
