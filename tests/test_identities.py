@@ -23,17 +23,14 @@ REFERENCE = Path(__file__).resolve().parents[1] / "results" / "reference"
 FOLDERS = sorted(path for path in REFERENCE.iterdir() if path.is_dir())
 
 
-# What pre-trainings had when these records were made. A record names the versions of its own protocol and method.
-PRETRAIN_VERSION = 1
-
-
 @pytest.fixture
 def as_made(monkeypatch):
     """Set the versions to those of a record."""
 
-    def set_versions(record):
+    def set_versions(record, pretrainings):
         versions, cell = record.versions, record.cell
-        monkeypatch.setattr(identity, "PRETRAIN_VERSION", PRETRAIN_VERSION)
+        own = record.identity if cell.protocol == PRETRAIN else record.pretrain
+        monkeypatch.setattr(identity, "PRETRAIN_VERSION", pretrainings.get(own, 1))
         if cell.method == RAW:
             monkeypatch.setattr(baselines, "VERSION", versions["protocol"])
             return
@@ -59,8 +56,9 @@ def planned(record):
 def test_every_committed_record_is_planned_under_its_own_identity(folder, as_made):
     records = RunStore(folder).records()
     assert records
+    pretrainings = {one.identity: one.versions["protocol"] for one in records if one.cell.protocol == PRETRAIN}
     for record in records:
-        as_made(record)
+        as_made(record, pretrainings)
         assert planned(record) == (record.pretrain, record.identity), record.cell
 
 
