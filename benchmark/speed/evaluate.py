@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -148,7 +149,7 @@ def _neighbours(bank: Features, queries: Features, classes: int) -> Iterator[Fig
 def _beside_faiss(bank: Tensor, queries: Tensor, k: int) -> Iterator[Figure]:
     """The search alone, in alternating turns with faiss's flat inner-product index, if faiss is installed."""
     try:
-        import faiss
+        faiss = importlib.import_module("faiss")
     except ImportError:
         return
     bank_unit, queries_unit = (functional.normalize(x, dim=1).numpy() for x in (bank, queries))
@@ -157,7 +158,7 @@ def _beside_faiss(bank: Tensor, queries: Tensor, k: int) -> Iterator[Figure]:
         seconds, _ = _timed(lambda: [place for _, place in neighbours(bank, queries, k)])
         ours.append(seconds)
         index = faiss.IndexFlatIP(bank.shape[1])
-        seconds, _ = _timed(lambda index=index: (index.add(bank_unit), index.search(queries_unit, k)))  # type: ignore[call-arg]
+        seconds, _ = _timed(lambda index=index: (index.add(bank_unit), index.search(queries_unit, k)))
         theirs.append(seconds)
     yield Figure(f"search, k {k}", median(ours), "s")
     yield Figure(f"search with faiss's flat index, k {k}", median(theirs), "s")
