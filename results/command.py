@@ -4,8 +4,9 @@ What a reader has to fill in is a word of its own: ``cell.yaml`` (a grid file wi
 (the folder of a pre-training) or ``FILE`` (a released checkpoint).
 """
 
+import json
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 COMMAND = "command"  # its name in a record's environment
 GRID_FILE, RUN, CHECKPOINT = "cell.yaml", "RUN", "FILE"
@@ -19,6 +20,11 @@ def command_line(*words: str) -> str:
 def options(values: Iterable[tuple[str, object]]) -> list[str]:
     """Words of options, without those that have no value."""
     return [word for name, value in values if value for word in (f"--{name}", str(value))]
+
+
+def setting_options(settings: Mapping[str, object]) -> list[str]:
+    """Words of `--set` for each setting, its value as JSON, which --set reads."""
+    return options(("set", f"{name}={json.dumps(value)}") for name, value in settings.items())
 
 
 def quoted(command: object) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from ...datasets.store import Store
 from ...errors import SkelbenchError
-from ...results.command import RUN, command_line, options
+from ...results.command import RUN, command_line, options, setting_options
 from ...results.record import FLOOR, FUSED, FUSED_STREAMS, PRETRAIN, Configuration, Record
 from ...results.store import read_record
 from ...results.tables.rows import FLOOR_SEEDS
@@ -99,8 +98,7 @@ def _command(
     place = [("dataset", store.name), ("split", split), ("stream", stream), ("protocol", protocol), ("track", track)]
     place.append(("clips", "all" if clips == "all" else None))
     _, own = changes.affecting(protocol)
-    pairs = [("set", f"{name}={json.dumps(value)}") for name, value in own.items()]
-    return command_line("evaluate", RUN, *options([*place, *pairs]))
+    return command_line("evaluate", RUN, *options(place), *setting_options(own))
 
 
 def open_run(folder: Path) -> Record:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from ...errors import SkelbenchError
 from ...methods import METHODS, Method
 from ...methods.base import BACKBONE
 from ...registry import did_you_mean
-from ...results.command import CHECKPOINT, COMMAND, command_line, options
+from ...results.command import CHECKPOINT, COMMAND, command_line, options, setting_options
 from ...results.record import PRETRAIN, Cell, Configuration, Key, Record
 from ...results.store import RunStore
 from ..plan.build import build_method
@@ -128,8 +127,7 @@ def import_weights(path: Path, place: Origin, runs: RunStore, settings: Mapping[
 
 
 def _command(place: Origin, settings: Mapping[str, Any]) -> str:
-    pairs = [("set", f"{name}={json.dumps(value)}") for name, value in settings.items()]
-    return command_line("import-weights", CHECKPOINT, *options([*asdict(place).items(), *pairs]))
+    return command_line("import-weights", CHECKPOINT, *options(asdict(place).items()), *setting_options(settings))
 
 
 def _check_trained(method: Method, path: Path) -> None:
