@@ -22,7 +22,7 @@ _COST = ("train_seconds", "eval_seconds", "clips_per_second", "peak_memory_mb")
 _DATA = {"fingerprint": "fingerprint", "train_clips": "train", "test_clips": "test", "classes": "classes"}
 _VERSIONS = {"method_version": "method", "protocol_version": "protocol", "skelbench": "skelbench"}
 _ENVIRONMENT = ("device", "device_name", "precision")
-_SCORES = ("top1", "top5", "best_top1", "best_top5", "best_epoch", "best_rule")
+_SCORES = ("top1", "top5", "best_top1", "best_top5", "best_epoch", "best_rule", "settled")
 _KEYS = ("identity", "pretrain", "finished", "folder")
 _COLUMNS = (*_CELL, *_SCORES, *_MODEL, *_COST, *_DATA, *_VERSIONS, *_ENVIRONMENT, *_KEYS)
 
@@ -34,7 +34,8 @@ def load_results(out: str | Path) -> pd.DataFrame:
 
     - the cell: track, label, method, backbone, dataset, split, stream, protocol, seed, pretrained_on
     - accuracy on the test split in percent: top1 and top5 after the last epoch; best_top1, best_top5, best_epoch and
-      best_rule of the chosen epoch. A pre-training (protocol "pretrain") has none.
+      best_rule of the chosen epoch; settled, whether it still changed at the end of training. A pre-training
+      (protocol "pretrain") has none.
     - the encoder: width, parameters, frames, epochs, persons, flops_per_clip (a multiply-add counts as two)
     - cost: train_seconds, eval_seconds, clips_per_second, peak_memory_mb
     - data and versions: fingerprint, train_clips, test_clips, classes, method_version, protocol_version, skelbench
@@ -76,6 +77,7 @@ def _row(record: Record, runs: RunStore) -> dict[str, Any]:
         "best_top5": best.top5 if best else None,
         "best_epoch": best.epoch if best else None,
         "best_rule": best.rule if best else None,
+        "settled": record.settled,
         **{name: record.model.get(name) for name in _MODEL},
         **{name: record.cost.get(name) for name in _COST},
         **{name: record.data.get(key) for name, key in _DATA.items()},

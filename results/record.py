@@ -71,6 +71,7 @@ Name = Annotated[str, Field(min_length=1)]
 Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{10,128}$")]
 Percent = Annotated[FiniteFloat, Field(ge=0, le=100)]
 Facts = Annotated[dict[str, JsonValue], BeforeValidator(_plain)]
+Settled = Literal["yes", "rising", "falling", "unknown"]
 Utc = Annotated[str, AfterValidator(_utc)]
 RelativePath = Annotated[str, AfterValidator(_relative)]
 
@@ -176,7 +177,9 @@ class Record(_Frozen):
     """The result of a finished cell, at most 4 kB; larger data is stored beside it in ``files``.
 
     ``identity`` is the hash that decides whether a cell was already run; ``pretrain`` is the identity of
-    the pre-training it builds on. ``last`` is what tables show; it is null for a pre-training.
+    the pre-training it builds on. ``last`` is what tables show; it is null for a pre-training. ``settled`` says
+    whether accuracy on held-out training subjects still changed when training ended (``results.settled``); it is
+    null for a pre-training, a floor, an imported encoder and older records.
 
     Keys that readers rely on: ``data`` fingerprint, train, test, classes, layout; ``model`` parameters,
     width, frames, epochs, flops_per_clip, persons; ``cost`` train_seconds, eval_seconds,
@@ -197,6 +200,7 @@ class Record(_Frozen):
     model: Facts
     last: Score | None = None
     best: Best | None = None
+    settled: Settled | None = None
     extra: dict[str, FiniteFloat] = {}
     cost: dict[str, FiniteFloat | None] = {}
     files: dict[str, RelativePath] = {}

@@ -106,6 +106,7 @@ def make_record():
             "environment": {"torch": "2.0", "device": "cpu"},
             "data": {"fingerprint": "aa", "train": 10, "test": 5, "classes": 3, "layout": "ntu25"},
             "model": {"width": 16, "parameters": 836123, "frames": 48, "epochs": 10} | (model or {}),
+            "settled": None if where["method"] == "untrained" or top1 is None else "yes",
             "finished": "2024-05-01T12:00:00Z",
         }
         return Record(

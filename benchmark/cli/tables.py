@@ -53,12 +53,14 @@ def table(ctx: click.Context, out: Path, style: str, paper: str | None, **where:
 @OUT
 @_FORMAT
 @_where
+@click.option("--all", "every", is_flag=True, help="Rank all rows, also those whose accuracy has not settled.")
 @uncollected()
-def leaderboard_(out: Path, style: str, **where: str | None) -> None:
+def leaderboard_(out: Path, style: str, *, every: bool, **where: str | None) -> None:
     """Rank the methods in a folder of runs; a difference within the noise of the test clips is a tie.
 
     Each row has width, parameters, frames, epochs, seeds, and the cost of its pre-training; the untrained encoder is
-    the floor. Ranks are tested on the class scores stored with the records. Where splits are folds, a table of means
+    the floor. Ranks are tested on the class scores stored with the records; rows whose accuracy on held-out subjects
+    still changed at the end of training have none. Where splits are folds, a table of means
     over folds follows.
     """
     from ...results.tables.folds import folded
@@ -69,7 +71,7 @@ def leaderboard_(out: Path, style: str, **where: str | None) -> None:
     records = runs.records()
     shown = [record for record in records if wanted(record.cell)]
     failures = [failure for failure in runs.failures() if wanted(failure.cell)]
-    tables = leaderboard(shown, failures, runs=runs, behind=records)
+    tables = leaderboard(shown, failures, runs=runs, behind=records, every=every)
     show_tables([*_some(tables, out), *folded(shown)], style)
 
 

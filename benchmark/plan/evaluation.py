@@ -161,7 +161,9 @@ def _trained(
     given = record.settings.get("title")
     title = None if given is None else str(given)
     own = recipe_of(record, clips=None)
-    done = Pretraining(record.key, own, trained.split, stream, (), "fp32", exact=False, title=title)
+    imported = "imported" in record.environment
+    told = {"title": title, "imported": imported, "demonstration": bool(record.settings.get("demonstration"))}
+    done = Pretraining(record.key, own, trained.split, stream, (), "fp32", exact=False, **told)
     place = Configuration(trained.method, trained.backbone, store.name, split, stream)
     return done, resolve(place, track, changes=changes)
 

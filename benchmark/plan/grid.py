@@ -36,6 +36,7 @@ class Grid(Settings):
         pretrained_on: "DATASET" or "DATASET:SPLIT" that all encoders are pre-trained on, instead of the data they are
             evaluated on; without a split, the one of the same name.
         floor_seeds: seeds of methods that do not train.
+        demonstration: whether it only shows how things work, quickly; its tables say so.
         parts: for a grid that is not a single product: what differs in each part; its `set` is added to the grid's.
     """
 
@@ -50,6 +51,7 @@ class Grid(Settings):
     seeds: Seeds = (0,)
     floor_seeds: Seeds = (0, 1, 2)
     pretrained_on: str | None = None
+    demonstration: bool = False
     set: dict[str, Any] = Field(default_factory=dict)
     also: dict[str, Any] = Field(default_factory=dict)
     parts: tuple[dict[str, Any], ...] = ()

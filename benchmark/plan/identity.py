@@ -50,6 +50,8 @@ class Pretraining(Keyed):
         encoders: folder of its saved encoders, where that is given and not found in the folder of runs.
         commands: protocol -> the command that makes its cell again.
         title: of an imported method that is not registered.
+        imported: whether its encoder comes from a file that was trained elsewhere.
+        demonstration: whether it was planned by a grid that only shows how things work.
     """
 
     key: Key
@@ -63,6 +65,8 @@ class Pretraining(Keyed):
     encoders: Path | None = None
     commands: Mapping[str, str] = field(default_factory=dict, compare=False)
     title: str | None = None
+    imported: bool = False
+    demonstration: bool = False
 
 
 def plan(

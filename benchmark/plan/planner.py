@@ -176,7 +176,8 @@ class _Planner:
         trainable = METHODS[configuration.method].trainable
         how = {"precision": self.precision, "ranks": self.ranks if trainable else 1, "fingerprint": store.fingerprint}
         seeds = self.grid.seeds if trainable else self.grid.floor_seeds
-        return [plan(resolved, configuration, seed=seed, **how, **more) for seed in seeds]
+        tasks = [plan(resolved, configuration, seed=seed, **how, **more) for seed in seeds]
+        return [replace(task, demonstration=self.grid.demonstration) for task in tasks]
 
     def _add_trained(
         self, resolved: Resolved, configuration: Configuration, side: _Side, pretrained_on: str | None = None

@@ -51,7 +51,10 @@ TUNING: dict[str, Any] = {
     "nesterov": True,
     "least_steps": 10,
 }
-SNAPSHOTS = (1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 200, 250, 300)
+# Epochs whose encoders are saved and evaluated: the first ones, in which accuracy changes most, then parts of the run,
+# more of them in its last third, where it is judged whether accuracy has settled.
+FIRST_SNAPSHOTS = (1, 2, 5, 10, 20)
+SNAPSHOT_PARTS = (10, 20, 30, 40, 50, 60, 70, 75, 80, 85, 90, 95, 100)  # percent
 
 
 @dataclass(frozen=True)
@@ -234,4 +237,5 @@ def _check_size(recipe: Recipe, train_clips: int, dataset: str) -> None:
 
 
 def _snapshots(epochs: int) -> tuple[int, ...]:
-    return tuple(sorted({epoch for epoch in SNAPSHOTS if epoch < epochs} | ({epochs} if epochs else set())))
+    parts = {epochs * part // 100 for part in SNAPSHOT_PARTS}
+    return tuple(sorted(epoch for epoch in {*FIRST_SNAPSHOTS, *parts} if 0 < epoch <= epochs))

@@ -16,6 +16,7 @@ from ...results.claims import Claim
 from ...results.command import COMMAND
 from ...results.files import ClipFacts, read_clip_facts, read_scores
 from ...results.record import FUSED_STREAMS, Best, Failure, Record, Score
+from ...results.settled import settled_together
 from ...results.store import RunStore
 from ..plan.fusion import FUSION_VERSION, FusedPart, Fusion, Weights
 from ..plan.identity import identify
@@ -133,6 +134,7 @@ def fused_record(fusion: Fusion, store: Store, runs: RunStore, failures: Sequenc
         model=_model(records),
         last=Score(**scored[0]),
         best=Best(**best, rule=fusion.weighting.rule),
+        settled=settled_together([record.settled for record in records]),
         extra=class_numbers(torch.from_numpy(first.scores), torch.from_numpy(first.labels)),
         files=score_files(folder, first.names.tolist(), first.labels, first.scores, store.class_names, first.facts),
     )

@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -23,7 +23,8 @@ from ...errors import SkelbenchError
 from ...methods import METHODS, Method
 from ...results.command import COMMAND
 from ...results.files import ClipFacts, atomic_write, write_confusion, write_curve, write_per_class, write_scores
-from ...results.record import PRETRAIN, Best, Cell, Failure, Key, Record, Score
+from ...results.record import PRETRAIN, Best, Cell, Failure, Key, Record, Score, Settled
+from ...results.settled import CHANGE, ERROR, trend, verdict
 from ..plan.identity import PRETRAIN_VERSION, Pretraining
 from ..plan.tracks import evaluation_settings, pretrain_settings
 from ..protocols import PROTOCOLS, Outcome
@@ -75,8 +76,22 @@ def evaluation_record(
     if outcome.scores.numel():
         label = torch.cat([side.label for side in _scored(outcome, clips)])
         extra |= class_numbers(outcome.scores, label.to(outcome.scores.device))
-    scores = {"last": Score(**outcome.last), "best": Best(**outcome.best), "extra": extra}
+    said, change = (None, {}) if task.imported else settled_facts(outcome.curve)
+    scores = {"last": Score(**outcome.last), "best": Best(**outcome.best), "settled": said, "extra": extra | change}
     return make_record(key, pretrain=task.identity, **common, **scores, **facts)
+
+
+def settled_facts(curve: Sequence[Mapping[str, Any]]) -> tuple[Settled | None, dict[str, float]]:
+    """Whether the training had settled whose curve an evaluation found, and its trend for the record's `extra`.
+
+    It is the pre-training's, or the tuning's own where the protocol trains. None if nothing was trained.
+    """
+    name = "epoch" if curve and "epoch" in curve[-1] else "step"
+    end = curve[-1][name] if curve else 0
+    if not end:
+        return None, {}
+    found = trend([(row[name], row["held_out_top1"]) for row in curve if "held_out_top1" in row], end)
+    return verdict(found), {} if found is None else {CHANGE: round(found.change, 3), ERROR: round(found.error, 3)}
 
 
 def _common(
@@ -112,6 +127,7 @@ def settings_of(task: Pretraining, cell: Cell) -> dict[str, Any]:
         values["ranks"] = task.ranks
     values["released_for_this_data"] = task.exact and _released(task, cell)
     values |= {"title": task.title} if task.title else {}
+    values |= {"demonstration": True} if task.demonstration else {}
     kind = METHODS[cell.method]
     supervision = kind.supervision(parse_config(kind.Config, task.recipe.method, cell.method))
     values |= {"supervision": supervision} if supervision else {}
@@ -159,7 +175,7 @@ def model_of(task: Pretraining, method: Method, clips: tuple[Clips, Clips]) -> d
         "epochs": None if METHODS[task.cell.method].imported_only else recipe.epochs,  # nobody knows them
         "persons": clips[0].x.shape[-1],
         "flops_per_clip": flops_per_clip(method, clips[1], *other_stream(task, method)),
-    }
+    } | ({"imported": True} if task.imported else {})
 
 
 def count_parameters(method: Method) -> int:

@@ -76,6 +76,7 @@ def _seed(one: StoredRecord, site: Site) -> dict[str, Any]:
         "seed": record.cell.seed,
         "accuracies": [MISSING if value is None else f"{value:.1f}" for value in values],
         "best_at": _best_at(record),
+        "settled": record.settled or MISSING,
         "finished": record.finished[:10],
         "origins": _origins(record, site),
         "path": record_path(one, site.runs),

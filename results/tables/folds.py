@@ -6,7 +6,20 @@ from itertools import chain
 from statistics import fmean
 
 from ..record import FLOOR, Record
-from .rows import FROZEN, Place, Row, difference, distinct, grouped, mean_entry, places, rows_of, setup_entries
+from ..settled import RULE, settled_together
+from .rows import (
+    FROZEN,
+    Place,
+    Row,
+    difference,
+    distinct,
+    grouped,
+    mean_entry,
+    places,
+    rows_of,
+    setup_entries,
+    with_settled,
+)
 from .table import Column, Entry, Table
 
 FOLD = re.compile(r"fold\d+")
@@ -51,7 +64,12 @@ def _table(board: Place, folds: Sequence[Sequence[Row]]) -> Table:
         (Column("seeds", "count"), [_seeds(means[name].values()) for name in order]),
     ]
     for protocol in protocols:
-        ours = {name: mean_entry(means[name][protocol]) for name in order}
+        ours = {
+            name: with_settled(
+                mean_entry(means[name][protocol]), settled_together([row.settled(protocol) for row in rows[name]])
+            )
+            for name in order
+        }
         columns.append((Column(protocol, "percent", group=protocol), list(ours.values())))
         floors = {name[1]: ours[name] for name in order if name[0] == FLOOR}
         if protocol in FROZEN and floors and len(floors) < len(order):
@@ -65,7 +83,10 @@ def _table(board: Place, folds: Sequence[Sequence[Row]]) -> Table:
         title,
         tuple(column for column, _ in columns),
         tuple(zip(*(entries for _, entries in columns), strict=True)),
-        ("Top-1 in percent at the end of training, mean over folds of one seed: mean ± sample deviation over seeds.",),
+        (
+            "Top-1 in percent at the end of training, mean over folds of one seed: mean ± sample deviation over seeds.",
+            *([f"{RULE}."] if any(entry.settled for _, entries in columns for entry in entries) else []),
+        ),
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ..published import FILE, PAPER, RERUN, Published
 from ..record import FLOOR, PRETRAIN, RAW, Failure, Record
+from ..settled import RULE
 from .rows import FLOOR_SEEDS, FROZEN, Place, Row
 from .table import Note, spans
 
@@ -45,6 +46,10 @@ def footnotes(place: Place, rows: Sequence[Row], left_out: int, failures: Sequen
         yield from borrowed_note(shown)
     rules = {record.best.rule.rstrip(".") for record in shown if record.best}
     yield from (f"best: {rule}." for rule in sorted(rules))
+    if any(row.settled(protocol) for row in rows for protocol in row.cells):
+        yield f"{RULE}."
+    if any(record.settings.get("demonstration") for record in shown):
+        yield "A demonstration of how things work, made to be quick: not a comparison of the methods."
     yield from _floor_notes(rows)
     if len({len(cells) for row in rows for cells in row.cells.values()}) > 1:
         counts = "; ".join(_seed_counts(row) for row in rows if not row.refused)

@@ -42,6 +42,8 @@ def leaderboard(
     refused: Mapping[tuple[str, str], str] | None = None,
     runs: RunStore | None = None,
     behind: Iterable[Record] = (),
+    *,
+    every: bool = False,
 ) -> list[Table]:
     """Rank methods on backbones, in one table for each track, label, dataset, split and stream.
 
@@ -57,13 +59,14 @@ def leaderboard(
     With ``runs``, the folder that the records are from, tables are ranked: a difference within the noise
     of the test clips is a tie (``significance``), and each row has the cost of pre-training, taken
     from the pre-trainings among ``records`` and ``behind`` (which are not shown themselves; the parts of a
-    fusion are looked up there, too). Ranking reads the scores of every record shown.
+    fusion are looked up there, too). Rows whose accuracy has not settled (``settled``) get no rank unless ``every``
+    row is asked for. Ranking reads the scores of the ranked records.
     """
     given = list(records)
     failed = grouped(failures, lambda failure: place_of(failure.cell))
     by_identity = {record.identity: record for record in (*behind, *given)}
     return [
-        _table(place, mine, failed.get(place, []), refused or {}, by_identity, runs)
+        _table(place, mine, failed.get(place, []), refused or {}, by_identity, runs, every)
         for place, mine in places(given).items()
     ]
 
@@ -75,6 +78,7 @@ def _table(
     refused: Mapping[tuple[str, str], str],
     by_identity: Mapping[str, Record],
     runs: RunStore | None,
+    every: bool,
 ) -> Table:
     rows, left_out = rows_of(place, records)
     present = {(row.method, row.backbone) for row in rows}
@@ -88,7 +92,7 @@ def _table(
 
     rows = sorted(rows, key=sort_key)
     daggers = fidelity_notes(record for row in rows for record in row.records)
-    order = _ranking(rows, leading, runs) if runs else None
+    order = _ranking(rows, leading, runs, every) if runs else None
     notes = list(footnotes(place, rows, left_out, failures))
     columns: list[tuple[Column, list[Entry]]] = [
         *([(Column("rank", "count"), _ranks(rows, order))] if order else []),
@@ -128,9 +132,13 @@ def _seeds(row: Row) -> Entry:
     return _blank(row) or distinct([len(cells) for cells in row.cells.values()])
 
 
-def _ranking(rows: Sequence[Row], protocol: str, runs: RunStore) -> Ranking:
+def _ranking(rows: Sequence[Row], protocol: str, runs: RunStore, every: bool) -> Ranking:
     scores = {i: fmean(row.last(protocol)) for i, row in enumerate(rows) if row.last(protocol) and row.method != FLOOR}
-    return ranking(scores, lambda i: hits_of(rows[i].cells[protocol], runs))
+    told = {i: None if every else row.settled(protocol) for i, row in enumerate(rows)}
+    settled = {i: score for i, score in scores.items() if told[i] in (None, "yes")}
+    found = ranking(settled, lambda i: hits_of(rows[i].cells[protocol], runs))
+    reasons = {i: f"settled: {told[i]}" for i in scores if i not in settled}
+    return Ranking(found.ranges, reasons | found.untested)
 
 
 def _ranks(rows: Sequence[Row], order: Ranking) -> list[Entry]:
@@ -152,7 +160,7 @@ def _rank_notes(rows: Sequence[Row], protocol: str, order: Ranking) -> Iterable[
         )
     untested = [f"{rows[i].name} {rows[i].backbone} ({reason})" for i, reason in order.untested.items()]
     if untested:
-        yield f"Rank not tested: {'; '.join(untested)}."
+        yield f"Without a rank: {'; '.join(untested)}."
 
 
 def _costs(rows: Sequence[Row], by_identity: Mapping[str, Record]) -> Columns:
@@ -175,7 +183,7 @@ def _scores(protocol: str, rows: Sequence[Row], first: set[int], *, against_pape
 
     ``first`` are the rows that may be the best by the test; without any, it is the highest value.
     """
-    ours = [Entry(NONE) if row.refused else mean_entry(row.last(protocol)) for row in rows]
+    ours = [Entry(NONE) if row.refused else row.entry(protocol) for row in rows]
     yield Column(protocol, "percent", group=protocol), _with_best_strong(ours, first)
     best = [_blank(row) or mean_entry(row.best(protocol)) for row in rows]
     if any(isinstance(entry.value, float) for entry in best):

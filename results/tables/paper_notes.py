@@ -5,6 +5,7 @@ from itertools import product
 from typing import NamedTuple
 
 from ..published import FILE, PAPER, Published
+from ..settled import RULE, settled_of
 from .footnotes import MEANS, borrowed_note, left_out_note, mixed_data_note, mixed_versions_note
 from .paper_rows import Filled, PaperRow, line_of
 from .rows import FLOOR_SEEDS
@@ -62,6 +63,8 @@ def paper_footnotes(table: Filled, general: Iterable[str]) -> Iterable[str]:
     yield f"{run} of {len(aims)} results of this table have been run in this track."
     rules = {record.best.rule.rstrip(".") for record in shown if record.best}
     yield from (f"best: {rule}." for rule in sorted(rules))
+    if any(settled_of(cell) for cell in table.cells.values()):
+        yield f"{RULE}."
     seeds = [len(cell) for (line, _), cell in table.cells.items() if line.is_floor and cell]
     if any(count < FLOOR_SEEDS for count in seeds):
         yield f"A floor is the mean of at least {FLOOR_SEEDS} seeds; here of {min(seeds)}."

@@ -1,9 +1,11 @@
 """The seven tables of the SkeAttnCLR paper with our numbers in them."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from ..published import FILE, Published
 from ..record import Record
+from ..settled import settled_of
 from .footnotes import fidelity_notes, fidelity_of
 from .paper_notes import Caveats, caveats, paper_footnotes
 from .paper_rows import (
@@ -19,7 +21,7 @@ from .paper_rows import (
     line_of,
     spot_of,
 )
-from .rows import difference_to_paper, mean_entry, setup_entries, top1
+from .rows import difference_to_paper, mean_entry, setup_entries, top1, with_settled
 from .table import Column, Entry, Note, Table
 
 __all__ = ["LABELS", "PAPER_TABLES", "Comparison", "comparisons", "paper_table"]
@@ -92,7 +94,7 @@ def _scores(table: Filled, spot: Spot, known: Caveats) -> Columns:
 
 def _mean(cell: Sequence[Record]) -> Entry:
     entry = mean_entry(top1(cell))
-    return Entry(entry.value, entry.spread, seeds=len(cell)) if cell else entry
+    return with_settled(replace(entry, seeds=len(cell)), settled_of(cell)) if cell else entry
 
 
 def _best(cell: Sequence[Record]) -> list[float]:

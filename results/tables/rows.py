@@ -3,13 +3,15 @@
 import math
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from statistics import fmean
 from typing import Any, NamedTuple, TypeVar
 
 from ..published import Published, find
-from ..record import FLOOR, FUSED, FUSED_STREAMS, PRETRAIN, TRACKS, Cell, Record
+from ..record import FLOOR, FUSED, FUSED_STREAMS, PRETRAIN, TRACKS, Cell, Record, Settled
+from ..settled import settled_of
 from .table import Entry
 
 FLOOR_SEEDS = 3
@@ -95,6 +97,14 @@ class Row(NamedTuple):
         chosen = [record.best.top1 for record in self.cells.get(protocol, ()) if record.best]
         return chosen if len(chosen) == len(self.last(protocol)) else []
 
+    def entry(self, protocol: str) -> Entry:
+        """Mean and deviation of the top-1, with a remark unless it had settled."""
+        return with_settled(mean_entry(self.last(protocol)), self.settled(protocol))
+
+    def settled(self, protocol: str) -> Settled | None:
+        """Whether its accuracy had settled; None where nothing was trained, or elsewhere."""
+        return settled_of(self.cells.get(protocol, ()))
+
 
 FLOOR_NAME = f"{FLOOR} (floor)"
 
@@ -160,6 +170,11 @@ def mean_entry(values: Sequence[float]) -> Entry:
     mean = fmean(values)
     squares = math.fsum((value - mean) ** 2 for value in values)
     return Entry(mean, spread=math.sqrt(squares / (len(values) - 1)) if len(values) > 1 else None)
+
+
+def with_settled(entry: Entry, settled: Settled | None) -> Entry:
+    """Add whether a mean had settled; only if not, it is a remark beside the number."""
+    return replace(entry, settled=settled, remark="" if settled in (None, "yes") else f"({settled})")
 
 
 def difference(ours: Entry, reference: Entry) -> Entry:

@@ -39,7 +39,8 @@ class Entry:
 
     ``spread`` is a standard deviation over ``seeds`` runs (None if the table counts them elsewhere),
     ``remark`` a short text after the number, ``source`` the file and line it was read from
-    ("skeattnclr_tables.csv:10"), ``strong`` marks the best of its column, ``marks`` are the notes that it refers to.
+    ("skeattnclr_tables.csv:10"), ``settled`` whether it still changed when training ended ("yes", "rising", ...),
+    ``strong`` marks the best of its column, ``marks`` are the notes that it refers to.
     """
 
     value: str | float | None = None
@@ -48,6 +49,7 @@ class Entry:
     source: str = ""
     strong: bool = False
     seeds: int | None = None
+    settled: str | None = None
     marks: tuple[str, ...] = ()
 
 

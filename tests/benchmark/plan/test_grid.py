@@ -320,6 +320,8 @@ def test_the_curves_have_a_row_for_every_epoch(finished):
         assert [row["epoch"] for row in evaluated] == ["1", "2"]
         assert record.last is not None
         assert float(evaluated[-1]["test_top1"]) == pytest.approx(record.last.top1)
+        assert record.settled == "unknown"  # two epochs
+    assert record_of(finished, "untrained", "linear")[0].settled is None
 
 
 def test_running_never_changes_the_data(store, grid_file, skelbench, tmp_path, tree):

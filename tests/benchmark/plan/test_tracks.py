@@ -91,7 +91,16 @@ def test_momentum_is_the_released_one_at_full_length_and_lower_in_short_runs(met
     assert equal(method, "stgcn", 10**6, {"epochs": 1000}).method["momentum"] == released, "and never above"
 
 
-@pytest.mark.parametrize("epochs, snapshots", [(1, (1,)), (3, (1, 2, 3)), (10, (1, 2, 5, 10)), (12, (1, 2, 5, 10, 12))])
+@pytest.mark.parametrize(
+    "epochs, snapshots",
+    [
+        (1, (1,)),
+        (3, (1, 2, 3)),
+        (10, tuple(range(1, 11))),
+        (100, (1, 2, 5, 10, 20, 30, 40, 50, 60, 70, 75, 80, 85, 90, 95, 100)),
+        (300, (1, 2, 5, 10, 20, 30, 60, 90, 120, 150, 180, 210, 225, 240, 255, 270, 285, 300)),
+    ],
+)
 def test_snapshots_and_the_drop_of_the_rate_follow_the_length(epochs, snapshots):
     recipe = settle(overrides={"epochs": epochs}).recipe
     assert recipe.snapshots == snapshots

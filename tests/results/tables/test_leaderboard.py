@@ -384,6 +384,25 @@ def test_four_differing_clips_are_noise_and_eight_are_not(ranked):
     assert [row[0].value for row in table.rows] == ["1", "2"]  # 8 clips differ: p = 0.008
 
 
+def test_rows_that_have_not_settled_have_no_rank_unless_all_are_asked_for(ranked):
+    runs, make = ranked
+    rows = [make("skeattnclr", 0.7), make("aimclr", 0.8, settled="rising"), make("hiclr", 0.2, settled=None)]
+    (table,) = leaderboard(rows, runs=runs)
+    place = columns(table).index("linear")
+    assert [(row[1].value, row[0].value, text_of(row[place], "percent")) for row in table.rows] == [
+        ("aimclr", None, "80.0 (rising)"), ("skeattnclr", "1", "70.0"), ("hiclr", None, "20.0 (unknown)"),
+    ]  # fmt: skip
+    assert "Without a rank: aimclr stgcn (settled: rising); hiclr stgcn (settled: unknown)." in table.footnotes
+    assert any(note.startswith("settled: ") for note in table.footnotes)
+    (table,) = leaderboard(rows, runs=runs, every=True)
+    assert [row[0].value for row in table.rows] == ["1", "2", "3"]
+
+
+def test_a_demonstration_says_that_it_is_one(make_record):
+    (table,) = leaderboard([make_record(settings={"demonstration": True})])
+    assert any(note.startswith("A demonstration") for note in table.footnotes)
+
+
 def test_a_row_without_scores_is_not_ranked_and_says_so(ranked, make_record):
     runs, make = ranked
     bare = make_record(method="hiclr", top1=99.0)
@@ -391,7 +410,7 @@ def test_a_row_without_scores_is_not_ranked_and_says_so(ranked, make_record):
     assert [(row[1].value, text_of(row[0], "count")) for row in table.rows] == [
         ("hiclr", "–"), ("skeattnclr", "1"), ("aimclr", "2"),
     ]  # fmt: skip
-    assert "Rank not tested: hiclr stgcn (no class scores were saved)." in table.footnotes
+    assert "Without a rank: hiclr stgcn (no class scores were saved)." in table.footnotes
 
 
 def test_a_floor_above_all_methods_is_the_best_and_still_has_no_rank(ranked):
