@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ..config import Settings
+from ..datasets.catalogue import open_dataset
 from ..datasets.clips import Clips, load_dataset
+from ..datasets.recording import TRAIN
 from .plan.tracks import equal, protocol_settings
 from .protocols import PROTOCOLS, run_protocol
 from .protocols.features import extract
@@ -36,7 +38,7 @@ def evaluate(
         split: "xsub", "xview", ...
         protocols: names of `PROTOCOLS`, or one name.
         seed: of the linear layer and its batches.
-        frames: T; by default that of the equal track.
+        frames: T; by default that of the equal track for data of this size.
         device: where the clips are loaded; by default the module's device, else the CPU.
         settings: protocol -> settings that replace the equal track's.
 
@@ -48,12 +50,14 @@ def evaluate(
     """
     names = (protocols,) if isinstance(protocols, str) else protocols
     chosen = {name: PROTOCOLS[name] for name in names}
-    common = equal("untrained", "stgcn", 1, {})
     if isinstance(dataset, tuple):
         train, test = dataset
+        common = equal("untrained", "stgcn", len(train), {})
     else:
         where = _device_of(encoder) if device is None else device
-        train, test = load_dataset(dataset, split, frames=frames or common.frames, device=where)
+        store = open_dataset(dataset)
+        common = equal("untrained", "stgcn", int((store.sides(split) == TRAIN).sum()), {})
+        train, test = load_dataset(store, split, frames=frames or common.frames, device=where)
     modules = list(encoder.modules()) if isinstance(encoder, nn.Module) else []
     modes = [module.training for module in modules]  # saved per module: a part may be frozen on purpose
     for module in modules:

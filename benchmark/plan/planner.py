@@ -148,7 +148,7 @@ class _Planner:
             trainable = METHODS[method].trainable
             side = (source or evaluated) if trainable else evaluated
             configuration = side.configuration(method, backbone, stream)
-            resolved = resolve(configuration, self.grid.track, side.sizes, self.changes)
+            resolved = resolve(configuration, self.grid.track, (source or evaluated).sizes, self.changes)
             if self.trial.accepts(configuration, resolved.recipe, side.store):
                 (methods if trainable else floors).append((configuration, resolved))
         labels = []

@@ -43,11 +43,39 @@ def test_equal_is_the_same_for_all_methods_but_for_what_is_the_methods_own():
     assert {recipes[name].method["key_init"] for name in TRAINABLE} == {"copy"}
 
 
+@pytest.mark.parametrize("train, large", [(4999, False), (5000, True)])
+def test_small_data_has_a_smaller_encoder_without_dropout_and_fewer_epochs(train, large):
+    for name in METHODS:
+        recipe = settle(name, train=train, clips=9000).recipe
+        encoder = {name: recipe.backbone[name] for name in ("width", "dim", "dropout")}
+        assert (recipe.frames, encoder) == (
+            (48, {"width": 16, "dim": 256, "dropout": 0.5}) if large else (32, {"width": 8, "dim": 128, "dropout": 0.0})
+        )
+        assert recipe.method["init"] == ("released" if large else "torch")
+        if name in TRAINABLE:
+            assert (recipe.epochs, recipe.batch, recipe.lr) == ((300, 128, 0.1) if large else (100, 64, 0.02))
+
+
+@pytest.mark.parametrize(
+    "method, frames, window",
+    [  # the released 7 to 11 and 4 to 7 units of 4 frames, of clips of 64 frames
+        ("skelemixclr", 64, (7, 11)),
+        ("skelemixclr", 32, (4, 6)),
+        ("skeattnclr", 64, (4, 7)),
+        ("skeattnclr", 48, (3, 5)),
+        ("skeattnclr", 32, (2, 4)),
+        ("skeattnclr", 8, (1, 1)),
+    ],
+)
+def test_a_mix_replaces_the_released_share_of_a_clip(method, frames, window):
+    assert equal(method, "stgcn", 1000, {"frames": frames}).method["window"] == window
+
+
 def test_a_floor_takes_no_step():
     recipe = settle("untrained").recipe
-    assert (recipe.epochs, recipe.snapshots, recipe.method) == (0, (), {"init": "released"})
-    changed = settle("untrained", overrides={"method.init": "torch"}).recipe
-    assert changed.method == {"init": "torch"}, "a floor starts as the methods do"
+    assert (recipe.epochs, recipe.snapshots, recipe.method) == (0, (), {"init": "torch"})
+    changed = settle("untrained", overrides={"method.init": "released"}).recipe
+    assert changed.method == {"init": "released"}, "a floor starts as the methods do"
 
 
 @pytest.mark.parametrize("train", [64, 130, 1020, 4999, 5000, 40_091, 63_026, 200_000])
@@ -65,7 +93,7 @@ def test_the_queue_is_a_multiple_of_the_batch_within_half_the_training_set(metho
 def test_what_follows_from_the_batch_follows_an_overridden_batch():
     recipe = settle(train=1000, overrides={"batch": 100}).recipe
     assert recipe.method["queue_size"] == 500
-    assert recipe.lr == pytest.approx(0.02 * 100 / 128)
+    assert recipe.lr == pytest.approx(0.04 * 100 / 128)
     assert settle(train=5000, clips=9000, overrides={"batch": 100}).recipe.lr == pytest.approx(0.1 * 100 / 128)
 
 
@@ -145,8 +173,8 @@ ALL = {"pretrain", "knn", "linear"}
         ({"backbone.width": 32}, ALL),
         ({"method.temperature": 0.3}, ALL),
         ({"clips": 1500}, ALL),
-        ({"epochs": 300}, set()),
-        ({"linear.lr": 0.1, "frames": 48}, set()),
+        ({"epochs": 100}, set()),
+        ({"linear.lr": 0.1, "frames": 32}, set()),
     ],
 )
 def test_an_override_makes_just_the_protocols_it_bears_on_custom(overrides, custom):
@@ -177,7 +205,7 @@ def test_a_presets_name_is_the_label_and_published_says_so():
     assert settle(track="published", overrides=overrides).track_of("knn") == ("custom", "published, epochs=20")
 
 
-@pytest.mark.parametrize("overrides", [{"epochs": 20}, {"batch": 32}, {"frames": 32}, {"linear.lr": 1}, {"lr": 0.01}])
+@pytest.mark.parametrize("overrides", [{"epochs": 20}, {"batch": 32}, {"frames": 48}, {"linear.lr": 1}, {"lr": 0.01}])
 def test_the_floor_takes_the_label_of_what_it_is_the_floor_of(overrides):
     assert settle("untrained", overrides=overrides).labels == settle("skeletonclr", overrides=overrides).labels
 
@@ -247,6 +275,6 @@ def test_a_label_tells_only_what_bears_on_its_cell():
 
 
 def test_spelling_out_a_default_changes_nothing():
-    plain, listed = settle("skeattnclr"), settle("skeattnclr", overrides={"method.mu": 0.5, "backbone.width": 16})
+    plain, listed = settle("skeattnclr"), settle("skeattnclr", overrides={"method.mu": 0.5, "backbone.width": 8})
     assert plain == listed
     assert plain.recipe.method["lam"] == 2.0, "a record holds every setting"

@@ -8,12 +8,14 @@ import pytest
 import torch
 
 from skelbench.backbones import create_backbone
+from skelbench.benchmark.plan import tracks
 from skelbench.benchmark.plan.grid import Grid
 from skelbench.benchmark.plan.planner import plan_grid
 from skelbench.benchmark.protocols.knn import vote
 from skelbench.benchmark.train.trainer import Trainer
 from skelbench.datasets import prepare
 from skelbench.datasets.clips import load_dataset
+from skelbench.datasets.recording import TRAIN
 from skelbench.results.files import read_scores
 from skelbench.results.store import RunStore
 
@@ -93,6 +95,18 @@ def test_a_transfer_never_shares_a_table_with_ordinary_cells_and_has_its_floor(f
         "tiny:xview": everyone,
     }
     skelbench("table", *out)
+
+
+def test_the_floor_of_a_transfer_has_the_encoder_of_the_larger_set_it_is_compared_with(other, store, monkeypatch):
+    sizes = [int((one.sides("xsub") == TRAIN).sum()) for one in (store, other)]
+    assert sizes[0] != sizes[1]
+    small, large = ("other", "tiny") if sizes[1] < sizes[0] else ("tiny", "other")
+    monkeypatch.setattr(tracks, "SMALL", max(sizes))
+    plan = planned(methods=("untrained", "skeletonclr"), datasets=(small,), pretrained_on=large, set={"batch": 4})
+    trained = [task.recipe for task, _ in plan.tasks if task.cell.method == "skeletonclr"]
+    floors = [task.recipe for task, _ in plan.tasks if task.cell.method == "untrained"]
+    assert {recipe.backbone["width"] for recipe in (*trained, *floors)} == {16}
+    assert {recipe.frames for recipe in (*trained, *floors)} == {48}
 
 
 def sets():
