@@ -20,7 +20,12 @@ def test_a_folder_of_runs_in_every_format(skelbench, finished, command, style):
 
 
 def test_a_leaderboard_ranks_and_tells_what_training_cost(skelbench, finished):
-    (table,) = json.loads(skelbench("leaderboard", "--out", finished, "--format", "json").stdout)["tables"]
+    show = ("leaderboard", "--out", finished, "--format", "json")
+    (table,) = json.loads(skelbench(*show).stdout)["tables"]
+    rows = {row["method"]["value"]: row for row in table["rows"]}
+    assert rows["skeattnclr"]["rank"]["value"] is None  # two epochs have not settled
+    assert rows["skeattnclr"]["linear"]["settled"] == "unknown"
+    (table,) = json.loads(skelbench(*show, "--all").stdout)["tables"]
     rows = {row["method"]["value"]: row for row in table["rows"]}
     assert rows["untrained (floor)"]["rank"]["value"] == ""
     assert re.fullmatch(r"[1-9](–[1-9])?", rows["skeattnclr"]["rank"]["value"])

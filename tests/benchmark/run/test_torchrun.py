@@ -106,7 +106,7 @@ def test_two_ranks_leave_one_record_a_cell_that_names_them(store, tiny_run, warm
     ranks = [warm.command(*words, RANK=str(number), LOCAL_RANK=str(number), **place) for number in (0, 1)]
     assert [one.wait() for one in ranks] == [0, 0], [one.error for one in ranks]
     check_records(tmp_path / "runs")
-    assert [one.out.count("skeletonclr") for one in ranks] == [1, 0], "one rank prints"
+    assert [one.out.count("tiny xsub, joint") for one in ranks] == [1, 0], "one rank prints"
 
 
 @pytest.mark.slow
@@ -117,7 +117,7 @@ def test_torchrun_leaves_what_its_two_ranks_leave(store, tiny_run, tmp_path):
     done = subprocess.run(words, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     check_records(tmp_path / "runs")
-    assert done.stdout.count("skeletonclr") == 1, "one rank prints"
+    assert done.stdout.count("tiny xsub, joint") == 1, "one rank prints"
 
 
 def test_a_batch_that_cannot_be_shared_out_is_reported_before_anything_runs():
