@@ -24,6 +24,7 @@ from ..train.devices import as_double
 CHUNK = 1024  # queries per batch: 164 MB of scores of a bank of 40,091 clips
 GROUP = 32  # bank clips of which only the largest score is looked at first
 SPARE = 8  # candidates beyond the k-th
+WIDTH = 8  # the product is fastest if the features' number is a multiple of this
 _EXACT = 64  # queries per batch that are scored in float64 alone
 _LEAST_NORM = 1e-12  # of `functional.normalize`; shorter features are no unit vectors
 _ROUNDING = 2.0**-24  # of float32
@@ -36,15 +37,14 @@ class _Bank:
     Attributes:
         unit: b (N, D) float64.
         centre: μ (D,) float64.
-        fast: b' (N', D) float32, padded to a multiple of `GROUP`.
-        half: |b'|²/2 (N',) float32, infinite for padding; for a feature of length 0 it is (|b'|² + 1)/2.
-        longest: largest |b'|.
+        fast: b', then -|b'|²/2, then zeros (D', N') float32; -(|b'|² + 1)/2 for a feature of length 0. D' is a multiple
+            of `WIDTH`, N' of `GROUP`; columns beyond N are never the largest.
+        longest: largest |b'|, or the root of twice the largest |b'|²/2 if that is larger.
     """
 
     unit: Tensor
     centre: Tensor
     fast: Tensor
-    half: Tensor
     longest: float
 
 
@@ -60,28 +60,33 @@ def neighbours(bank: Tensor, queries: Tensor, k: int) -> Iterator[tuple[Tensor, 
         raise SkelbenchError("k-nearest-neighbour voting got NaN or infinite features; check the encoder's weights.")
     k = min(k, len(bank))
     prepared = _prepared(bank)
-    find = _in_double if len(bank) < 2 * GROUP * (k + SPARE) else _by_groups
+    few = len(bank) < 2 * GROUP * (k + SPARE)
+    scores = prepared.fast.new_empty(0 if few else min(CHUNK, len(queries)), prepared.fast.shape[1])
     for chunk in queries.split(CHUNK):
-        similarity, place = find(prepared, functional.normalize(as_double(chunk), dim=1), k)
+        unit = functional.normalize(as_double(chunk), dim=1)
+        similarity, place = _in_double(prepared, unit, k) if few else _by_groups(prepared, unit, k, scores[: len(unit)])
         yield similarity.to(bank.device), place.to(bank.device)
 
 
 def _prepared(bank: Tensor) -> _Bank:
     values = as_double(bank)
-    unit = functional.normalize(values, dim=1)
+    length = torch.linalg.vector_norm(values, dim=1, keepdim=True)
+    unit = values / length.clamp(min=_LEAST_NORM)
     centre = unit.mean(dim=0)
     centred = unit - centre
-    squares = centred.square().sum(dim=1)
-    short = values.norm(dim=1) < _LEAST_NORM
-    half = (squares + torch.where(short, 1 - unit.square().sum(dim=1), 0.0)) / 2
-    padding = -len(bank) % GROUP
-    return _Bank(
-        unit,
-        centre,
-        functional.pad(centred.float(), (0, 0, 0, padding)),
-        functional.pad(half.float(), (0, padding), value=torch.inf),
-        squares.max().sqrt().item(),
-    )
+    squares = torch.linalg.vector_norm(centred, dim=1).square()
+    missing = torch.where(length[:, 0] < _LEAST_NORM, 1 - (length[:, 0] / _LEAST_NORM).square(), 0.0)
+    half = (squares + missing) / 2
+    count, width = centred.shape
+    fast = centred.new_zeros(_multiple(width + 1, WIDTH), _multiple(count, GROUP), dtype=torch.float32)
+    fast[:width, :count] = centred.T
+    fast[width] = -torch.inf
+    fast[width, :count] = -half
+    return _Bank(unit, centre, fast, (2 * half).max().sqrt().item())
+
+
+def _multiple(count: int, of: int) -> int:
+    return count + -count % of
 
 
 def _in_double(bank: _Bank, unit: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -91,17 +96,19 @@ def _in_double(bank: _Bank, unit: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return torch.cat(cosine), torch.cat(place)
 
 
-def _by_groups(bank: _Bank, unit: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """`_in_double` by a search in float32.
+def _by_groups(bank: _Bank, unit: Tensor, k: int, scores: Tensor) -> tuple[Tensor, Tensor]:
+    """`_in_double` by a search in float32, whose scores (n, N') are written into memory that every chunk uses.
 
     A group can only hold one of the k nearest if its largest score is at least that of the k-th best group, less the
     error bound: so the groups up to there are searched, and of their clips those up to the k-th best, less the bound.
     """
     rows = unit - bank.centre
-    grouped = torch.addmm(bank.half, rows.float(), bank.fast.T, beta=-1).view(len(rows), GROUP, -1)
-    length = rows.square().sum(dim=1).sqrt()
-    # |x·y - its float32 value| ≤ D·u·|x|·|y| for any order of the sum; the rest is from rounding x, y and |b'|²/2
-    error = (rows.shape[1] + 4) * _ROUNDING * bank.longest * (length + bank.longest)
+    length = torch.linalg.vector_norm(rows, dim=1)
+    padded = functional.pad(functional.pad(rows, (0, 1), value=1.0), (0, len(bank.fast) - rows.shape[1] - 1)).float()
+    grouped = torch.mm(padded, bank.fast, out=scores).view(len(rows), GROUP, -1)
+    # The float32 value of a sum of products is off by at most D·u times the sum of their sizes, in any order; the rest
+    # is from rounding x, y and |b'|²/2.
+    error = (len(bank.fast) + 4) * _ROUNDING * bank.longest * (length + bank.longest)
     best, group = grouped.amax(dim=1).topk(k + SPARE, dim=1)  # a group is spread over the bank: quicker to reduce
     unsure = best[:, -1] >= best[:, k - 1] - 2 * error
     inside = grouped.gather(2, group[:, None].expand(-1, GROUP, -1)).flatten(1)

@@ -123,11 +123,12 @@ def test_the_search_by_groups_finds_what_a_search_in_double_finds(bound, monkeyp
     prepared = search._prepared(bank)
     rows = functional.normalize(queries.double(), dim=1)
     expected = search._in_double(prepared, rows, 9)
-    found = search._by_groups(prepared, rows, 9)
+    scores = torch.empty(len(rows), prepared.fast.shape[1])
+    found = search._by_groups(prepared, rows, 9, scores)
     assert torch.equal(found[1], expected[1])
     torch.testing.assert_close(found[0], expected[0], rtol=1e-6, atol=1e-7)
     monkeypatch.setattr(search, "_ROUNDING", bound)
-    assert torch.equal(search._by_groups(prepared, rows, 9)[1], expected[1]) == (bound > 0)
+    assert torch.equal(search._by_groups(prepared, rows, 9, scores)[1], expected[1]) == (bound > 0)
 
 
 def test_a_collapsed_encoder_gets_the_votes_of_the_first_clips():
