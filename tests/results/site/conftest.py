@@ -77,6 +77,7 @@ def write_cell(runs: RunStore, cell: Cell, top1: float, *, older: bool = False, 
         pretrain=identity(trained),
         last=Score(top1=top1),
         best=Best(top1=top1, rule="held-out subjects", epoch=10),
+        settled=None if cell.method == "untrained" else "yes",
         files={
             "curve": write_curve(folder, curve),
             "confusion": write_confusion(folder, matrix, CLASSES),
