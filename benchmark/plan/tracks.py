@@ -138,7 +138,8 @@ def equal(method: str, backbone: str, train_clips: int, overrides: Mapping[str, 
 
     - frames 48: a multiple of 4, which mixing needs, and the nearest below the 50 that most releases use; 32 on small
       data.
-    - epochs 300 as released; 100 on small data, where every method's accuracy on held-out subjects has settled by then.
+    - epochs 300 as released; 100 on small data, where accuracy on held-out subjects has settled by then for the methods
+      and data that were tried.
     - batch 128 as released, 64 on small data so that an epoch has enough steps; lr 0.1 per batch of 128 as released,
       0.04 on small data; scaled linearly with the batch, divided by ten after five sixths of the run, as released. On
       small data the rate rises over the first 60 steps (a quarter of a run shorter than 240): embeddings start alike,
