@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from ..config import Settings
 from ..datasets.catalogue import open_dataset
 from ..datasets.clips import Clips, load_dataset
-from ..datasets.recording import TRAIN
 from .plan.tracks import equal, protocol_settings
 from .protocols import PROTOCOLS, run_protocol
 from .protocols.features import extract
@@ -56,7 +55,7 @@ def evaluate(
     else:
         where = _device_of(encoder) if device is None else device
         store = open_dataset(dataset)
-        common = equal("untrained", "stgcn", int((store.sides(split) == TRAIN).sum()), {})
+        common = equal("untrained", "stgcn", store.counts(split)[0], {})
         train, test = load_dataset(store, split, frames=frames or common.frames, device=where)
     modules = list(encoder.modules()) if isinstance(encoder, nn.Module) else []
     modes = [module.training for module in modules]  # saved per module: a part may be frozen on purpose

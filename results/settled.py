@@ -23,7 +23,7 @@ RULE = (
     "settled: whether the accuracy on held-out training subjects still changed over the last third of the "
     f"pre-training, by a line through at least {LEAST_POINTS} saved epochs; rising or falling: by more than "
     f"{NEGLIGIBLE:g} points and {ERRORS:g} standard errors; unknown: too few epochs saved, or a standard error above "
-    f"{WIDEST / ERRORS:g} points"
+    f"{WIDEST / ERRORS:g} points."
 )
 
 

@@ -60,8 +60,7 @@ def leaderboard_(out: Path, style: str, *, every: bool, **where: str | None) -> 
 
     Each row has width, parameters, frames, epochs, seeds, and the cost of its pre-training; the untrained encoder is
     the floor. Ranks are tested on the class scores stored with the records; rows whose accuracy on held-out subjects
-    still changed at the end of training have none. Where splits are folds, a table of means
-    over folds follows.
+    still changed at the end of training have none. Where splits are folds, a table of means over folds follows.
     """
     from ...results.tables.folds import folded
     from ...results.tables.leaderboard import leaderboard

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 from ...backbones import BACKBONES
 from ...datasets.catalogue import open_dataset
-from ...datasets.recording import TRAIN
 from ...datasets.store import Store
 from ...datasets.streams import STREAMS
 from ...errors import SkelbenchError
@@ -213,8 +212,8 @@ class _Side(NamedTuple):
 
     @property
     def sizes(self) -> Sizes:
-        sides = self.store.sides(self.split)
-        return Sizes(int((sides == TRAIN).sum()), len(sides))
+        train, _ = self.store.counts(self.split)
+        return Sizes(train, len(self.store.clips))
 
     def configuration(self, method: str, backbone: str, stream: str) -> Configuration:
         return Configuration(method, backbone, self.store.name, self.split, stream)

@@ -8,7 +8,6 @@ from functools import cache
 
 import torch
 
-from ...datasets.recording import TEST, TRAIN
 from ...datasets.store import Store
 from ...results.record import Key
 from ...results.status.estimate import Estimate, format_duration
@@ -59,7 +58,7 @@ def forecast(plan: Plan, done: Container[str], runs: RunStore, device: str) -> s
 
 def _cells(task: Pretraining, store: Store, *, trained: bool) -> list[Planned]:
     recipe = task.recipe
-    train, test = _sides(store, task.split)
+    train, test = _counts(store, task.split)
     share = min(1.0, recipe.clips / (train + test)) if recipe.clips else 1.0
 
     def planned(key: Key, clips: int, epochs: int) -> Planned:
@@ -71,7 +70,6 @@ def _cells(task: Pretraining, store: Store, *, trained: bool) -> list[Planned]:
 
 
 @cache
-def _sides(store: Store, split: str) -> tuple[int, int]:
-    """Clips on either side of a split."""
-    sides = store.sides(split)
-    return int((sides == TRAIN).sum()), int((sides == TEST).sum())
+def _counts(store: Store, split: str) -> tuple[int, int]:
+    """Clips on either side of a split, counted once for all cells."""
+    return store.counts(split)

@@ -101,6 +101,11 @@ class Store:
             check_sides(sides, self.splits[split], split, self.name)
         return sides
 
+    def counts(self, split: str) -> tuple[int, int]:
+        """Number of training and of test clips of a split. Raises the same errors as `sides`."""
+        sides = self.sides(split)
+        return int((sides == TRAIN).sum()), int((sides == TEST).sum())
+
     def verify(self) -> None:
         """Recompute the hashes. Raises `SkelbenchError` naming the file that changed."""
         if self.manifest.get("checksum", checksum(self.manifest)) != checksum(self.manifest):

@@ -85,7 +85,7 @@ def _table(board: Place, folds: Sequence[Sequence[Row]]) -> Table:
         tuple(zip(*(entries for _, entries in columns), strict=True)),
         (
             "Top-1 in percent at the end of training, mean over folds of one seed: mean ± sample deviation over seeds.",
-            *([f"{RULE}."] if any(entry.settled for _, entries in columns for entry in entries) else []),
+            *([RULE] if any(entry.settled for _, entries in columns for entry in entries) else []),
         ),
     )
 

@@ -47,7 +47,7 @@ def footnotes(place: Place, rows: Sequence[Row], left_out: int, failures: Sequen
     rules = {record.best.rule.rstrip(".") for record in shown if record.best}
     yield from (f"best: {rule}." for rule in sorted(rules))
     if any(row.settled(protocol) for row in rows for protocol in row.cells):
-        yield f"{RULE}."
+        yield RULE
     if any(record.settings.get("demonstration") for record in shown):
         yield "A demonstration of how things work, made to be quick: not a comparison of the methods."
     yield from _floor_notes(rows)

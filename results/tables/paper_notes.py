@@ -64,7 +64,7 @@ def paper_footnotes(table: Filled, general: Iterable[str]) -> Iterable[str]:
     rules = {record.best.rule.rstrip(".") for record in shown if record.best}
     yield from (f"best: {rule}." for rule in sorted(rules))
     if any(settled_of(cell) for cell in table.cells.values()):
-        yield f"{RULE}."
+        yield RULE
     seeds = [len(cell) for (line, _), cell in table.cells.items() if line.is_floor and cell]
     if any(count < FLOOR_SEEDS for count in seeds):
         yield f"A floor is the mean of at least {FLOOR_SEEDS} seeds; here of {min(seeds)}."
