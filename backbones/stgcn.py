@@ -19,9 +19,10 @@ from .base import BACKBONES, Backbone
 from .dropout import Dropout
 from .frest import FreST
 from .graph import adjacency, change_edges, draw_edges
+from .graph_convolution import graph_convolution
 from .norm import BatchNorm2d
+from .temporal import TemporalConvolution
 
-KERNEL = 9
 CHANNELS = 3
 FREST_AT = {"none": (), "stages": (3, 6, 9), "all": tuple(range(10))}  # blocks, from 0
 
@@ -192,14 +193,14 @@ class Block(nn.Module):
         super().__init__()
         self.importance = nn.Parameter(torch.ones(3, joints, joints))
         self.spatial = nn.Conv2d(inputs, 3 * outputs, 1)
-        self.spatial_norm = BatchNorm2d(outputs)
-        self.temporal = nn.Conv2d(outputs, outputs, (KERNEL, 1), (stride, 1), (KERNEL // 2, 0))
-        self.temporal_norm = BatchNorm2d(outputs)
+        self.spatial_norm = BatchNorm2d(outputs, overwrites=True)
+        self.temporal = TemporalConvolution(outputs, outputs, stride)
+        self.temporal_norm = BatchNorm2d(outputs, overwrites=True)
         self.dropout = Dropout(dropout)
         self.frest: FreST | None = None
         self.residual = residual
         self.shortcut = (
-            nn.Sequential(Pointwise(inputs, outputs, 1, (stride, 1)), BatchNorm2d(outputs))
+            nn.Sequential(Pointwise(inputs, outputs, 1, (stride, 1)), BatchNorm2d(outputs, overwrites=True))
             if residual and (inputs != outputs or stride != 1)
             else nn.Identity()
         )
@@ -209,26 +210,13 @@ class Block(nn.Module):
 
         FreST adds nothing to persons who are not `present` (B,).
         """
-        y = torch.relu(self.spatial_norm(self._aggregate(x, graph * self.importance)))
+        weight, bias = self.spatial.parameters()
+        y = graph_convolution(x, graph * self.importance, weight, bias, training=self.training)
+        y = self.spatial_norm(y).relu_()
         if self.frest is not None:
             y = self.frest(y, present)
         y = self.dropout(self.temporal_norm(self.temporal(y)))
-        return torch.relu(y + self.shortcut(x) if self.residual else y)
-
-    def _aggregate(self, x: Tensor, edges: Tensor) -> Tensor:
-        """The graph convolution Σ_k (W_k x + b_k) A_k over edges A (3, V, V): (B, C, T, V) -> (B, C', T, V).
-
-        Two products without a copy: neighbours are summed first, with 3·C channels instead of 3·C', then
-        the weights of all partitions are applied at once; the bias of a joint is weighted by the sum of its edges.
-        """
-        b, c, t, v = x.shape
-        rows = x.permute(0, 2, 3, 1).reshape(b * t, v, c)
-        neighbours = edges.permute(2, 0, 1).reshape(-1, v)  # (V·3, V), the target joint first
-        summed = torch.bmm(neighbours.expand(b * t, -1, -1), rows).view(b, t, v, len(edges) * c)  # (B, T, V, 3·C)
-        weight = self.spatial.weight.view(len(edges), -1, c).transpose(0, 1).flatten(1)  # (C', 3·C)
-        assert self.spatial.bias is not None
-        bias = edges.sum(dim=1).T @ self.spatial.bias.view(len(edges), -1)  # (V, C')
-        return (functional.linear(summed, weight) + bias).permute(0, 3, 1, 2)
+        return (y.add_(self.shortcut(x)) if self.residual else y).relu_()
 
 
 def _official_name(name: str) -> str:
