@@ -37,7 +37,7 @@ EQUAL_BACKBONES: Mapping[str, Mapping[str, Any]] = {
     "images": {"size": 64},
     "timm": {"size": 64},  # of all its models
 }
-SMALL_BACKBONES: Mapping[str, Mapping[str, Any]] = {"stgcn": {"width": 8, "dim": 128, "dropout": 0.0}}
+SMALL_BACKBONES: Mapping[str, Mapping[str, Any]] = {"stgcn": {"width": 8, "dim": 64, "dropout": 0.0}}
 # One setting for fine-tuning, for the subsets and for supervised training from scratch. Training mode, because in
 # evaluation mode a network without a pre-training has no statistics for its batch norm. The rate is 0.1 per batch of
 # 128, as in SkeleMixCLR and for AimCLR; its warm-up, decay and Nesterov are HiCLR's, which also trains like this. 60
@@ -155,7 +155,7 @@ def equal(method: str, backbone: str, train_clips: int, overrides: Mapping[str, 
       deviation of 0.02; on small data PyTorch's, which learn in half the epochs.
     - backbones of about the same size: ST-GCN of width 16 on the hop graph (0.8 M parameters), BiGRU of 128 units
       (0.8 M), DSTA with the smaller of its released sizes (1.5 M), all of 256 features; images of 64 x 64. On small
-      data ST-GCN has width 8, 128 features (0.2 M) and no dropout.
+      data ST-GCN has width 8, 64 features (0.1 M) and no dropout.
     - linear: standardised features, see `protocols.linear`.
     - finetune, semi1, semi10: see `TUNING`.
 
