@@ -37,6 +37,9 @@ def bench() -> None:
     show_default=True,
     help="Timed steps of the plain reference; 0 leaves it out.",
 )
+@click.option(
+    "--small", is_flag=True, help="The size of small open data: one person of 20 joints, the `equal` track, one thread."
+)
 @click.option("--stage", type=click.IntRange(0, 1), default=0, show_default=True, help="Stage; 1: with mining.")
 @DEVICE
 @PRECISION
@@ -44,18 +47,23 @@ def bench() -> None:
 @GRAPH
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, which `skelbench check` compares.")
 @click.pass_context
-def bench_step(ctx: click.Context, as_json: bool, width: int | None, **options: Any) -> None:
+def bench_step(ctx: click.Context, as_json: bool, width: int | None, small: bool, **options: Any) -> None:
     """Time pre-training steps, next to the plain reference and the limits of the machine."""
     load_plugins(ctx)
     from ..speed.step import bench_step as measure
+    from ..speed.step import small_sizes
     from ..train.devices import choose_device
 
     device = choose_device(options.pop("device"))
     mode = {"precision": options.pop("precision"), "compiled": options.pop("compiled")}
     mode["recorded"] = check_graph(options.pop("recorded"), device)
-    args = {} if width is None else {"width": width}
     name = options.pop("method")
-    report = measure(name, backbone_args=args, device=device, mode=mode, say=_say, **options)
+    if small:
+        _check_small(ctx)
+        options |= small_sizes(name)
+    elif width is not None:
+        options["backbone_args"] = {"width": width}
+    report = measure(name, device=device, mode=mode, say=_say, **options)
     if as_json:
         click.echo(json.dumps(report, indent=1))
         return
@@ -67,6 +75,13 @@ def bench_step(ctx: click.Context, as_json: bool, width: int | None, **options: 
                 click.echo(f"  {key:<20} {value:>12,}")
     for key, value in report["ceilings"].items():
         click.echo(f"ceiling: {key:<13} {value:>12,}")
+
+
+def _check_small(ctx: click.Context) -> None:
+    """Raise for an option that `--small` sets itself."""
+    for name in ("backbone", "batch", "frames", "persons", "clips", "width"):
+        if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--small sets --{name} itself; leave one of them out.")
 
 
 @bench.command("prepare")

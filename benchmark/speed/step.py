@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +21,7 @@ from ...datasets.layout import get_layout
 from ...methods import METHODS, create_method
 from ...methods.recipe import Recipe
 from ...results.record import PRETRAIN, Cell, Key
+from ..plan.tracks import equal
 from ..train.devices import keep_freed_memory, peak_memory, precision, reset_peak_memory
 from ..train.options import Options
 from ..train.trainer import Trainer
@@ -33,6 +34,7 @@ WARM, ROUNDS = 3, 5  # warm-up steps; turns that ours and the plain reference ta
 COPY = 2**26  # elements copied for the memory ceiling
 PRODUCT = {"cpu": 2048, "cuda": 8192}  # matrix size for the compute ceiling
 LAYOUT = "ntu25"
+SMALL_CLIPS = 674  # training clips of NW-UCLA cross-subject
 
 
 def bench_step(
@@ -44,6 +46,9 @@ def bench_step(
     frames: int = 50,
     persons: int = 2,
     clips: int | None = None,
+    layout: str = LAYOUT,
+    config: Mapping[str, Any] | None = None,
+    threads: int | None = None,
     steps: int = 50,
     plain_steps: int = 10,
     stage: int = 0,
@@ -58,6 +63,9 @@ def bench_step(
         backbone, backbone_args: the encoder.
         batch, frames, persons: N, T, M.
         clips: size of the data set that batches are drawn from (default: four batches).
+        layout: the skeleton.
+        config: settings of the method (default: as published).
+        threads: of ours and of the plain reference (default: as many as PyTorch takes).
         steps: timed steps of ours, at least 50 for a number to be reported.
         plain_steps: timed steps of the plain reference, which exists for some methods with an ST-GCN.
         stage: of the method (1: with mining).
@@ -69,13 +77,15 @@ def bench_step(
         the measurement that `skelbench check --against` compares: kind, what, device, settings, rows, ceilings.
     """
     mode = {"precision": "fp32", "compiled": False, "recorded": False} | (mode or {})
-    args = dict(backbone_args or {})
-    sizes = {"backbone": backbone, "backbone_args": args, "num_frames": frames, "num_persons": persons}
+    if threads:
+        torch.set_num_threads(threads)
+    sizes = {"backbone": backbone, "backbone_args": dict(backbone_args or {}), "layout": layout, **(config or {})}
+    sizes |= {"num_frames": frames, "num_persons": persons}
     held = clips or 4 * batch
-    x = torch.randn(held, 3, frames, get_layout(LAYOUT).num_joints, persons, generator=_generator())
+    x = torch.randn(held, 3, frames, get_layout(layout).num_joints, persons, generator=_generator())
     plain = None
     if plain_steps and name in PLAIN and backbone == "stgcn" and stage == 0:
-        plain = PlainProcess(name, sizes, x.numpy(), batch, device)
+        plain = PlainProcess(name, sizes, x.numpy(), batch, device, threads)
         say("warming up the plain reference")
         plain.take(1)
     say("warming up")
@@ -116,6 +126,7 @@ def bench_step(
             "batch": batch,
             "frames": frames,
             "persons": persons,
+            "layout": layout,
             "clips": held,
             "stage": stage,
             "threads": torch.get_num_threads(),
@@ -123,6 +134,21 @@ def bench_step(
         },
         "rows": rows,
         "ceilings": ceilings,
+    }
+
+
+def small_sizes(name: str) -> dict[str, Any]:
+    """Arguments of `bench_step` for `equal` on small open data: one person of 20 joints, one thread."""
+    recipe = equal(name, "stgcn", SMALL_CLIPS, {})
+    return {
+        "backbone_args": recipe.backbone,
+        "config": recipe.method,
+        "batch": recipe.batch,
+        "frames": recipe.frames,
+        "persons": 1,
+        "layout": "kinect20",
+        "clips": SMALL_CLIPS,
+        "threads": 1,
     }
 
 
@@ -143,7 +169,8 @@ def _trainer(
     method = create_method(name, stream=stream, **sizes).to(device).train()
     label = torch.arange(len(x)) % 10
     names = tuple(map(str, range(len(x))))
-    clips = Clips(x.to(device), label.to(device), names, label, get_layout(LAYOUT), names[:10], "bench", "")
+    layout = get_layout(sizes["layout"])
+    clips = Clips(x.to(device), label.to(device), names, label, layout, names[:10], "bench", "")
     recipe = Recipe(source="a benchmark", frames=x.shape[2], epochs=300, batch=batch, lr=0.01)
     options = Options(device=device, compiled=mode["compiled"], recorded=mode["recorded"])
     place = {"dataset": "bench", "split": "none", "stream": stream, "protocol": PRETRAIN}

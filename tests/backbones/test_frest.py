@@ -198,7 +198,7 @@ def settled(overrides):
 
 
 def test_cells_without_it_keep_their_settings_and_so_their_identity():
-    assert settled({}).recipe.backbone == {"width": 8, "dim": 128, "dropout": 0.0, "graph": "hop"}
+    assert settled({}).recipe.backbone == {"width": 8, "dim": 64, "dropout": 0.0, "graph": "hop"}
     off = settled({"backbone.frest": "none"})
     assert off.recipe == settled({}).recipe
     assert off.labels["linear"] is None

@@ -40,8 +40,12 @@ class Views(Dataset):
         return {name: view_clip(clip, drawn[name], ratio, self.mirrored).astype(np.float32) for name in self.names}
 
 
-def plain_steps(name: str, sizes: dict[str, Any], clips: np.ndarray, batch: int, device: str) -> Iterator[float]:
+def plain_steps(
+    name: str, sizes: dict[str, Any], clips: np.ndarray, batch: int, device: str, threads: int | None = None
+) -> Iterator[float]:
     """Train step by step on clips (n, C, T, V, M); yield the seconds of each."""
+    if threads:
+        torch.set_num_threads(threads)
     torch.manual_seed(0)
     method = create_method(name, **sizes).to(device)
     model = plain_copy(name, method).train()
@@ -76,10 +80,20 @@ def _mixing(method: Method, batch: int, generator: torch.Generator, device: str)
 class PlainProcess:
     """Runs steps of the plain reference on request, in a separate process."""
 
-    def __init__(self, name: str, sizes: dict[str, Any], clips: np.ndarray, batch: int, device: str):
+    def __init__(
+        self,
+        name: str,
+        sizes: dict[str, Any],
+        clips: np.ndarray,
+        batch: int,
+        device: str,
+        threads: int | None = None,
+    ):
         context = multiprocessing.get_context("spawn")
         self.connection, other = context.Pipe()
-        self.process = context.Process(target=_serve, args=(other, name, sizes, clips, batch, device), daemon=False)
+        self.process = context.Process(
+            target=_serve, args=(other, name, sizes, clips, batch, device, threads), daemon=False
+        )
         self.process.start()
         other.close()
 

@@ -49,7 +49,7 @@ def test_small_data_has_a_smaller_encoder_without_dropout_and_fewer_epochs(train
         recipe = settle(name, train=train, clips=9000).recipe
         encoder = {name: recipe.backbone[name] for name in ("width", "dim", "dropout")}
         assert (recipe.frames, encoder) == (
-            (48, {"width": 16, "dim": 256, "dropout": 0.5}) if large else (32, {"width": 8, "dim": 128, "dropout": 0.0})
+            (48, {"width": 16, "dim": 256, "dropout": 0.5}) if large else (32, {"width": 8, "dim": 64, "dropout": 0.0})
         )
         assert recipe.method["init"] == ("released" if large else "torch")
         if name in TRAINABLE:

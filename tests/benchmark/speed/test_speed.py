@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from skelbench.benchmark.plan.tracks import equal
 from skelbench.benchmark.protocols.knn import vote
 from skelbench.benchmark.speed import step
 from skelbench.benchmark.speed.evaluate import bench_evaluate, made_up
@@ -111,3 +112,13 @@ def test_bench_step_prints_a_table(skelbench, small_ceilings):
     ):
         assert wanted in shown, wanted
     assert "plain reference" not in shown
+
+
+def test_bench_step_small_takes_the_settings_of_the_equal_track_on_open_data(skelbench, small_ceilings):
+    stored = json.loads(skelbench("bench", "step", "--small", "--steps", 1, "--plain-steps", 0, "--json").stdout)
+    settings, rule = stored["settings"], equal("skeletonclr", "stgcn", step.SMALL_CLIPS, {})
+    assert settings["backbone_args"] == rule.backbone
+    assert (settings["batch"], settings["frames"], settings["threads"]) == (rule.batch, rule.frames, 1)
+    assert (settings["layout"], settings["persons"]) == ("kinect20", 1)
+    message = skelbench("bench", "step", "--small", "--frames", 8, code=2).output
+    assert "--small sets --frames itself; leave one of them out." in message
