@@ -193,14 +193,14 @@ class Block(nn.Module):
         super().__init__()
         self.importance = nn.Parameter(torch.ones(3, joints, joints))
         self.spatial = nn.Conv2d(inputs, 3 * outputs, 1)
-        self.spatial_norm = BatchNorm2d(outputs, overwrites=True)
+        self.spatial_norm = BatchNorm2d(outputs)
         self.temporal = TemporalConvolution(outputs, outputs, stride)
-        self.temporal_norm = BatchNorm2d(outputs, overwrites=True)
+        self.temporal_norm = BatchNorm2d(outputs)
         self.dropout = Dropout(dropout)
         self.frest: FreST | None = None
         self.residual = residual
         self.shortcut = (
-            nn.Sequential(Pointwise(inputs, outputs, 1, (stride, 1)), BatchNorm2d(outputs, overwrites=True))
+            nn.Sequential(Pointwise(inputs, outputs, 1, (stride, 1)), BatchNorm2d(outputs))
             if residual and (inputs != outputs or stride != 1)
             else nn.Identity()
         )

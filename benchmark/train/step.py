@@ -52,7 +52,7 @@ class Step:
             momentum=recipe.sgd_momentum,
             weight_decay=recipe.weight_decay,
             nesterov=recipe.nesterov,
-            fused=clips.x.device.type in ("cpu", "cuda") or None,
+            fused=clips.x.device.type == "cuda" or None,
         )
         self.compiled = torch.compile(method.loss, fullgraph=True, dynamic=False) if compiled else None
 

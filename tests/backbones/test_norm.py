@@ -56,17 +56,3 @@ def test_statistics_of_many_values_far_from_zero_keep_float32s_precision():
     assert norm.running_mean is not None and norm.running_var is not None
     assert (norm.running_mean - exact).abs().max() < 5e-6
     assert_close(norm.running_var.double(), x.double().var(dim=(0, 2, 3)), rtol=1e-5, atol=0)
-
-
-@pytest.mark.parametrize("overwrites", [False, True])
-def test_without_gradients_only_a_norm_that_overwrites_changes_its_input(overwrites):
-    ours, theirs = pair()
-    ours.overwrites = overwrites
-    x = clips()
-    expected = theirs(x)
-    with torch.no_grad():
-        output = ours(y := x.clone(memory_format=torch.preserve_format))
-    assert_close(output, expected)
-    assert (output.data_ptr() == y.data_ptr()) is overwrites
-    assert torch.equal(y, x) is not overwrites
-    assert_close(dict(ours.named_buffers()), dict(theirs.named_buffers()))

@@ -174,7 +174,7 @@ def test_training_is_the_plain_loop_written_by_hand(make_trainer, clips):
 
     method, x = tiny_method(), clips[0].x
     optimiser = torch.optim.SGD(
-        [p for p in method.parameters() if p.requires_grad], 0.05, momentum=0.9, weight_decay=1e-4, fused=True
+        [p for p in method.parameters() if p.requires_grad], 0.05, momentum=0.9, weight_decay=1e-4
     )
     torch.manual_seed(seed_of(7, "dropout"))
     generator = torch.Generator().manual_seed(seed_of(7, "augmentation"))
