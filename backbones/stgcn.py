@@ -211,7 +211,7 @@ class Block(nn.Module):
         FreST adds nothing to persons who are not `present` (B,).
         """
         weight, bias = self.spatial.parameters()
-        y = graph_convolution(x, graph * self.importance, weight, bias, training=self.training)
+        y = graph_convolution(x, graph * self.importance, weight, bias)
         y = self.spatial_norm(y).relu_()
         if self.frest is not None:
             y = self.frest(y, present)

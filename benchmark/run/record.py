@@ -17,6 +17,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ... import __version__
+from ...backbones.graph_convolution import as_written
 from ...config import parse_config
 from ...datasets.clips import Clips
 from ...errors import SkelbenchError
@@ -249,7 +250,7 @@ def make_failure(key: Key, error: Exception) -> Failure:
 @torch.no_grad()
 def flops_per_clip(method: Method, clips: Clips, *stream: str) -> int:
     """Floating-point operations of the encoder (of a stream) on one clip; a multiply-add counts as two."""
-    with FlopCounterMode(display=False) as counter:
+    with as_written(), FlopCounterMode(display=False) as counter:
         method.eval().features(clips.x[:1], *stream)
     return int(counter.get_total_flops())
 

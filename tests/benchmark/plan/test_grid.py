@@ -5,6 +5,7 @@ import json
 import threading
 from dataclasses import replace
 from importlib import resources
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -663,6 +664,21 @@ def test_flops_grow_with_the_width_as_they_must(clips):
         method = create_method("untrained", backbone_args={"width": width, "dim": 4 * width}, num_persons=1)
         counts.append(flops_per_clip(method, clips[1]))
     assert 3 < counts[1] / counts[0] < 4, "nearly quadratic"
+
+
+@pytest.mark.full_depth
+def test_flops_are_those_of_the_network_as_written(clips):
+    """Sums over neighbours, 1×1 and 9×1 convolutions and shortcuts of one person, counted by hand."""
+    method = create_method("untrained", backbone_args={"width": 4, "dim": 24}, num_persons=1)
+    frames, joints = clips[1].x.shape[2:4]
+    expected, sizes = 0, (3, 4, 4, 4, 4, 8, 8, 8, 16, 16, 24)
+    for block, (inputs, outputs) in enumerate(pairwise(sizes)):
+        stride = 2 if block in (4, 7) else 1
+        places, later = frames * joints, frames // stride * joints
+        expected += 2 * places * 3 * joints * inputs + 2 * places * 3 * inputs * outputs + 2 * joints * 3 * outputs
+        expected += 2 * later * 9 * outputs**2 + (2 * later * inputs * outputs if inputs != outputs > 4 else 0)
+        frames //= stride
+    assert flops_per_clip(method, clips[1]) == expected
 
 
 def test_a_snapshot_of_another_width_is_one_clear_error(clips, tmp_path):
