@@ -44,14 +44,14 @@ class _Convolution(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (x, weight), gradient = ctx.saved_tensors, gradients[0]
 
-        def of(wanted: int) -> Tensor:
+        def gradient_of(wanted: int) -> Tensor:
             mask = [wanted == 0, wanted == 1, False]
             how = ((ctx.stride, 1), (KERNEL // 2, 0), (1, 1), False, (0, 0), 1)
             return torch.ops.aten.convolution_backward(gradient, x, weight, None, *how, mask)[wanted]
 
         by_products = ctx.stride == 1 and x.numel() // x.shape[1] <= TALL * x.shape[1]
-        to_weight = _to_weight(x, gradient) if by_products else of(1)
-        return of(0), to_weight, gradient.sum(dim=(0, 2, 3)), None
+        to_weight = _to_weight(x, gradient) if by_products else gradient_of(1)
+        return gradient_of(0), to_weight, gradient.sum(dim=(0, 2, 3)), None
 
 
 def _to_weight(x: Tensor, gradient: Tensor) -> Tensor:
