@@ -38,8 +38,8 @@ def graph_convolution(x: Tensor, edges: Tensor, weight: Tensor, bias: Tensor) ->
         weight, bias: W and b of a 1×1 convolution, (K·C', C, 1, 1) and (K·C').
     """
     b, c, t, v = x.shape
-    partitions = weight.view(len(edges), -1, c)  # (K, C', C)
-    outputs = partitions.shape[1]
+    outputs = len(weight) // len(edges)
+    partitions = weight.view(len(edges), outputs, c)  # (K, C', C)
     rows = x.permute(0, 2, 3, 1).reshape(b * t, v, c)
     of_joints = edges.sum(dim=1).T @ bias.view(len(edges), -1)  # (V, C')
     if c * outputs <= JOINED and in_full_precision_on_cpu(x, weight) and not _AS_WRITTEN.get():
@@ -47,7 +47,7 @@ def graph_convolution(x: Tensor, edges: Tensor, weight: Tensor, bias: Tensor) ->
         mixed = torch.mm(rows.view(b * t, v * c), joined).view(b, t, v, outputs)
     else:
         neighbours = edges.permute(2, 0, 1).reshape(-1, v)  # (V·K, V), the target joint first
-        summed = torch.bmm(neighbours.expand(b * t, -1, -1), rows).view(b, t, v, -1)  # (B, T, V, K·C)
+        summed = torch.bmm(neighbours.expand(b * t, -1, -1), rows).view(b, t, v, len(edges) * c)  # (B, T, V, K·C)
         mixed = functional.linear(summed, partitions.transpose(0, 1).flatten(1))
     return mixed.add_(of_joints).permute(0, 3, 1, 2)
 

@@ -210,8 +210,8 @@ class Block(nn.Module):
 
         FreST adds nothing to persons who are not `present` (B,).
         """
-        weight, bias = self.spatial.parameters()
-        y = graph_convolution(x, graph * self.importance, weight, bias)
+        assert self.spatial.bias is not None
+        y = graph_convolution(x, graph * self.importance, self.spatial.weight, self.spatial.bias)
         y = self.spatial_norm(y).relu_()
         if self.frest is not None:
             y = self.frest(y, present)

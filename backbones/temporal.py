@@ -49,9 +49,11 @@ class _Convolution(torch.autograd.Function):
             how = ((ctx.stride, 1), (KERNEL // 2, 0), (1, 1), False, (0, 0), 1)
             return torch.ops.aten.convolution_backward(gradient, x, weight, None, *how, mask)[wanted]
 
+        needs = ctx.needs_input_grad
         by_products = ctx.stride == 1 and x.numel() // x.shape[1] <= TALL * x.shape[1]
-        to_weight = _to_weight(x, gradient) if by_products else gradient_of(1)
-        return gradient_of(0), to_weight, gradient.sum(dim=(0, 2, 3)), None
+        to_x = gradient_of(0) if needs[0] else None
+        to_weight = (_to_weight(x, gradient) if by_products else gradient_of(1)) if needs[1] else None
+        return to_x, to_weight, gradient.sum(dim=(0, 2, 3)) if needs[2] else None, None
 
 
 def _to_weight(x: Tensor, gradient: Tensor) -> Tensor:

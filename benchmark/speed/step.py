@@ -126,7 +126,7 @@ def bench_step(
             "batch": batch,
             "frames": frames,
             "persons": persons,
-            "layout": layout,
+            **({} if layout == LAYOUT else {"layout": layout}),
             "clips": held,
             "stage": stage,
             "threads": torch.get_num_threads(),

@@ -65,3 +65,16 @@ def test_a_lower_precision_takes_the_way_that_autocast_knows():
         assert graph_convolution(*given).dtype == torch.bfloat16
         layer = TemporalConvolution(3, 3, 1)
         assert layer(given[0]).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("sizes", [(3, 8), (16, 16)], ids=str)
+def test_no_clips_pass_as_none(sizes):
+    x, *others = inputs(*sizes)
+    assert graph_convolution(x[:0], *others).shape == (0, sizes[1], FRAMES, JOINTS)
+
+
+def test_a_frozen_part_gets_no_gradient():
+    layer = TemporalConvolution(3, 3, 1)
+    layer.weight.requires_grad = False
+    layer(torch.randn(2, 3, 4, 5)).sum().backward()
+    assert layer.weight.grad is None and layer.bias is not None and layer.bias.grad is not None

@@ -30,8 +30,16 @@ def test_a_step_gives_the_released_logits_and_positives(golden, file, stage, mod
     recorded = golden(f"moco-family/aimclr_{file}_{mode}.npz")
     outputs = make(golden, mode).outputs(views(recorded), stage=stage)
     expect(outputs["logits"], recorded["logits"])
-    for ours, theirs in (("logits", "target_p"), ("logits_extreme", "p_extreme"), ("logits_drop", "p_extreme_drop")):
+    for ours, theirs in (("logits", "target_p"), ("logits_extreme", "p_extreme")):
         expect(outputs[ours].log_softmax(dim=1), torch.from_numpy(recorded[theirs]).log())
+    dropped, released = outputs["logits_drop"].log_softmax(dim=1), torch.from_numpy(recorded["p_extreme_drop"]).log()
+    # In training an element of the last clip lies so near EADM's threshold that rounding decides whether it is dropped:
+    # the recording, in float32, keeps it or not, and float64 does the opposite.
+    expect(dropped[:3], released[:3])
+    exact = make(golden, mode).double().outputs({k: v.double() for k, v in views(recorded).items()}, stage=stage)
+    nearer = min((dropped[3] - side).abs().max() for side in (released[3], exact["logits_drop"][3].log_softmax(dim=0)))
+    assert nearer < 1e-5 * released[3].abs().max()
+    expect(dropped[3], released[3], 1e-5 if mode == "eval" else 5e-4)
     if stage:
         assert torch.equal(outputs["positive"], torch.from_numpy(recorded["pos_mask"]))
         assert (outputs["positive"].sum(dim=1) >= 2).all()
