@@ -63,6 +63,7 @@ class Toy(Method):
 @pytest.fixture
 def plugin(tmp_path, monkeypatch):
     """The toy's file; what it registers is forgotten after the test."""
+    assert len(METHODS), "all are imported before the entries are put aside"
     monkeypatch.setattr(METHODS, "_entries", dict(METHODS._entries))
     monkeypatch.setattr(METHODS, "_places", dict(METHODS._places))
     path = tmp_path / "toy.py"
