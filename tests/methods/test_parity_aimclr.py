@@ -33,8 +33,8 @@ def test_a_step_gives_the_released_logits_and_positives(golden, file, stage, mod
     for ours, theirs in (("logits", "target_p"), ("logits_extreme", "p_extreme")):
         expect(outputs[ours].log_softmax(dim=1), torch.from_numpy(recorded[theirs]).log())
     dropped, released = outputs["logits_drop"].log_softmax(dim=1), torch.from_numpy(recorded["p_extreme_drop"]).log()
-    # In training an element of the last clip lies so near EADM's threshold that rounding decides whether it is dropped:
-    # the recording, in float32, keeps it or not, and float64 does the opposite.
+    # In training one element of the last clip lies so near EADM's threshold that rounding decides whether it is
+    # dropped; the recording in float32 and ours in float64 decide differently.
     expect(dropped[:3], released[:3])
     exact = make(golden, mode).double().outputs({k: v.double() for k, v in views(recorded).items()}, stage=stage)
     nearer = min((dropped[3] - side).abs().max() for side in (released[3], exact["logits_drop"][3].log_softmax(dim=0)))
