@@ -42,7 +42,7 @@ class RawFile:
                 return stream.read(size)
         except Exception as error:  # a damaged member raises whatever its decompressor does
             reason = getattr(error, "strerror", None) or error
-            reason = f"{self.name} cannot be read ({_one_line(reason)}); download it again."
+            reason = f"{self.name} cannot be read ({one_line(reason)}); download it again."
             raise UnusableError(self.name, reason) from error
 
 
@@ -129,13 +129,13 @@ def _members(path: Path) -> list[RawFile]:
     except DAMAGED as error:
         raise UnusableError(
             path.name,
-            f"{path.name} cannot be opened as a {kind(path)} ({_one_line(error)}); it is incomplete or damaged: "
+            f"{path.name} cannot be opened as a {kind(path)} ({one_line(error)}); it is incomplete or damaged: "
             "download it again.",
         ) from error
     return [RawFile(path, PurePosixPath(name), name, stamp) for name, stamp in listed if not _added_by_macos(name)]
 
 
-def _one_line(reason: object) -> str:
+def one_line(reason: object) -> str:
     """Format a library's error for a sentence: one line, without a full stop."""
     return " ".join(str(reason).split())[:160].removesuffix(".")
 

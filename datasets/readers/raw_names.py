@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from ...errors import SkelbenchError
-from . import ntu, nwucla, sbu, uiprmd
+from . import ntu, nwucla, sbu, uiprmd, utdmhad
 from .ntu_names import ACTIONS, read_name
 from .pkummd_files import part_of
 from .raw_files import raw_files
@@ -29,5 +29,10 @@ def _reader(path: PurePosixPath) -> str | None:
     if ntu.is_skeleton(path):
         name = read_name(path.name)
         return "ntu60" if name is None or name.action <= ACTIONS["ntu60"] else "ntu120"
-    of_clips = {"nwucla": nwucla.is_clip, "sbu": sbu.is_clip, "uiprmd": uiprmd.is_part_of_clip}
+    of_clips = {
+        "nwucla": nwucla.is_clip,
+        "sbu": sbu.is_clip,
+        "uiprmd": uiprmd.is_part_of_clip,
+        "utdmhad": utdmhad.is_clip,
+    }
     return next((reader for reader, fits in of_clips.items() if fits(path)), None)

@@ -665,6 +665,7 @@ def test_a_malicious_pickle_that_is_not_needed_does_no_harm(folder, clips):
         (["all_sqe/a01_s01_e00_v01.json"], "nwucla"),
         (["s01s02/01/001/depth_000001.png", "s01s02/01/001/skeleton_pos.txt"], "sbu"),
         (["Kinect/Positions/m01_s01_e01_positions.txt", "Kinect/Angles/m01_s01_e01_angles.txt"], "uiprmd"),
+        (["Inertial/a27_s8_t4_inertial.mat", "Skeleton/a27_s8_t4_skeleton.mat"], "utdmhad"),
         (["Skeleton/0002-L.txt"], "pkummd1"),
         (["Skeleton_v2/A01N01-L.skeleton"], "pkummd2"),
     ],

@@ -100,6 +100,22 @@ def uiprmd(folder, skeleton_files):
     return Source("uiprmd", victim, names[0], names[1:], plain)
 
 
+def utdmhad(folder, skeleton_files):
+    io = pytest.importorskip("scipy.io")
+    names = ("a1_s1_t1", "a27_s8_t4")
+    folder.mkdir()
+    for name in names:
+        joints = skeleton_files.rng.standard_normal((20, 3, 3)).round(6)
+        io.savemat(folder / f"{name}_skeleton.mat", {"d_skel": joints})
+    victim = folder / f"{names[1]}_skeleton.mat"
+
+    def plain():  # 200 bytes before the numbers, which are in column order
+        joints = np.frombuffer(victim.read_bytes()[200:], "<f8", count=180).reshape(3, 3, 20).transpose(0, 2, 1)
+        return {names[1]: joints[:, None, [3, 2, 1, 0, *range(4, 20)]]}
+
+    return Source("utdmhad", victim, names[0], names[1:], plain)
+
+
 def pkummd(folder, skeleton_files):
     for part in ("skeleton", "label"):
         (folder / part).mkdir(parents=True)
@@ -185,7 +201,7 @@ def empty(content, rng):
 DAMAGES = (flip, cut, drop_a_piece, repeat_a_piece, drop_a_line, repeat_a_line, change_a_number, add_noise, empty)
 
 
-@pytest.mark.parametrize("make", [ntu, nwucla, sbu, uiprmd, pkummd])
+@pytest.mark.parametrize("make", [ntu, nwucla, sbu, uiprmd, utdmhad, pkummd])
 def test_a_damaged_file_is_rejected_with_a_reason_or_read_for_what_it_says(make, skeleton_files, tmp_path):
     source = make(tmp_path / "raw", skeleton_files)
     rng = np.random.default_rng(1)
