@@ -28,10 +28,11 @@ from .rows import (
     setup_entries,
 )
 from .significance import LEVEL, Ranking, hits_of, ranking
-from .table import NONE, Column, Entry, Note, Table
+from .table import MISSING, NONE, Column, Entry, Note, Table
 
 _PROTOCOLS = ("knn", "linear", "finetune", "semi1", "semi10", "fewshot")
 _RANKED_BY = ("linear", *_PROTOCOLS)
+BY_SEED = "rank by seed"
 
 Columns = Iterable[tuple[Column, list[Entry]]]
 
@@ -95,7 +96,7 @@ def _table(
     order = _ranking(rows, leading, runs, every) if runs else None
     notes = list(footnotes(place, rows, left_out, failures))
     columns: list[tuple[Column, list[Entry]]] = [
-        *([(Column("rank", "count"), _ranks(rows, order))] if order else []),
+        *(_ranks(rows, leading, order) if order else []),
         (Column("method"), [_named(row, daggers) for row in rows]),
         (Column("backbone"), [Entry(row.backbone) for row in rows]),
         *_setup(rows),
@@ -141,13 +142,33 @@ def _ranking(rows: Sequence[Row], protocol: str, runs: RunStore, every: bool) ->
     return Ranking(found.ranges, reasons | found.untested)
 
 
-def _ranks(rows: Sequence[Row], order: Ranking) -> list[Entry]:
-    entries = []
-    for i, row in enumerate(rows):
+def _ranks(rows: Sequence[Row], protocol: str, order: Ranking) -> Columns:
+    """The rank of each row and, if any has several seeds, the place that each seed alone would give it."""
+    together, alone = [], _ranks_by_seed(rows, protocol, order)
+    for i in range(len(rows)):
         first, last = order.ranges.get(i, (0, 0))
-        shown = None if not first else str(first) if first == last else f"{first}–{last}"
-        entries.append(Entry("") if row.method == FLOOR or row.refused else Entry(shown))
-    return entries
+        together.append(None if not first else str(first) if first == last else f"{first}–{last}")
+    for name, shown in (("rank", together), *([(BY_SEED, alone)] if alone else [])):
+        empty = (Entry("") if row.method == FLOOR or row.refused else None for row in rows)
+        yield Column(name, "count"), [blank or Entry(one) for blank, one in zip(empty, shown, strict=True)]
+
+
+def _ranks_by_seed(rows: Sequence[Row], protocol: str, order: Ranking) -> list[str | None]:
+    """By row "1 3 2", the places among the ranked rows that seeds alone would give; no list without several seeds."""
+    scores = {
+        i: {record.cell.seed: record.last.top1 for record in rows[i].cells[protocol] if record.last}
+        for i in order.ranges
+    }
+    seeds = sorted({seed for mine in scores.values() for seed in mine})
+    if len(seeds) < 2:
+        return []
+
+    def place(i: int, seed: int) -> str:
+        if seed not in scores[i]:
+            return MISSING
+        return str(1 + sum(mine[seed] > scores[i][seed] for mine in scores.values() if seed in mine))
+
+    return [" ".join(place(i, seed) for seed in seeds) if i in scores else None for i in range(len(rows))]
 
 
 def _rank_notes(rows: Sequence[Row], protocol: str, order: Ranking) -> Iterable[str]:
@@ -158,6 +179,8 @@ def _rank_notes(rows: Sequence[Row], protocol: str, order: Ranking) -> Iterable[
             f"the test clips: exact randomisation test on the clips they share, for one seed McNemar's, two-sided, "
             f"{LEVEL:.0%} over all pairs by Holm's rule. The noise between trainings is not in it: see ± and seeds."
         )
+    if _ranks_by_seed(rows, protocol, order):
+        yield f"{BY_SEED}: the place that each seed alone would give a row, among the rows with a rank."
     untested = [f"{rows[i].name} {rows[i].backbone} ({reason})" for i, reason in order.untested.items()]
     if untested:
         yield f"Without a rank: {'; '.join(untested)}."

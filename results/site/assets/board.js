@@ -64,7 +64,7 @@
   function visible(board, state) {
     const all = board.columns.map((column, i) => ({ ...column, i, key: column.name }));
     const one = new Set(board.rows.map((row) => row.backbone)).size === 1;
-    const names = all.filter((column) => ["rank", "method", ...(one ? [] : ["backbone"])].includes(column.name));
+    const names = all.filter((column) => ["rank", "rank by seed", "method", ...(one ? [] : ["backbone"])].includes(column.name));
     const scores = all.filter((column) => column.group && (!state.protocol || column.group === state.protocol));
     const rest = all.filter((column) => !column.group && !names.includes(column)).map((column) => ({ ...column, minor: 1 }));
     return [...names, ...scores, ...rest];
@@ -81,7 +81,7 @@
     const top = h("tr", {});
     const below = h("tr", {});
     columns.forEach((column, i) => {
-      const about = { ...column, text: column.kind === "text" || column.name === "rank", class: classes(column, i, columns) };
+      const about = { ...column, text: column.kind === "text" || column.name.startsWith("rank"), class: classes(column, i, columns) };
       if (!column.group) {
         top.append(sortHead(about, sort, onsort, grouped ? { rowspan: 2 } : {}));
         return;

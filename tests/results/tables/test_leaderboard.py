@@ -398,6 +398,24 @@ def test_rows_that_have_not_settled_have_no_rank_unless_all_are_asked_for(ranked
     assert [row[0].value for row in table.rows] == ["1", "2", "3"]
 
 
+def test_each_seed_alone_gives_a_row_a_place(ranked):
+    runs, make = ranked
+    shares = {
+        "untrained": (0.9, 0.9, 0.9),
+        "skeattnclr": (0.7, 0.4, 0.7),
+        "aimclr": (0.5, 0.6, 0.7),
+        "hiclr": (0.6, 0.5),
+    }
+    rows = [make(m, share, seed=s) for m, mine in shares.items() for s, share in enumerate(mine)]
+    rows += [make("crosclr", 0.95, seed=s, settled="rising") for s in range(3)]  # no rank, so in no place
+    (table,) = leaderboard(rows, runs=runs)
+    assert columns(table)[:3] == ["rank", "rank by seed", "method"]
+    assert {row[2].value: row[1].value for row in table.rows} == {
+        "untrained (floor)": "", "crosclr": None, "skeattnclr": "1 3 1", "aimclr": "3 1 1", "hiclr": "2 2 –",
+    }  # fmt: skip
+    assert any(note.startswith("rank by seed: ") for note in table.footnotes)
+
+
 def test_a_demonstration_says_that_it_is_one(make_record):
     (table,) = leaderboard([make_record(settings={"demonstration": True})])
     assert any(note.startswith("A demonstration") for note in table.footnotes)
