@@ -116,6 +116,27 @@ def curves(
     _save(target, draw_curves(read_curves(trained), beside=other, suffix=target.suffix, width=width))
 
 
+@plot.command(short_help="A leaderboard over the epochs: every training, their mean and the floor.")
+@click.argument("runs", type=click.Path(path_type=Path), default=Path("runs"))
+@click.option("--track", help="Only this track (equal, published, custom).")
+@click.option("--label", help="Only custom cells with this label.")
+@click.option("--dataset")
+@click.option("--split")
+@click.option("--stream")
+@_FILE
+@_width("double")
+def board(runs: Path, to: Path | None, width: Any, **wanted: str | None) -> None:
+    """Draw one leaderboard of RUNS, a folder of runs, over the epochs, with a panel for each method.
+
+    Thin lines are single trainings, the thick line is their mean, and the dashed one is the floor of the same encoder.
+    """
+    from ...results.plots.board import board_curves, draw_board
+
+    store = folder_of_runs(runs)
+    target = _target(to, runs / "board.png")
+    _save(target, draw_board(board_curves(store.records(), store, **wanted), suffix=target.suffix, width=width))
+
+
 @plot.command(short_help="An attention mask on the skeleton, over joints and frames.")
 @_RUN
 @click.option("--clip", metavar="NAME", help="Default: the first test clip.")
