@@ -62,16 +62,19 @@ def verdict(found: Trend | None) -> Settled:
 
 
 def settled_of(records: Sequence[Record]) -> Settled | None:
-    """What the records of one mean say together; None where nothing was trained, or elsewhere.
-
-    The trends of seeds are averaged: the noise of a mean is smaller than that of each.
-    """
+    """What the records of one mean say together; None where nothing was trained, or elsewhere."""
     said: list[Settled] = [one for one in map(_settled, records) if one is not None]
+    together = trend_of(records)
+    return settled_together(said) if not said or together is None else verdict(together)
+
+
+def trend_of(records: Sequence[Record]) -> Trend | None:
+    """The mean trend of the records of one mean, whose noise is smaller than that of each; None if one has none."""
     trends = [Trend(one.extra[CHANGE], one.extra[ERROR]) for one in records if {CHANGE, ERROR} <= set(one.extra)]
-    if not said or len(trends) < len(said):
-        return settled_together(said)
+    if not trends or len(trends) < sum(_settled(one) is not None for one in records):
+        return None
     error = math.sqrt(math.fsum(one.error**2 for one in trends)) / len(trends)
-    return verdict(Trend(math.fsum(one.change for one in trends) / len(trends), error))
+    return Trend(math.fsum(one.change for one in trends) / len(trends), error)
 
 
 def settled_together(said: Iterable[Settled | None]) -> Settled | None:

@@ -11,15 +11,13 @@ from skelbench.results.store import RunStore
 from skelbench.results.tables.rows import Place, Row, rows_of
 from skelbench.results.tables.table import Column, Entry
 
-OPEN = "open-"  # labels of the boards: "open-nwucla"
 JUDGE = "linear"  # the protocol that these tables are about
 NAMES = (Column("method"), Column("backbone"))
 
 
 def title(place: Place) -> str:
-    """Return the title of a place's tables; a label that differs from the board's grid file is included."""
-    changed = "" if place.label == OPEN + place.dataset else f" ({place.label})"
-    return f"{place.dataset} {place.split}, {place.stream}{changed}"
+    """Return the title of a board's tables."""
+    return f"{place.dataset} {place.split}, {place.stream}" + (f" ({place.label})" if place.label else "")
 
 
 def named(row: Row) -> tuple[Entry, Entry]:

@@ -1,16 +1,68 @@
-"""Details behind the accuracies of the open leaderboard: choice of the epoch, seeds, kinds of mistakes, features."""
+"""Details behind the accuracies of the open leaderboard: gains, choice of the epoch, seeds, features."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
 from board_rows import JUDGE, NAMES, compared, curve_of, named, title
-from skelbench.results.files import read_confusion
 from skelbench.results.record import FLOOR, PRETRAIN, Record
+from skelbench.results.settled import trend_of
 from skelbench.results.store import RunStore
-from skelbench.results.tables.rows import Place, difference, mean_entry
+from skelbench.results.tables.rows import Place, Row, difference, mean_entry
 from skelbench.results.tables.table import Column, Entry, Table
 
-INCORRECT = " (incorrect)"  # suffix of UI-PRMD classes that are another class done incorrectly
+# Each protocol with the baseline on raw joints that is closest to it.
+COMPARED = (("knn", "nearest"), (JUDGE, "ridge"))
+
+
+def gains(place: Place, records: Sequence[Record], raw: Mapping[tuple[str, str, str], float]) -> Table:
+    """Make a table of what training gained over the floor and over raw joints, and whether it had settled.
+
+    A seed is compared with the floor of the same seed, which has the weights that it started from.
+
+    Args:
+        place: the board.
+        records: its records.
+        raw: top-1 in percent on raw joints by data set, split and protocol.
+    """
+    rows = compared(place, records)
+    floors = {row.backbone: row for row in rows if row.method == FLOOR}
+    lines = []
+    for row in rows:
+        if row.method == FLOOR:
+            continue
+        entries: list[Entry] = []
+        for protocol, baseline in COMPARED:
+            mean, reference = mean_entry(row.last(protocol)), raw.get((place.dataset, place.split, baseline))
+            entries += [
+                _gain_by_seed(row, floors.get(row.backbone), protocol),
+                difference(mean, Entry(reference)),
+                _settled(row, protocol),
+            ]
+        lines.append((*named(row), *entries))
+    columns = [*NAMES]
+    for protocol, baseline in COMPARED:
+        columns += [
+            Column(f"{protocol} − floor"),
+            Column(f"{protocol} − {baseline}", "difference"),
+            Column(f"{protocol} settled"),
+        ]
+    return Table(f"{title(place)}: what training gains", tuple(columns), tuple(lines))
+
+
+def _gain_by_seed(row: Row, floor: Row | None, protocol: str) -> Entry:
+    """Mean and deviation of the differences between a seed and the floor of the same seed."""
+    start = {one.cell.seed: one.last.top1 for one in (floor.cells.get(protocol, []) if floor else []) if one.last}
+    ends = {one.cell.seed: one.last.top1 for one in row.cells.get(protocol, []) if one.last}
+    found = mean_entry([ends[seed] - start[seed] for seed in ends if seed in start])
+    if not isinstance(found.value, float) or len(ends) > len(set(ends) & set(start)):
+        return Entry()
+    return Entry(f"{found.value:+.1f}" + ("" if found.spread is None else f" ± {found.spread:.1f}"))
+
+
+def _settled(row: Row, protocol: str) -> Entry:
+    """What the curves say, with the change over the last third and its standard error."""
+    found, said = trend_of(row.cells.get(protocol, [])), row.settled(protocol)
+    return Entry(said if found is None else f"{said} ({found.change:+.1f} ± {found.error:.1f})")
 
 
 def selection(place: Place, records: Sequence[Record], runs: RunStore) -> Table:
@@ -54,40 +106,6 @@ def seeds(place: Place, records: Sequence[Record]) -> Table:
         *(Column(f"effective rank, seed {seed}") for seed in found),
     )
     return Table(f"{title(place)}: {JUDGE}, seed by seed", columns, tuple(lines))
-
-
-def mistakes(place: Place, records: Sequence[Record], runs: RunStore) -> Table:
-    """For exercises done in two ways: how often the exercise is right, and among these the way of doing it.
-
-    The product of both is the accuracy of a seed. Without rows for other data, and if only the floor was run.
-    """
-    rows = compared(place, records)
-    lines = []
-    for row in rows:
-        counts = [_halves(record, runs) for record in row.cells[JUDGE]]
-        counted = [(right, exercise, clips) for right, exercise, clips in counts if clips]
-        score = mean_entry([100 * right / clips for right, _, clips in counted])
-        exercises = mean_entry([100 * exercise / clips for _, exercise, clips in counted])
-        ways = mean_entry([100 * right / exercise for right, exercise, _ in counted if exercise])
-        lines += [(*named(row), Entry(len(counted)), score, exercises, ways)] if counted else []
-    columns = (
-        *NAMES,
-        Column("seeds", "count"),
-        *(Column(name, "percent") for name in (JUDGE, "exercise right", "of these, way right")),
-    )
-    return Table(f"{title(place)}: {JUDGE} in two parts", columns, tuple(lines))
-
-
-def _halves(record: Record, runs: RunStore) -> tuple[int, int, int]:
-    """Clips with the right class, with the right exercise, and all; zeros if no class is an incorrect exercise."""
-    if "confusion" not in record.files:
-        return 0, 0, 0
-    names, matrix = read_confusion(runs.folder(record.key) / record.files["confusion"])
-    exercises = [name.removesuffix(INCORRECT) for name in names]
-    if len(set(exercises)) == len(names):
-        return 0, 0, 0
-    alike = [[one == other for other in exercises] for one in exercises]
-    return int(matrix.trace()), int(matrix[alike].sum()), int(matrix.sum())
 
 
 def features(place: Place, records: Sequence[Record], behind: Iterable[Record], runs: RunStore) -> Table:

@@ -1,8 +1,8 @@
 """Fill the tables of docs/leaderboard.md from records, so that each number has a record.
 
-`python docs/make/leaderboard.py FOLDER PAGE` rewrites the page from three folders of runs in FOLDER: `open`,
-`again` and `sweep`. Tables are between `<!-- NAME: begin -->` and `<!-- NAME: end -->`; the rest of the page is
-written by hand.
+`python docs/make/leaderboard.py FOLDER PAGE` rewrites the page from two folders of runs in FOLDER: `open` has the
+boards and the raw joints, `again` some cells of the boards that were run a second time. Tables are between
+`<!-- NAME: begin -->` and `<!-- NAME: end -->`; the rest of the page is written by hand.
 """
 
 import re
@@ -11,26 +11,25 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from board_rows import OPEN
-from detail_tables import features, mistakes, seeds, selection
-from extra_tables import WIDE, raw, repeats, sweep, widths
+from detail_tables import features, gains, seeds, selection
+from extra_tables import baselines, raw, repeats
 from skelbench.errors import SkelbenchError
 from skelbench.results.files import atomic_write
 from skelbench.results.record import RAW_LABEL
 from skelbench.results.store import RunStore
 from skelbench.results.tables.folds import FOLD, folded
 from skelbench.results.tables.leaderboard import leaderboard
-from skelbench.results.tables.rows import Place, places
+from skelbench.results.tables.rows import places
 from skelbench.results.tables.table import Table
 from skelbench.results.writers.markdown import to_markdown
 
-FOLDERS = ("open", "again", "sweep")
+FOLDERS = ("open", "again")
 TIMES = ("train time", "clips/s")
 _BLOCK = re.compile(r"(<!-- (\w+): begin -->\n).*?(<!-- \2: end -->)", re.DOTALL)
 
 
 def filled(page: str, folder: Path) -> str:
-    """Return the page with its tables made from the records in three folders of runs, `open`, `again` and `sweep`.
+    """Return the page with its tables made from the records in two folders of runs, `open` and `again`.
 
     Raises:
         SkelbenchError: for a block of an unknown name, a damaged record, or a missing file that a record names.
@@ -46,9 +45,9 @@ def filled(page: str, folder: Path) -> str:
     return _BLOCK.sub(block, page)
 
 
-def _blocks(runs: RunStore, again: RunStore, swept: RunStore) -> dict[str, Sequence[Table]]:
+def _blocks(runs: RunStore, again: RunStore) -> dict[str, Sequence[Table]]:
     records = runs.records()
-    boards = {place: mine for place, mine in places(records).items() if _is_board(place)}
+    boards = {place: mine for place, mine in places(records).items() if place.label != RAW_LABEL}
     unfolded = [mine for place, mine in boards.items() if not FOLD.fullmatch(place.split)]
     return {
         "boards": [
@@ -56,13 +55,11 @@ def _blocks(runs: RunStore, again: RunStore, swept: RunStore) -> dict[str, Seque
             *folded(record for mine in boards.values() for record in mine),
         ],
         "raw": [*raw(records), *folded(record for record in records if record.cell.label == RAW_LABEL)],
+        "gains": [table for place, mine in boards.items() if (table := gains(place, mine, baselines(records))).rows],
         "selection": [table for place, mine in boards.items() if (table := selection(place, mine, runs)).rows],
         "seeds": [table for place, mine in boards.items() if (table := seeds(place, mine)).rows],
-        "mistakes": [table for place, mine in boards.items() if (table := mistakes(place, mine, runs)).rows],
-        "widths": widths(records),
         "features": [table for place, mine in boards.items() if (table := features(place, mine, records, runs)).rows],
         "again": repeats(records, again.records()),
-        "sweep": sweep(swept.records(), swept),
     }
 
 
@@ -75,10 +72,6 @@ def _without_times(table: Table) -> Table:
         rows=tuple(tuple(row[i] for i in shown) for row in table.rows),
         footnotes=tuple(note for note in table.footnotes if not note.startswith(TIMES[0])),
     )
-
-
-def _is_board(place: Place) -> bool:
-    return place.track == "custom" and (place.label or "").startswith(OPEN) and place.label != WIDE
 
 
 if __name__ == "__main__":
