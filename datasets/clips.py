@@ -112,7 +112,7 @@ def _side(store: Store, index: np.ndarray, frames: int, device: str | torch.devi
     for start in range(0, len(index), _BLOCK):
         block = slice(start, start + _BLOCK)
         clips = [np.asarray(store.keypoints[o : o + n]) for o, n in zip(offset[block], length[block], strict=True)]
-        digests += [hashlib.blake2b(clip.tobytes(), digest_size=8).hexdigest() for clip in clips]
+        digests += map(digest_of, clips)
         whole = store.any_slot and valid == "any"
         counts = np.array([len(clip) if whole else valid_frames(clip, valid) for clip in clips])
         if not counts.all():
@@ -133,6 +133,11 @@ def _side(store: Store, index: np.ndarray, frames: int, device: str | torch.devi
         camera=torch.tensor([-1 if camera is None else camera for camera in store.column("camera")[index].tolist()]),
         digest=tuple(digests),
     )
+
+
+def digest_of(keypoints: np.ndarray) -> str:
+    """The hash of a clip's keypoints (T, M, V, 3), as a store has them, by which equal clips are recognised."""
+    return hashlib.blake2b(np.asarray(keypoints).tobytes(), digest_size=8).hexdigest()
 
 
 def valid_frames(clip: np.ndarray, rule: ValidRule = "any") -> int:

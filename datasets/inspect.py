@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import SkelbenchError
+from .audit import Audited, Finding, audit
+from .audit.report import table
 from .readers.ntu_names import ACTIONS, absent
 from .recording import TEST, TRAIN
 from .store import Store
@@ -45,7 +47,11 @@ def describe(store: Store) -> dict[str, Any]:
         "rejected": [{"file": e.file, "line": e.line, "reason": e.reason} for e in store.rejected],
         "excluded": len(store.manifest["excluded"]),
         "notes": store.manifest.get("notes", {}),
+        "mended": store.manifest.get("mended", {}),
+        "converted": store.manifest.get("converted", {}),
         "duplicates": duplicates(store),
+        "audit": [finding.to_json() for finding in audit_store(store)],
+        "accepted": accepted(store),
         "official": store.manifest.get("official", {}),
         "missing": _missing(store),
         "splits": {
@@ -62,8 +68,40 @@ def describe(store: Store) -> dict[str, Any]:
             for c, name in enumerate(store.class_names)
         },
     }
-    facts["lines"] = [*_summary(facts), *complaints(store, SHOWN), *_classes(facts)]
+    found = [Finding.from_json(finding) for finding in facts["audit"]]
+    facts["lines"] = [
+        *_summary(facts),
+        *complaints(store, SHOWN),
+        *table(found, facts["accepted"]),
+        *_classes(facts),
+    ]
     return facts
+
+
+def audit_store(store: Store) -> list[Finding]:
+    """Audit a store, whether or not it was audited when it was prepared."""
+    return audit(audited(store))
+
+
+def audited(store: Store) -> Audited:
+    """A store as the audit looks at it."""
+    return Audited(
+        store.keypoints,
+        store.clips,
+        store.layout,
+        store.class_names,
+        store.splits,
+        {split: store.sides(split, empty=True) for split in store.splits},
+        "any slot" if store.any_slot else "released",
+        store.applied,
+        store.manifest.get("fps"),
+        store.manifest.get("mended", {}),
+    )
+
+
+def accepted(store: Store) -> list[str]:
+    """Errors of the audit that were accepted when the store was prepared."""
+    return list(store.manifest.get("accepted", ()))
 
 
 def _count(values: np.ndarray, value: int) -> int:
@@ -138,6 +176,8 @@ def _summary(facts: dict[str, Any]) -> Iterator[str]:
     yield "  clips by persons: " + ", ".join(f"{n}: {count:,}" for n, count in facts["persons"].items())
     if facts["applied"]:
         yield f"  already {', '.join(facts['applied'])} at the source"
+    if facts["converted"]:
+        yield f"  converted from {facts['converted']['unit']}, {facts['converted']['up']} up, to metres, y up"
     if facts["presence"].get("touches"):
         yield f"  {_counted(facts['presence']['touches'], 'clip')} {PRESENCE[facts['presence']['rule']]}"
     for split, sides in facts["splits"].items():

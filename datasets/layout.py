@@ -163,7 +163,10 @@ def _check(layout: Layout) -> None:
     for fact, joints in facts.items():
         wrong = [j for j in joints if not 0 <= j < size]
         if wrong:
-            raise SkelbenchError(f"{place} names joint {wrong[0]} in '{fact}'; joints run from 0 to {size - 1}.")
+            from_one = " They seem to count from 1." if max(joints) == size and min(joints) > 0 else ""
+            raise SkelbenchError(
+                f"{place} names joint {wrong[0]} in '{fact}'; joints run from 0 to {size - 1}.{from_one}"
+            )
     if layout.parts and set(layout.parts) != set(PARTS):
         raise SkelbenchError(f"{place} has the parts {sorted(layout.parts)}; the five of {list(PARTS)} are needed.")
     for joint in range(size):
@@ -278,5 +281,31 @@ LAYOUTS.add(
         },
         centre=1,
         shoulders=(3, 6),
+    ),
+)  # fmt: skip
+
+# OpenPose's BODY_25, whose joints are in the picture; 3-D poses that are lifted from it keep its order.
+LAYOUTS.add(
+    "openpose25",
+    Layout(
+        name="openpose25",
+        joints=(
+            "Nose", "Neck",
+            "RShoulder", "RElbow", "RWrist", "LShoulder", "LElbow", "LWrist",
+            "MidHip", "RHip", "RKnee", "RAnkle", "LHip", "LKnee", "LAnkle",
+            "REye", "LEye", "REar", "LEar",
+            "LBigToe", "LSmallToe", "LHeel", "RBigToe", "RSmallToe", "RHeel",
+        ),
+        parents=(1, -1, 1, 2, 3, 1, 5, 6, 1, 8, 9, 10, 8, 12, 13, 0, 0, 15, 16, 14, 19, 14, 11, 22, 11),
+        mirror=((5, 2), (6, 3), (7, 4), (12, 9), (13, 10), (14, 11), (16, 15), (18, 17), (19, 22), (20, 23), (21, 24)),
+        parts={
+            "trunk": (0, 1, 8, 15, 16, 17, 18),
+            "left_arm": (5, 6, 7),
+            "right_arm": (2, 3, 4),
+            "left_leg": (12, 13, 14, 19, 20, 21),
+            "right_leg": (9, 10, 11, 22, 23, 24),
+        },
+        centre=1,
+        shoulders=(5, 2),
     ),
 )  # fmt: skip

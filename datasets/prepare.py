@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,6 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from ..errors import SkelbenchError
 from ..registry import did_you_mean
+from .audit import NAMES
+from .convert import Conversion, Unit, Up
 from .readers import READERS
 from .readers.parallel import read_items
 from .recording import Items
@@ -26,6 +28,9 @@ def prepare(
     *,
     options: Mapping[str, Any] | None = None,
     exclude: Path | None = None,
+    unit: Unit = "m",
+    up: Up = "y",
+    accept: Collection[str] = (),
     workers: int | None = None,
     force: bool = False,
     progress: Callable[[int, int | None], None] | None = None,
@@ -41,13 +46,20 @@ def prepare(
         name: of the data set; by default the reader's name followed by its non-default options.
         options: of the reader, see `reader_options`.
         exclude: JSON file with a list of clip names to leave out.
+        unit: of the coordinates; they are converted to metres.
+        up: the axis that points up; y is made to.
+        accept: errors of the audit (`audit.NAMES`) that are known and right.
         workers: processes that read; by default one per core if there are enough inputs.
         force: replace a store of that name which was made by another reader or with other options.
         progress: called with the number of inputs done and, if known, that of all inputs.
 
     Raises:
         SkelbenchError: if the sources, options or clips are invalid; no store is left behind.
+        RefusedError: if the audit finds an error that is not accepted.
     """
+    for check in accept:
+        if check not in NAMES:
+            raise SkelbenchError(f"There is no check '{check}' to accept{did_you_mean(check, NAMES)}")
     chosen = parse_options(reader, options or {})
     defaults = reader_options(reader)
     suffix = "".join(f"-{value}" for key, value in chosen.items() if value != defaults[key])
@@ -65,7 +77,15 @@ def prepare(
             f"{place} cannot be read ({error.strerror}); check the path and its permissions."
         ) from error
     path = data_folder() / name
-    with StoreWriter(path, recording, options=chosen, exclude=_names(exclude), replaceable=force) as writer:
+    with StoreWriter(
+        path,
+        recording,
+        options=chosen,
+        exclude=_names(exclude),
+        conversion=Conversion(unit, up),
+        accept=frozenset(accept),
+        replaceable=force,
+    ) as writer:
         if isinstance(recording.clips, Items):
             _write_items(writer, recording.clips, workers, progress)
         else:

@@ -38,18 +38,33 @@ SHOWN = 5  # rejected inputs and duplicates that are printed; the files list all
     metavar="KEY=VALUE",
     help="Option of the reader, such as bodies=ranked; `skelbench ls readers` lists them.",
 )
+@click.option(
+    "--unit", type=click.Choice(["m", "cm", "mm"]), default="m", show_default=True, help="Unit of the coordinates."
+)
+@click.option(
+    "--up", type=click.Choice(["y", "-y", "z", "-z"]), default="y", show_default=True, help="Axis that points up."
+)
+@click.option(
+    "--accept", multiple=True, metavar="CHECK", help="An error of the audit that is right as it is; may be repeated."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print what was prepared and what the audit found as JSON.")
 @click.option("--workers", type=click.IntRange(min=1), help="Reader processes (default: one per core if faster).")
 @click.option("--force", is_flag=True, help="Replace a data set of that name with other options.")
 @click.pass_context
-def prepare(ctx: click.Context, source: str, paths: tuple[Path, ...], name: str | None, **options: Any) -> None:
+def prepare(
+    ctx: click.Context, source: str, paths: tuple[Path, ...], name: str | None, as_json: bool, **options: Any
+) -> None:
     """Turn raw files of SOURCE (a reader, see `skelbench ls readers`) into a data set.
 
-    Inputs that cannot be used are listed in its rejected.csv, and the exit code is 1. An interrupted run of a large
-    data set resumes where it stopped.
+    Inputs that cannot be used are listed in its rejected.csv, and the exit code is 1. The data is audited: an error,
+    such as another unit or axis, is refused unless it is accepted by name; docs/data.md explains the checks. An
+    interrupted run of a large data set resumes where it stopped.
     """
     from ...config import parse_pairs
     from ...datasets import READERS
     from ...datasets import prepare as prepare_store
+    from ...datasets.audit import RefusedError
+    from ...datasets.audit.report import table
 
     load_plugins(ctx)
     READERS[source]
@@ -64,14 +79,40 @@ def prepare(ctx: click.Context, source: str, paths: tuple[Path, ...], name: str 
                 name,
                 options=parse_pairs(options["pairs"]),
                 exclude=options["exclude"],
+                unit=options["unit"],
+                up=options["up"],
+                accept=options["accept"],
                 workers=options["workers"],
                 force=options["force"],
                 progress=watch,
             )
+    except RefusedError as error:
+        if as_json:
+            click.echo(
+                json.dumps({"refused": str(error), "audit": [found.to_json() for found in error.found]}, indent=1)
+            )
+        for line in () if as_json else table(error.found, options["accept"]):
+            click.echo(line, err=True)
+        raise
     except KeyboardInterrupt:
         click.echo(watch.stopped(), err=True)
         ctx.exit(130)
-    for line in _summary(store):
+    if as_json:
+        kept = (
+            "clips",
+            "frames",
+            "persons",
+            "reader",
+            "options",
+            "presence",
+            "mended",
+            "audit",
+            "accepted",
+            "rejected",
+        )
+        facts = {"name": store.name, "path": str(store.path), "fingerprint": store.fingerprint}
+        click.echo(json.dumps(facts | {key: store.manifest[key] for key in kept}, indent=1))
+    for line in () if as_json else _summary(store):
         click.echo(line)
     if store.rejected:
         ctx.exit(1)
@@ -121,6 +162,8 @@ class _Watch:
 
 def _summary(store: Store) -> Iterator[str]:
     """Yield the lines that summarise a newly prepared store."""
+    from ...datasets.audit import Finding
+    from ...datasets.audit.report import table
     from ...datasets.inspect import complaints
 
     manifest = store.manifest
@@ -134,6 +177,7 @@ def _summary(store: Store) -> Iterator[str]:
     if manifest["excluded"]:
         yield f"  excluded: {len(manifest['excluded']):,} clips ({manifest['notes'].get('excluded', 'by name')})"
     yield from complaints(store, SHOWN)
+    yield from table([Finding.from_json(found) for found in manifest["audit"]], manifest["accepted"])
     yield f"  {store.path}"
 
 

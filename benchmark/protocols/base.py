@@ -127,6 +127,10 @@ RULES = {
     "held_out": "highest top-1 on the training subjects held out of a second fit ({held} of {total})",
     "published": "highest top-1 on the test set, as the released code reports",
 }
+ONE_SUBJECT = (
+    "highest top-1 on every fifth training clip, held out of a second fit; no subject could be held out, because all "
+    "training clips are of one"
+)
 
 
 @dataclass(frozen=True)
@@ -207,7 +211,7 @@ def run_protocol(
     best = score(chosen.scores["test"], label) | {
         "epoch": epoch,
         "step": chosen.step,
-        "rule": RULES[selection].format(held=held, total=total),
+        "rule": rule_text(selection, held, total),
     }
     scores = finished.scores["test"]
     return Outcome(scores, score(scores, label), best, curve, protocol.extra(finished, label), fit=finished)
@@ -221,6 +225,11 @@ def run_tuning(protocol: TuningProtocol, method: Method, train: Clips, test: Cli
     devices = [train.x.device] if train.x.device.type == "cuda" else []
     with precision("fp32"), torch.random.fork_rng(devices=devices):
         return protocol.tune(method, train, test, **how)
+
+
+def rule_text(selection: Selection, held: int, total: int) -> str:
+    """How `best` is chosen, with the numbers of training subjects that are held out and of all."""
+    return ONE_SUBJECT if selection == "held_out" and total == 1 else RULES[selection].format(held=held, total=total)
 
 
 def check_held_out(rest: int, total: int) -> None:

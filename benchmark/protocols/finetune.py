@@ -19,7 +19,7 @@ from ...deviation import Deviation
 from ...errors import SkelbenchError
 from ...methods.base import Method
 from ..train.progress import Silent, Watcher
-from .base import PROTOCOLS, RULES, Outcome, Selection, check_held_out, held_out, score, top
+from .base import PROTOCOLS, Outcome, Selection, check_held_out, held_out, rule_text, score, top
 from .tuning import Rate, Tuner, TuningSettings, nothing
 
 
@@ -98,7 +98,7 @@ def tune(
     readings = fit(tuner, {"test": (test.x, None)}, **shared)
     criterion = [top(reading.scores["test"], test.label, 1) for reading in readings]
     curve = [_row(reading, value) for reading, value in zip(readings, criterion, strict=True)]
-    rule = RULES["published"]
+    rule = rule_text("published", 0, 0)
     if selection == "held_out":
         method.load_evaluation_state(start)
         second = Tuner(method, stream, train, rows[~away], settings, seed=seed, size=size)
@@ -107,7 +107,7 @@ def tune(
         criterion = [top(reading.scores["unseen"], label, 1) for reading in chosen]
         curve = [row | {"held_out_top1": value} for row, value in zip(curve, criterion, strict=True)]
         subjects = train.subject[rows]
-        rule = RULES["held_out"].format(held=len(subjects[away].unique()), total=len(subjects.unique()))
+        rule = rule_text("held_out", len(subjects[away].unique()), len(subjects.unique()))
     best = readings[max(range(len(readings)), key=lambda i: (criterion[i], i))]
     return Outcome(
         scores=readings[-1].scores["test"],

@@ -22,6 +22,7 @@ from ..train.options import Options
 from .cell import empty_folder
 from .encoders import feature_kind, kept_features, new_method, tune
 from .heads import write_head
+from .overlap import seen_in_pretraining
 from .record import evaluation_record, side_files
 
 
@@ -67,6 +68,7 @@ class Evaluation:
         started = time.monotonic()
         reset_peak_memory(self.options.device)
         outcome = self._outcome(key, features, claim)
+        outcome = replace(outcome, extra={**outcome.extra, **seen_in_pretraining(key.cell, self.clips[1])})
         cost = {
             "eval_seconds": round(time.monotonic() - started, 2),
             "peak_memory_mb": peak_memory(self.options.device),

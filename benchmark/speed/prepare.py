@@ -15,7 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from ...datasets import Clip, Recording, prepare
+from ...datasets.audit import audit
+from ...datasets.audit.leaks import nearly_equal
 from ...datasets.clips import load_dataset
+from ...datasets.inspect import audited
 from ...datasets.layout import get_layout
 from ...datasets.readers.bodies import listed
 from ...datasets.readers.ntu_names import CLASS_NAMES, SPLITS, recorded
@@ -134,6 +137,22 @@ def _preparing(raw: Path, files: int, workers: int) -> Iterator[Figure]:
     assert len(store.clips) == files
     yield Figure(f"prepare, {workers} processes", files / seconds, "files/s")
     yield Figure("memory of all of them", peak[0], "GB")
+    if workers == 1:
+        yield from _auditing(store, seconds)
+
+
+def _auditing(store: Store, whole: float) -> Iterator[Figure]:
+    """The audit's share of the time of preparing, and of it the search for nearly equal clips."""
+    data = audited(store)
+    started = time.perf_counter()
+    audit(data)
+    seconds = time.perf_counter() - started
+    yield Figure("audit of them", 100 * seconds / whole, "% of that time")
+    started = time.perf_counter()
+    nearly_equal(data)
+    yield Figure(
+        "of it, search for nearly equal clips", 100 * (time.perf_counter() - started) / whole, "% of that time"
+    )
 
 
 def _readers() -> list[int]:

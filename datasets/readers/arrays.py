@@ -223,7 +223,7 @@ def _clips(arrays: Mapping[str, np.ndarray], label: np.ndarray) -> Iterator[Clip
         start = end - int(arrays["lengths"][i])
         yield Clip(
             name=str(arrays["name"][i]),
-            keypoints=arrays["keypoints"][start:end].astype(np.float32),
+            keypoints=arrays["keypoints"][start:end],
             label=int(label[i]),
             subject=int(arrays["subject"][i]),
             splits={name.removeprefix("split_"): int(arrays[name][i]) for name in own},

@@ -121,10 +121,10 @@ class StoreFolder:
             return
         try:
             made = json.loads(manifest.read_text())
-            by = {"reader": made["reader"], "options": made.get("options", {})}
+            by = {"reader": made["reader"], "options": made.get("options", {}), "converted": made.get("converted", {})}
         except (ValueError, KeyError, TypeError, AttributeError):
             return  # a damaged store is no loss
-        if by != {key: self.identity[key] for key in by}:
+        if by != {"converted": {}} | {key: self.identity[key] for key in by if key in self.identity}:
             raise SkelbenchError(
                 f"There is a data set '{self.path.name}' already, made by {_format(by)} and not by "
                 f"{_format(self.identity)}; choose another name (--name) or replace it (--force)."
@@ -140,4 +140,5 @@ class StoreFolder:
 
 
 def _format(identity: Mapping[str, Any]) -> str:
-    return f"'{identity['reader']}'" + "".join(f" {key}={value}" for key, value in identity["options"].items())
+    choices = {**identity["options"], **identity.get("converted", {})}
+    return f"'{identity['reader']}'" + "".join(f" {key}={value}" for key, value in choices.items())

@@ -9,7 +9,8 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from io import BytesIO
@@ -19,6 +20,10 @@ from typing import Any
 import numpy as np
 
 from ...errors import SkelbenchError
+from ..audit import Audited, Finding, audit, refuse
+from ..audit.measure import measure
+from ..convert import Conversion
+from ..loops import period
 from ..presence import arrange, is_touched
 from ..recording import Clip, Items, Recording, Rejected
 from . import FORMAT, Store, check_sides, checksum, sha256, split_sides
@@ -32,6 +37,8 @@ HEADER = 128  # bytes before the numbers: NumPy leaves room in it for any number
 
 class StoreWriter:
     """Write a store clip by clip; `finish` checks it and renames it into place.
+
+    What the audit finds is recorded; its errors are refused if `accept` is given, except for the checks in it.
 
     Use as a context manager: an error inside it removes what was written, except that for a recording of `Items`
     the clips read so far are saved for the next run.
@@ -49,18 +56,22 @@ class StoreWriter:
         *,
         options: Mapping[str, Any] | None = None,
         exclude: frozenset[str] = frozenset(),
+        conversion: Conversion | None = None,
+        accept: frozenset[str] | None = None,
         replaceable: bool = True,
     ):
         self.path = Path(path)
         self.recording = recording
         self.exclude = exclude
+        self.conversion = conversion or Conversion()
+        self.accept = accept
         self._made = {
             "format": FORMAT,
             "reader": recording.reader,
             "reader_version": recording.reader_version,
             "options": dict(options or {}),
             "layout": recording.layout.to_json(),
-        }
+        } | ({"converted": self.conversion.to_json()} if self.conversion else {})
         items = recording.clips if isinstance(recording.clips, Items) else None
         self._in_items = items is not None
         self._inputs = [] if items is None else list(zip(items.names, items.stamps, strict=True))
@@ -147,9 +158,7 @@ class StoreWriter:
             self._excluded.add(clip.name)
             self._just_excluded.append(clip.name)
             return
-        touched = is_touched(clip.keypoints) if clip.keypoints.ndim == 4 and clip.keypoints.shape[1] else False
-        if touched and self.recording.presence == "any slot":
-            clip = replace(clip, keypoints=arrange(clip.keypoints))
+        clip, mended = self._mend(clip)
         problem = complaint(clip, self.recording, self._names, self._persons)
         if problem is not None:
             if self.recording.strict:
@@ -164,12 +173,32 @@ class StoreWriter:
         del entry["keypoints"]
         present = np.flatnonzero(keypoints.any(axis=(0, 2, 3)))
         entry |= {"offset": self._frames, "length": len(keypoints), "bodies": len(present)}
-        entry |= {"digest": digest(content), "touched": touched}
+        entry |= {"digest": digest(content), "mended": mended}
         self._clips.append(entry)
         self._names.add(clip.name)
         self._persons = keypoints.shape[1]
         self._frames += len(keypoints)
         self._bytes += len(content)
+
+    def _mend(self, clip: Clip) -> tuple[Clip, dict[str, int]]:
+        """Convert a clip, cut what repeats and arrange frames and persons; also what was done, by kind."""
+        keypoints, mended = clip.keypoints, {}
+        if keypoints.ndim != 4 or 0 in keypoints.shape:
+            return clip, mended
+        keypoints = self.conversion.apply(keypoints)
+        if is_touched(keypoints):
+            mended["touches"] = 1
+        if self.recording.presence == "any slot":
+            frames = period(keypoints)
+            if frames is not None:
+                keypoints, mended["looped"] = keypoints[:frames], 1
+            arranged = arrange(keypoints) if mended else keypoints
+            if len(arranged) < len(keypoints):
+                mended |= {"cut_clips": 1, "cut_frames": len(keypoints) - len(arranged)}
+            if arranged[:, 0].any(axis=(1, 2)).sum() > keypoints[:, 0].any(axis=(1, 2)).sum():
+                mended["reordered"] = 1
+            keypoints = arranged
+        return replace(clip, keypoints=keypoints), mended
 
     def end_input(self) -> None:
         """Record in the journal that all clips of the next input of `Items` have been added."""
@@ -194,17 +223,21 @@ class StoreWriter:
         """Write the header and the manifest, check the store, rename it into place and open it.
 
         Raises:
-            SkelbenchError: if no clip is left, a split of a strict recording has an empty side, or the folder cannot
-                be written.
+            SkelbenchError: if no clip is left, a split of a strict recording has an empty side, the audit finds an
+                error that is not accepted, or the folder cannot be written.
         """
         self._check()
         duplicates = self._duplicates()
-        touched = sum(entry.pop("touched", False) for entry in self._clips)
+        mended = Counter[str]()
+        for entry in self._clips:
+            mended.update(entry.pop("mended", {}))
         with self._writing():
             self._finish_keypoints()
+            self._face_forward()
+            found = self._audit(mended)
             (self._folder / "clips.json").write_text(_lines(self._clips))
             self._write_rejected()
-            manifest = self._manifest(duplicates, touched)
+            manifest = self._manifest(duplicates, mended, found)
             manifest["checksum"] = checksum(json.loads(json.dumps(manifest)))  # as it is read: tuples are lists
             (self._folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
             Store(self._folder)  # checks that its files fit together; their hashes have just been computed from them
@@ -247,6 +280,39 @@ class StoreWriter:
         with (self._folder / "keypoints.npy").open("r+b") as file:
             file.write(header.getvalue())
 
+    def _face_forward(self) -> None:
+        """Negate z where axes were converted and left is right: only then the data was mirrored."""
+        if self.conversion.up == "y":
+            return
+        keypoints = np.lib.format.open_memmap(self._folder / "keypoints.npy", mode="r+")
+        turned = measure(keypoints, self._clips, self.recording.layout).turned
+        if (turned < 0).sum() > (turned > 0).sum():
+            for entry in self._clips:
+                clip = slice(entry["offset"], entry["offset"] + entry["length"])
+                keypoints[clip, ..., 2] = 0.0 - keypoints[clip, ..., 2]
+            keypoints.flush()
+
+    def _audit(self, mended: Mapping[str, int]) -> list[Finding]:
+        """Audit what is written. Raises a `RefusedError` for an error that is not among those to accept, if any are."""
+        recording = self.recording
+        found = audit(
+            Audited(
+                np.load(self._folder / "keypoints.npy", mmap_mode="r"),
+                self._clips,
+                recording.layout,
+                recording.class_names,
+                recording.splits,
+                {name: split_sides(rule, name, self._clips, self.path.name) for name, rule in recording.splits.items()},
+                recording.presence,
+                recording.applied,
+                recording.fps,
+                mended,
+            )
+        )
+        if self.accept is not None:
+            refuse(found, self.accept, self.path.name)
+        return found
+
     def _write_rejected(self) -> None:
         if not self._rejected:
             (self._folder / REJECTED).unlink(missing_ok=True)  # left by a run that was killed here
@@ -256,7 +322,9 @@ class StoreWriter:
             rows.writerow(("file", "line", "reason"))
             rows.writerows((entry.file, entry.line or "", entry.reason) for entry in self._rejected)
 
-    def _manifest(self, duplicates: list[list[str]], touched: int) -> dict[str, Any]:
+    def _manifest(
+        self, duplicates: list[list[str]], mended: Mapping[str, int], found: Sequence[Finding]
+    ) -> dict[str, Any]:
         recording = self.recording
         files = {name: sha256(self._folder / name) for name in ("keypoints.npy", "clips.json")}
         return self._made | {
@@ -264,7 +332,10 @@ class StoreWriter:
             "splits": {name: asdict(rule) for name, rule in recording.splits.items()},
             "fps": recording.fps,
             "applied": list(recording.applied),
-            "presence": {"rule": recording.presence, "touches": touched},
+            "presence": {"rule": recording.presence, "touches": mended.get("touches", 0)},
+            "mended": {what: count for what, count in sorted(mended.items()) if what != "touches"},
+            "audit": [finding.to_json() for finding in found],
+            "accepted": sorted(self.accept or ()),
             "official": {split: list(counts) for split, counts in recording.official.items()},
             "notes": dict(recording.notes),
             "clips": len(self._clips),

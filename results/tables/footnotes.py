@@ -9,6 +9,7 @@ from ..settled import RULE
 from .rows import FLOOR_SEEDS, FROZEN, Place, Row
 from .table import Note, spans
 
+SEEN = "seen_in_pretraining"  # in a record's `extra`: test clips that its encoder was pre-trained on
 MEANS = "Top-1 in percent on the test split at the end of training: mean ± sample deviation over seeds."
 _RAW = (
     "raw: no encoder; the joints as encoders get them, by the nearest training clip (nearest) and by ridge regression "
@@ -32,6 +33,18 @@ def _scored(rows: Sequence[Row]) -> Iterator[str]:
                     f"{row.name} {row.backbone} {protocol}: {right}{clips:,.0f} clips right; they are of {found:.0f} "
                     f"of the {classes} classes{every}."
                 )
+
+
+def _seen(rows: Sequence[Row]) -> Iterator[str]:
+    """Which numbers are of test clips that the encoder was pre-trained on."""
+    found = {
+        f"{record.extra[SEEN]:,.0f} of {record.data.get('test', 0):,} ({row.name} {row.backbone})": record
+        for row in rows
+        for record in row.records
+        if record.extra.get(SEEN)
+    }
+    if found:
+        yield f"WARNING: test clips were among those that the encoder was pre-trained on: {'; '.join(found)}."
 
 
 def footnotes(place: Place, rows: Sequence[Row], left_out: int, failures: Sequence[Failure]) -> Iterable[str]:
@@ -58,6 +71,7 @@ def footnotes(place: Place, rows: Sequence[Row], left_out: int, failures: Sequen
     yield from mixed_data_note(shown, "rows")
     yield from mixed_versions_note(shown)
     yield from _scored(rows)
+    yield from _seen(rows)
     yield from _paper_notes(place, rows)
     for reason in dict.fromkeys(row.refused for row in rows if row.refused):
         yield f"n/a: {reason}"

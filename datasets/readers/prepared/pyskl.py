@@ -144,10 +144,15 @@ def _keypoints(entries: Sequence[Mapping[str, Any]], persons: int) -> Iterator[n
         frames = entry.get("total_frames", keypoint.shape[1])
         bodies = single(keypoint[:, :frames])  # (M, T, V, 3)
         if len(bodies) > persons:
-            with np.errstate(all="ignore"):  # the writer reports what is not finite
-                positions = bodies.reshape(len(bodies), -1, bodies.shape[-1]).astype(np.float64)
-                energy = positions.var(axis=1).sum(axis=1)
+            energy = np.array([_motion(body) for body in bodies])
             bodies = bodies[np.argsort(-energy, kind="stable")[:persons]]
         clip = np.zeros((frames, persons, *bodies.shape[2:]), np.float32)
         clip[:, : len(bodies)] = bodies.transpose(1, 0, 2, 3)
         yield clip
+
+
+def _motion(body: np.ndarray) -> float:
+    """Variance of all positions of a body (T, V, 3) in the frames that it is in, summed over the coordinates."""
+    there = body[body.any(axis=(1, 2))].reshape(-1, body.shape[-1]).astype(np.float64)
+    with np.errstate(all="ignore"):  # the writer reports what is not finite
+        return float(there.var(axis=0).sum()) if len(there) else 0.0

@@ -232,6 +232,18 @@ def test_of_three_persons_the_two_that_move_most_are_kept(folder, clips):
     np.testing.assert_array_equal(found, crowd[[1, 2]].transpose(1, 0, 2, 3))
 
 
+def test_a_still_ghost_does_not_win_over_persons_who_are_there_for_a_part(folder, clips):
+    moving = clips[VAL[0]][:, 0]  # (T, V, 3)
+    ghost = np.broadcast_to(moving[0] / 2 + 4, moving.shape).astype(moving.dtype)
+    half = len(moving) // 2
+    ghost[half:], late = 0, moving * 1.1
+    late[:half] = 0
+    entry = {"frame_dir": VAL[0], "label": 0, "keypoint": np.stack([ghost, late, moving]), "total_frames": len(moving)}
+    (found,) = content(prepare("auto", write_pyskl(folder, clips, annotations=[entry], split=None), "mine")).values()
+    kept = {found[:, person].tobytes() for person in (0, 1)}
+    assert kept == {body.astype(np.float32).tobytes() for body in (late, moving)}
+
+
 def test_a_split_without_a_name_is_stored_with_the_named_ones(folder, clips):
     split = {"train": TRAIN[:2] + VAL[:1], "val": TRAIN[2:], "sub_train": TRAIN, "sub_test": VAL}
     store = prepare("auto", write_pyskl(folder, clips, split=split), "mine")
