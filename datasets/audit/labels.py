@@ -30,7 +30,7 @@ def classes(data: Audited) -> Iterator[Finding]:
         yield Finding(
             "classes",
             "warning",
-            f"{len(alone)} classes have a single clip, which cannot train and test: {listed(alone)}.",
+            f"{_classes(len(alone))} a single clip, which cannot train and test: {listed(alone)}.",
             "Leave the clips out with --exclude, or merge the classes.",
         )
     if len(counts) > 1 and counts.max() > LARGE * counts.sum():
@@ -67,7 +67,7 @@ def split_sides(data: Audited) -> Iterator[Finding]:
                 yield Finding(
                     "split-classes",
                     "warning",
-                    f"{split}: {len(here)} classes have no {word} clip: {names}.",
+                    f"{split}: {_classes(len(here))} no {word} clip: {names}.",
                     "Nothing can be learnt about them." if lacking == TRAIN else "Their accuracy is unknown.",
                 )
         training = np.unique(data.subjects[sides == TRAIN])
@@ -111,3 +111,7 @@ def _why_none(data: Audited) -> str:
         return f"all clips are of subject {found[0]}, and without a split array odd subjects train and even ones test."
     side = "even" if not (found % 2).any() else "odd"
     return f"all subjects have {side} numbers, and without a split array odd ones train and even ones test."
+
+
+def _classes(count: int) -> str:
+    return "1 class has" if count == 1 else f"{count} classes have"
