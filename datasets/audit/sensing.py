@@ -41,8 +41,8 @@ def undetected(data: Audited) -> Iterator[Finding]:
         yield Finding(
             "undetected-centre",
             "error" if lost.sum() > 0.01 * bodies else "warning",
-            f"The centre joint {layout.joints[centre]} is at (0, 0, 0) in {int(lost.sum()):,} of {bodies:,} bodies, which "
-            "are moved by it as a whole.",
+            f"The centre joint {layout.joints[centre]} is at (0, 0, 0) in {int(lost.sum()):,} of {bodies:,} bodies, "
+            "which are moved by it as a whole.",
             "Fill it from neighbouring frames before you prepare the data.",
             **data.where(lost > 0),
         )
