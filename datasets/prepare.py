@@ -31,6 +31,7 @@ def prepare(
     unit: Unit = "m",
     up: Up = "y",
     accept: Collection[str] = (),
+    strict: bool = False,
     workers: int | None = None,
     force: bool = False,
     progress: Callable[[int, int | None], None] | None = None,
@@ -49,6 +50,7 @@ def prepare(
         unit: of the coordinates; they are converted to metres.
         up: the axis that points up; y is made to.
         accept: errors of the audit (`audit.NAMES`) that are known and right.
+        strict: prepare nothing if one input cannot be used.
         workers: processes that read; by default one per core if there are enough inputs.
         force: replace a store of that name which was made by another reader or with other options.
         progress: called with the number of inputs done and, if known, that of all inputs.
@@ -76,6 +78,8 @@ def prepare(
         raise SkelbenchError(
             f"{place} cannot be read ({error.strerror}); check the path and its permissions."
         ) from error
+    if strict and recording.rejected:
+        raise SkelbenchError(recording.rejected[0].reason)
     path = data_folder() / name
     with StoreWriter(
         path,
@@ -84,6 +88,7 @@ def prepare(
         exclude=_names(exclude),
         conversion=Conversion(unit, up),
         accept=frozenset(accept),
+        strict=strict,
         replaceable=force,
     ) as writer:
         if isinstance(recording.clips, Items):

@@ -112,8 +112,8 @@ class Recording:
 
     Attributes:
         clips: clips and rejected inputs in the order of the store; `Items` if they are many.
-        strict: an invalid clip or a split with an empty side is an error for the entire source; otherwise the clip
-            is listed as rejected, and the side may stay empty until the rest of the data is prepared.
+        complete: whether the source has all clips, so that a split with an empty side is an error; otherwise the side
+            may stay empty until the rest of the data is prepared.
         rejected: inputs known to be unusable before any is read.
         excluded: names of clips that the source's own rules leave out (`notes` says which).
         presence: the rule for frames and persons, see `presence`.
@@ -129,7 +129,7 @@ class Recording:
     reader: str
     reader_version: int
     fps: float | None = None
-    strict: bool = False
+    complete: bool = False
     rejected: tuple[Rejected, ...] = ()
     excluded: tuple[str, ...] = ()
     presence: Presence = "any slot"

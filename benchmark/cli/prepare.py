@@ -47,6 +47,7 @@ SHOWN = 5  # rejected inputs and duplicates that are printed; the files list all
 @click.option(
     "--accept", multiple=True, metavar="CHECK", help="An error of the audit that is right as it is; may be repeated."
 )
+@click.option("--strict", is_flag=True, help="Prepare nothing if one input cannot be used.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was prepared and what the audit found as JSON.")
 @click.option("--workers", type=click.IntRange(min=1), help="Reader processes (default: one per core if faster).")
 @click.option("--force", is_flag=True, help="Replace a data set of that name with other options.")
@@ -82,6 +83,7 @@ def prepare(
                 unit=options["unit"],
                 up=options["up"],
                 accept=options["accept"],
+                strict=options["strict"],
                 workers=options["workers"],
                 force=options["force"],
                 progress=watch,

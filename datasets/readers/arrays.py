@@ -11,13 +11,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 
 from ...errors import SkelbenchError
+from ...registry import did_you_mean
 from ..layout import PARTS, Layout, describe_layout, get_layout
 from ..recording import LEFT_OUT, TEST, TRAIN, Clip, Recording, SplitRule
 from . import READERS
+from .prepared.unpickle import ForbiddenImportError, load_stream
 
 VERSION = 1
 REQUIRED = ("keypoints", "lengths", "label", "name", "subject")
@@ -26,13 +30,13 @@ _FACTS = {  # of the file: NumPy's kinds and the shape (None: any size)
     "layout": ("U", ()),
     "parts": ("U", ()),
     "fps": ("iuf", ()),
-    "centre": ("iu", ()),
+    "centre": ("iuU", ()),
     "class_names": ("U", (None,)),
     "joint_names": ("U", (None,)),
     "parents": ("iu", (None,)),
-    "mirror": ("iu", (None, 2)),
-    "shoulders": ("iu", (2,)),
-    **{f"part_{part}": ("iu", (None,)) for part in PARTS},
+    "mirror": ("iuU", (None, 2)),
+    "shoulders": ("iuU", (2,)),
+    **{f"part_{part}": ("iuU", (None,)) for part in PARTS},
 }
 
 
@@ -50,7 +54,9 @@ def read(sources: Sequence[Path]) -> Recording:
     _check(arrays, source)
     label = arrays["label"].astype(int)
     names = arrays.get("class_names")
-    class_names = tuple(map(str, names)) if names is not None else tuple(f"class {c}" for c in range(label.max() + 1))
+    class_names = (
+        tuple(map(str, names)) if names is not None else tuple(f"class {c}" for c in range(max(0, label.max()) + 1))
+    )
     return Recording(
         layout=_layout(arrays, source),
         class_names=class_names,
@@ -59,7 +65,7 @@ def read(sources: Sequence[Path]) -> Recording:
         reader="arrays",
         reader_version=VERSION,
         fps=float(arrays["fps"]) if "fps" in arrays else None,
-        strict=True,
+        complete=True,
         notes={"bodies": "as given"},
     )
 
@@ -71,7 +77,8 @@ def _load(source: Path) -> dict[str, np.ndarray]:
         file = np.load(source, allow_pickle=False)
         if isinstance(file, np.lib.npyio.NpzFile):
             with file:
-                arrays = {name: np.asarray(file[name]) for name in file.files}
+                assert file.zip is not None  # it is open
+                arrays = {name: _read(file, file.zip, name, source) for name in file.files}
             return {name: _text(array, name, source) for name, array in arrays.items()}
     except SkelbenchError:
         raise
@@ -80,6 +87,33 @@ def _load(source: Path) -> dict[str, np.ndarray]:
             f"{source} cannot be read as .npz ({error}); it is damaged or not an interchange file."
         ) from error
     raise SkelbenchError(f"{source} is a single array; `arrays` reads an .npz in the interchange format.")
+
+
+def _read(file: np.lib.npyio.NpzFile, members: ZipFile, name: str, source: Path) -> np.ndarray:
+    """One array of the file; an array of objects only if they are strings, which are read without running anything."""
+    if f"{name}.npy" not in members.namelist():
+        return np.asarray(file[name])
+    info = members.getinfo(f"{name}.npy")
+    with members.open(info) as stream:
+        version = np.lib.format.read_magic(stream)
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = header(stream)
+        if not dtype.hasobject:
+            return np.asarray(file[name])
+        try:
+            found = load_stream(stream, info.file_size, f"{source}: '{name}'")
+        except ForbiddenImportError as error:
+            raise SkelbenchError(
+                f"{source} cannot be read as .npz (the objects in '{name}' would run code, so it is read as with "
+                "allow_pickle=False); save that array as text or numbers."
+            ) from error
+    values = found if shape else [found]
+    if len(shape) > 1 or not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise SkelbenchError(
+            f"{source}: '{name}' is an array of objects that are not all text; save it as text (np.array(values, "
+            "dtype=str)) or as numbers."
+        )
+    return np.array(values, dtype=str).reshape(shape)
 
 
 def _text(array: np.ndarray, name: str, source: Path) -> np.ndarray:
@@ -129,10 +163,10 @@ def _check(arrays: Mapping[str, np.ndarray], source: Path) -> None:
             )
     if len(lengths) == 0:
         raise SkelbenchError(f"{source} holds no clip.")
-    if (lengths < 1).any():
+    if (lengths < 0).any():
         raise SkelbenchError(
-            f"{source}: clip '{arrays['name'][int(np.argmin(lengths))]}' has length {lengths.min()}; a "
-            "clip needs a frame."
+            f"{source}: clip '{arrays['name'][int(np.argmin(lengths))]}' has length {lengths.min()}; where clips start "
+            "is unknown then."
         )
     total = sum(lengths.tolist())  # Python integers do not overflow
     if total != len(keypoints):
@@ -144,12 +178,8 @@ def _check(arrays: Mapping[str, np.ndarray], source: Path) -> None:
 
 
 def _check_labels(arrays: Mapping[str, np.ndarray], source: Path) -> None:
-    """Check the labels; without class names, the highest one determines the number of classes."""
+    """Check the highest label, which without class names determines the number of classes."""
     label, names = arrays["label"], arrays["name"]
-    if label.min() < 0:
-        raise SkelbenchError(
-            f"Clip '{names[label.argmin()]}' has label {label.min()} in {source}; labels count from 0."
-        )
     if "class_names" not in arrays and label.max() >= len(label):
         raise SkelbenchError(
             f"Clip '{names[label.argmax()]}' has label {label.max()} in {source}, but {len(label)} clips cannot be of "
@@ -166,14 +196,12 @@ def _layout(arrays: Mapping[str, np.ndarray], source: Path) -> Layout:
     if "layout" in arrays:
         layout = get_layout(str(arrays["layout"]))
     elif "joint_names" in arrays and "parents" in arrays:
-        layout = describe_layout(
-            arrays["joint_names"].tolist(),
-            arrays["parents"].tolist(),
-            mirror=arrays["mirror"].tolist() if "mirror" in arrays else None,
-            parts=_parts(arrays, source),
-            centre=int(arrays["centre"]) if "centre" in arrays else None,
-            shoulders=arrays["shoulders"].tolist() if "shoulders" in arrays else None,
-        )
+        names = arrays["joint_names"].tolist()
+        given = {fact: arrays[fact].tolist() for fact in ("mirror", "centre", "shoulders") if fact in arrays}
+        facts = {fact: _indices(value, names, fact, source) for fact, value in given.items()}
+        parts = _parts(arrays, source)
+        facts["parts"] = parts and {part: _indices(joints, names, "parts", source) for part, joints in parts.items()}
+        layout = describe_layout(names, arrays["parents"].tolist(), **facts)
     else:
         raise SkelbenchError(f"{source} does not describe its skeleton; give 'layout', or 'joint_names' and 'parents'.")
     if arrays["keypoints"].shape[2] != layout.num_joints:
@@ -184,13 +212,25 @@ def _layout(arrays: Mapping[str, np.ndarray], source: Path) -> Layout:
     return layout
 
 
-def _parts(arrays: Mapping[str, np.ndarray], source: Path) -> dict[str, list[int]] | None:
+def _indices(value: Any, names: Sequence[str], fact: str, source: Path) -> Any:
+    """Joints given by name or index as indices; lists of them as such lists."""
+    if isinstance(value, list):
+        return [_indices(one, names, fact, source) for one in value]
+    if not isinstance(value, str):
+        return int(value)
+    if value not in names:
+        raise SkelbenchError(f"{source}: '{fact}' names the joint '{value}'{did_you_mean(value, names)}")
+    return names.index(value)
+
+
+def _parts(arrays: Mapping[str, np.ndarray], source: Path) -> dict[str, list[int | str]] | None:
     """The body parts, from the arrays `part_<name>` or one JSON text; None if the file has none."""
     parts = {part: arrays[f"part_{part}"].tolist() for part in PARTS if f"part_{part}" in arrays}
     if parts or "parts" not in arrays:
         return parts or None
     try:
-        return {str(part): [int(j) for j in joints] for part, joints in json.loads(str(arrays["parts"])).items()}
+        given = json.loads(str(arrays["parts"]))
+        return {str(part): [j if isinstance(j, str) else int(j) for j in joints] for part, joints in given.items()}
     except (ValueError, TypeError, AttributeError) as error:
         raise SkelbenchError(
             f"{source}: 'parts' is not a JSON object of joint lists ({error}); the five of {list(PARTS)} are needed."

@@ -58,6 +58,7 @@ class StoreWriter:
         exclude: frozenset[str] = frozenset(),
         conversion: Conversion | None = None,
         accept: frozenset[str] | None = None,
+        strict: bool = False,
         replaceable: bool = True,
     ):
         self.path = Path(path)
@@ -65,6 +66,7 @@ class StoreWriter:
         self.exclude = exclude
         self.conversion = conversion or Conversion()
         self.accept = accept
+        self.strict = strict
         self._made = {
             "format": FORMAT,
             "reader": recording.reader,
@@ -149,9 +151,11 @@ class StoreWriter:
     def add(self, clip: Clip | Rejected) -> None:
         """Append one clip, or list a rejected input.
 
-        An invalid clip is listed as rejected; in a strict recording it raises a `SkelbenchError` that names it.
+        An invalid clip is listed as rejected; if this writer is strict, it raises a `SkelbenchError` that names it.
         """
         if isinstance(clip, Rejected):
+            if self.strict:
+                raise SkelbenchError(clip.reason)
             self._rejected.append(clip)
             return
         if clip.name in self.exclude:
@@ -161,7 +165,7 @@ class StoreWriter:
         clip, mended = self._mend(clip)
         problem = complaint(clip, self.recording, self._names, self._persons)
         if problem is not None:
-            if self.recording.strict:
+            if self.strict:
                 raise SkelbenchError(problem)
             self._rejected.append(Rejected(self._inputs[self.done][0] if self._in_items else clip.name, problem))
             return
@@ -223,7 +227,7 @@ class StoreWriter:
         """Write the header and the manifest, check the store, rename it into place and open it.
 
         Raises:
-            SkelbenchError: if no clip is left, a split of a strict recording has an empty side, the audit finds an
+            SkelbenchError: if no clip is left, a split of a complete recording has an empty side, the audit finds an
                 error that is not accepted, or the folder cannot be written.
         """
         self._check()
@@ -257,7 +261,7 @@ class StoreWriter:
             raise SkelbenchError(f"No clip is left for the store {self.path.name}; nothing was written.{why}")
         for split, rule in self.recording.splits.items():
             sides = split_sides(rule, split, self._clips, self.path.name)
-            if self.recording.strict:
+            if self.recording.complete:
                 check_sides(sides, rule, split, self.path.name)
         self._place.refuse_to_lose_clips(self._names | self._excluded | {*self.recording.excluded})
 

@@ -29,9 +29,9 @@ class _RefusedError(Exception):
 class _Bounded:
     """A file that refuses to read more than it holds, before memory is allocated for it."""
 
-    def __init__(self, file: IO[bytes]):
+    def __init__(self, file: IO[bytes], size: int):
         self._file = file
-        self._size = os.fstat(file.fileno()).st_size
+        self._size = size
         self.readline = file.readline
 
     def read(self, count: int) -> bytes:
@@ -73,18 +73,29 @@ def load_pickle(path: Path) -> Any:
         SkelbenchError: if it is damaged.
     """
     with path.open("rb") as file:
-        try:
-            return _plain(_Unpickler(_Bounded(file), encoding="latin1").load(), {})
-        except _RefusedError as error:
-            raise ForbiddenImportError(
-                f"{path} asks to import '{_shown(error)}', which no file of skeletons needs, so nothing of it was run; "
-                "get the file from its origin again, or save it as the interchange .npz."
-            ) from error
-        except Exception as error:  # a damaged pickle raises anything: it is a program
-            raise SkelbenchError(
-                f"{path} cannot be read as a pickle ({type(error).__name__}: {_shown(error)}); it is damaged or "
-                "incomplete: get it again."
-            ) from error
+        return load_stream(file, os.fstat(file.fileno()).st_size, str(path))
+
+
+def load_stream(stream: IO[bytes], size: int, place: str) -> Any:
+    """Content of an untrusted pickle that is open: `load_pickle` of a part of a file.
+
+    Args:
+        stream: open at the pickle.
+        size: bytes that are left in it, or more.
+        place: where it is, for messages.
+    """
+    try:
+        return _plain(_Unpickler(_Bounded(stream, size), encoding="latin1").load(), {})
+    except _RefusedError as error:
+        raise ForbiddenImportError(
+            f"{place} asks to import '{_shown(error)}', which no file of skeletons needs, so nothing of it was run; "
+            "get the file from its origin again, or save it as the interchange .npz."
+        ) from error
+    except Exception as error:  # a damaged pickle raises anything: it is a program
+        raise SkelbenchError(
+            f"{place} cannot be read as a pickle ({type(error).__name__}: {_shown(error)}); it is damaged or "
+            "incomplete: get it again."
+        ) from error
 
 
 def _shown(error: Exception) -> str:

@@ -56,7 +56,7 @@ def generate(clips: int = 2000, seed: int = 0) -> Recording:
         reader="synthetic",
         reader_version=VERSION,
         fps=FPS,
-        strict=True,
+        complete=True,
         notes={"seed": seed, "bodies": "the acting person first, then the partner"},
     )
 

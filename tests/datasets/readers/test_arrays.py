@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -198,21 +199,40 @@ def replaced(name, value):
 
 
 @pytest.mark.parametrize(
+    ("change", "bad", "reason"),
+    [
+        (changed("keypoints", (4, 0, 7, 2), np.nan), ["b"], "Clip 'b', frame 1: NaN"),
+        (changed("keypoints", slice(3, 8), 0), ["b"], "Clip 'b' is empty"),
+        (changed("keypoints", [3, 4, 5, 6, 7, 8, 9], 0), ["b", "c"], "Clip 'b' is empty"),
+        (changed("lengths", slice(0, 2), (8, 0)), ["b"], "Clip 'b' is empty"),
+        (changed("name", 3, "c"), ["c"], "Clip 'c' is in the data twice"),
+        (changed("label", 0, -1), ["a"], "Clip 'a' has label -1, outside its 2 classes (0 to 1); labels count from 0."),
+        (replaced("class_names", ["only one"]), ["b", "d"], "Clip 'b' has label 1, outside its 1 classes"),
+    ],
+)
+def test_bad_clips_are_listed_and_the_rest_is_prepared_unless_asked_otherwise(source, arrays, change, bad, reason):
+    change(arrays)
+    store = prepared(source, arrays)
+    assert [entry.file for entry in store.rejected] == bad
+    assert store.rejected[0].reason.startswith(reason)
+    assert len(store.clips) == 4 - len(bad)
+    prepare("arrays", source, "mine", force=True)
+    with pytest.raises(SkelbenchError, match=re.escape(reason)):
+        prepare("arrays", source, "other", strict=True)
+    assert list_stores() == ["mine"]
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
-        (changed("keypoints", (4, 0, 7, 2), np.nan), "Clip 'b', frame 1: NaN"),
-        (changed("keypoints", slice(3, 8), 0), "Clip 'b' is empty"),
-        (changed("lengths", slice(0, 2), (8, 0)), "clip 'b' has length 0"),
+        (changed("lengths", slice(0, 2), (9, -1)), "clip 'b' has length -1"),
         (changed("lengths", 0, 4), "lengths add up to 15 frames but there are 14"),
-        (changed("name", 3, "a"), "Clip 'a' is in the data twice"),
-        (changed("label", 0, -1), "Clip 'a' has label -1 in .*mine.npz; labels count from 0"),
         (changed("label", 2, 4), "Clip 'c' has label 4 in .*mine.npz, but 4 clips .*'class_names'"),
         (changed("label", 2, 2**62), f"Clip 'c' has label {2**62} in .*mine.npz, but 4 clips"),
         (replaced("subject", np.full(4, 2**64 - 1, np.uint64)), "'subject' holds 18446744073709551615; integers of 64"),
         (replaced("lengths", [2**62, 2**62, 2**62, 2**62 + 14]), "lengths add up to 18446744073709551630 frames"),
         (replaced("name", [1, 2, 3, 4]), "'name' is int64; text is needed"),
         (replaced("name", [b"a", b"b", b"c", b"\xff"]), "'name' holds bytes that are not UTF-8"),
-        (replaced("class_names", ["only one"]), "Clip 'b' has label 1, outside its 1 classes"),
         (replaced("class_names", "word"), r"'class_names' is <U4 \(\)"),
         (replaced("lengths", [3.0, 5.0, 2.0, 4.0]), "'lengths' is float64"),
         (replaced("lengths", 14), r"'lengths' is int64 \(\)"),
@@ -298,6 +318,44 @@ def test_flipped_bytes_are_found_wherever_they_are(source, arrays):
     for at in range(60, 2400, 97):
         source.write_bytes(whole[:at] + bytes(b ^ 0xFF for b in whole[at : at + 4]) + whole[at + 4 :])
         refused(source, r"mine\.npz")
+
+
+def test_text_in_arrays_of_objects_is_read(source, arrays):
+    text = {"name": np.array(["a", "b", "c", "größer"], dtype=object), "layout": np.array("kinect20", dtype=object)}
+    text["class_names"] = np.array(["sit", "stand"], dtype=object)
+    store = prepared(source, arrays | text)
+    assert [clip["name"] for clip in store.clips] == ["a", "b", "c", "größer"]
+    assert store.class_names == ("sit", "stand")
+
+
+@pytest.mark.parametrize("values", [[1, "b", "c", "d"], [["a"], "b", "c", "d"], [None] * 4, [{"a": 1}] * 4])
+def test_other_objects_are_refused_with_what_to_do(source, arrays, values):
+    held = np.empty(4, dtype=object)
+    held[:] = values
+    save(source, arrays | {"name": held})
+    refused(source, r"'name' is an array of objects that are not all text; save it as text")
+
+
+def test_joints_may_be_given_by_name(source, arrays):
+    layout = get_layout("kinect20")
+    joints = list(layout.joints)
+    parts = {part: [joints[j] for j in group] for part, group in layout.parts.items()}
+    own = [f"my {joint}" for joint in joints]
+    named = {
+        "joint_names": np.array(own),
+        "parents": np.array(layout.parents),
+        "centre": np.array("my ShoulderCenter"),
+        "shoulders": np.array(["my LShoulder", "my RShoulder"]),
+        "mirror": np.array([[own[a], own[b]] for a, b in layout.mirror]),
+        "parts": np.array(json.dumps({part: [f"my {joint}" for joint in group] for part, group in parts.items()})),
+    }
+    store = prepared(source, without(arrays, "layout") | named)
+    for fact in ("centre", "shoulders", "mirror"):
+        assert getattr(store.layout, fact) == getattr(layout, fact)
+    assert {k: tuple(v) for k, v in store.layout.parts.items()} == dict(layout.parts)
+    np.savez(source, **(without(arrays, "layout") | named | {"centre": np.array("my ShoulderCentre")}))
+    with pytest.raises(SkelbenchError, match=r"'centre' names the joint 'my ShoulderCentre'; did you mean"):
+        prepare("arrays", source, "other")
 
 
 def test_objects_are_never_unpickled(source, arrays, tmp_path):

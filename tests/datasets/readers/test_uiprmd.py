@@ -106,7 +106,7 @@ def test_bones_keep_their_length_whatever_the_angles():
 
 def test_clips_come_in_the_order_of_their_classes_with_their_facts(raw):
     recording = read([raw])
-    assert not recording.strict and recording.rejected == ()
+    assert not recording.complete and recording.rejected == ()
     facts = [(c.name, recording.class_names[c.label], c.subject, c.repetition) for c in streamed(recording)]
     assert facts == [
         ("m01_s01_e03", "deep squat", 1, 3),

@@ -38,8 +38,8 @@ def recording(clips=(), **facts):
     )
 
 
-def write(path, clips, *, exclude=frozenset(), **facts):
-    with StoreWriter(path, recording(**facts), exclude=exclude) as writer:
+def write(path, clips, *, exclude=frozenset(), strict=False, **facts):
+    with StoreWriter(path, recording(**facts), exclude=exclude, strict=strict) as writer:
         for one in clips:
             writer.add(one)
         return writer.finish()
@@ -173,7 +173,7 @@ BAD = pytest.mark.parametrize(
 
 
 @BAD
-def test_a_clip_that_does_not_fit_refuses_a_strict_recording_and_nothing_is_left(path, bad, message):
+def test_a_clip_that_does_not_fit_refuses_everything_if_strict_and_nothing_is_left(path, bad, message):
     refused(path, [clip("good"), bad], message, strict=True)
 
 
@@ -299,10 +299,10 @@ def test_an_unknown_split_says_what_was_probably_meant(path):
         store.sides("xsubb")
 
 
-def test_a_split_with_an_empty_side_refuses_a_strict_recording(path):
+def test_a_split_with_an_empty_side_refuses_a_complete_recording(path):
     one_sided = {"xsub": SplitRule("subject", (1,), text="subject 1 trains")}
     message = r"'xsub' of 'mine' has no test clip \(subject 1 trains\)"
-    refused(path, [clip("a")], message, splits=one_sided, strict=True)
+    refused(path, [clip("a")], message, splits=one_sided, complete=True)
 
 
 def test_a_split_with_an_empty_side_waits_for_the_rest_of_the_data(path):
@@ -329,7 +329,7 @@ def test_a_store_whose_split_lost_a_side_opens_but_does_not_give_the_split(path)
 def test_a_split_with_an_empty_side_is_not_written(path, subjects, word):
     rule = SplitRule("subject", subjects, text="as chosen")
     message = rf"'xsub' of 'mine' has no {word} clip \(as chosen\)"
-    refused(path, SIDES, message, splits={"xsub": rule}, strict=True)
+    refused(path, SIDES, message, splits={"xsub": rule}, complete=True)
 
 
 def test_a_split_by_a_fact_that_a_clip_lacks_is_not_written(path):
