@@ -95,6 +95,12 @@ def load_dataset(
     )
 
 
+def training_rows(store: Store, split: str, limit: int | None) -> np.ndarray:
+    """Rows of the clips that a split trains on, with the `limit` of `load_dataset`."""
+    sides = store.sides(split, empty=True)
+    return _limited(sides == TRAIN, limit, len(sides))
+
+
 def _limited(chosen: np.ndarray, limit: int | None, total: int) -> np.ndarray:
     """Indices of the chosen clips, subsampled at random (fixed seed) to their share of `limit`."""
     index = np.flatnonzero(chosen)

@@ -59,7 +59,7 @@ def describe(store: Store) -> dict[str, Any]:
             for split, s in sides.items()
         },
         "classes": {
-            name: {"clips": _count(label, c)}
+            (name if store.class_names.count(name) == 1 else f"{name} (label {c})"): {"clips": _count(label, c)}
             | {
                 f"{split} {word}": _count(s[label == c], side)
                 for split, s in sides.items()

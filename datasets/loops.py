@@ -1,18 +1,40 @@
-"""Clips that were repeated to fill a fixed length, as some arrays of other projects are."""
+"""Clips that were repeated to fill a fixed length, as 2s-AGCN's arrays of 300 frames are."""
 
 from __future__ import annotations
 
 import numpy as np
 
+FILLED = 300  # frames that 2s-AGCN and its followers fill up, so that the last repetition may be cut off
+OVERLAP = 10  # frames of a cut-off repetition that show that it is one
 
-def period(keypoints: np.ndarray) -> int | None:
-    """The number of frames after which a clip (T, M, V, 3) repeats itself to the last bit until its end.
 
-    None if it does not, and for a clip that stands still.
+def without_loops(keypoints: np.ndarray) -> np.ndarray:
+    """A clip (T, M, V, 3) without the repetitions of its persons; the clip itself if one of them does not repeat.
+
+    Each person is filled up on its own: it is empty again after its own frames, and the clip ends with the longest.
     """
-    again = np.flatnonzero((keypoints[1:] == keypoints[0]).all(axis=(1, 2, 3))) + 1
+    persons = [person for person in range(keypoints.shape[1]) if keypoints[:, person].any()]
+    periods = {person: period(keypoints[:, person]) for person in persons}
+    lengths = [frames for frames in periods.values() if frames is not None]
+    if not persons or len(lengths) < len(persons):
+        return keypoints
+    found = keypoints[: max(lengths)].copy()
+    for person, frames in periods.items():
+        found[frames:, person] = 0
+    return found
+
+
+def period(body: np.ndarray) -> int | None:
+    """The number of frames after which a body (T, V, 3) repeats itself to the last bit until its end.
+
+    None if it does not: at least one complete repetition is needed, or a part of one where the clip was filled to
+    `FILLED` frames. A body that stands still does not repeat itself.
+    """
+    again = np.flatnonzero((body[1:] == body[0]).all(axis=(1, 2))) + 1
     for frames in again.tolist():
-        if np.array_equal(keypoints[frames:], keypoints[:-frames]):
-            still = frames == 1 or len(keypoints) - frames < 2
+        rest = len(body) - frames
+        enough = rest >= frames or (len(body) == FILLED and rest >= OVERLAP)
+        if enough and np.array_equal(body[frames:], body[:rest]):
+            still = (body[:frames] == body[0]).all()
             return None if still else frames
     return None

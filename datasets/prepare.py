@@ -70,6 +70,8 @@ def prepare(
         raise SkelbenchError(f"'{name}' cannot name a data set; use letters, digits, '-' and '_' (--name).")
     if name == "synthetic" and reader != name:
         raise SkelbenchError("The name 'synthetic' is reserved for the generated data set; choose another (--name).")
+    if reader == "synthetic" and (unit, up) != ("m", "y"):
+        raise SkelbenchError("`synthetic` is in metres, y up; leave --unit and --up out.")
     sources = [Path(source)] if isinstance(source, str | Path) else [Path(one) for one in source]
     try:
         recording = READERS[reader](sources, **chosen)

@@ -68,7 +68,8 @@ class Evaluation:
         started = time.monotonic()
         reset_peak_memory(self.options.device)
         outcome = self._outcome(key, features, claim)
-        outcome = replace(outcome, extra={**outcome.extra, **seen_in_pretraining(key.cell, self.clips[1])})
+        seen = seen_in_pretraining(key.cell, self.clips[1], self.task.recipe.clips)
+        outcome = replace(outcome, extra={**outcome.extra, **seen})
         cost = {
             "eval_seconds": round(time.monotonic() - started, 2),
             "peak_memory_mb": peak_memory(self.options.device),

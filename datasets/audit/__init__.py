@@ -20,10 +20,10 @@ from .upright import sides, up
 
 __all__ = ["CHECKS", "LEVELS", "NAMES", "Audited", "Finding", "audit", "refuse"]
 
-CHECKS: tuple[Callable[[Audited], Iterator[Finding]], ...] = (
-    *(image_coordinates, unit, scale, size_lost),
-    *(up, sides),
-    *(joints, bones, layout_facts),
+Check = Callable[[Audited], Iterator[Finding]]
+BODIES: tuple[Check, ...] = (unit, scale, size_lost, up, sides, joints, bones)
+CHECKS: tuple[Check, ...] = (
+    layout_facts,
     *(empty_frames, mostly_empty, slots),
     *(undetected, frozen, precision),
     *(classes, split_sides, subjects),
@@ -64,6 +64,11 @@ def refuse(found: Sequence[Finding], accept: Collection[str], dataset: str) -> N
 
 
 def audit(data: Audited) -> list[Finding]:
-    """Run every check; errors first, then warnings, then notes, each in the order of the checks."""
-    found = [finding for check in CHECKS for finding in check(data)]
+    """Run every check; errors first, then warnings, then notes, each in the order of the checks.
+
+    Poses in a picture have no size, direction or skeleton: nothing is said of these.
+    """
+    found = list(image_coordinates(data))
+    checks = CHECKS if found else (*BODIES, *CHECKS)
+    found += [finding for check in checks for finding in check(data)]
     return sorted(found, key=lambda finding: LEVELS.index(finding.level))

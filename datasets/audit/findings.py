@@ -10,12 +10,14 @@ from typing import Any, Literal
 import numpy as np
 
 from ..layout import Layout
-from ..recording import Presence, SplitRule
-from .measure import Measures, measure
+from ..recording import NOBODY, Presence, SplitRule
+from .measure import ALWAYS, Measures, measure
 
 Level = Literal["error", "warning", "note"]
 LEVELS: tuple[Level, ...] = ("error", "warning", "note")
 SHOWN = 3  # names of clips that a finding keeps
+OF_SUBJECT = 5  # clips of a subject below which they are no habit
+NEARLY_ALL = 0.9  # of the clips
 FEW = 10  # clips below which bodies cannot say that the set is wrong
 LONGER = 1.35  # than the shortest tree through the joints: real sets have 1.01 to 1.19, wrong orders 1.4 to 4
 
@@ -113,10 +115,18 @@ class Audited:
         return {"clips": len(rows), "names": tuple(str(self.clips[row]["name"]) for row in rows[:SHOWN])}
 
     def odd_subjects(self, odd: np.ndarray) -> np.ndarray:
-        """Subjects of whose clips more than half are odd (N,)."""
+        """Subjects of whose clips more than half are odd (N,); those of few clips say nothing, nor does nobody."""
         subjects, row = np.unique(self.subjects, return_inverse=True)
-        share = np.bincount(row, weights=odd) / np.bincount(row)
-        return subjects[share > 0.5]
+        clips = np.bincount(row)
+        return subjects[(np.bincount(row, weights=odd) > 0.5 * clips) & (clips >= OF_SUBJECT) & (subjects != NOBODY)]
+
+    @cached_property
+    def roots(self) -> np.ndarray:
+        """Joints (V,) at the origin of root-relative data: always, or in the first frame of nearly every clip."""
+        there = self.measures.most > 0
+        always = self.measures.rooted.sum(axis=0) > ALWAYS * self.measures.most.sum()
+        at_first = self.measures.anchored & (self.measures.rooted <= 1)
+        return always | (at_first[there].mean(axis=0) > NEARLY_ALL if there.any() else False)
 
 
 def listed(values: Sequence[Any], limit: int = 5) -> str:
@@ -132,11 +142,14 @@ def tree_length(layout: Layout, apart: np.ndarray) -> float:
         layout: the skeleton.
         apart: (V, V) distances of its joints.
     """
-    reach, shortest = apart[0].copy(), 0.0
-    open_joints = set(range(1, len(apart)))
+    known = np.flatnonzero(np.isfinite(apart).any(axis=1)).tolist()  # a joint that is never seen is in no tree
+    if len(known) < 3:
+        return float("nan")
+    reach, shortest = apart[known[0]].copy(), 0.0
+    open_joints = set(known[1:])
     while open_joints:
         joint = min(open_joints, key=lambda one: reach[one])
         shortest += float(reach[joint])
         open_joints.remove(joint)
-        reach = np.minimum(reach, apart[joint])
-    return float(sum(apart[bone] for bone in layout.bones)) / shortest if shortest > 0 else float("nan")
+        reach = np.fmin(reach, apart[joint])
+    return float(np.nansum([apart[bone] for bone in layout.bones])) / shortest if shortest > 0 else float("nan")

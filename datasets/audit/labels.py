@@ -71,7 +71,7 @@ def split_sides(data: Audited) -> Iterator[Finding]:
                     "Nothing can be learnt about them." if lacking == TRAIN else "Their accuracy is unknown.",
                 )
         training = np.unique(data.subjects[sides == TRAIN])
-        if len(training) == 1:
+        if len(training) == 1 and training[0] != NOBODY:
             yield Finding(
                 "held-out",
                 "warning",
@@ -94,19 +94,21 @@ def subjects(data: Audited) -> Iterator[Finding]:
                 f"{split}: subjects {listed(both)} are on both sides.",
                 "Name the split otherwise, or put each subject on one side.",
             )
-    if len(np.unique(data.subjects)) == 1:
+    if len(np.unique(data.subjects)) == 1 and data.subjects[0] != NOBODY:
         yield Finding(
             "one-subject",
             "warning",
             "All clips have the same subject, so nothing is said about other people.",
             "Give the subject of each clip.",
         )
-    if data.fps is not None and not data.fps > 0:
+    if data.fps is not None and not 0 < data.fps < np.inf:
         yield Finding("fps", "warning", f"The frame rate is {data.fps:g}.", "Give frames per second, or leave fps out.")
 
 
 def _why_none(data: Audited) -> str:
     found = np.unique(data.subjects)
+    if found.tolist() == [NOBODY]:
+        return "nobody knows who moves in the clips, and without a split array odd subjects train and even ones test."
     if len(found) == 1:
         return f"all clips are of subject {found[0]}, and without a split array odd subjects train and even ones test."
     side = "even" if not (found % 2).any() else "odd"

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from ..layout import Layout
 
 LOOKS = 8  # frames of a clip on which bodies are measured
-FEW = 100  # clips of a block below which distances of joints are measured on all of these, else on one
+SOME = 256  # bodies of a block whose joints' distances are measured
+PAUSE = 6  # frames between the last of one person and the first of another who are the same
+ALWAYS = 0.99  # share of the frames from which a joint at the origin is the root of root-relative data
 _BLOCK = 20_000  # frames read at once, at least one clip: 12 MB for two persons of 25 joints
 
 Floats = NDArray[np.float64]
@@ -42,6 +44,10 @@ class Measures:
         gaps: (N, 3) empty frames at the start, within, and at the end.
         swaps: times at which one person ends and another one begins.
         undetected: (N, V) frames in which a joint of a present body is at the origin.
+        rooted: (N, V) the same of the person who is there most.
+        anchored: (N, V) whether it is so in that person's first frame.
+        jitter: (N, 3) mean change of coordinates from one frame to the next.
+        flat: the shortest side of the box around a body, as a share of the extent.
         bodies: frames times persons who are there.
         repeated: frames that equal the one before them.
         distances: (V, V) mean distance of each pair of joints, as a share of the extent; one for all clips.
@@ -61,6 +67,10 @@ class Measures:
     gaps: Counts
     swaps: Counts
     undetected: Counts
+    rooted: Counts
+    anchored: NDArray[np.bool_]
+    jitter: Floats
+    flat: Floats
     bodies: Counts
     repeated: Counts
     distances: Floats
@@ -79,7 +89,8 @@ def measure(keypoints: np.ndarray, clips: Sequence[Mapping[str, Any]], layout: L
     """
     parts = [_measure_block(np.asarray(block), starts, layout) for block, starts in _blocks(keypoints, clips)]
     sums = [part.pop("distances") for part in parts]
-    together = np.sum([total for total, _ in sums], axis=0) / np.maximum(1, np.sum([seen for _, seen in sums], axis=0))
+    total, known = np.sum([total for total, _ in sums], axis=0), np.sum([seen for _, seen in sums], axis=0)
+    together = np.where(known > 0, total / np.maximum(1, known), np.nan)
     return Measures(distances=together, **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
 
 
@@ -102,6 +113,11 @@ def _measure_block(x: np.ndarray, starts: np.ndarray, layout: Layout) -> dict[st
     here = ~missing.all(axis=-1)  # (F, M)
     anybody = here.any(axis=-1)
     per_person = np.add.reduceat(here, starts, axis=0, dtype=np.int64)
+    person = per_person.argmax(axis=1)
+    main = np.repeat(person, lengths)
+    rows = np.arange(len(x))
+    lost = missing[rows, main] & here[rows, main, None]  # (F, V), of the person who is there most
+    entry = np.minimum.reduceat(np.where(here[rows, main], rows, len(x) - 1), starts)
     same = np.zeros(len(x), dtype=bool)
     same[1:] = (x[1:] == x[:-1]).all(axis=(1, 2, 3)) & anybody[1:]
     same[starts] = False
@@ -114,9 +130,11 @@ def _measure_block(x: np.ndarray, starts: np.ndarray, layout: Layout) -> dict[st
         "gaps": _gaps(anybody, starts, lengths),
         "swaps": _swaps(here, starts),
         "undetected": np.add.reduceat((missing & here[..., None]).sum(axis=1), starts, axis=0, dtype=np.int64),
+        "rooted": np.add.reduceat(lost, starts, axis=0, dtype=np.int64),
+        "anchored": lost[entry],
         "bodies": per_person.sum(axis=1),
         "repeated": np.add.reduceat(same, starts, dtype=np.int64),
-    } | _bodies(*_looks(x, here, per_person.argmax(axis=1), starts, lengths), layout)
+    } | _bodies(*_looks(x, here, person, starts, lengths), layout, lost.sum(axis=0) > ALWAYS * here[rows, main].sum())
 
 
 def _gaps(anybody: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -131,19 +149,18 @@ def _gaps(anybody: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.nd
 
 
 def _swaps(here: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Times at which the only person of a frame is another than the only one of the frame before (N,)."""
-    alone = here.sum(axis=1) == 1
-    who = here.argmax(axis=1)
-    changed = np.zeros(len(here), dtype=bool)
-    changed[1:] = alone[1:] & alone[:-1] & (who[1:] != who[:-1])
-    changed[starts] = False
-    return np.add.reduceat(changed, starts, dtype=np.int64)
+    """Times at which the only person of a frame is another than the only one of a few frames before (N,)."""
+    alone = np.flatnonzero(here.sum(axis=1) == 1)
+    who = here.argmax(axis=1)[alone]
+    of_clip = np.searchsorted(starts, alone, side="right") - 1
+    near = (np.diff(alone) <= PAUSE) & (np.diff(of_clip) == 0)
+    return np.bincount(of_clip[1:][near & (np.diff(who) != 0)], minlength=len(starts)).astype(np.int64)
 
 
 def _looks(
     x: np.ndarray, here: np.ndarray, person: np.ndarray, starts: np.ndarray, lengths: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Bodies (N, LOOKS, V, 3) in float64 of one person per clip, and whether there is one (N,)."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Bodies (N, LOOKS, V, 3) in float64 of one person per clip, whether there is one (N,), and the jitter (N, 3)."""
     of_clip = np.repeat(np.arange(len(starts)), lengths)
     frames = np.flatnonzero(here[np.arange(len(x)), person[of_clip]])  # those of the chosen persons, clip by clip
     counts = np.bincount(of_clip[frames], minlength=len(starts))
@@ -151,14 +168,19 @@ def _looks(
     share = (np.arange(LOOKS) + 0.5) / LOOKS
     chosen = begins[:, None] + np.floor(share * counts[:, None]).astype(np.int64)
     if not len(frames):
-        return np.zeros((len(starts), LOOKS, *x.shape[2:])), counts > 0
+        return np.zeros((len(starts), LOOKS, *x.shape[2:])), counts > 0, np.zeros((len(starts), 3))
     rows = frames[np.minimum(chosen, len(frames) - 1)]
-    return x[rows, person[:, None]].astype(np.float64), counts > 0
+    middle = rows[:, LOOKS // 2]
+    before = np.maximum(middle - 1, starts)
+    change = np.abs(x[middle, person].astype(np.float64) - x[before, person]).mean(axis=1)
+    return x[rows, person[:, None]].astype(np.float64), counts > 0, change
 
 
-def _bodies(looks: np.ndarray, somebody: np.ndarray, layout: Layout) -> dict[str, Any]:
-    """Extent, direction, handedness and bones of the bodies, joints at the origin left out where others are not."""
-    seen = (looks != 0).any(axis=-1, keepdims=True)
+def _bodies(
+    looks: np.ndarray, somebody: np.ndarray, jitter: np.ndarray, layout: Layout, root: np.ndarray
+) -> dict[str, Any]:
+    """Extent, direction, handedness and bones of the bodies; joints at the origin do not count, but roots do."""
+    seen = (looks != 0).any(axis=-1, keepdims=True) | root[:, None]
     seen |= ~seen.any(axis=2, keepdims=True)
     points = np.where(seen, looks, np.nan)
     with np.errstate(all="ignore"):
@@ -169,18 +191,21 @@ def _bodies(looks: np.ndarray, somebody: np.ndarray, layout: Layout) -> dict[str
         mean, spread = _mean(length), np.sqrt(_mean((length - _mean(length)[:, None]) ** 2))
         return {
             "extent": extent,
+            "jitter": jitter,
+            "flat": np.where(somebody, np.nan_to_num(np.nanmedian(box.min(axis=-1), axis=1) / extent), 1.0),
             "up": _direction(_upwards(points, layout)),
             "turned": _handedness(points, layout),
             "crossed": _crossing(points, layout),
             "bones": mean / extent[:, None],
             "sway": spread / mean,
-            "distances": _distances(points[:, :: 1 if len(points) < FEW else LOOKS] / extent[:, None, None, None]),
+            "distances": _distances(points / extent[:, None, None, None]),
         }
 
 
 def _distances(looks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Sums of the distances of joints (V, V) over bodies (N, looks, V, 3), and how many of each are known."""
     bodies = looks.reshape(-1, *looks.shape[2:])
+    bodies = bodies[:: max(1, len(bodies) // SOME)][:SOME]
     apart = np.linalg.norm(bodies[:, :, None] - bodies[:, None], axis=-1)
     known = np.isfinite(apart)
     return np.where(known, apart, 0).sum(axis=0), known.sum(axis=0)
@@ -215,10 +240,18 @@ def _handedness(points: np.ndarray, layout: Layout) -> np.ndarray:
         return np.zeros(len(points))
     ankle, toe = np.array(feet).T
     forward = (points[:, :, toe] - points[:, :, ankle]).mean(axis=2)
-    left, right = (points[:, :, joint] for joint in layout.shoulders)
+    left, right = (points[:, :, joint] for joint in _left_and_right(layout))
     across = np.cross(_upwards(points, layout), forward)
     side = ((left - right) * across).sum(axis=-1)
     return np.nan_to_num(_mean(np.sign(side)))
+
+
+def _left_and_right(layout: Layout) -> tuple[int, int]:
+    """The shoulders, the left one first, as mirror pairs or arms say."""
+    assert layout.shoulders is not None
+    first, second = layout.shoulders
+    swapped = (second, first) in layout.mirror or second in layout.parts.get("left_arm", ())
+    return (second, first) if swapped else (first, second)
 
 
 def _crossing(points: np.ndarray, layout: Layout) -> np.ndarray:
@@ -226,7 +259,7 @@ def _crossing(points: np.ndarray, layout: Layout) -> np.ndarray:
     hips = [_hip(layout, part) for part in ("left_leg", "right_leg")]
     if layout.shoulders is None or None in hips:
         return np.zeros(len(points))
-    lines = [points[:, :, left] - points[:, :, right] for left, right in (layout.shoulders, hips)]
+    lines = [points[:, :, left] - points[:, :, right] for left, right in (_left_and_right(layout), hips)]
     return np.nan_to_num(_mean(np.sign((lines[0] * lines[1]).sum(axis=-1))))
 
 

@@ -14,23 +14,24 @@ UNITS = {"cm": 100.0, "mm": 1000.0}
 FACTOR = 5.0  # between sizes of one set
 NEARLY = 1e-3
 ENOUGH = 0.2  # share of clips of a person's size
+FLAT = 0.02  # of the extent, the depth of a body
+HIGHEST_SCORE = 1.1  # detectors give a little more than 1 at times
+JUMPS = 5.0  # times the change of x and y from frame to frame
+IMAGE = "image-coordinates"
 
 
 def image_coordinates(data: Audited) -> Iterator[Finding]:
-    """Values of a picture: x, y and a confidence, or poses in a plane."""
+    """Poses in a plane, or x and y with a score in place of z."""
     there = data.measures.extent > 0
-    depth = _depths(data)
-    across = data.measures.extent[there]
-    if not len(depth) or not len(across):
+    if not there.any():
         return
-    flat = float(np.ptp(depth)) == 0
-    score = not flat and depth.min() >= 0 and depth.max() <= 1 and _unrelated(data, depth)
-    if flat or score:
-        what = "is the same everywhere: these are poses in a plane" if flat else "lies between 0 and 1 as a score does"
+    flat = float(np.median(data.measures.flat[there])) < FLAT
+    if flat or _has_scores(data):
+        what = "Bodies have no depth" if flat else "The third coordinate is between 0 and 1 and jumps as a score does"
         yield Finding(
-            "image-coordinates",
+            IMAGE,
             data.sure,
-            f"The third coordinate {what}; skelbench takes x, y and z in metres.",
+            f"{what}: these are poses in a picture; skelbench takes x, y and z in metres.",
             "Give three coordinates in metres; 2-D poses and confidences cannot be compared with them.",
         )
 
@@ -38,7 +39,7 @@ def image_coordinates(data: Audited) -> Iterator[Finding]:
 def unit(data: Audited) -> Iterator[Finding]:
     """All bodies together are larger or smaller than people."""
     size = usual_size(data)
-    if size == 0 or PERSON[0] <= size <= PERSON[1] or normalised(data):
+    if size == 0 or PERSON[0] <= size <= PERSON[1]:
         return
     fits = [name for name, factor in UNITS.items() if PERSON[0] <= size / factor <= PERSON[1]]
     advice = f"Prepare with --unit {fits[0]}." if fits else "Convert it to metres."
@@ -86,13 +87,14 @@ def size_lost(data: Audited) -> Iterator[Finding]:
             "Each clip fills the same range of values: sizes and distances were normalised away.",
             "Use the metres if you have them; augmentations are made for people's sizes.",
         )
-    if data.layout.centre is not None and "centred" not in data.applied and root_relative(data):
+    if data.roots.any() and "centred" not in data.applied:
+        roots = [data.layout.joints[joint] for joint in np.flatnonzero(data.roots)]
         yield Finding(
             "root-relative",
             "note",
-            f"Every body has its {data.layout.joints[data.layout.centre]} at the origin: where people stand is not in "
-            "the data.",
-            "Nothing: clips are centred there when they are loaded.",
+            f"Bodies have their {listed(roots)} at the origin, always or when a clip starts: where people stand is not "
+            "in the data.",
+            "Nothing: clips are centred when they are loaded.",
         )
 
 
@@ -104,31 +106,25 @@ def usual_size(data: Audited) -> float:
 
 
 def normalised(data: Audited) -> bool:
-    """Whether nearly all clips reach the same bound, as data scaled to −1..1 or 0..1 do."""
-    furthest = np.maximum(data.measures.high, -data.measures.low)
-    there = furthest[data.measures.extent > 0]
-    bound = float(there.max(initial=0))
-    return len(there) > 1 and bound > 0 and float((there >= (1 - NEARLY) * bound).mean()) > 0.9
+    """Whether nearly all clips fill the same range of values, as data scaled to −1..1 or 0..1 do."""
+    there = data.measures.extent > 0
+    low, high = data.measures.low[there], data.measures.high[there]
+    span, furthest = high - low, np.maximum(high, -low)
+    if len(span) < 2:
+        return False
+    same = (span >= (1 - NEARLY) * span.max()) & (furthest >= (1 - NEARLY) * furthest.max())
+    return float(same.mean()) > 0.9
 
 
-def root_relative(data: Audited) -> bool:
-    """Whether the centre joint of nearly all bodies is at the origin."""
-    assert data.layout.centre is not None
-    bodies = int(data.measures.bodies.sum())
-    return bodies > 0 and int(data.measures.undetected[:, data.layout.centre].sum()) > 0.99 * bodies
-
-
-def _depths(data: Audited) -> np.ndarray:
-    """Third coordinates of up to a few thousand bodies' joints that are not at the origin."""
+def _has_scores(data: Audited) -> bool:
+    """Whether z has the range of a score, and is on another scale than x and y or jumps where they move."""
     step = max(1, len(data.keypoints) // 2000)
     some = np.asarray(data.keypoints[::step]).reshape(-1, 3)
-    return some[some.any(axis=1), 2]
-
-
-def _unrelated(data: Audited, depth: np.ndarray) -> bool:
-    """Whether it varies on another scale than the body, or is mostly near 1 as the scores of detected joints are."""
-    size = _median(data.measures.extent)
-    return size > 5 or (size < 1.01 and float(np.median(depth)) > 0.6 and float(np.quantile(depth, 0.99)) > 0.9)
+    depth = some[some.any(axis=1), 2]
+    if not len(depth) or depth.min() < 0 or depth.max() > HIGHEST_SCORE or depth.max() < 0.5:
+        return False
+    moved = data.measures.jitter.mean(axis=0)
+    return usual_size(data) > PERSON[1] * 2 or moved[2] > JUMPS * moved[:2].mean()
 
 
 def _median(values: np.ndarray) -> float:

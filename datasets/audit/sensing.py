@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import numpy as np
 
 from .findings import Audited, Finding, listed
-from .scale import root_relative
 
 MANY = 0.05  # of all joints of present bodies
 SOME = 0.001
@@ -20,12 +19,12 @@ def undetected(data: Audited) -> Iterator[Finding]:
     if not bodies:
         return
     centre = layout.centre
-    inner = [joint for joint in range(layout.num_joints) if joint != centre]
-    mine = counts[:, inner] if centre is not None else counts
-    share = float(mine.sum() / (bodies * max(1, mine.shape[1])))
+    inner = [joint for joint in range(layout.num_joints) if joint != centre and not data.roots[joint]]
+    mine = counts[:, inner]
+    share = float(mine.sum() / (bodies * max(1, len(inner))))
     if share > 0:
         order = np.argsort(-mine.sum(axis=0), kind="stable")
-        worst = [layout.joints[inner[i] if centre is not None else i] for i in order[:3] if mine[:, i].any()]
+        worst = [layout.joints[inner[i]] for i in order[:3] if mine[:, i].any()]
         yield Finding(
             "undetected",
             "error" if share > MANY else "warning" if share > SOME else "note",
@@ -34,7 +33,7 @@ def undetected(data: Audited) -> Iterator[Finding]:
             "Fill them from neighbouring frames before you prepare the data.",
             **data.where(mine.sum(axis=1) > 0),
         )
-    if centre is None or "centred" in data.applied or root_relative(data):
+    if centre is None or "centred" in data.applied or data.roots[centre]:
         return
     lost = counts[:, centre]
     if lost.any():

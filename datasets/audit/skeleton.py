@@ -25,11 +25,11 @@ def joints(data: Audited) -> Iterator[Finding]:
         if LAYOUTS[name].num_joints == layout.num_joints and tree_length(LAYOUTS[name], apart) < BETTER * ours
     ]
     if ours > LONGER or better:
-        child, parent = max(layout.bones, key=lambda bone: apart[bone] / max(1e-9, _nearest(apart, bone[0])))
+        child, parent = max(layout.bones, key=lambda bone: np.nan_to_num(apart[bone]) / _nearest(apart, bone[0]))
         fits = f"; they fit the layout {listed(better)}" if better else ""
         yield Finding(
             "joints",
-            "error" if better and len(data.clips) >= FEW else "warning",
+            "error" if better and layout.name != "custom" and len(data.clips) >= FEW else "warning",
             f"The bones of the layout '{layout.name}' are {ours:.1f} times as long as a tree through these "
             f"joints needs to be (the worst: {layout.joints[child]} to {layout.joints[parent]}){fits}.",
             "Give the joints in the order of the layout, or describe your own skeleton.",
@@ -80,4 +80,5 @@ def layout_facts(data: Audited) -> Iterator[Finding]:
 
 
 def _nearest(apart: np.ndarray, joint: int) -> float:
-    return float(np.delete(apart[joint], joint).min())
+    others = np.delete(apart[joint], joint)
+    return max(1e-9, float(np.nanmin(others))) if np.isfinite(others).any() else np.inf

@@ -11,7 +11,6 @@ from .findings import Audited, Finding, listed
 AXES = ("x", "-x", "y", "-y", "z", "-z")
 UP = AXES.index("y")
 CLEAR = 0.6  # length of a mean direction along one axis from which it counts
-ENOUGH = 0.2  # share of clips with y up from which the others are the odd ones
 KNOWN = 0.5  # share of clips that must tell
 CONVERTED = ("-y", "z", "-z")  # that --up takes
 
@@ -21,7 +20,7 @@ def up(data: Audited) -> Iterator[Finding]:
     axis = directions(data.measures.up)
     known = axis >= 0
     if known.mean() < KNOWN:
-        if data.layout.shoulders is None or not data.layout.parts:
+        if not np.isfinite(data.measures.up).any():
             yield Finding(
                 "up",
                 "note",
@@ -30,7 +29,8 @@ def up(data: Audited) -> Iterator[Finding]:
             )
         return
     counts = np.bincount(axis[known], minlength=len(AXES))
-    most = UP if counts[UP] > ENOUGH * known.sum() else int(counts.argmax())
+    upright = len(data.odd_subjects(axis == UP)) > 0 or counts[UP] > 0.5 * known.sum()  # some subjects are y up
+    most = UP if upright else int(counts.argmax())
     odd = known & (axis != most)
     subjects = data.odd_subjects(odd)
     if most != UP:
@@ -49,7 +49,7 @@ def up(data: Audited) -> Iterator[Finding]:
             "mixed-up",
             data.sure,
             f"Subjects {listed(subjects.tolist())} have {other} up, the set has {AXES[most]}.",
-            "Turn their clips as the others are.",
+            "Turn their clips as the others are; accept it if these people lie in all of their clips.",
             **data.where(odd & np.isin(data.subjects, subjects)),
         )
     lying = odd & ~np.isin(data.subjects, subjects)
@@ -77,6 +77,13 @@ def sides(data: Audited) -> Iterator[Finding]:
         )
         return
     known = np.abs(turned) > CLEAR
+    if not turned.any() and np.isfinite(data.measures.up).any():
+        yield Finding(
+            "sides",
+            "note",
+            "Whether left is the person's left is unknown: the layout has no feet to tell where people look.",
+            "Compare a clip with its picture (skelbench plot skeleton).",
+        )
     if known.mean() < KNOWN:
         return
     if _mostly(turned, -1):

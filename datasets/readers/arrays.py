@@ -19,7 +19,7 @@ import numpy as np
 from ...errors import SkelbenchError
 from ...registry import did_you_mean
 from ..layout import PARTS, Layout, describe_layout, get_layout
-from ..recording import LEFT_OUT, TEST, TRAIN, Clip, Recording, SplitRule
+from ..recording import LEFT_OUT, NOBODY, TEST, TRAIN, Clip, Recording, SplitRule
 from . import READERS
 from .prepared.unpickle import ForbiddenImportError, load_stream
 
@@ -245,11 +245,17 @@ def _splits(arrays: Mapping[str, np.ndarray]) -> dict[str, SplitRule]:
     }
     if own:
         return own
-    subjects = np.unique(arrays["subject"]).tolist()
+    everybody = np.unique(arrays["subject"]).tolist()
+    subjects = [subject for subject in everybody if subject != NOBODY]
     rules = {}
     if any(s % 2 for s in subjects) and not all(s % 2 for s in subjects):
         odd = tuple(s for s in subjects if s % 2)
-        rules["xsub"] = SplitRule("subject", odd, text="subjects with odd numbers train, the others test")
+        text = "subjects with odd numbers train, the others test"
+        if NOBODY in everybody:
+            even = tuple(s for s in subjects if not s % 2)
+            rules["xsub"] = SplitRule("subject", odd, even, text=f"{text}; clips of nobody are left out")
+        else:
+            rules["xsub"] = SplitRule("subject", odd, text=text)
     if "camera" in arrays and len(np.unique(arrays["camera"])) > 1:
         cameras = np.unique(arrays["camera"]).tolist()
         rules["xview"] = SplitRule("camera", tuple(cameras[:-1]), text=f"camera {cameras[-1]}, the highest, tests")

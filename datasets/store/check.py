@@ -18,6 +18,8 @@ def complaint(clip: Clip, recording: Recording, names: Collection[str], persons:
     """
     layout, shape, classes = recording.layout, clip.keypoints.shape, len(recording.class_names)
     place = f"Clip '{clip.name}'"
+    if not _is_text(clip.name):
+        return f"Clip {clip.name!r} has a name that is not text; give it another one."
     if clip.name in names:
         return f"{place} is in the data twice; names must be unique."
     if len(shape) != 4 or shape[2:] != (layout.num_joints, 3):
@@ -43,3 +45,11 @@ def complaint(clip: Clip, recording: Recording, names: Collection[str], persons:
             f"{place} has label {clip.label}, outside its {classes} classes (0 to {classes - 1}); labels count from 0."
         )
     return None
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # half of a character
+        return False
+    return True

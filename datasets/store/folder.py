@@ -19,6 +19,7 @@ from . import FILES
 from .journal import Journal
 
 LOCK = "lock"
+REFUSED = "refused"  # a mark in the working folder: the audit refused what was read
 
 
 class StoreFolder:
@@ -65,6 +66,10 @@ class StoreFolder:
             self.aside.rename(self.path)
         shutil.rmtree(self.aside, ignore_errors=True)
 
+    def mark_refused(self) -> None:
+        """Let a command with other options drop the unfinished work."""
+        (self.folder / REFUSED).touch()
+
     def leave(self, *, keep: bool) -> None:
         """Unlock the working folder, and remove it unless `keep`."""
         if not keep:
@@ -80,7 +85,7 @@ class StoreFolder:
         new.mkdir()
         try:
             for path in self.folder.iterdir():
-                if path.name != LOCK:
+                if path.name not in (LOCK, REFUSED):
                     path.rename(new / path.name)
             if self.path.exists():
                 self.path.rename(self.aside)
@@ -132,7 +137,7 @@ class StoreFolder:
 
     def _check_unfinished_work(self) -> None:
         other = self.journal.unfinished_other()
-        if other is not None and not self.replaceable:
+        if other is not None and not self.replaceable and not (self.folder / REFUSED).exists():
             raise SkelbenchError(
                 f"{self.folder} holds unfinished work of {_format(other)} or other names to exclude; finish that with "
                 "its command, choose another name (--name) or drop it (--force)."

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,10 +21,10 @@ from typing import Any
 import numpy as np
 
 from ...errors import SkelbenchError
-from ..audit import Audited, Finding, audit, refuse
+from ..audit import Audited, Finding, RefusedError, audit, refuse
 from ..audit.measure import measure
 from ..convert import Conversion
-from ..loops import period
+from ..loops import without_loops
 from ..presence import arrange, is_touched
 from ..recording import Clip, Items, Recording, Rejected
 from . import FORMAT, Store, check_sides, checksum, sha256, split_sides
@@ -193,9 +194,9 @@ class StoreWriter:
         if is_touched(keypoints):
             mended["touches"] = 1
         if self.recording.presence == "any slot":
-            frames = period(keypoints)
-            if frames is not None:
-                keypoints, mended["looped"] = keypoints[:frames], 1
+            once = without_loops(keypoints)
+            if len(once) < len(keypoints):
+                keypoints, mended["looped"] = once, 1
             arranged = arrange(keypoints) if mended else keypoints
             if len(arranged) < len(keypoints):
                 mended |= {"cut_clips": 1, "cut_frames": len(keypoints) - len(arranged)}
@@ -314,7 +315,11 @@ class StoreWriter:
             )
         )
         if self.accept is not None:
-            refuse(found, self.accept, self.path.name)
+            try:
+                refuse(found, self.accept, self.path.name)
+            except RefusedError:
+                self._place.mark_refused()  # what was read stays for --accept, and may be dropped by any other command
+                raise
         return found
 
     def _write_rejected(self) -> None:
@@ -334,7 +339,7 @@ class StoreWriter:
         return self._made | {
             "class_names": list(recording.class_names),
             "splits": {name: asdict(rule) for name, rule in recording.splits.items()},
-            "fps": recording.fps,
+            "fps": recording.fps if recording.fps is None or math.isfinite(recording.fps) else None,
             "applied": list(recording.applied),
             "presence": {"rule": recording.presence, "touches": mended.get("touches", 0)},
             "mended": {what: count for what, count in sorted(mended.items()) if what != "touches"},

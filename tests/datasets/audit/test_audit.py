@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,13 +12,14 @@ from skelbench.datasets.audit import NAMES, Audited, Finding, RefusedError, audi
 from skelbench.datasets.audit.leaks import NOISE, nearly_equal
 from skelbench.datasets.inspect import audit_store, describe
 from skelbench.datasets.layout import get_layout
+from skelbench.datasets.loops import without_loops
 from skelbench.datasets.readers.synthetic import generate
 from skelbench.datasets.store import open_store
 from skelbench.errors import SkelbenchError
 
 CLIPS = 120
 LAYOUT = get_layout("ntu25")
-CENTRE = LAYOUT.centre
+CENTRE = 20
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +208,159 @@ def test_of_few_clips_bodies_are_not_refused(tmp_path, clean):
     assert found["up"].level == "warning"
 
 
+# --- Plausible data that is no fault ----------------------------------------------------------------------------
+
+
+def held(clip):
+    """A pose that is held to the last bit at both ends, as animations have."""
+    return np.concatenate([np.repeat(clip[:1], 10, axis=0), clip, np.repeat(clip[:1], 10, axis=0)])
+
+
+def padded_ends(clip):
+    empty = np.zeros((3, *clip.shape[1:]), clip.dtype)
+    return np.concatenate([empty, clip, empty])
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda c: c - c[:1, :1, [CENTRE]], {"root-relative"}),  # centred on its first frame
+        (lambda c: c - c[:, :, [0]], {"root-relative"}),  # on another joint than the layout's centre
+        (lambda c: c - c[:, :, [CENTRE]], {"root-relative"}),
+        (lambda c: c + signs(0, 0, 5), set()),
+        (lambda c: c * np.array([0.55], np.float32), set()),  # a child
+        (lambda c: c + np.array([1500, 0, 0], np.float32), set()),  # far away
+        (lambda c: np.concatenate([c, c[:2]]), set()),
+        (padded_ends, {"empty-ends"}),
+    ],
+)
+def test_plausible_data_is_not_refused(tmp_path, clean, change, told):
+    assert set(findings(tmp_path, clean, accept=(), clips=each(clean, change))) == told
+
+
+def test_a_pose_that_is_held_is_no_loop(tmp_path, clean):
+    clips = each(clean, held)
+    store = prepare("arrays", write(tmp_path / "data.npz", clean, clips=clips), "mine")
+    assert store.column("length").tolist() == [len(clip) for clip in clips]
+    assert "loops" not in {finding["check"] for finding in store.manifest["audit"]}
+
+
+def test_data_centred_on_one_of_two_persons_is_root_relative(tmp_path, clean):
+    def with_other(clip):
+        pair = np.concatenate([clip, clip[::-1] + np.array([0.8, 0, 0], np.float32)], axis=1)
+        return pair - pair[:, :1, [CENTRE]]
+
+    clips = each(clean, with_second)
+    clips = [with_other(clean["clips"][i]) if i % 3 == 0 else c - c[:, :1, [CENTRE]] * c.any(axis=(2, 3), keepdims=True)
+             for i, c in enumerate(clips)]  # fmt: skip
+    assert set(findings(tmp_path, clean, accept=(), clips=clips)) == {"root-relative"}
+
+
+def test_one_odd_clip_of_a_subject_with_one_clip_is_no_habit(tmp_path, clean):
+    alone = {"subject": np.arange(CLIPS)}
+    for fault, allowed in ((up_is_z, {"lying"}), (exchanged, set()), (lambda c: 100 * c, {"scale"})):
+        found = findings(tmp_path, clean, accept=(), clips=each(clean, fault, np.arange(CLIPS) == 5), **alone)
+        assert set(found) == allowed and all(finding.level != "error" for finding in found.values())
+
+
+def test_shoulders_given_right_first_are_the_same_shoulders(tmp_path, clean):
+    own = {"layout": None, "joint_names": np.array(LAYOUT.joints), "parents": np.array(LAYOUT.parents)}
+    turns: list[tuple[Any, dict[str, Any]]] = [(lambda c: c, {}), (up_is_z, {"up": "z"})]
+    for fault, options in turns:
+        clips = each(clean, fault)
+        swapped = write(tmp_path / "a.npz", clean, clips=clips, shoulders=np.array([8, 4]), **own)
+        store = prepare("arrays", swapped, "swapped", force=True, **options)
+        assert store.manifest["audit"] == []
+        expected = prepare("arrays", write(tmp_path / "b.npz", clean), "clean", force=True)
+        np.testing.assert_array_equal(store.keypoints, expected.keypoints)
+
+
+def test_an_own_skeleton_is_never_refused_because_another_fits_better(tmp_path, clean):
+    parents = np.array(LAYOUT.parents)
+    parents[[4, 8, 12, 16]] = 3  # limbs hang on the head
+    own = {"layout": None, "parents": parents, "joint_names": np.array([f"j{i}" for i in range(25)])}
+    assert findings(tmp_path, clean, accept=(), **own)["joints"].level == "warning"
+
+
+def test_a_set_that_is_z_up_with_many_who_lie_is_z_up(tmp_path, clean):
+    found = findings(tmp_path, clean, clips=each(clean, up_is_z, np.arange(CLIPS) % 4 > 0))
+    assert "mixed-up" not in found and "--up z" in found["up"].todo
+
+
+def test_poses_of_a_picture_are_told_as_such_only_and_not_by_another_unit(tmp_path, clean):
+    rng = np.random.default_rng(0)
+
+    def picture(clip, scale, most):
+        score = rng.uniform(0.3, most, (*clip.shape[:3], 1))
+        return np.concatenate([scale * (3 + clip[..., :2]), score], axis=-1).astype(np.float32)
+
+    for scale, most in ((200, 1), (200, 1.02), (0.15, 0.95)):
+        found = findings(tmp_path, clean, clips=each(clean, lambda c, s=scale, m=most: picture(c, s, m)))
+        assert "image-coordinates" in found and not {"unit", "up", "joints"} & set(found)
+    path = write(tmp_path / "data.npz", clean, clips=each(clean, lambda c: picture(c, 200, 1)))
+    with pytest.raises(RefusedError, match="image-coordinates"):
+        prepare("arrays", path, "other", unit="mm", up="-y")
+
+
+def test_the_order_of_joints_is_seen_in_root_relative_data_too(tmp_path, clean):
+    def centred(clip):
+        wrong = openpose(clip) + np.random.default_rng(0).normal(0, 0.003, clip.shape).astype(np.float32)
+        return wrong - wrong[:, :, [1]]
+
+    found = findings(tmp_path, clean, clips=each(clean, centred))
+    assert found["joints"].level == "error" and "openpose25" in found["joints"].what
+    assert all(found[check].level != "error" for check in ("up", "sides", "mixed-up") if check in found)
+
+
+def test_a_layout_without_feet_says_that_sides_are_unknown():
+    layout, rng = get_layout("sbu15"), np.random.default_rng(0)
+    keypoints = rng.standard_normal((40, 1, 15, 3)).astype(np.float32)
+    entries = [{"name": str(i), "offset": 4 * i, "length": 4, "label": 0, "subject": i} for i in range(10)]
+    found = {f.check: f for f in audit(Audited(keypoints, entries, layout, ["a"], {}, {}))}
+    assert found["sides"].level == "note" and "unknown" in found["sides"].what
+
+
+# --- Loops, refusals of large sets ------------------------------------------------------------------------------
+
+
+def filled(body, frames):
+    return np.concatenate([body] * (frames // len(body) + 1))[:frames]
+
+
+def test_persons_who_were_filled_up_each_on_their_own_are_cut(clean):
+    one, other = max(clean["clips"], key=len)[:90], clean["clips"][1][:25]
+    clip = np.concatenate([filled(one, 300), filled(other, 300)], axis=1)
+    cut = without_loops(clip)
+    expected = np.concatenate([one, np.concatenate([other, np.zeros((65, 1, 25, 3), np.float32)])], axis=1)
+    np.testing.assert_array_equal(cut, expected)
+    long = clean["clips"][2][:40]
+    whole = np.concatenate([filled(one, 300), np.random.default_rng(0).normal(size=(300, 1, 25, 3))], axis=1)
+    assert without_loops(whole) is whole  # one of them was there all the time
+    assert without_loops(np.concatenate([long] * 7)[:250]).shape[0] == 40
+    double = np.concatenate([one, one[::-1] + 1])  # 180 frames: the second repetition was cut off at 300
+    assert len(without_loops(filled(double, 300))) == 180
+    assert len(without_loops(filled(double, 299))) == 299
+
+
+def test_a_refused_set_of_raw_files_is_kept_for_accept_and_dropped_for_other_options(tmp_path, clean, skeleton_files):
+    names = [f"S001C001P{subject:03d}R001A{action:03d}" for subject in (1, 2, 3) for action in range(1, 5)]
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for name, clip in zip(names, clean["clips"], strict=False):
+        frames = [[("1", joints)] for joints in flipped(clip)[:, 0].astype(np.float64)]
+        (raw / f"{name}.skeleton").write_text(skeleton_files.text(frames))
+    with pytest.raises(RefusedError, match="--up -y"):
+        prepare("ntu60", raw, "mine")
+    store = prepare("ntu60", raw, "mine", up="-y")
+    assert "up" not in {finding["check"] for finding in store.manifest["audit"]}
+    assert [path.name for path in store.path.parent.iterdir()] == ["mine"]
+    with pytest.raises(RefusedError):
+        prepare("ntu60", raw, "other")
+    seen = []
+    prepare("ntu60", raw, "other", accept=["up"], progress=lambda done, total: seen.append(done))
+    assert seen[0] == len(names)  # nothing was read again
+
+
 # --- Labels, subjects, splits -------------------------------------------------------------------------------------
 
 
@@ -229,6 +384,12 @@ def test_of_few_clips_bodies_are_not_refused(tmp_path, clean):
 )
 def test_a_fault_of_the_facts_is_found_by_name(tmp_path, clean, check, level, changes):
     assert findings(tmp_path, clean, accept=(), **changes(clean))[check].level == level
+
+
+def test_a_frame_rate_that_is_no_number_is_told_and_not_kept(tmp_path, clean):
+    store = prepare("arrays", write(tmp_path / "data.npz", clean, fps=np.inf), "mine")
+    assert [finding["check"] for finding in store.manifest["audit"]] == ["fps"]
+    assert store.manifest["fps"] is None
 
 
 def test_labels_that_count_from_one_are_named(tmp_path, clean):
@@ -277,6 +438,15 @@ def test_persons_who_change_their_slot_are_told(tmp_path, clean):
     assert (found.level, found.clips, found.names) == ("warning", 1, ("clip005",))
 
 
+@pytest.mark.parametrize("pause", [2, -1])
+def test_a_change_of_slot_with_a_pause_or_an_overlap_is_one(tmp_path, clean, pause):
+    clips = each(clean, with_second)
+    body = clips[5][:, 0].copy()
+    clips[5][:] = 0
+    clips[5][:20, 0], clips[5][20 + pause :, 1] = body[:20], body[20 + pause :]
+    assert findings(tmp_path, clean, clips=clips)["swaps"].names == ("clip005",)
+
+
 def test_a_second_person_who_is_there_more_is_put_first_and_told(tmp_path, clean):
     clips = each(clean, with_second)
     clips[4] = clips[4][:, ::-1].copy()
@@ -295,6 +465,9 @@ def test_nearly_equal_clips_across_sides_are_pairs(tmp_path, clean):
     found = findings(tmp_path, clean, clips=clips)["near-duplicates"]
     pair = " ≈ ".join(sorted((f"clip{odd:03d}", f"clip{even:03d}")))
     assert (found.level, found.clips, found.names) == ("warning", 1, (pair,))
+    clips[even] = clips[odd].copy()
+    clips[even][1, 0, 5] += 0.01  # one joint of one frame was repaired
+    assert findings(tmp_path, clean, clips=clips)["near-duplicates"].names == (pair,)
     clips[even] = clips[odd] + 100 * noise  # as far apart as a sensor's noise
     assert "near-duplicates" not in findings(tmp_path, clean, clips=clips)
 

@@ -132,6 +132,12 @@ def test_a_rule_that_would_leave_a_side_empty_is_not_made(source, arrays):
     assert store.splits == {}
 
 
+def test_clips_of_nobody_neither_train_nor_test(source, arrays):
+    store = prepared(source, arrays | {"subject": np.array([1, -1, 2, 2])})
+    assert store.sides("xsub").tolist() == [1, -1, 0, 0]
+    assert "left out" in store.splits["xsub"].text
+
+
 def test_splits_of_the_file_replace_the_rules_and_may_leave_clips_out(source, arrays):
     store = prepared(source, arrays | {"split_mine": np.array([1, 0, -1, 0])})
     assert list(store.splits) == ["mine"]
@@ -353,7 +359,7 @@ def test_joints_may_be_given_by_name(source, arrays):
     for fact in ("centre", "shoulders", "mirror"):
         assert getattr(store.layout, fact) == getattr(layout, fact)
     assert {k: tuple(v) for k, v in store.layout.parts.items()} == dict(layout.parts)
-    np.savez(source, **(without(arrays, "layout") | named | {"centre": np.array("my ShoulderCentre")}))
+    save(source, without(arrays, "layout") | named | {"centre": np.array("my ShoulderCentre")})
     with pytest.raises(SkelbenchError, match=r"'centre' names the joint 'my ShoulderCentre'; did you mean"):
         prepare("arrays", source, "other")
 
