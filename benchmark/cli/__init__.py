@@ -75,6 +75,7 @@ for command in (
     ls.doctor,
     prepare.prepare,
     prepare.inspect,
+    prepare.delete,
     baselines.baselines,
     bench.bench,
     weights.import_weights,

@@ -15,6 +15,7 @@ LISTS = ("methods", "backbones", "datasets", "readers", "layouts", "protocols", 
 
 @click.command("ls")
 @click.argument("what", type=click.Choice(LISTS), required=False)
+@click.argument("name", required=False)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -25,12 +26,25 @@ LISTS = ("methods", "backbones", "datasets", "readers", "layouts", "protocols", 
 @click.option("--matrix", is_flag=True, help="For `ls methods`: which method trains with which backbone.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def list_(ctx: click.Context, what: str | None, out: Path, matrix: bool, as_json: bool) -> None:
-    """List what is available: methods, backbones, datasets, ... (default: all but cells)."""
+def list_(ctx: click.Context, what: str | None, name: str | None, out: Path, matrix: bool, as_json: bool) -> None:
+    """List what is available: methods, backbones, datasets, ... (default: all but cells).
+
+    `ls layouts NAME` shows the joints of a skeleton.
+    """
+    from . import layouts
     from . import listing as lists_of
     from .listing import listing
 
     load_plugins(ctx)
+    if name is not None:
+        if what != "layouts":
+            raise SkelbenchError(f"`ls {what}` lists all and takes no name; only `ls layouts NAME` shows one.")
+        from ...datasets.layout import get_layout
+
+        layout = get_layout(name)
+        for line in [json.dumps(layouts.as_json(layout), indent=1)] if as_json else layouts.as_text(layout):
+            click.echo(line)
+        return
     if matrix:
         _show_matrix(what, lists_of.matrix(), as_json)
         return

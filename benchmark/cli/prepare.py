@@ -1,4 +1,4 @@
-"""The `prepare` and `inspect` commands: convert raw files to a store, and inspect a store."""
+"""The `prepare`, `inspect` and `delete` commands: convert raw files to a store, inspect a store, remove one."""
 
 from __future__ import annotations
 
@@ -200,3 +200,24 @@ def inspect(dataset: str, as_json: bool) -> None:
     for line in facts["lines"]:
         click.echo(line)
     click.echo(picture(store, 0))
+
+
+@click.command()
+@click.argument("dataset")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def delete(dataset: str, yes: bool) -> None:
+    """Delete a data set from the data folder. Raw files and the records of runs stay."""
+    from ...datasets.store import open_store
+    from ...datasets.store.folder import delete_store
+
+    store = open_store(dataset)
+    size = sum(path.stat().st_size for path in store.path.iterdir() if path.is_file())
+    what = f"the data set '{store.name}' ({len(store.clips):,} clips, {size / 1e6:,.0f} MB, {store.path})"
+    if not yes:
+        if not sys.stdin.isatty():
+            raise SkelbenchError(f"Nobody can be asked here whether {what} is to be deleted; add --yes.")
+        if not click.confirm(f"Delete {what}?"):
+            click.echo("Nothing was deleted.")
+            return
+    delete_store(store.path)
+    click.echo(f"Deleted {what}.")

@@ -18,7 +18,7 @@ from ...errors import SkelbenchError
 from . import FILES
 from .journal import Journal
 
-LOCK = "lock"
+LOCK = "lock"  # a file of the working folder, locked while it is written
 REFUSED = "refused"  # a mark in the working folder: the audit refused what was read
 
 
@@ -142,6 +142,31 @@ class StoreFolder:
                 f"{self.folder} holds unfinished work of {_format(other)} or other names to exclude; finish that with "
                 "its command, choose another name (--name) or drop it (--force)."
             )
+
+
+def delete_store(path: Path) -> None:
+    """Remove a store, and unfinished work of its name.
+
+    Raises:
+        SkelbenchError: if it is not a store, or another process prepares it.
+    """
+    if not (path / FILES[-1]).is_file():
+        raise SkelbenchError(f"{path} is not a data store, so it is not deleted.")
+    partial = path.with_name(f".{path.name}.partial")
+    partial.mkdir(exist_ok=True)
+    guard = FileLock(partial / LOCK, timeout=0)
+    try:
+        guard.acquire()
+    except Timeout as error:
+        raise SkelbenchError(f"Another process is preparing '{path.name}' ({partial}); wait for it.") from error
+    try:
+        gone = path.with_name(f".{path.name}.deleted")
+        shutil.rmtree(gone, ignore_errors=True)
+        path.rename(gone)  # from here on there is no store of that name, whatever happens
+        shutil.rmtree(gone)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        guard.release()
 
 
 def _format(identity: Mapping[str, Any]) -> str:

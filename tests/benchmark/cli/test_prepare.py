@@ -3,8 +3,10 @@ import json
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from skelbench.datasets import open_store
+from skelbench.datasets.layout import LAYOUTS
 from skelbench.datasets.prepare import describe_options, reader_options
 from skelbench.datasets.readers import READERS
 
@@ -112,3 +114,48 @@ def test_the_figures_of_preparation_come_as_json(skelbench, monkeypatch):
     figures = json.loads(skelbench(*small, "--json").stdout)
     assert {"parse a file", "parse a file line by line", "times faster"} <= {figure["name"] for figure in figures}
     assert all(figure["value"] >= 0 and figure["unit"] for figure in figures)
+
+
+# --- Deleting ---------------------------------------------------------------------------------------------------
+
+
+def test_a_data_set_is_deleted_when_asked_and_nothing_else(store, skelbench):
+    folder = store.path.parent
+    (folder / ".tiny.partial").mkdir()
+    (folder / "thesis").mkdir()
+    asked = skelbench("delete", "tiny", code=2)
+    assert "add --yes" in asked.stderr and store.path.exists()
+    done = skelbench("delete", "tiny", "--yes")
+    assert done.stdout.startswith("Deleted the data set 'tiny' (24 clips")
+    assert sorted(path.name for path in folder.iterdir()) == ["thesis"]
+    assert "There is no data set 'tiny'" in skelbench("delete", "tiny", "--yes", code=2).stderr
+
+
+def test_a_data_set_that_is_being_prepared_is_not_deleted(store, skelbench):
+    partial = store.path.with_name(".tiny.partial")
+    partial.mkdir()
+    with FileLock(partial / "lock"):
+        result = skelbench("delete", "tiny", "--yes", code=2)
+    assert "Another process is preparing 'tiny'" in result.stderr
+    assert store.path.exists()
+
+
+# --- Layouts ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", list(LAYOUTS))
+def test_a_layout_is_shown_joint_by_joint(name, skelbench):
+    layout = LAYOUTS[name]
+    assert layout.centre is not None
+    head, _, *rows = skelbench("ls", "layouts", name).stdout.splitlines()
+    assert head.startswith(f"{name}: {layout.num_joints} joints, centre {layout.joints[layout.centre]}")
+    assert [row.split()[:2] for row in rows] == [[str(i), joint] for i, joint in enumerate(layout.joints)]
+    for child, parent in layout.bones:
+        assert rows[child].split()[1:3] == [layout.joints[child], layout.joints[parent]]
+    found = json.loads(skelbench("ls", "layouts", name, "--json").stdout)
+    assert found == layout.to_json() | {"up": "y"}
+
+
+def test_only_layouts_are_shown_by_name(skelbench):
+    assert "takes no name" in skelbench("ls", "methods", "aimclr", code=2).stderr
+    assert "did you mean 'ntu25'" in skelbench("ls", "layouts", "ntu52", code=2).stderr
