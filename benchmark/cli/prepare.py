@@ -38,6 +38,7 @@ SHOWN = 5  # rejected inputs and duplicates that are printed; the files list all
     metavar="KEY=VALUE",
     help="Option of the reader, such as bodies=ranked; `skelbench ls readers` lists them.",
 )
+@click.option("--labels-from", type=click.IntRange(0, 1), help="For arrays: the lowest label (default: 0).")
 @click.option(
     "--unit", type=click.Choice(["m", "cm", "mm"]), default="m", show_default=True, help="Unit of the coordinates."
 )
@@ -71,6 +72,9 @@ def prepare(
     READERS[source]
     if not paths and source != "synthetic":
         raise SkelbenchError(f"`prepare {source}` needs --from PATH: the raw folder, zip or file.")
+    chosen = parse_pairs(options["pairs"])
+    if options["labels_from"] is not None:
+        chosen["labels_from"] = options["labels_from"]
     watch = _Watch(quiet=ctx.obj["quiet"])
     try:
         with watch:
@@ -78,7 +82,7 @@ def prepare(
                 source,
                 paths,
                 name,
-                options=parse_pairs(options["pairs"]),
+                options=chosen,
                 exclude=options["exclude"],
                 unit=options["unit"],
                 up=options["up"],

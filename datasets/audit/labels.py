@@ -23,7 +23,9 @@ def classes(data: Audited) -> Iterator[Finding]:
             "classes",
             "warning",
             f"{len(empty)} of {len(counts)} classes have no clip: {listed(empty)}.",
-            "Count labels from 0: no clip has label 0." if from_one else "Leave out their names, or prepare all clips.",
+            "Labels count from 0; prepare with --labels-from 1 if these count from 1."
+            if from_one
+            else "Leave out their names, or prepare all clips.",
         )
     alone = [name for name, count in zip(data.class_names, counts, strict=True) if count == 1]
     if alone:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from zipfile import ZipFile
 
 import numpy as np
@@ -41,8 +41,12 @@ _FACTS = {  # of the file: NumPy's kinds and the shape (None: any size)
 
 
 @READERS.register("arrays")
-def read(sources: Sequence[Path]) -> Recording:
+def read(sources: Sequence[Path], *, labels_from: Literal[0, 1] = 0) -> Recording:
     """Your own data: one `.npz` in the interchange format.
+
+    Args:
+        sources: one file.
+        labels_from: the lowest label; 1 where labels count from 1.
 
     Raises:
         SkelbenchError: if the file is missing, damaged, not an interchange file, or its arrays are inconsistent.
@@ -52,7 +56,7 @@ def read(sources: Sequence[Path]) -> Recording:
     source = sources[0]
     arrays = _load(source)
     _check(arrays, source)
-    label = arrays["label"].astype(int)
+    label = arrays["label"].astype(int) - labels_from
     names = arrays.get("class_names")
     class_names = (
         tuple(map(str, names)) if names is not None else tuple(f"class {c}" for c in range(max(0, label.max()) + 1))

@@ -126,12 +126,12 @@ class StoreFolder:
             return
         try:
             made = json.loads(manifest.read_text())
-            by = {"reader": made["reader"], "options": made.get("options", {}), "converted": made.get("converted", {})}
+            same = _made(made) == _made(self.identity)
         except (ValueError, KeyError, TypeError, AttributeError):
             return  # a damaged store is no loss
-        if by != {"converted": {}} | {key: self.identity[key] for key in by if key in self.identity}:
+        if not same:
             raise SkelbenchError(
-                f"There is a data set '{self.path.name}' already, made by {_format(by)} and not by "
+                f"There is a data set '{self.path.name}' already, made by {_format(made)} and not by "
                 f"{_format(self.identity)}; choose another name (--name) or replace it (--force)."
             )
 
@@ -169,6 +169,12 @@ def delete_store(path: Path) -> None:
         guard.release()
 
 
+def _made(identity: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Reader and choices of a store; options that a reader got later are empty or zero by default and do not count."""
+    options = {key: value for key, value in identity.get("options", {}).items() if value}
+    return identity["reader"], options | identity.get("converted", {})
+
+
 def _format(identity: Mapping[str, Any]) -> str:
-    choices = {**identity["options"], **identity.get("converted", {})}
+    choices = {**identity.get("options", {}), **identity.get("converted", {})}
     return f"'{identity['reader']}'" + "".join(f" {key}={value}" for key, value in choices.items())

@@ -394,7 +394,9 @@ def test_a_frame_rate_that_is_no_number_is_told_and_not_kept(tmp_path, clean):
 
 def test_labels_that_count_from_one_are_named(tmp_path, clean):
     found = findings(tmp_path, clean, label=clean["label"] + 1)["classes"]
-    assert found.what.startswith("1 of 5 classes have no clip") and "no clip has label 0" in found.todo
+    assert found.what.startswith("1 of 5 classes have no clip") and "--labels-from 1" in found.todo
+    store = prepare("arrays", tmp_path / "data.npz", "other", options={"labels_from": 1})
+    assert store.column("label").tolist() == clean["label"].tolist() and store.manifest["audit"] == []
 
 
 def test_a_skeleton_says_what_it_lacks_and_what_stands_twice(tmp_path, clean):
@@ -539,6 +541,13 @@ def test_a_store_that_was_never_audited_is_audited_by_inspect(tmp_path, clean):
     (store.path / "manifest.json").write_text(json.dumps(manifest))
     facts = describe(open_store("mine"))
     assert [finding["check"] for finding in facts["audit"] if finding["level"] == "error"] == ["up"]
+
+
+def test_a_store_of_a_version_without_the_newer_options_is_prepared_again_without_force(tmp_path, clean):
+    store = prepare("arrays", write(tmp_path / "data.npz", clean), "mine")
+    manifest = {k: v for k, v in store.manifest.items() if k != "checksum"} | {"options": {}}
+    (store.path / "manifest.json").write_text(json.dumps(manifest))
+    assert prepare("arrays", tmp_path / "data.npz", "mine").manifest["options"] == {"labels_from": 0}
 
 
 def test_the_command_prints_findings_and_refuses(tmp_path, clean, skelbench):
