@@ -72,7 +72,7 @@ def prepare(
     READERS[source]
     if not paths and source != "synthetic":
         raise SkelbenchError(f"`prepare {source}` needs --from PATH: the raw folder, zip or file.")
-    chosen = parse_pairs(options["pairs"])
+    chosen = dict(parse_pairs(options["pairs"]))
     if options["labels_from"] is not None:
         chosen["labels_from"] = options["labels_from"]
     watch = _Watch(quiet=ctx.obj["quiet"])
