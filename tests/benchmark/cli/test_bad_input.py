@@ -195,11 +195,20 @@ def put(index, value):
     return change
 
 
+def no_frames(lengths):
+    """The first clip's frames are the second's."""
+    return {"lengths": np.array([0, lengths[0] + lengths[1], *lengths[2:]])}
+
+
+BAD_CLIPS = (
+    *("not a number", "infinite", "an empty clip", "a clip of no frames"),
+    *("a label below", "a label above", "two clips of one name"),
+)
 DATA = {
     "not a number": (changed(keypoints=put((20, 0, 3, 1), np.nan)), "NaN or infinite coordinate"),
     "infinite": (changed(keypoints=put((0, 0, 0, 0), np.inf)), "Clip 's1c0r0', frame 0: NaN or infinite"),
     "an empty clip": (changed(keypoints=put(slice(0, 20), 0.0)), "Clip 's1c0r0' is empty"),
-    "a clip of no frames": (changed(lengths=put(2, 0)), "has length 0"),
+    "a clip of no frames": (lambda data: data | no_frames(data["lengths"]), "Clip 's1c0r0' is empty"),
     "a label below": (changed(label=put(3, -1)), "label -1"),
     "a label above": (
         lambda data: data | {"class_names": np.array(["a", "b"])},
@@ -222,8 +231,17 @@ DATA = {
 def test_data_that_cannot_be_is_refused_and_no_store_is_left(skelbench, arrays, tmp_path, case):
     spoil, sentence = DATA[case]
     np.savez(tmp_path / "bad.npz", **spoil(arrays()))
-    assert sentence in refused(skelbench, "prepare", "arrays", "--from", tmp_path / "bad.npz", "--name", "bad")
+    words = ("prepare", "arrays", "--from", tmp_path / "bad.npz", "--name", "bad")
+    assert sentence in refused(skelbench, *words, "--strict")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / "bad.npz"]
+
+
+@pytest.mark.parametrize("case", BAD_CLIPS)
+def test_bad_clips_are_listed_and_the_rest_is_prepared(skelbench, arrays, tmp_path, case):
+    spoil, sentence = DATA[case]
+    np.savez(tmp_path / "bad.npz", **spoil(arrays()))
+    done = skelbench("prepare", "arrays", "--from", tmp_path / "bad.npz", "--name", "bad", code=1)
+    assert "  rejected: " in done.stdout and sentence in done.stdout
 
 
 @pytest.mark.parametrize("damage", ["truncated", "noise", "empty", "a bare array", "pickled objects", "absent"])
