@@ -584,3 +584,26 @@ def test_of_a_clip_that_the_released_rule_reads_nothing_from_it_is_said(clean):
     assert (found["empty-clips"].level, found["empty-clips"].names) == ("error", ("0",))
     assert found["mostly-empty"].names == ("1",)
     assert (found["person-order"].level, found["person-order"].clips) == ("warning", 2)
+
+
+# --- What is written of odd sets ----------------------------------------------------------------------------------
+
+
+def test_classes_of_one_name_have_a_row_each(tmp_path, clean):
+    path = write(tmp_path / "data.npz", clean, class_names=np.array(["a", "b", "a", "d"]))
+    facts = describe(prepare("arrays", path, "mine"))
+    assert list(facts["classes"]) == ["a (label 0)", "b", "a (label 2)", "d"]
+    assert sum(counts["clips"] for counts in facts["classes"].values()) == CLIPS
+
+
+def test_a_name_that_is_not_text_is_rejected(tmp_path, clean):
+    store = prepare(
+        "arrays", write(tmp_path / "data.npz", clean, name=np.array([*clean["name"][:-1], "\ud800"])), "mine"
+    )
+    (rejected,) = store.rejected
+    assert "has a name that is not text" in rejected.reason
+
+
+def test_generated_motion_is_not_converted():
+    with pytest.raises(SkelbenchError, match="`synthetic` is in metres, y up"):
+        prepare("synthetic", [], up="z")
