@@ -57,6 +57,11 @@ class Evaluation:
         """The method, in evaluation mode; its weights are those of the encoder that was loaded last."""
         return new_method(self.task, self.clips[0], self.options.device).eval()
 
+    @cached_property
+    def _seen(self) -> dict[str, float]:
+        """Test clips that the pre-training had: the same for all protocols, and found by reading all of its clips."""
+        return seen_in_pretraining(self.task.evaluations[0].cell, self.clips[1], self.task.recipe.clips)
+
     def evaluate(self, key: Key, claim: Claim) -> Record:
         """Evaluate with the protocol of a cell and write the files next to its record.
 
@@ -68,8 +73,7 @@ class Evaluation:
         started = time.monotonic()
         reset_peak_memory(self.options.device)
         outcome = self._outcome(key, features, claim)
-        seen = seen_in_pretraining(key.cell, self.clips[1], self.task.recipe.clips)
-        outcome = replace(outcome, extra={**outcome.extra, **seen})
+        outcome = replace(outcome, extra={**outcome.extra, **self._seen})
         cost = {
             "eval_seconds": round(time.monotonic() - started, 2),
             "peak_memory_mb": peak_memory(self.options.device),

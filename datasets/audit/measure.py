@@ -116,8 +116,9 @@ def _measure_block(x: np.ndarray, starts: np.ndarray, layout: Layout) -> dict[st
     person = per_person.argmax(axis=1)
     main = np.repeat(person, lengths)
     rows = np.arange(len(x))
-    lost = missing[rows, main] & here[rows, main, None]  # (F, V), of the person who is there most
-    entry = np.minimum.reduceat(np.where(here[rows, main], rows, len(x) - 1), starts)
+    there = here[rows, main]  # (F,), the person who is there most
+    lost = missing[rows, main] & there[:, None]  # (F, V)
+    entry = np.minimum.reduceat(np.where(there, rows, len(x) - 1), starts)
     same = np.zeros(len(x), dtype=bool)
     same[1:] = (x[1:] == x[:-1]).all(axis=(1, 2, 3)) & anybody[1:]
     same[starts] = False
@@ -134,7 +135,7 @@ def _measure_block(x: np.ndarray, starts: np.ndarray, layout: Layout) -> dict[st
         "anchored": lost[entry],
         "bodies": per_person.sum(axis=1),
         "repeated": np.add.reduceat(same, starts, dtype=np.int64),
-    } | _bodies(*_looks(x, here, person, starts, lengths), layout, lost.sum(axis=0) > ALWAYS * here[rows, main].sum())
+    } | _bodies(*_looks(x, there, person, starts), layout, lost.sum(axis=0) > ALWAYS * there.sum())
 
 
 def _gaps(anybody: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -158,12 +159,11 @@ def _swaps(here: np.ndarray, starts: np.ndarray) -> np.ndarray:
 
 
 def _looks(
-    x: np.ndarray, here: np.ndarray, person: np.ndarray, starts: np.ndarray, lengths: np.ndarray
+    x: np.ndarray, there: np.ndarray, person: np.ndarray, starts: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Bodies (N, LOOKS, V, 3) in float64 of one person per clip, whether there is one (N,), and the jitter (N, 3)."""
-    of_clip = np.repeat(np.arange(len(starts)), lengths)
-    frames = np.flatnonzero(here[np.arange(len(x)), person[of_clip]])  # those of the chosen persons, clip by clip
-    counts = np.bincount(of_clip[frames], minlength=len(starts))
+    frames = np.flatnonzero(there)  # those of the chosen persons, clip by clip
+    counts = np.add.reduceat(there, starts, dtype=np.int64)
     begins = np.cumsum(counts) - counts
     share = (np.arange(LOOKS) + 0.5) / LOOKS
     chosen = begins[:, None] + np.floor(share * counts[:, None]).astype(np.int64)

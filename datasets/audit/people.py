@@ -90,12 +90,12 @@ def slots(data: Audited) -> Iterator[Finding]:
         yield Finding(
             "person-order",
             "warning",
-            f"The first person is there in fewer frames than another one: {int(_lost(data)[less].sum()):,} frames are "
+            f"The first person is there in fewer frames than another one: {_unread(data, less):,} frames are "
             "not read by the released rule.",
             "Compare only with numbers that were made by the same rule.",
             **data.where(less),
         )
 
 
-def _lost(data: Audited) -> np.ndarray:
-    return data.measures.present - data.measures.first
+def _unread(data: Audited, chosen: np.ndarray) -> int:
+    return int((data.measures.present - data.measures.first)[chosen].sum())

@@ -17,7 +17,6 @@ ENOUGH = 0.2  # share of clips of a person's size
 FLAT = 0.02  # of the extent, the depth of a body
 HIGHEST_SCORE = 1.1  # detectors give a little more than 1 at times
 JUMPS = 5.0  # times the change of x and y from frame to frame
-IMAGE = "image-coordinates"
 
 
 def image_coordinates(data: Audited) -> Iterator[Finding]:
@@ -29,7 +28,7 @@ def image_coordinates(data: Audited) -> Iterator[Finding]:
     if flat or _has_scores(data):
         what = "Bodies have no depth" if flat else "The third coordinate is between 0 and 1 and jumps as a score does"
         yield Finding(
-            IMAGE,
+            "image-coordinates",
             data.sure,
             f"{what}: these are poses in a picture; skelbench takes x, y and z in metres.",
             "Give three coordinates in metres; 2-D poses and confidences cannot be compared with them.",

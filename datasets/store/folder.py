@@ -62,6 +62,7 @@ class StoreFolder:
                 f"Another process is preparing '{self.path.name}' ({self.folder}); wait for it or choose another name "
                 "(--name)."
             ) from error
+        (self.folder / REFUSED).unlink(missing_ok=True)  # what is read from here on is unfinished work again
         if self.aside.exists() and not self.path.exists():
             self.aside.rename(self.path)
         shutil.rmtree(self.aside, ignore_errors=True)

@@ -37,12 +37,12 @@ def _scored(rows: Sequence[Row]) -> Iterator[str]:
 
 def _seen(rows: Sequence[Row]) -> Iterator[str]:
     """Which numbers are of test clips that the encoder was pre-trained on."""
-    found = {
-        f"{record.extra[SEEN]:,.0f} of {record.data.get('test', 0):,} ({row.name} {row.backbone})": record
+    found = dict.fromkeys(
+        f"{record.extra[SEEN]:,.0f} of {record.data.get('test', 0):,} ({row.name} {row.backbone})"
         for row in rows
         for record in row.records
         if record.extra.get(SEEN)
-    }
+    )
     if found:
         yield f"WARNING: test clips were among those that the encoder was pre-trained on: {'; '.join(found)}."
 
