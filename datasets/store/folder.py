@@ -165,6 +165,7 @@ def delete_store(path: Path) -> None:
         shutil.rmtree(gone, ignore_errors=True)
         path.rename(gone)  # from here on there is no store of that name, whatever happens
         shutil.rmtree(gone)
+        shutil.rmtree(path.with_name(f".{path.name}.old"), ignore_errors=True)  # left by a crash, it would come back
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         guard.release()

@@ -235,7 +235,8 @@ class StoreWriter:
         duplicates = self._duplicates()
         mended = Counter[str]()
         for entry in self._clips:
-            mended.update(entry.pop("mended", {}))
+            older = {"touches": int(entry.pop("touched", False))}  # from the journal of an older version
+            mended.update(entry.pop("mended", older))
         with self._writing():
             self._finish_keypoints()
             self._face_forward()

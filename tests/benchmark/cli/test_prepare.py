@@ -122,6 +122,7 @@ def test_the_figures_of_preparation_come_as_json(skelbench, monkeypatch):
 def test_a_data_set_is_deleted_when_asked_and_nothing_else(store, skelbench):
     folder = store.path.parent
     (folder / ".tiny.partial").mkdir()
+    (folder / ".tiny.old").mkdir()
     (folder / "thesis").mkdir()
     asked = skelbench("delete", "tiny", code=2)
     assert "add --yes" in asked.stderr and store.path.exists()
