@@ -11,7 +11,7 @@ from ..errors import SkelbenchError
 from .audit import Audited, Finding, audit
 from .audit.report import table
 from .readers.ntu_names import ACTIONS, absent
-from .recording import TEST, TRAIN
+from .recording import TEST, TRAIN, Remark
 from .store import Store
 
 _BRAILLE = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # dot bits by row and column
@@ -96,6 +96,7 @@ def audited(store: Store) -> Audited:
         store.applied,
         store.manifest.get("fps"),
         store.manifest.get("mended", {}),
+        [Remark(**{**remark, "names": tuple(remark["names"])}) for remark in store.manifest.get("remarks", ())],
     )
 
 

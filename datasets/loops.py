@@ -24,17 +24,21 @@ def without_loops(keypoints: np.ndarray) -> np.ndarray:
     return found
 
 
-def period(body: np.ndarray) -> int | None:
-    """The number of frames after which a body (T, V, 3) repeats itself to the last bit until its end.
+def period(body: np.ndarray, within: float = 0.0) -> int | None:
+    """The number of frames after which a body (T, V, 3) repeats itself until its end, to the last bit by default.
 
     None if it does not: at least one complete repetition is needed, or a part of one where the clip was filled to
     `FILLED` frames. A body that stands still does not repeat itself.
+
+    Args:
+        body: coordinates in metres.
+        within: how far a repeated coordinate may be from the first one.
     """
-    again = np.flatnonzero((body[1:] == body[0]).all(axis=(1, 2))) + 1
+    again = np.flatnonzero((np.abs(body[1:] - body[0]) <= within).all(axis=(1, 2))) + 1
     for frames in again.tolist():
         rest = len(body) - frames
         enough = rest >= frames or (len(body) == FILLED and rest >= OVERLAP)
-        if enough and np.array_equal(body[frames:], body[:rest]):
-            still = (body[:frames] == body[0]).all()
+        if enough and (np.abs(body[frames:] - body[:rest]) <= within).all():
+            still = (np.abs(body[:frames] - body[0]) <= within).all()
             return None if still else frames
     return None

@@ -45,6 +45,15 @@ class Rejected:
             object.__setattr__(self, fact, text)
 
 
+@dataclass(frozen=True)
+class Remark:
+    """What a reader saw in the source and used as it is: what it is, what to do, and the clips it is about."""
+
+    what: str
+    todo: str
+    names: tuple[str, ...] = ()
+
+
 class UnusableError(Exception):
     """One input cannot be prepared; `rejected` is its entry in the list of rejected inputs."""
 
@@ -118,6 +127,7 @@ class Recording:
         excluded: names of clips that the source's own rules leave out (`notes` says which).
         presence: the rule for frames and persons, see `presence`.
         applied: loading steps that have already been applied to the clips.
+        remarks: what was seen in the source; the audit tells it.
         official: numbers of training and test clips of a split, as published by the authors or commonly reported.
         notes: further information for readers of the manifest.
     """
@@ -134,5 +144,6 @@ class Recording:
     excluded: tuple[str, ...] = ()
     presence: Presence = "any slot"
     applied: tuple[Step, ...] = ()
+    remarks: tuple[Remark, ...] = ()
     official: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)

@@ -16,6 +16,7 @@ from .people import empty_frames, mostly_empty, slots
 from .scale import image_coordinates, scale, size_lost, unit
 from .sensing import frozen, precision, undetected
 from .skeleton import bones, joints, layout_facts
+from .source import source
 from .upright import sides, up
 
 __all__ = ["CHECKS", "LEVELS", "NAMES", "Audited", "Finding", "audit", "refuse"]
@@ -28,6 +29,7 @@ CHECKS: tuple[Check, ...] = (
     *(undetected, frozen, precision),
     *(classes, split_sides, subjects),
     near_duplicates,
+    source,
 )
 
 
@@ -39,7 +41,7 @@ NAMES = (
     *("empty-ends", "gaps", "empty-clips", "mostly-empty", "swaps", "person-order"),
     *("undetected", "undetected-centre", "loops", "frozen", "half-precision"),
     *("classes", "splits", "split-classes", "held-out", "shared-subjects", "one-subject", "fps"),
-    "near-duplicates",
+    *("near-duplicates", "source"),
 )
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..layout import Layout
-from ..recording import NOBODY, Presence, SplitRule
+from ..recording import NOBODY, Presence, Remark, SplitRule
 from .measure import ALWAYS, Measures, measure
 
 Level = Literal["error", "warning", "note"]
@@ -67,6 +67,7 @@ class Audited:
         applied: loading steps that were done at the source.
         fps: frames per second, if known.
         mended: what the presence rule and the cut of loops changed, see `store.writer`.
+        remarks: what the reader saw in the source.
     """
 
     keypoints: np.ndarray
@@ -79,6 +80,7 @@ class Audited:
     applied: Sequence[str] = ()
     fps: float | None = None
     mended: Mapping[str, int] = field(default_factory=dict)
+    remarks: Sequence[Remark] = ()
 
     @cached_property
     def measures(self) -> Measures:

@@ -29,6 +29,8 @@ KNOWN = (
 _PICKLES = (".pkl", ".pickle")
 _LABELS_LIMIT = 2**26  # bytes; larger files next to the data are not label files
 
+_IN_PARTS = {"stgcn", "pyskl"}  # a file for each side of a split
+
 Kind = Literal["stgcn", "labels", "ctrgcn", "rawskes", "pyskl", "interchange"]
 
 
@@ -67,7 +69,8 @@ def read(sources: Sequence[Path], *, split: str = "") -> Recording:
     if not data:
         _raise_nothing_found(sources, found, rejected, unread)
     kinds = {one.kind for one in data}
-    if len(kinds) > 1 or (kinds != {"stgcn"} and len(data) > 1):
+    several = len({one.path.resolve() for one in data}) > 1
+    if len(kinds) > 1 or (several and not kinds <= _IN_PARTS):
         names = ", ".join(one.path.name for one in data[:4])
         raise SkelbenchError(f"There are several data sets here ({names}); give the file of one of them.")
     try:
@@ -87,7 +90,7 @@ def _read_found(data: Sequence[_Found], found: Sequence[_Found], split: str, unr
     if first.kind == "rawskes":
         return rawskes.read(first.path, first.content, split)
     if first.kind == "pyskl":
-        return pyskl.read(first.path, first.content, split)
+        return pyskl.read([(one.path, one.content) for one in data], split)
     if split:
         raise SkelbenchError(f"{first.path} is an interchange file, which names its splits; leave split= out.")
     refuse_objects(first.path, first.content)

@@ -16,14 +16,15 @@ import numpy as np
 from pydantic import NonNegativeInt
 
 from ..layout import get_layout
-from ..recording import TEST, TRAIN, Clip, Items, Recording, Rejected, SplitRule
+from ..recording import TEST, TRAIN, Clip, Items, Recording, Rejected, Remark, SplitRule, UnusableError
 from . import READERS
 from .pkummd_files import Video, find
 from .pkummd_lists import PART1, PART2, Part, SplitList, place
-from .pkummd_text import Segment, outside, read_labels, read_skeletons, too_far
+from .pkummd_text import Segment, outside, overlaps, read_labels, read_skeletons, too_far
 
 VERSION = 1
 RELEASED_LONGEST = 300  # frames
+SHOWN = 3  # overlapping pairs that a remark names
 Overhang = Literal["reject", "cut"]
 CLASS_NAMES = (
     "bow", "brushing hair", "brushing teeth", "check time (from watch)", "cheer up",
@@ -94,7 +95,33 @@ def _recording(reader: str, part: Part, sources: Sequence[Path], how: Cut, subje
         fps=30.0,
         presence="released",
         rejected=tuple(rejected),
+        remarks=_overlapping(videos),
         notes=_notes(videos, lists, how, subject),
+    )
+
+
+def _overlapping(videos: Sequence[Video]) -> tuple[Remark, ...]:
+    """A remark on actions of a video that share frames, if there are any."""
+    places, names = [], []
+    for video in videos:
+        labels = place(video.labels)
+        try:
+            rows = read_labels(video.labels.read(), labels)
+        except UnusableError:  # rejected when the video is read
+            continue
+        for one, two in overlaps([row for row in rows if isinstance(row, Segment)]):
+            shared = min(one.end, two.end) - two.start + 1
+            places.append(f"{labels}, lines {one.line} and {two.line}: {shared} frame{'' if shared == 1 else 's'}")
+            names += [_clip_name(video, one), _clip_name(video, two)]
+    if not places:
+        return ()
+    more = f", and {len(places) - SHOWN:,} more pairs" if len(places) > SHOWN else ""
+    return (
+        Remark(
+            f"Actions of one video overlap, so that their clips share frames ({'; '.join(places[:SHOWN])}{more}).",
+            "Mend the rows that are wrong, or leave clips out with --exclude.",
+            tuple(dict.fromkeys(names)),
+        ),
     )
 
 
@@ -156,9 +183,13 @@ def cut(table: np.ndarray, segment: Segment, longest: int = RELEASED_LONGEST) ->
     return persons
 
 
+def _clip_name(video: Video, segment: Segment) -> str:
+    return f"{video.clip}C{segment.action:03d}L{segment.row:03d}"
+
+
 def _clip(video: Video, segment: Segment, keypoints: np.ndarray, side: dict[str, int]) -> Clip:
     return Clip(
-        name=f"{video.clip}C{segment.action:03d}L{segment.row:03d}",
+        name=_clip_name(video, segment),
         keypoints=keypoints,
         label=segment.action - 1,
         subject=video.subject,

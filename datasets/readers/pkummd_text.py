@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -152,9 +153,24 @@ def outside(segment: Segment, frames: int, place: str, *, cut: bool = False) -> 
     """Reject a segment that does not lie within a video of so many frames; with `cut`, only one that starts outside."""
     if 1 <= segment.start <= frames and (cut or segment.end <= frames):
         return None
-    way_out = "" if cut else "; the video may be incomplete (--set overhang=cut uses the available frames, as released)"
+    if segment.start < 1:
+        way_out = "; frames count from 1: mend the row (and all of them if they count from 0)"
+    else:
+        way_out = "; the video may be incomplete"
+        if not cut and segment.start <= frames:
+            way_out += " (--set overhang=cut uses the available frames, as released)"
     reason = (
         f"{place}, line {segment.line}: frames {segment.start} to {segment.end} do not lie in the video, whose frames "
         f"are 1 to {frames}{way_out}."
     )
     return Rejected(place, reason, segment.line)
+
+
+def overlaps(segments: Sequence[Segment]) -> list[tuple[Segment, Segment]]:
+    """Segments of a video that begin before an earlier one has ended, each with the earlier one that ends last."""
+    found, last = [], None
+    for segment in sorted(segments, key=lambda segment: (segment.start, segment.row)):
+        if last is not None and segment.start <= last.end:
+            found.append((last, segment))
+        last = segment if last is None or segment.end > last.end else last
+    return found

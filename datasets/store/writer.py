@@ -313,6 +313,7 @@ class StoreWriter:
                 recording.applied,
                 recording.fps,
                 mended,
+                recording.remarks,
             )
         )
         if self.accept is not None:
@@ -347,6 +348,7 @@ class StoreWriter:
             "audit": [finding.to_json() for finding in found],
             "accepted": sorted(self.accept or ()),
             "official": {split: list(counts) for split, counts in recording.official.items()},
+            "remarks": [asdict(remark) for remark in recording.remarks],
             "notes": dict(recording.notes),
             "clips": len(self._clips),
             "frames": self._frames,

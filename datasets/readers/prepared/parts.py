@@ -11,7 +11,7 @@ import numpy as np
 
 from ....errors import SkelbenchError
 from ...layout import Layout
-from ...recording import LEFT_OUT, TEST, TRAIN, Clip, Recording, Rejected, SplitRule, Step
+from ...recording import LEFT_OUT, TEST, TRAIN, Clip, Recording, Rejected, Remark, SplitRule, Step
 from ..ntu_names import ACTIONS
 from .names import clip_facts, fitting_rules, ntu_data_set, ntu_splits, plain_name, shown
 
@@ -20,6 +20,7 @@ UNNAMED = ""  # the split of a file that has sides but no name for them
 GIVEN = "given"
 _CLASSES = 120  # labels below this are accepted however few clips there are
 _SIDES = {"train": TRAIN, "val": TEST, "test": TEST, "eval": TEST}
+_SPLITS = {"xsub": "xsub", "xview": "xview", "xset": "xset", "xsetup": "xset"}
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,43 @@ class FilePart:
 
 def side_of_file(path: Path) -> int | None:
     """TRAIN or TEST by the words of a file's name ("train_data.npy", "val_label.pkl"), else None."""
-    words = path.stem.lower().replace("-", "_").replace(".", "_").split("_")
-    found = {_SIDES[word] for word in words if word in _SIDES}
+    found = {_SIDES[word] for word in _words(path.stem) if word in _SIDES}
     return found.pop() if len(found) == 1 else None
 
 
+def refuse_two_of_a_side(paths: Sequence[Path]) -> None:
+    """Raise a `SkelbenchError` if two files are of the same side of a split according to their names."""
+    seen: dict[int, Path] = {}
+    for path in paths:
+        side = side_of_file(path)
+        if side is not None and seen.setdefault(side, path) != path:
+            raise SkelbenchError(
+                f"{seen[side]} and {path} are two files of the same side of a split; give the files of one split."
+            )
+
+
+def split_of_files(files: Sequence[str]) -> str | None:
+    """The split that the names of all files or of their folders say ("xsub/train.pkl", "ntu60_xsub_val.pkl")."""
+    found = {_split_of(Path(file)) for file in files}
+    return found.pop() if len(found) == 1 else None
+
+
+def _split_of(path: Path) -> str | None:
+    words = [*_words(path.stem), *_words(path.resolve().parent.name)]
+    return next((_SPLITS[word] for word in words if word in _SPLITS), None)
+
+
+def _words(name: str) -> list[str]:
+    return name.lower().replace("-", "_").replace(".", "_").split("_")
+
+
 def assemble(
-    parts: Sequence[FilePart], layout: Layout, split: str, notes: Mapping[str, Any], rejected: Sequence[Rejected] = ()
+    parts: Sequence[FilePart],
+    layout: Layout,
+    split: str,
+    notes: Mapping[str, Any],
+    rejected: Sequence[Rejected] = (),
+    remarks: Sequence[Remark] = (),
 ) -> Recording:
     """Assemble several parts to one recording.
 
@@ -79,6 +110,7 @@ def assemble(
         reader_version=VERSION,
         fps=None,
         rejected=tuple(rejected),
+        remarks=tuple(remarks),
         applied=applied.pop(),
         notes={
             "files": sorted({Path(part.file).name for part in parts}),
@@ -117,8 +149,15 @@ def _unnamed(
         return {split: SplitRule("own", text="train and test as given; the name as asked for")}, {UNNAMED: split}
     sides = [side for part in parts for side in part.sides[UNNAMED]]
     fitting = fitting_rules(names, sides) if names else {}
+    said = split_of_files([part.file for part in parts])
+    if said in fitting:
+        return {said: fitting[said]}, {}
     if len(fitting) == 1:
         return fitting, {}
+    if said is not None and not ntu_splits(names):
+        return {said: SplitRule("own", text="train and test as given; the name as the files' names say")}, {
+            UNNAMED: said
+        }
     return {GIVEN: SplitRule("own", text="train and test as given")}, {UNNAMED: GIVEN}
 
 

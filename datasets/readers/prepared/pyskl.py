@@ -1,24 +1,30 @@
-"""Annotation files of pyskl and mmaction2: `ntu60_3danno.pkl`.
+"""Annotation files of pyskl and mmaction2: `ntu60_3danno.pkl`, or `xsub/train.pkl` and `xsub/val.pkl`.
 
 A dict of `annotations`, each with `frame_dir`, `label`, `keypoint` (M, T, V, 3) and `total_frames`, and `split`:
-`xsub_train`, `xsub_val`, ... with the names of their clips. An older form is the list of annotations alone.
+`xsub_train`, `xsub_val`, ... with the names of their clips. Without `split`, and as a list of annotations alone, a file
+is one side of a split. mmaction2 (`tools/data/skeleton/gen_ntu_rgbd_raw.py`) writes such lists, with keypoints
+(3, T, V, M) that are prepared as those of 2s-AGCN, see `aligned`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ....errors import SkelbenchError
-from ...recording import TEST, TRAIN, Recording, Rejected
+from ...recording import TEST, TRAIN, Recording, Rejected, Remark
+from . import aligned
 from .names import layout_of, plain_name, shown
-from .parts import UNNAMED, FilePart, assemble, side_of_file, sides_of, single
+from .parts import UNNAMED, FilePart, assemble, refuse_two_of_a_side, side_of_file, sides_of, single
 
 _SIDES = (("train", TRAIN), ("val", TEST), ("test", TEST))
 _PERSONS = 2
+_INSPECTED = 32  # clips of a file that show how it was prepared
+_METRES = 20.0  # coordinates beyond are pixels
 
 
 def fits(content: object) -> bool:
@@ -27,30 +33,51 @@ def fits(content: object) -> bool:
     return len(entries) > 0 and isinstance(entries[0], dict) and {"frame_dir", "label"} <= entries[0].keys()
 
 
-def read(path: Path, content: Any, split: str) -> Recording:
-    """Read the content of one file.
+def read(files: Sequence[tuple[Path, Any]], split: str) -> Recording:
+    """Read the contents of the files of one data set, each with its path.
 
     Raises:
-        SkelbenchError: if its skeletons are 2-D or unknown, or its splits cannot be read.
+        SkelbenchError: if skeletons are 2-D or unknown, splits cannot be read, or files do not belong together.
     """
-    good, rejected = _usable(_entries(content), path)
-    joints = _joints(good, path)
-    names = [entry["frame_dir"] for entry in good]
-    sides, more = _sides(content, names, path)
-    persons = min(_PERSONS, max(entry["keypoint"].shape[0] for entry in good))
-    part = FilePart(
-        file=str(path),
-        names=names,
-        labels=[int(entry["label"]) for entry in good],
-        arrays=lambda: _keypoints(good, persons),
-        sides=sides,
-    )
+    if len(files) > 1:
+        _refuse_unrelated(files)
+    parts, rejected, remarks, joints, notes = [], [], [], set[int](), dict[str, Any]()
+    for path, content in files:
+        good, bad = _usable(_entries(content), path)
+        joints.add(_joints(good, path))
+        names = [entry["frame_dir"] for entry in good]
+        sides, more = _sides(content, names, path)
+        rejected += [*bad, *more]
+        remarks += _remarks(good, path)
+        turn = aligned.is_aligned([entry["keypoint"].transpose(1, 0, 2, 3) for entry in _some(good)])
+        if turn:
+            notes = aligned.NOTES
+        parts.append(
+            FilePart(
+                file=str(path),
+                names=names,
+                labels=[int(entry["label"]) for entry in good],
+                arrays=partial(_keypoints, good, min(_PERSONS, _most_persons(good)), turn=turn),
+                sides=sides,
+            )
+        )
+    if len(joints) > 1:
+        raise SkelbenchError(f"{files[0][0]} and {files[-1][0]} differ in joints; prepare them one by one.")
     notes = {
         "source": "annotations of pyskl or mmaction2",
         "bodies": f"as given; of more than {_PERSONS}, those whose joints vary most",
         "memory": "the whole file is held in memory while it is read",
+        **notes,
     }
-    return assemble([part], layout_of(joints, str(path)), split, notes, [*rejected, *more])
+    return assemble(parts, layout_of(joints.pop(), str(files[0][0])), split, notes, rejected, remarks)
+
+
+def _refuse_unrelated(files: Sequence[tuple[Path, Any]]) -> None:
+    whole = next((path for path, content in files if isinstance(content, dict) and content.get("split")), None)
+    if whole is not None:
+        others = ", ".join(path.name for path, _ in files if path != whole)
+        raise SkelbenchError(f"{whole} is a data set of its own, with its splits; leave {others} out.")
+    refuse_two_of_a_side([path for path, _ in files])
 
 
 def _entries(content: object) -> Sequence[Any]:
@@ -59,11 +86,15 @@ def _entries(content: object) -> Sequence[Any]:
 
 
 def _usable(entries: Sequence[Any], path: Path) -> tuple[list[dict[str, Any]], list[Rejected]]:
+    """The annotations that can be used, keypoints as arrays (M, T, V, 3), and why the others cannot."""
     good, rejected = [], []
-    for i, entry in enumerate(entries):
-        wrong = _wrong(entry)
+    arrays = [_array(entry.get("keypoint")) if isinstance(entry, dict) else None for entry in entries]
+    if _channels_first([array for array in arrays if array is not None]):
+        arrays = [None if array is None else array.transpose(3, 1, 2, 0) for array in arrays]
+    for i, (entry, array) in enumerate(zip(entries, arrays, strict=True)):
+        wrong = _wrong(entry, array)
         if wrong is None:
-            good.append(entry)
+            good.append(entry | {"keypoint": array})
         else:
             name = entry.get("frame_dir") if isinstance(entry, dict) else None
             name = plain_name(name) if isinstance(name, str) else path.name
@@ -73,18 +104,63 @@ def _usable(entries: Sequence[Any], path: Path) -> tuple[list[dict[str, Any]], l
     return good, rejected
 
 
-def _wrong(entry: Any) -> str | None:
+def _array(keypoint: object) -> np.ndarray | None:
+    """Keypoints as a float array of four dimensions, also if they are nested lists; None if they are not numbers."""
+    if isinstance(keypoint, list):
+        try:
+            keypoint = np.array(keypoint, dtype=np.float64)
+        except (TypeError, ValueError, OverflowError):  # words, or lists of different lengths
+            return None
+    if not isinstance(keypoint, np.ndarray) or keypoint.ndim != 4 or keypoint.dtype.kind != "f":
+        return None
+    return keypoint
+
+
+def _channels_first(arrays: Sequence[np.ndarray]) -> bool:
+    """Whether keypoints are (3, T, V, M) with up to two persons; three persons in a picture have pixels."""
+    return len(arrays) > 0 and all(
+        len(array) == 3 and 1 <= array.shape[3] <= _PERSONS and np.abs(array[:, :1]).max(initial=0) <= _METRES
+        for array in arrays
+    )
+
+
+def _wrong(entry: Any, keypoint: np.ndarray | None) -> str | None:
     if not isinstance(entry, dict) or not isinstance(entry.get("frame_dir"), str):
         return "there is no name ('frame_dir')"
-    label, keypoint = entry.get("label"), entry.get("keypoint")
+    label = entry.get("label")
     if not isinstance(label, int) or isinstance(label, bool):
         return f"the label is {shown(label)}, not an integer"
-    if not isinstance(keypoint, np.ndarray) or keypoint.ndim != 4 or keypoint.dtype.kind != "f":
+    if keypoint is None:
         return "there are no keypoints (persons, frames, joints, 3)"
-    frames = entry.get("total_frames", keypoint.shape[1])
-    if not isinstance(frames, int) or not 0 < frames <= keypoint.shape[1] or not keypoint.shape[0]:
+    frames = _stated(entry)
+    if not isinstance(frames, int | None) or (frames is not None and frames <= 0) or 0 in keypoint.shape:
         return f"there are keypoints of the shape {keypoint.shape} for {shown(frames)} frames"
     return None
+
+
+def _stated(entry: Mapping[str, Any]) -> Any:
+    """The number of frames that an annotation states; None if it states none."""
+    return entry.get("total_frames")
+
+
+def _frames(entry: Mapping[str, Any]) -> int:
+    held = entry["keypoint"].shape[1]
+    return min(held, _stated(entry) or held)
+
+
+def _remarks(entries: Sequence[Mapping[str, Any]], path: Path) -> list[Remark]:
+    short = [entry for entry in entries if _frames(entry) < (_stated(entry) or 0)]
+    if not short:
+        return []
+    first, names = short[0], tuple(plain_name(entry["frame_dir"]) for entry in short)
+    return [
+        Remark(
+            f"{path.name} states more frames than it holds ('total_frames' of {names[0]} is {_stated(first):,}, there "
+            f"are {_frames(first):,}).",
+            "The frames that are there were used; get the file again if it was cut off.",
+            names,
+        )
+    ]
 
 
 def _joints(entries: Sequence[Mapping[str, Any]], path: Path) -> int:
@@ -97,6 +173,15 @@ def _joints(entries: Sequence[Mapping[str, Any]], path: Path) -> int:
             "file (ntu60_3danno.pkl)."
         )
     return joints
+
+
+def _most_persons(entries: Sequence[Mapping[str, Any]]) -> int:
+    return max(entry["keypoint"].shape[0] for entry in entries)
+
+
+def _some(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Some annotations, from the first to the last."""
+    return [entries[i] for i in np.unique(np.linspace(0, len(entries) - 1, _INSPECTED).astype(int))]
 
 
 def _sides(content: Any, names: list[str], path: Path) -> tuple[dict[str, list[int]], list[Rejected]]:
@@ -137,18 +222,17 @@ def _split_key(key: str) -> tuple[str, int | None]:
     return key, None
 
 
-def _keypoints(entries: Sequence[Mapping[str, Any]], persons: int) -> Iterator[np.ndarray]:
+def _keypoints(entries: Sequence[Mapping[str, Any]], persons: int, *, turn: bool = False) -> Iterator[np.ndarray]:
     """Yield (T, M, V, 3) float32, every clip with the same number of persons."""
     for entry in entries:
-        keypoint = entry["keypoint"]
-        frames = entry.get("total_frames", keypoint.shape[1])
-        bodies = single(keypoint[:, :frames])  # (M, T, V, 3)
+        frames = entry["keypoint"].shape[1] if turn else _frames(entry)  # repetitions are found in all of them
+        bodies = single(entry["keypoint"][:, :frames])  # (M, T, V, 3)
         if len(bodies) > persons:
             energy = np.array([_motion(body) for body in bodies])
             bodies = bodies[np.argsort(-energy, kind="stable")[:persons]]
         clip = np.zeros((frames, persons, *bodies.shape[2:]), np.float32)
         clip[:, : len(bodies)] = bodies.transpose(1, 0, 2, 3)
-        yield clip
+        yield aligned.restored(clip)[: _frames(entry)] if turn else clip
 
 
 def _motion(body: np.ndarray) -> float:

@@ -2,12 +2,15 @@
 
 ST-GCN, CrosSCLR, AimCLR and HiCLR write `train_data.npy` and `val_data.npy` (T = 300, zero after the end of a clip)
 with `train_label.pkl` and `val_label.pkl`; their second step (CrosSCLR@792b70c, `feeder/preprocess_ntu.py`) makes
-`*_position.npy` of them, which is centred, resampled to 50 or 64 frames, and turned.
+`*_position.npy` of them, which is centred, resampled to 50 or 64 frames, and turned. 2s-AGCN and MS-G3D write
+`*_data_joint.npy`, see `aligned`. Kinetics-Skeleton has x, y and a confidence: poses in a picture, which are refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +19,11 @@ from ....errors import SkelbenchError
 from ...layout import Layout
 from ...recording import Recording, Step
 from ..ntu_names import read_name
+from . import aligned
 from .arrays_on_disk import map_array
 from .labels import Labels, labels_of
 from .names import layout_of
-from .parts import UNNAMED, FilePart, assemble, side_of_file, single, without_empty_tail
+from .parts import UNNAMED, FilePart, assemble, refuse_two_of_a_side, side_of_file, single, without_empty_tail
 
 _INSPECTED = 32  # clips that are inspected in a file
 _OTHER = {"bone", "bones", "motion", "velocity"}  # words in the names of files that do not hold joints
@@ -48,8 +52,11 @@ def read(paths: Sequence[Path], found: Sequence[Labels], split: str) -> Recordin
         parts.append(_part(path, array, found, layouts[-1]))
     if len({layout.name for layout in layouts}) > 1 or len({map_array(path).shape[-1] for path in paths}) > 1:
         raise SkelbenchError(f"{paths[0]} and {paths[-1]} differ in joints or persons; prepare them one by one.")
-    _refuse_two_of_a_side(paths)
+    refuse_two_of_a_side(paths)
     notes = {"source": "arrays of the ST-GCN family", "bodies": "as given", "frames": "empty frames at the end cut off"}
+    if aligned.is_aligned([clip for path in paths for clip in _inspected(map_array(path))]):
+        parts = [replace(part, arrays=partial(_restored, path)) for part, path in zip(parts, paths, strict=True)]
+        notes |= {"source": "arrays of 2s-AGCN, MS-G3D or their followers", **aligned.NOTES}
     if any(map_array(path).ndim == 4 for path in paths):
         notes["labels"] = "a file of one clip has no label: 0, unless its name is NTU's"
     if parts[0].applied:
@@ -62,17 +69,28 @@ def _layout(path: Path, array: np.ndarray) -> Layout:
         raise SkelbenchError(
             f"{path} holds {array.shape[-4]} numbers a joint, not x, y and z; 2-D poses cannot be prepared."
         )
+    if _has_confidence(array):
+        raise SkelbenchError(
+            f"{path} holds x, y and a confidence from 0 to 1, as OpenPose gives them (Kinetics-Skeleton), not x, y and "
+            "z; 2-D poses cannot be prepared: take skeletons with depth."
+        )
     return layout_of(array.shape[-2], str(path))
 
 
-def _refuse_two_of_a_side(paths: Sequence[Path]) -> None:
-    seen: dict[int, Path] = {}
-    for path in paths:
-        side = side_of_file(path)
-        if side is not None and seen.setdefault(side, path) != path:
-            raise SkelbenchError(
-                f"{seen[side]} and {path} are two files of the same side of a split; give the files of one split."
-            )
+def _has_confidence(array: np.ndarray) -> bool:
+    """Whether the third numbers of joints are from 0 to 1, and joints are at the origin where they are 0."""
+    clips = [clip for clip in _inspected(array) if clip.any()]
+    thirds = [clip[..., 2] for clip in clips]
+    if not clips or any((third < 0).any() or (third > 1).any() or not (third % 1).any() for third in thirds):
+        return False
+    return not any(clip[third == 0].any() for clip, third in zip(clips, thirds, strict=True))
+
+
+def _inspected(array: np.ndarray) -> list[np.ndarray]:
+    """Some clips (T, M, V, 3) of a file, from its first to its last."""
+    array = array if array.ndim == 5 else array[None]
+    chosen = np.unique(np.linspace(0, len(array) - 1, _INSPECTED).astype(int))
+    return [np.asarray(array[i]).transpose(1, 3, 2, 0) for i in chosen]
 
 
 def _part(path: Path, array: np.ndarray, found: Sequence[Labels], layout: Layout) -> FilePart:
@@ -102,6 +120,12 @@ def _clips(path: Path, *, tail: bool) -> Iterator[np.ndarray]:
         yield frames if tail else without_empty_tail(frames)
 
 
+def _restored(path: Path) -> Iterator[np.ndarray]:
+    """Yield clips (T, M, V, 3) that 2s-AGCN prepared, with the frames they had, y up."""
+    for clip in _each(map_array(path)):
+        yield aligned.restored(single(clip.transpose(1, 3, 2, 0)))
+
+
 def _each(array: np.ndarray) -> Iterator[np.ndarray]:
     yield from array if array.ndim == 5 else array[None]
 
@@ -114,19 +138,15 @@ def steps_done(array: np.ndarray, layout: Layout) -> tuple[Step, ...]:
     """
     assert layout.centre is not None
     assert layout.shoulders is not None
-    array = array if array.ndim == 5 else array[None]
-    chosen = np.unique(np.linspace(0, len(array) - 1, _INSPECTED).astype(int))
-    bodies = [body for body in (np.asarray(array[i, ..., 0], np.float64) for i in chosen) if body.any()]  # (3, T, V)
-    if not bodies or any(body[:, :, layout.centre].any() for body in bodies):
+    bodies = [body for body in (clip[:, 0].astype(np.float64) for clip in _inspected(array)) if body.any()]  # (T, V, 3)
+    if not bodies or any(body[:, layout.centre].any() for body in bodies):
         return ()
     steps: list[Step] = ["centred"]
-    if all(body[:, -1].any() for body in bodies):
+    if all(body[-1].any() for body in bodies):
         steps.append("resampled")
-    line = np.concatenate(
-        [body[:, :, layout.shoulders[1]] - body[:, :, layout.shoulders[0]] for body in bodies], axis=1
-    )
-    length = np.hypot(line[0], line[2])
-    parallel = np.abs(line[2]) <= 0.02 * length + 1e-4
+    line = np.concatenate([body[:, layout.shoulders[1]] - body[:, layout.shoulders[0]] for body in bodies])
+    length = np.hypot(line[:, 0], line[:, 2])
+    parallel = np.abs(line[:, 2]) <= 0.02 * length + 1e-4
     if parallel[length > 0].size and parallel[length > 0].mean() > 0.5:
         steps.append("turned")
     return tuple(steps)

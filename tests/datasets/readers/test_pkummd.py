@@ -377,6 +377,28 @@ def test_what_is_damaged_is_rejected_with_its_place_and_the_rest_is_prepared(raw
     assert len(store.clips) == left
 
 
+@pytest.mark.parametrize("overhang", ["reject", "cut"])
+def test_advice_on_rows_outside_the_video_is_such_as_helps(raw, overhang):
+    rows = ((5, 0, 12, 2), (5, 3, 12, 2), (17, 390, 401, 2), (17, 401, 410, 2))
+    labels(raw).write_text(label_text(rows))
+    reasons = {entry.line: entry.reason for entry in prepare("pkummd1", raw, options={"overhang": overhang}).rejected}
+    assert "frames count from 1: mend the row" in reasons[1] and "overhang" not in reasons[1]
+    assert ("overhang=cut" in reasons.get(3, "")) == (overhang == "reject") == (3 in reasons)
+    assert "overhang" not in reasons[4] and "may be incomplete" in reasons[4]
+
+
+def test_actions_that_overlap_are_told_with_file_and_lines(tmp_path):
+    raw = raw_part(tmp_path / "raw")
+    for path in (raw / "Label").rglob("*.txt"):
+        path.write_text(label_text(((5, 3, 12, 2), (42, 13, 40, 1))))
+    assert "source" not in [found["check"] for found in prepare("pkummd1", raw, "apart").manifest["audit"]]
+    labels(raw).write_text("\n" + label_text(((42, 11, 40, 1), (5, 3, 12, 2), (17, 20, 25, 2), (9, 40, 50, 2))))
+    (told,) = [f for f in prepare("pkummd1", raw, "over").manifest["audit"] if f["check"] == "source"]
+    file = f"{FOLDERS[0][1]}/0002-M.txt"
+    expected = f"{file}, lines 3 and 2: 2 frames; {file}, lines 2 and 4: 6 frames; {file}, lines 2 and 5: 1 frame)"
+    assert told["level"] == "warning" and expected in told["what"] and told["clips"] == 4
+
+
 def test_a_damaged_member_of_a_zip_is_rejected(raw, tmp_path):
     path = zipped(raw, tmp_path / "all.zip")
     with zipfile.ZipFile(path) as archive:
@@ -533,4 +555,4 @@ def test_an_action_that_ends_behind_its_video_is_cut_short_where_asked(raw):
     assert entry["name"].endswith("C017L004")
     edit(labels(raw), 4, lambda row: "17,390,395,2")
     (rejected,) = prepare("pkummd1", raw, options={"overhang": "cut"}).rejected
-    assert "frames 390 to 395 do not lie in the video, whose frames are 1 to 389." in rejected.reason
+    assert "frames 390 to 395 do not lie in the video, whose frames are 1 to 389; the video may be" in rejected.reason

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from skelbench.datasets import Clip, Items, prepare
+from skelbench.datasets.audit import Finding
 from skelbench.datasets.clips import preprocess
+from skelbench.datasets.inspect import audit_store
 from skelbench.datasets.layout import get_layout
 from skelbench.datasets.readers.arrays import REQUIRED
 from skelbench.datasets.readers.auto import read
@@ -244,6 +246,159 @@ def test_a_still_ghost_does_not_win_over_persons_who_are_there_for_a_part(folder
     assert kept == {body.astype(np.float32).tobytes() for body in (late, moving)}
 
 
+def write_sides(folder, clips, *, change=lambda entry: entry, wrap=list, names=("train", "val"), files="{}.pkl"):
+    """Annotations as a file for each side, without a split in them."""
+    whole = pickle.loads(write_pyskl(folder, clips).read_bytes())["annotations"]
+    (folder / "ntu60_3danno.pkl").unlink()
+    for side, chosen in zip(names, (TRAIN, VAL), strict=True):
+        entries = [change(entry) for entry in whole if entry["frame_dir"] in chosen]
+        (folder / files.format(side)).write_bytes(pickle.dumps(wrap(entries)))
+    return folder
+
+
+@pytest.mark.parametrize("wrap", [list, lambda entries: {"annotations": entries}])
+@pytest.mark.parametrize("together", [True, False])
+def test_annotations_of_two_sides_are_one_set_with_that_split(folder, clips, wrap, together):
+    write_sides(folder, clips, wrap=wrap)
+    store = prepare("auto", folder if together else [folder / "train.pkl", folder / "val.pkl"], "mine")
+    assert_same(content(store), clips)
+    assert list(store.splits) == ["xsub"] and sides(store, "xsub") == XSUB
+
+
+@pytest.mark.parametrize("files", ["{}.pkl", "kinetics_xsub_{}.pkl"])
+def test_sides_are_called_as_the_folder_or_the_files_say(folder, clips, files):
+    known = {name: f"clip{i}" for i, name in enumerate(clips)}
+    (folder / "xsub").mkdir()
+    place = folder / "xsub" if files == "{}.pkl" else folder
+    change = lambda entry: entry | {"frame_dir": known[entry["frame_dir"]]}  # noqa: E731
+    store = prepare("auto", write_sides(place, clips, change=change, files=files), "mine")
+    assert list(store.splits) == ["xsub"] and store.sides("xsub").tolist() == [1, 1, 1, 0, 0]
+
+
+def test_files_that_are_not_two_sides_of_one_split_are_refused(folder, clips):
+    write_sides(folder, clips, names=("train", "train_more"))
+    refused(folder, "two files of the same side of a split")
+    (folder / "train_more.pkl").unlink()
+    write_pyskl(folder, clips)
+    refused(folder, r"ntu60_3danno\.pkl is a data set of its own, with its splits; leave train\.pkl out")
+
+
+def test_frames_that_are_not_stated_or_not_there(folder, clips):
+    path = write_pyskl(folder, clips)
+    good = pickle.loads(path.read_bytes())["annotations"]
+    changed = [
+        damaged(good[0], total_frames=None),
+        {key: value for key, value in good[1].items() if key != "total_frames"},
+        damaged(good[2], total_frames=999),
+        damaged(good[3], total_frames=5),
+        damaged(good[4], keypoint=good[4]["keypoint"].tolist()),
+    ]
+    store = prepare("auto", write_pyskl(folder, clips, annotations=changed), "mine")
+    assert_same(content(store), {name: clip[:5] if name == VAL[0] else clip for name, clip in clips.items()})
+    (told,) = [found for found in store.manifest["audit"] if found["check"] == "source"]
+    assert told["names"] == [TRAIN[2]] and f"is 999, there are {len(clips[TRAIN[2]])}" in told["what"]
+    assert audit_store(store) == [Finding.from_json(found) for found in store.manifest["audit"]]
+
+
+def test_lists_of_keypoints_of_different_lengths_are_rejected_alone(folder, clips):
+    whole = pickle.loads(write_pyskl(folder, clips).read_bytes())["annotations"]
+    whole[0]["keypoint"] = [[[[0.0, 0.0, 0.0]] * 25] * 3, [[[0.0, 0.0, 0.0]] * 25] * 2]
+    store = prepare("auto", write_pyskl(folder, clips, annotations=whole), "mine")
+    assert len(store.clips) == 4 and "no keypoints" in store.rejected[0].reason
+
+
+def turn(axis, angle):
+    """Matrix of the rotation about an axis (Rodrigues' formula)."""
+    length = np.linalg.norm(axis)
+    if length < 1e-9:
+        return np.eye(3)
+    x, y, z = axis / length
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+
+
+def as_2s_agcn(clip, frames=300):
+    """A clip (T, 2, 25, 3) as 2s-AGCN prepares it, (3, frames, 25, 2), from the steps its code takes."""
+    bodies = np.zeros((clip.shape[1], frames, 25, 3))
+    for person in range(clip.shape[1]):
+        there = np.flatnonzero(clip[:, person].any(axis=(1, 2)))
+        if len(there):
+            own = clip[: there[-1] + 1, person]
+            bodies[person] = np.concatenate([own] * (frames // len(own) + 1))[:frames]
+    empty = ~bodies.any(axis=-1)
+    bodies -= bodies[:1, :, 1:2]
+    bodies[empty] = 0
+    for start, end, axis in ((0, 1, [0.0, 0, 1]), (4, 8, [1.0, 0, 0])):
+        bone = bodies[0, 0, end] - bodies[0, 0, start]
+        angle = np.arccos(np.clip(bone @ axis / np.linalg.norm(bone), -1, 1))
+        bodies = bodies @ turn(np.cross(bone, axis), angle).T
+    return bodies.astype(np.float32).transpose(3, 1, 2, 0)
+
+
+@pytest.fixture
+def standing():
+    """Clips of persons who stand upright, by name; the second person of two clips leaves before the first."""
+    rng = np.random.default_rng(1)
+    pose = rng.normal(0, 0.1, (25, 3))
+    pose[[0, 1, 4, 8]] = [[0, 0, 0], [0, 0.3, 0], [-0.2, 0.5, 0.02], [0.2, 0.5, -0.03]]
+    made = {}
+    for i, name in enumerate(TRAIN + VAL):
+        made[name] = (pose + rng.normal(0, 0.01, (31 + 7 * i, 2, 25, 3)) + [0.3, 0.2, 3]).astype(np.float32)
+        made[name][:, 1] += np.float32(1)
+        if i % 2:
+            made[name][:, 1] = 0
+        else:
+            made[name][20 + i :, 1] = 0
+    return made
+
+
+def distances(clip):
+    return np.linalg.norm(clip[..., :, None, :] - clip[..., None, :, :], axis=-1)
+
+
+@pytest.mark.parametrize("form", ["stgcn", "mmaction2"])
+def test_clips_of_2s_agcn_get_their_own_frames_back_and_y_up(folder, standing, form):
+    done = {name: as_2s_agcn(clip) for name, clip in standing.items()}
+    if form == "stgcn":
+        write_stgcn(folder, standing)
+        for part, names in (("train", TRAIN), ("val", VAL)):
+            np.save(folder / f"{part}_data_joint.npy", np.stack([done[name] for name in names]))
+            (folder / f"{part}_data.npy").unlink()
+    else:
+        write_sides(folder, standing, change=lambda entry: entry | {"keypoint": done[entry["frame_dir"]]})
+    store = prepare("auto", folder, "mine")
+    assert "z was up: turned here" in store.manifest["notes"]["positions"] and sides(store, "xsub") == XSUB
+    for name, found in content(store).items():
+        there = standing[name].any(axis=(2, 3))
+        np.testing.assert_array_equal(found.any(axis=(2, 3)), there, err_msg=name)
+        np.testing.assert_allclose(distances(found)[there], distances(standing[name])[there], atol=1e-5)
+        first = found[0, 0]
+        np.testing.assert_allclose((first[8] - first[4])[1:], 0, atol=1e-5)
+        assert first[1, 1] - first[0, 1] > 0.25 and (first[8] - first[4])[0] > 0
+        assert np.sign(np.linalg.det(first[[2, 3, 5]])) == np.sign(
+            np.linalg.det((standing[name][0, 0] - standing[name][0, 0, 1])[[2, 3, 5]])
+        )  # turned, not mirrored
+
+
+def test_clips_that_are_y_up_are_not_turned(folder, standing):
+    y_up = {name: as_2s_agcn(clip)[[0, 2, 1]] for name, clip in standing.items()}
+    write_stgcn(folder, standing)
+    for part, names in (("train", TRAIN), ("val", VAL)):
+        np.save(folder / f"{part}_data.npy", np.stack([y_up[name] for name in names]))
+    assert "positions" not in prepare("auto", folder, "mine").manifest["notes"]
+
+
+def test_poses_with_a_confidence_are_refused(folder, clips):
+    rng = np.random.default_rng(0)
+    poses = rng.uniform(-0.5, 0.5, (3, 3, 300, 18, 2)).astype(np.float32)
+    poses[:, 2] = np.abs(poses[:, 2]) * 2
+    poses *= poses[:, 2:] > 0.2  # undetected joints are at the origin
+    write_stgcn(folder, clips)
+    for joints in (18, 15):
+        np.save(folder / "train_data.npy", poses[:, :, :, :joints])
+        refused(folder, r"x, y and a confidence from 0 to 1.*take skeletons with depth")
+
+
 def test_a_split_without_a_name_is_stored_with_the_named_ones(folder, clips):
     split = {"train": TRAIN[:2] + VAL[:1], "val": TRAIN[2:], "sub_train": TRAIN, "sub_test": VAL}
     store = prepare("auto", write_pyskl(folder, clips, split=split), "mine")
@@ -439,7 +594,7 @@ def test_bad_annotations_are_rejected_and_the_others_prepared(folder, clips):
     bad = [
         (damaged(good[0], label="walk"), "not an integer"),
         (damaged(good[1], keypoint=None), "no keypoints"),
-        (damaged(good[2], total_frames=999), "for 999 frames"),
+        (damaged(good[2], total_frames=-1), "for -1 frames"),
         (damaged(good[3], frame_dir=7), "no name"),
     ]
     path = write_pyskl(folder, clips, annotations=[entry for entry, _ in bad] + good[4:])
