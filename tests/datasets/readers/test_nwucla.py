@@ -234,7 +234,7 @@ def test_a_clip_without_anybody_and_one_beyond_single_precision_are_rejected(raw
 
 def test_a_folder_of_something_else_is_refused(tmp_path):
     (tmp_path / "notes.json").write_text("{}")
-    with pytest.raises(SkelbenchError, match=r"holds no NW-UCLA clips \(aNN_sNN_eNN_vNN\.json\)"):
+    with pytest.raises(SkelbenchError, match=r"holds no NW-UCLA clips \(aNN_sNN_eNN_vNN\.json, or view_N"):
         prepare("nwucla", tmp_path)
     assert list_stores() == [] and not data_folder().exists()
 
@@ -296,3 +296,99 @@ def test_the_distributed_files_give_the_numbers_known_for_them(whole):
         half = np.spacing(np.abs(known[clip.name])).astype(np.float64)  # one step of half precision
         assert clip.keypoints[:, 0].shape == expected.shape
         assert (np.abs(clip.keypoints[:, 0] - expected) <= 0.51 * half).all()
+
+
+def write_text(folder, name, bodies, *, time=5_000_000, first=9):
+    """A clip as the authors distribute it: a file for each frame, each a list of bodies (20, 3), numbers not padded."""
+    place = folder / f"view_{int(name[-2:])}" / name[:-4]
+    place.mkdir(parents=True, exist_ok=True)
+    for number, frame in enumerate(bodies, start=first):
+        blocks = (["37", *(",".join([*map(str, joint), "2"]) for joint in np.round(body, 5))] for body in frame)
+        text = "".join(f"{line}\n" for block in blocks for line in block)
+        (place / f"frame_{number}_tc_{time + 33 * number}_skeletons.txt").write_text(text)
+        (place / f"frame_{number}_tc_{time + 33 * number - 31}_rgb.jpg").write_bytes(b"\0")
+    (place / "fileList.txt").write_text("9 1 2\n")
+    return place
+
+
+@pytest.fixture
+def texts(tmp_path):
+    """Every action once as text: frames 9 to 11, the second without a body, the third with two."""
+    rng = np.random.default_rng(0)
+    expected = {}
+    for row, action in enumerate(ACTIONS):
+        name = f"{action}_s{1 + row % 2:02d}_e00_v{1 + row % 3:02d}"
+        bodies = rng.standard_normal((4, 20, 3)).round(5)
+        write_text(tmp_path / "multiview_action", name, [[bodies[0]], [], [bodies[1], bodies[2]], [bodies[3]]])
+        expected[name] = bodies[[0, 1, 3]]
+    return tmp_path / "multiview_action", expected
+
+
+def test_text_files_become_clips_with_frames_in_the_order_of_their_numbers(texts):
+    folder, expected = texts
+    found = clips(folder)
+    assert [clip.name for clip in found] == sorted(expected)
+    for clip in found:
+        np.testing.assert_array_equal(clip.keypoints[:, 0], expected[clip.name])
+        action, subject, episode, camera = clip.name.split("_")
+        assert clip.label == ACTIONS.index(action)
+        assert f"s{clip.subject:02d}_e{clip.repetition:02d}_v{clip.camera:02d}" == f"{subject}_{episode}_{camera}"
+    store = prepare("nwucla", folder)
+    assert "the first of each frame" in store.manifest["notes"]["bodies"] and store.manifest["excluded"] == []
+
+
+def test_one_camera_and_a_zip_hold_the_same_texts(texts):
+    folder, expected = texts
+    of_two = [name for name in sorted(expected) if name.endswith("v02")]
+    assert [clip.name for clip in clips(folder / "view_2")] == of_two
+    with zipfile.ZipFile(folder.parent / "all.zip", "w") as archive:
+        for path in sorted(folder.rglob("*.*")):
+            archive.write(path, path.relative_to(folder.parent))
+    assert [clip.name for clip in clips(folder.parent / "all.zip")] == sorted(expected)
+
+
+def test_two_files_of_one_frame_are_told(texts):
+    folder, expected = texts
+    name = sorted(expected)[0]
+    later = np.ones((20, 3))
+    write_text(folder, name, [[later]], time=6_000_000)
+    (told,) = read([folder]).remarks
+    assert told.names == (name,) and f"{name}: 1" in told.what
+    np.testing.assert_array_equal(clips(folder)[0].keypoints[:, 0], [later, *expected[name][1:]])
+
+
+def test_text_without_a_camera_and_both_forms_together_are_refused(texts, raw):
+    folder, _ = texts
+    (folder / "view_1").rename(folder / "first")
+    with pytest.raises(SkelbenchError, match="none of view_1, view_2 and view_3, so its camera is unknown"):
+        read([folder / "first"])
+    with pytest.raises(SkelbenchError, match="the two forms may differ: give one"):
+        read([folder / "view_2", raw])
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "line"),
+    [
+        ("0.1,0.2,0.3,2\n", "line 1: a body begins with a line of one number", 1),
+        ("37\n" + "0.1,0.2,0.3,2\n" * 19, "20 joints expected, 19 found; the file is cut off", None),
+        ("37\n" + "0.1,0.2,0.3,2\n" * 19 + "38\n", "line 21: 20 joints expected, 19 found", 21),
+        ("37\n" + "0.1,0.2,0.3\n" * 20, "line 2: '0.1,0.2,0.3' is not x, y, z and a state", 2),
+        ("37\n\n" + "0.1,0.2,nan,2\n" * 20, "line 3: '0.1,0.2,nan,2' is not x", 3),
+    ],
+)
+def test_a_damaged_text_rejects_its_clip_alone(texts, text, reason, line):
+    folder, expected = texts
+    path = sorted(folder.rglob("*_skeletons.txt"))[0]
+    path.write_text(text)
+    found = inputs(folder)
+    (entry,) = (entry for entry in found if isinstance(entry, Rejected))
+    assert entry.file == f"{path.parent.name}/{path.name}" and reason in entry.reason and entry.line == line
+    assert len(found) == len(expected)
+
+
+def test_a_clip_in_which_nobody_is_seen_is_rejected(texts):
+    folder, expected = texts
+    for path in (folder / "view_1" / sorted(expected)[0][:-4]).glob("*_skeletons.txt"):
+        path.write_text("\r\n")
+    (entry,) = (entry for entry in inputs(folder) if isinstance(entry, Rejected))
+    assert "none of its 4 frames holds a skeleton" in entry.reason
