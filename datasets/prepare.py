@@ -28,8 +28,8 @@ def prepare(
     *,
     options: Mapping[str, Any] | None = None,
     exclude: Path | None = None,
-    unit: Unit = "m",
-    up: Up = "y",
+    unit: Unit | None = None,
+    up: Up | None = None,
     accept: Collection[str] = (),
     strict: bool = False,
     workers: int | None = None,
@@ -47,8 +47,8 @@ def prepare(
         name: of the data set; by default the reader's name followed by its non-default options.
         options: of the reader, see `reader_options`.
         exclude: JSON file with a list of clip names to leave out.
-        unit: of the coordinates; they are converted to metres.
-        up: the axis that points up; y is made to.
+        unit: of the coordinates, which are converted to metres; by default what the source says, else metres.
+        up: the axis that points up, y is made to; by default what the source says, else y.
         accept: errors of the audit (`audit.NAMES`) that are known and right.
         strict: prepare nothing if one input cannot be used.
         workers: processes that read; by default one per core if there are enough inputs.
@@ -70,7 +70,7 @@ def prepare(
         raise SkelbenchError(f"'{name}' cannot name a data set; use letters, digits, '-' and '_' (--name).")
     if name == "synthetic" and reader != name:
         raise SkelbenchError("The name 'synthetic' is reserved for the generated data set; choose another (--name).")
-    if reader == "synthetic" and (unit, up) != ("m", "y"):
+    if reader == "synthetic" and (unit not in (None, "m") or up not in (None, "y")):
         raise SkelbenchError("`synthetic` is in metres, y up; leave --unit and --up out.")
     sources = [Path(source)] if isinstance(source, str | Path) else [Path(one) for one in source]
     try:
@@ -88,7 +88,7 @@ def prepare(
         recording,
         options=chosen,
         exclude=_names(exclude),
-        conversion=Conversion(unit, up),
+        conversion=Conversion(unit or recording.unit or "m", up or recording.up or "y"),
         accept=frozenset(accept),
         strict=strict,
         replaceable=force,

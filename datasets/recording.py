@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .convert import Unit, Up
 from .layout import Layout
 from .presence import Presence
 
@@ -126,6 +127,8 @@ class Recording:
         rejected: inputs known to be unusable before any is read.
         excluded: names of clips that the source's own rules leave out (`notes` says which).
         presence: the rule for frames and persons, see `presence`.
+        unit: of the coordinates, where the source says it.
+        up: the axis that points up, where the source says it.
         applied: loading steps that have already been applied to the clips.
         remarks: what was seen in the source; the audit tells it.
         official: numbers of training and test clips of a split, as published by the authors or commonly reported.
@@ -143,6 +146,8 @@ class Recording:
     rejected: tuple[Rejected, ...] = ()
     excluded: tuple[str, ...] = ()
     presence: Presence = "any slot"
+    unit: Unit | None = None
+    up: Up | None = None
     applied: tuple[Step, ...] = ()
     remarks: tuple[Remark, ...] = ()
     official: Mapping[str, tuple[int, int]] = field(default_factory=dict)

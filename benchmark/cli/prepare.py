@@ -40,10 +40,14 @@ SHOWN = 5  # rejected inputs and duplicates that are printed; the files list all
 )
 @click.option("--labels-from", type=click.IntRange(0, 1), help="For arrays: the lowest label (default: 0).")
 @click.option(
-    "--unit", type=click.Choice(["m", "cm", "mm"]), default="m", show_default=True, help="Unit of the coordinates."
+    "--unit",
+    type=click.Choice(["m", "cm", "mm"]),
+    help="Unit of the coordinates (default: what the source says, else m).",
 )
 @click.option(
-    "--up", type=click.Choice(["y", "-y", "z", "-z"]), default="y", show_default=True, help="Axis that points up."
+    "--up",
+    type=click.Choice(["y", "-y", "z", "-z"]),
+    help="Axis that points up (default: what the source says, else y).",
 )
 @click.option(
     "--accept", multiple=True, metavar="CHECK", help="An error of the audit that is right as it is; may be repeated."
@@ -118,7 +122,7 @@ def prepare(
         )
         facts = {"name": store.name, "path": str(store.path), "fingerprint": store.fingerprint}
         click.echo(json.dumps(facts | {key: store.manifest[key] for key in kept}, indent=1))
-    for line in () if as_json else _summary(store):
+    for line in () if as_json else (*_summary(store), *_unusable(store)):
         click.echo(line)
     if store.rejected:
         ctx.exit(1)
@@ -185,6 +189,24 @@ def _summary(store: Store) -> Iterator[str]:
     yield from complaints(store, SHOWN)
     yield from table([Finding.from_json(found) for found in manifest["audit"]], manifest["accepted"])
     yield f"  {store.path}"
+
+
+def _unusable(store: Store) -> Iterator[str]:
+    """Yield what cannot be done with the skeleton of a store, because it lacks facts that a registered one has."""
+    layout = store.layout
+    loading = {"centre": "centred", "shoulders": "turned"}  # facts and the loading steps that need them
+    lacking = [fact for fact in loading if getattr(layout, fact) is None and loading[fact] not in store.applied]
+    if lacking:
+        yield f"  no clip can be loaded: every clip is centred and turned, which needs {' and '.join(lacking)}"
+    if lacking or not layout.parts or not layout.mirror:
+        from ..plan.compatibility import refused_for_layout
+
+        by_reason: dict[str, list[str]] = {}
+        for name, reason in refused_for_layout(layout).items():
+            what = next((fact for fact in ("centre", "shoulders", "mirror", "parts") if f"'{fact}'" in reason), reason)
+            by_reason.setdefault(what, []).append(name)
+        for what, names in by_reason.items():
+            yield f"  without {what}, not for {', '.join(names)}"
 
 
 @click.command()

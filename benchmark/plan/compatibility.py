@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 
 import torch
 
-from ...backbones import create_backbone
+from ...backbones import BACKBONES, create_backbone
 from ...datasets.layout import Layout
 from ...datasets.store import Store
 from ...errors import SkelbenchError
-from ...methods.base import Method, create_method
+from ...methods.base import METHODS, Method, create_method
 from ...methods.recipe import Recipe
-from ...results.record import Configuration
+from ...results.record import FLOOR, Configuration
 from .build import build_method
 
 Made = TypeVar("Made")
@@ -61,18 +61,36 @@ class Trial:
         return True
 
 
-def refusal(method: str, backbone: str) -> str | None:
-    """The reason why a method refuses a backbone with any settings, or None.
+def refusal(method: str, backbone: str, layout: str | Layout = "ntu25") -> str | None:
+    """The reason why a method refuses a backbone, or the skeleton, with any settings, or None.
 
     The pair is built with the defaults of both on PyTorch's meta device, where weights take no memory or time. Other
     exceptions of the constructors, such as those of one that needs real tensors, are passed on.
     """
     try:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            create_method(method, backbone=backbone)
+            create_method(method, backbone=backbone, layout=layout)
     except SkelbenchError as error:
         return str(error)
     return None
+
+
+def refused_for_layout(layout: Layout) -> dict[str, str]:
+    """The registered methods and backbones that refuse a skeleton which lacks facts, each with the reason.
+
+    A method is tried with the first backbone that it takes, a backbone with the untrained method.
+    """
+    found = {}
+    for backbone in BACKBONES:
+        with suppress(Exception):  # one that cannot be tried without real tensors is refused when a grid begins
+            if reason := refusal(FLOOR, backbone, layout):
+                found[backbone] = reason
+    for method in METHODS:
+        with suppress(Exception):
+            fitting = next((one for one in BACKBONES if one not in found and refusal(method, one) is None), None)
+            if fitting is not None and (reason := refusal(method, fitting, layout)):
+                found[method] = reason
+    return found
 
 
 def check_persons(configuration: Configuration, recipe: Recipe, source: Store, target: Store) -> None:

@@ -11,16 +11,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from zipfile import ZipFile
 
 import numpy as np
 
 from ...errors import SkelbenchError
-from ...registry import did_you_mean
 from ..layout import PARTS, Layout, describe_layout, get_layout
-from ..recording import LEFT_OUT, NOBODY, TEST, TRAIN, Clip, Recording, SplitRule
+from ..recording import LEFT_OUT, TEST, TRAIN, Clip, Recording
 from . import READERS
+from .own_data import joint_indices, splits_of
 from .prepared.unpickle import ForbiddenImportError, load_stream
 
 VERSION = 1
@@ -64,7 +64,7 @@ def read(sources: Sequence[Path], *, labels_from: Literal[0, 1] = 0) -> Recordin
     return Recording(
         layout=_layout(arrays, source),
         class_names=class_names,
-        splits=_splits(arrays),
+        splits=splits_of(arrays),
         clips=_clips(arrays, label),
         reader="arrays",
         reader_version=VERSION,
@@ -202,9 +202,11 @@ def _layout(arrays: Mapping[str, np.ndarray], source: Path) -> Layout:
     elif "joint_names" in arrays and "parents" in arrays:
         names = arrays["joint_names"].tolist()
         given = {fact: arrays[fact].tolist() for fact in ("mirror", "centre", "shoulders") if fact in arrays}
-        facts = {fact: _indices(value, names, fact, source) for fact, value in given.items()}
+        facts = {fact: joint_indices(value, names, fact, str(source)) for fact, value in given.items()}
         parts = _parts(arrays, source)
-        facts["parts"] = parts and {part: _indices(joints, names, "parts", source) for part, joints in parts.items()}
+        facts["parts"] = parts and {
+            part: joint_indices(joints, names, "parts", str(source)) for part, joints in parts.items()
+        }
         layout = describe_layout(names, arrays["parents"].tolist(), **facts)
     else:
         raise SkelbenchError(f"{source} does not describe its skeleton; give 'layout', or 'joint_names' and 'parents'.")
@@ -214,17 +216,6 @@ def _layout(arrays: Mapping[str, np.ndarray], source: Path) -> Layout:
             f"{layout.num_joints}."
         )
     return layout
-
-
-def _indices(value: Any, names: Sequence[str], fact: str, source: Path) -> Any:
-    """Joints given by name or index as indices; lists of them as such lists."""
-    if isinstance(value, list):
-        return [_indices(one, names, fact, source) for one in value]
-    if not isinstance(value, str):
-        return int(value)
-    if value not in names:
-        raise SkelbenchError(f"{source}: '{fact}' names the joint '{value}'{did_you_mean(value, names)}")
-    return names.index(value)
 
 
 def _parts(arrays: Mapping[str, np.ndarray], source: Path) -> dict[str, list[int | str]] | None:
@@ -239,31 +230,6 @@ def _parts(arrays: Mapping[str, np.ndarray], source: Path) -> dict[str, list[int
         raise SkelbenchError(
             f"{source}: 'parts' is not a JSON object of joint lists ({error}); the five of {list(PARTS)} are needed."
         ) from error
-
-
-def _splits(arrays: Mapping[str, np.ndarray]) -> dict[str, SplitRule]:
-    own = {
-        name.removeprefix("split_"): SplitRule("own", text=f"clip by clip, from the array '{name}'")
-        for name in arrays
-        if name.startswith("split_")
-    }
-    if own:
-        return own
-    everybody = np.unique(arrays["subject"]).tolist()
-    subjects = [subject for subject in everybody if subject != NOBODY]
-    rules = {}
-    if any(s % 2 for s in subjects) and not all(s % 2 for s in subjects):
-        odd = tuple(s for s in subjects if s % 2)
-        text = "subjects with odd numbers train, the others test"
-        if NOBODY in everybody:
-            even = tuple(s for s in subjects if not s % 2)
-            rules["xsub"] = SplitRule("subject", odd, even, text=f"{text}; clips of nobody are left out")
-        else:
-            rules["xsub"] = SplitRule("subject", odd, text=text)
-    if "camera" in arrays and len(np.unique(arrays["camera"])) > 1:
-        cameras = np.unique(arrays["camera"]).tolist()
-        rules["xview"] = SplitRule("camera", tuple(cameras[:-1]), text=f"camera {cameras[-1]}, the highest, tests")
-    return rules
 
 
 def _clips(arrays: Mapping[str, np.ndarray], label: np.ndarray) -> Iterator[Clip]:

@@ -68,7 +68,7 @@ def read(sources: Sequence[Path], *, leaked: Literal["drop", "keep"] = "drop") -
     if texts and len(texts) < len(found):
         other = next(file for file in found if not is_frame(file.inside))
         raise SkelbenchError(
-            f"{other.path} is a clip as JSON, {texts[0].path} a frame as text; the two forms may differ: give one of them."
+            f"{other.path} is a clip as JSON, {texts[0].path} a frame as text; the two forms may differ: give one."
         )
     return _of_texts(texts, rejected) if texts else _of_json(found, rejected, leaked)
 
@@ -145,7 +145,7 @@ def _clips_of_texts(clips: Mapping[str, Sequence[RawFile]]) -> Iterator[Clip | R
             yield error.rejected
 
 
-def _facts(name: str, file: str) -> dict[str, int]:
+def _facts(name: str, file: str) -> dict[str, Any]:
     """The label, subject, camera and repetition that a clip's name says. Raises `UnusableError` if one is unknown."""
     match = _NAME.fullmatch(name)
     assert match is not None

@@ -30,6 +30,8 @@ def _reader(path: PurePosixPath) -> str | None:
         name = read_name(path.name)
         return "ntu60" if name is None or name.action <= ACTIONS["ntu60"] else "ntu120"
     of_clips = {
+        "bvh": lambda path: path.suffix.lower() == ".bvh",
+        "c3d": lambda path: path.suffix.lower() == ".c3d",
         "nwucla": nwucla.is_clip,
         "sbu": sbu.is_clip,
         "uiprmd": uiprmd.is_part_of_clip,

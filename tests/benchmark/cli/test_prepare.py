@@ -1,11 +1,13 @@
 import csv
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 from filelock import FileLock
 
 from skelbench.datasets import open_store
+from skelbench.datasets.audit import NAMES
 from skelbench.datasets.layout import LAYOUTS
 from skelbench.datasets.prepare import describe_options, reader_options
 from skelbench.datasets.readers import READERS
@@ -160,3 +162,41 @@ def test_a_layout_is_shown_joint_by_joint(name, skelbench):
 def test_only_layouts_are_shown_by_name(skelbench):
     assert "takes no name" in skelbench("ls", "methods", "aimclr", code=2).stderr
     assert "did you mean 'ntu25'" in skelbench("ls", "layouts", "ntu52", code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({}, {"no clip can be loaded": ["centre and shoulders"], "without centre": ["stgcn"]}),
+        ({"centre": "Hips", "shoulders": ["L", "R"]}, {"without mirror": ["aimclr", "hiclr"]}),
+        (
+            {"centre": "Hips", "shoulders": ["L", "R"], "mirror": [["L", "R"]]},
+            {"without parts": ["mica", "skeattnclr", "skelemixclr", "skelemixclr+"]},
+        ),
+    ],
+)
+def test_what_a_skeleton_lacks_is_said_with_the_methods_that_need_it(tmp_path, skelbench, facts, expected):
+    rng = np.random.default_rng(0)
+    arrays: dict[str, Any] = {fact: np.array(value) for fact, value in facts.items()}
+    np.savez(
+        tmp_path / "mine.npz",
+        keypoints=rng.normal(0, 0.3, (40, 1, 4, 3)),
+        lengths=[10] * 4,
+        label=[0, 1, 0, 1],
+        name=list("abcd"),
+        subject=[1, 1, 2, 2],
+        joint_names=["Hips", "Chest", "L", "R"],
+        parents=[-1, 0, 1, 1],
+        **arrays,
+    )
+    accepted = (word for check in NAMES for word in ("--accept", check))
+    out = skelbench("prepare", "arrays", "--from", tmp_path / "mine.npz", "--name", "mine", *accepted).stdout
+    for head, names in expected.items():
+        (line,) = (line for line in out.splitlines() if head in line)
+        assert all(name in line for name in names), line
+    assert ("without centre" in out) == ("centre" not in facts)
+    assert ("without mirror" in out) == ("mirror" not in facts)
+
+
+def test_of_a_registered_layout_nothing_is_said(skelbench, raw):
+    assert "without" not in skelbench("prepare", "nwucla", "--from", raw).stdout

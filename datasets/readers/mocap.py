@@ -1,0 +1,232 @@
+"""Readers for one's own motion capture: a folder of BVH or C3D files, and a table that says who does what in which."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from ...errors import SkelbenchError
+from ..convert import Unit, Up
+from ..layout import Layout
+from ..recording import Clip, Items, Recording, Rejected, UnusableError
+from . import READERS, bvh_text, c3d_file
+from .mocap_skeleton import read_description, skeleton_of
+from .mocap_table import Row, Table, read_table
+from .motion import Motion
+from .raw_files import RawFile, raw_files
+
+VERSION = 1
+Kind = Literal["bvh", "c3d"]
+_SAME_RATE = 0.01  # share by which frame rates may differ
+
+
+@READERS.register("bvh")
+def read_bvh(sources: Sequence[Path], *, skeleton: str = "") -> Recording:
+    """Your own motion capture as BVH: files in folders or zips, and a CSV table with file, label and subject.
+
+    Args:
+        sources: folders, zips and files, one of them or of the files in them the table.
+        skeleton: JSON file that says which joints are which of a layout; by default all joints, with the tree of the
+            files. See docs/data.md.
+
+    Raises:
+        SkelbenchError: if there is no file or no table, the table or the description is wrong, or no file can be read.
+    """
+    return _read("bvh", sources, skeleton)
+
+
+@READERS.register("c3d")
+def read_c3d(sources: Sequence[Path], *, skeleton: str = "") -> Recording:
+    """Your own motion capture as C3D: files in folders or zips, and a CSV table with file, label and subject.
+
+    Needs ezc3d. The unit and the axis that points up are those that the files say.
+
+    Args:
+        sources: folders, zips and files, one of them or of the files in them the table.
+        skeleton: JSON file that says which markers are which joints; it may be left out if the markers are called as
+            the joints of a registered layout. See docs/data.md.
+
+    Raises:
+        SkelbenchError: if there is no file or no table, the table or the description is wrong, no file can be read, or
+            ezc3d is not installed.
+    """
+    c3d_file.check_installed()
+    return _read("c3d", sources, skeleton)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is needed to read each file: its row of the table, and what all of them have in common."""
+
+    kind: Kind
+    files: Sequence[RawFile]
+    rows: Sequence[Row | None]
+    first: str
+    layout: Layout
+    fps: float
+    unit: Unit | None
+    up: Up | None
+    description: Mapping[str, Any] = field(default_factory=dict)
+    described: str = ""  # where, for messages
+
+
+def _read(kind: Kind, sources: Sequence[Path], skeleton: str) -> Recording:
+    description = read_description(skeleton)
+    files, tables, rejected = _find(kind, sources)
+    table, place = _table(tables, files, kind)
+    rows, more = _assign(table, files, place)
+    job = _common(kind, files, rows, description, skeleton)
+    notes: dict[str, Any] = {
+        "bodies": "one person",
+        "joints": f"as {skeleton} says" if skeleton else "as the files name them",
+        "gaps": "a joint that was not seen is at the origin",
+    }
+    if table.subjects:
+        notes["subjects"] = {str(number): name for number, name in table.subjects.items()}
+    return Recording(
+        layout=job.layout,
+        class_names=table.class_names,
+        splits=table.splits,
+        clips=Items(
+            names=[_name(file) for file in files],
+            stamps=[f"{file.stamp} {row} {description}" for file, row in zip(files, rows, strict=True)],
+            load=partial(_load, job),
+        ),
+        reader=kind,
+        reader_version=VERSION,
+        fps=job.fps,
+        unit=job.unit,
+        up=job.up,
+        rejected=(*rejected, *more),
+        notes=notes,
+    )
+
+
+def _find(kind: Kind, sources: Sequence[Path]) -> tuple[list[RawFile], list[RawFile], list[Rejected]]:
+    """The recordings, and the tables among the files."""
+
+    def wanted(path: PurePosixPath) -> bool:
+        return path.suffix.lower() in (f".{kind}", ".csv")
+
+    found, rejected = raw_files(sources, wanted, f"{kind.upper()} files (.{kind}) with a table of them (.csv)")
+    files = [file for file in found if file.inside.suffix.lower() != ".csv"]
+    if not files:
+        raise SkelbenchError(
+            f"{', '.join(map(str, sources))} holds a table but no .{kind} file; give their folder too."
+        )
+    named = {source.resolve() for source in sources}
+    tables = [file for file in found if file.inside.suffix.lower() == ".csv"]
+    given = [file for file in tables if file.path.resolve() in named and file.member is None]
+    return sorted(files, key=lambda file: str(file.inside)), given or tables, rejected
+
+
+def _table(tables: Sequence[RawFile], files: Sequence[RawFile], kind: Kind) -> tuple[Table, str]:
+    if len(tables) != 1:
+        what = "no table (.csv)" if not tables else f"{len(tables)} tables ({', '.join(t.name for t in tables[:3])})"
+        raise SkelbenchError(
+            f"There is {what} with the {len(files)} .{kind} files; give one with --from TABLE.csv, with the columns "
+            "file, label and subject."
+        )
+    try:
+        return read_table(tables[0].read(), tables[0].name), tables[0].name
+    except UnusableError as error:
+        raise SkelbenchError(error.rejected.reason) from error
+
+
+def _name(file: RawFile) -> str:
+    """The name of a recording: its path below the source without ending."""
+    return str(file.inside.with_suffix(""))
+
+
+def _assign(table: Table, files: Sequence[RawFile], place: str) -> tuple[list[Row | None], list[Rejected]]:
+    """The row of each file, and the rows without one."""
+    rows = {row.file: row for row in table.rows}
+    found: list[Row | None] = []
+    of_row = defaultdict[str, list[str]](list)
+    for file in files:
+        parts = PurePosixPath(_name(file)).parts
+        keys = ("/".join(parts[start:]) for start in range(len(parts)))
+        row = next((rows[key] for key in keys if key in rows), None)
+        found.append(row)
+        if row is not None:
+            of_row[row.file].append(_name(file))
+    twice = next((names for names in of_row.values() if len(names) > 1), None)
+    if twice is not None:
+        raise SkelbenchError(f"{place}: one row fits {' and '.join(twice)}; write the folders into its column 'file'.")
+    lost = [
+        Rejected(place, f"{place}, line {row.line}: there is no file '{row.file}'.", row.line)
+        for row in table.rows
+        if row.file not in of_row
+    ]
+    return found, lost
+
+
+def _common(
+    kind: Kind, files: Sequence[RawFile], rows: Sequence[Row | None], description: Mapping[str, Any], described: str
+) -> _Job:
+    """What all recordings must have in common: that of the first one that can be read."""
+    reasons = []
+    for file, row in zip(files, rows, strict=True):
+        if row is None:
+            continue
+        try:
+            motion = _parse(kind, file)
+        except UnusableError as error:
+            reasons.append(error.rejected.reason)
+            continue
+        layout = skeleton_of(motion, description, described or _name(file)).layout
+        facts = (motion.fps, motion.unit, motion.up)
+        return _Job(kind, files, rows, _name(file), layout, *facts, description, described)
+    raise SkelbenchError(reasons[0] if reasons else f"No .{kind} file is in the table; look at its column 'file'.")
+
+
+def _parse(kind: Kind, file: RawFile) -> Motion:
+    if kind == "bvh":
+        return bvh_text.parse(file.read(), _name(file))
+    if file.member is None:
+        return c3d_file.read_file(file.path, _name(file))
+    with tempfile.TemporaryDirectory(prefix="skelbench-") as folder:
+        path = Path(folder) / "recording.c3d"
+        path.write_bytes(file.read())
+        return c3d_file.read_file(path, _name(file))
+
+
+def _load(job: _Job, position: int) -> list[Clip | Rejected]:
+    """Read one recording."""
+    file, row = job.files[position], job.rows[position]
+    name = _name(file)
+    if row is None:
+        raise UnusableError(name, f"{name} is not in the table; list it with its label and subject.")
+    motion = _parse(job.kind, file)
+    try:
+        skeleton = skeleton_of(motion, job.description, job.described or name)
+    except SkelbenchError as error:
+        raise UnusableError(name, f"{name}: {error}") from error
+    same: tuple[tuple[str, Callable[[], bool], object, object], ...] = (
+        ("joints", lambda: skeleton.layout == job.layout, len(skeleton.layout.joints), len(job.layout.joints)),
+        ("frames per second", lambda: abs(motion.fps / job.fps - 1) <= _SAME_RATE, motion.fps, job.fps),
+        ("unit", lambda: motion.unit == job.unit, motion.unit, job.unit),
+        ("axis up", lambda: motion.up == job.up, motion.up, job.up),
+    )
+    for what, is_same, mine, theirs in same:
+        if not is_same():
+            mine, theirs = (f"{one:g}" if isinstance(one, float) else str(one) for one in (mine, theirs))
+            reason = (
+                f"{name} has other {what} ({mine}) than {job.first} ({theirs}); convert it or prepare it by itself."
+            )
+            raise UnusableError(name, reason)
+    return [
+        Clip(
+            name=name,
+            keypoints=skeleton.points(motion)[:, None],  # (T, 1, V, 3)
+            label=row.label,
+            subject=row.subject,
+            splits=row.sides,
+            **row.numbers,
+        )
+    ]

@@ -1,0 +1,151 @@
+"""The table of one's own recordings: a CSV file that says who does what in which file."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from ...errors import SkelbenchError
+from ...registry import did_you_mean
+from ..recording import LEFT_OUT, TEST, TRAIN, SplitRule
+from .own_data import splits_of
+
+REQUIRED = ("file", "label", "subject")
+NUMBERS = ("camera", "setup", "repetition")
+_SIDES = {"train": TRAIN, "test": TEST, "": LEFT_OUT, "1": TRAIN, "0": TEST, "-1": LEFT_OUT}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One recording: the name of its file without ending, and its facts; `line` is its place in the table."""
+
+    file: str
+    label: int
+    subject: int
+    numbers: Mapping[str, int]
+    sides: Mapping[str, int]
+    line: int
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of a table and what follows from all of them.
+
+    Attributes:
+        rows: in the order of the table.
+        class_names: the labels as they are written, sorted; numbers as numbers.
+        subjects: the subjects as they are written by their numbers; empty if they are numbers themselves.
+        splits: rules of the splits.
+    """
+
+    rows: tuple[Row, ...]
+    class_names: tuple[str, ...]
+    subjects: Mapping[int, str]
+    splits: Mapping[str, SplitRule]
+
+
+def read_table(content: bytes, place: str) -> Table:
+    """Read a table: columns file, label and subject; as far as they are known camera, setup, repetition, split_<name>.
+
+    Fields are separated by commas or semicolons. Labels and subjects are numbers or names. Other columns are ignored.
+
+    Raises:
+        SkelbenchError: if a column or a field is missing or wrong, with its line.
+    """
+    columns, lines = _fields(content, place)
+    _refuse_twice(lines, place)
+    labels = _sorted([line["label"] for _, line in lines])
+    known = [line["subject"] for _, line in lines]
+    own = all(map(_is_number, known))
+    people = {text: int(text) if own else number for number, text in enumerate(_sorted(known), start=1)}
+    facts = [column for column in NUMBERS if column in columns]
+    splits = [column for column in columns if column.startswith("split_")]
+    rows = tuple(
+        Row(
+            file=_key(line["file"]),
+            label=labels.index(line["label"]),
+            subject=people[line["subject"]],
+            numbers={fact: _number(line[fact], fact, place, number) for fact in facts},
+            sides={split.removeprefix("split_"): _side(line[split], split, place, number) for split in splits},
+            line=number,
+        )
+        for number, line in lines
+    )
+    arrays = {"subject": np.array([row.subject for row in rows])}
+    arrays |= {fact: np.array([row.numbers[fact] for row in rows]) for fact in facts}
+    arrays |= {split: np.array([row.sides[split.removeprefix("split_")] for row in rows]) for split in splits}
+    return Table(rows, tuple(labels), {} if own else {n: text for text, n in people.items()}, splits_of(arrays))
+
+
+def _fields(content: bytes, place: str) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """The names of the columns, and the rows with their lines."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SkelbenchError(f"{place} is not UTF-8 text ({error.reason}); save the table as CSV UTF-8.") from error
+    head = text.split("\n", 1)[0]
+    reader = csv.reader(io.StringIO(text), delimiter=";" if head.count(";") > head.count(",") else ",")
+    columns = [name.strip().lower() for name in next(reader, [])]
+    missing = [name for name in REQUIRED if name not in columns]
+    if missing:
+        raise SkelbenchError(
+            f"{place} has no column '{missing[0]}' in its first line{did_you_mean(missing[0], columns)} It needs file, "
+            "label and subject."
+        )
+    lines = []
+    for values in reader:
+        if not any(value.strip() for value in values):
+            continue
+        if len(values) != len(columns):
+            raise SkelbenchError(
+                f"{place}, line {reader.line_num}: {len(values)} fields, but {len(columns)} columns; quote fields that "
+                "hold the separator."
+            )
+        line = {name: value.strip() for name, value in zip(columns, values, strict=True)}
+        empty = next((name for name in REQUIRED if not line[name]), None)
+        if empty is not None:
+            raise SkelbenchError(f"{place}, line {reader.line_num}: '{empty}' is empty; fill it or take the line out.")
+        lines.append((reader.line_num, line))
+    if not lines:
+        raise SkelbenchError(f"{place} lists no recording.")
+    return columns, lines
+
+
+def _refuse_twice(lines: Sequence[tuple[int, Mapping[str, str]]], place: str) -> None:
+    counts = Counter(_key(line["file"]) for _, line in lines)
+    twice = next((file for file, count in counts.items() if count > 1), None)
+    if twice is not None:
+        where = [str(number) for number, line in lines if _key(line["file"]) == twice]
+        raise SkelbenchError(f"{place}, lines {' and '.join(where)}: the file '{twice}' is listed more than once.")
+
+
+def _key(file: str) -> str:
+    """A file without its ending, with slashes."""
+    return str(PurePosixPath(file.replace("\\", "/")).with_suffix("")) if file else ""
+
+
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and text.isascii() and len(text) < 10
+
+
+def _sorted(texts: Sequence[str]) -> list[str]:
+    """The different texts, sorted; as numbers if they all are."""
+    return sorted(set(texts), key=int if all(map(_is_number, texts)) else str)
+
+
+def _number(text: str, column: str, place: str, line: int) -> int:
+    if not _is_number(text):
+        raise SkelbenchError(f"{place}, line {line}: '{column}' is '{text[:20]}'; a number is needed.")
+    return int(text)
+
+
+def _side(text: str, column: str, place: str, line: int) -> int:
+    if text.lower() not in _SIDES:
+        raise SkelbenchError(f"{place}, line {line}: '{column}' is '{text[:20]}'; train, test or nothing is needed.")
+    return _SIDES[text.lower()]
