@@ -24,8 +24,7 @@ from ...errors import SkelbenchError
 from ..audit import Audited, Finding, RefusedError, audit, refuse
 from ..audit.measure import measure
 from ..convert import Conversion
-from ..loops import without_loops
-from ..presence import arrange, is_touched
+from ..mend import mend
 from ..recording import Clip, Items, Recording, Rejected
 from . import FORMAT, Store, check_sides, checksum, sha256, split_sides
 from .check import complaint
@@ -163,7 +162,10 @@ class StoreWriter:
             self._excluded.add(clip.name)
             self._just_excluded.append(clip.name)
             return
-        clip, mended = self._mend(clip)
+        mended: dict[str, int] = {}
+        if clip.keypoints.ndim == 4 and 0 not in clip.keypoints.shape:
+            keypoints, mended = mend(clip.keypoints, self.conversion, self.recording.presence)
+            clip = replace(clip, keypoints=keypoints)
         problem = complaint(clip, self.recording, self._names, self._persons)
         if problem is not None:
             if self.strict:
@@ -184,26 +186,6 @@ class StoreWriter:
         self._persons = keypoints.shape[1]
         self._frames += len(keypoints)
         self._bytes += len(content)
-
-    def _mend(self, clip: Clip) -> tuple[Clip, dict[str, int]]:
-        """Convert a clip, cut what repeats and arrange frames and persons; also what was done, by kind."""
-        keypoints, mended = clip.keypoints, {}
-        if keypoints.ndim != 4 or 0 in keypoints.shape:
-            return clip, mended
-        keypoints = self.conversion.apply(keypoints)
-        if is_touched(keypoints):
-            mended["touches"] = 1
-        if self.recording.presence == "any slot":
-            once = without_loops(keypoints)
-            if len(once) < len(keypoints):
-                keypoints, mended["looped"] = once, 1
-            arranged = arrange(keypoints) if mended else keypoints
-            if len(arranged) < len(keypoints):
-                mended |= {"cut_clips": 1, "cut_frames": len(keypoints) - len(arranged)}
-            if arranged[:, 0].any(axis=(1, 2)).sum() > keypoints[:, 0].any(axis=(1, 2)).sum():
-                mended["reordered"] = 1
-            keypoints = arranged
-        return replace(clip, keypoints=keypoints), mended
 
     def end_input(self) -> None:
         """Record in the journal that all clips of the next input of `Items` have been added."""
