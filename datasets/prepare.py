@@ -15,7 +15,7 @@ from ..registry import did_you_mean
 from .audit import NAMES
 from .convert import Conversion, Unit, Up
 from .readers import READERS
-from .readers.parallel import read_items
+from .readers.parallel import available_cores, read_items
 from .recording import Items
 from .store import Store, data_folder
 from .store.writer import StoreWriter
@@ -92,6 +92,7 @@ def prepare(
         accept=frozenset(accept),
         strict=strict,
         replaceable=force,
+        threads=workers or available_cores(),
     ) as writer:
         if isinstance(recording.clips, Items):
             _write_items(writer, recording.clips, workers, progress)

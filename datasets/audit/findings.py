@@ -68,6 +68,7 @@ class Audited:
         fps: frames per second, if known.
         mended: what the presence rule and the cut of loops changed, see `store.writer`.
         remarks: what the reader saw in the source.
+        threads: parts of the set that are measured at the same time.
     """
 
     keypoints: np.ndarray
@@ -81,11 +82,12 @@ class Audited:
     fps: float | None = None
     mended: Mapping[str, int] = field(default_factory=dict)
     remarks: Sequence[Remark] = ()
+    threads: int = 1
 
     @cached_property
     def measures(self) -> Measures:
         """Measured once, when the first check needs them."""
-        return measure(self.keypoints, self.clips, self.layout)
+        return measure(self.keypoints, self.clips, self.layout, self.threads)
 
     @cached_property
     def subjects(self) -> np.ndarray:

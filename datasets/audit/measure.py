@@ -7,6 +7,7 @@ evenly spaced among those of the person who is there most, so that the time does
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,15 +80,17 @@ class Measures:
         return len(self.extent)
 
 
-def measure(keypoints: np.ndarray, clips: Sequence[Mapping[str, Any]], layout: Layout) -> Measures:
+def measure(keypoints: np.ndarray, clips: Sequence[Mapping[str, Any]], layout: Layout, threads: int = 1) -> Measures:
     """Measure every clip of a store.
 
     Args:
         keypoints: (frames, M, V, 3) of all clips, which lie in it one after the other; may be mapped from disk.
         clips: their entries, with "offset" and "length".
         layout: the skeleton.
+        threads: blocks that are measured at the same time; the result does not depend on it.
     """
-    parts = [_measure_block(np.asarray(block), starts, layout) for block, starts in _blocks(keypoints, clips)]
+    with ThreadPoolExecutor(threads) as pool:
+        parts = list(pool.map(lambda block: _measure_block(block[0], block[1], layout), _blocks(keypoints, clips)))
     sums = [part.pop("distances") for part in parts]
     total, known = np.sum([total for total, _ in sums], axis=0), np.sum([seen for _, seen in sums], axis=0)
     together = np.where(known > 0, total / np.maximum(1, known), np.nan)
@@ -100,11 +103,11 @@ def _blocks(keypoints: np.ndarray, clips: Sequence[Mapping[str, Any]]) -> Iterat
     for clip in clips:
         end = clip["offset"] + clip["length"]
         if starts and end - begin > _BLOCK:
-            yield keypoints[begin : clip["offset"]], np.array(starts)
+            yield np.asarray(keypoints[begin : clip["offset"]]), np.array(starts)
             begin, starts = clip["offset"], []
         starts.append(clip["offset"] - begin)
     if starts:
-        yield keypoints[begin : clips[-1]["offset"] + clips[-1]["length"]], np.array(starts)
+        yield np.asarray(keypoints[begin : clips[-1]["offset"] + clips[-1]["length"]]), np.array(starts)
 
 
 def _measure_block(x: np.ndarray, starts: np.ndarray, layout: Layout) -> dict[str, Any]:

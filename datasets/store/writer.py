@@ -41,7 +41,7 @@ class StoreWriter:
     What the audit finds is recorded; its errors are refused if `accept` is given, except for the checks in it.
 
     Use as a context manager: an error inside it removes what was written, except that for a recording of `Items`
-    the clips read so far are saved for the next run.
+    the clips read so far are saved for the next run. The audit takes so many `threads`.
 
     Raises:
         SkelbenchError: if `path` exists and is not a store; if another process writes it; if the folder cannot be
@@ -60,6 +60,7 @@ class StoreWriter:
         accept: frozenset[str] | None = None,
         strict: bool = False,
         replaceable: bool = True,
+        threads: int = 1,
     ):
         self.path = Path(path)
         self.recording = recording
@@ -67,6 +68,7 @@ class StoreWriter:
         self.conversion = conversion or Conversion()
         self.accept = accept
         self.strict = strict
+        self.threads = threads
         self._made = {
             "format": FORMAT,
             "reader": recording.reader,
@@ -296,6 +298,7 @@ class StoreWriter:
                 recording.fps,
                 mended,
                 recording.remarks,
+                self.threads,
             )
         )
         if self.accept is not None:

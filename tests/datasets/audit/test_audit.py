@@ -10,6 +10,7 @@ import pytest
 from skelbench.datasets import Clip, list_stores, prepare
 from skelbench.datasets.audit import NAMES, Audited, Finding, RefusedError, audit
 from skelbench.datasets.audit.leaks import NOISE, nearly_equal
+from skelbench.datasets.audit.measure import measure
 from skelbench.datasets.inspect import audit_store, describe
 from skelbench.datasets.layout import get_layout
 from skelbench.datasets.loops import without_loops
@@ -494,6 +495,20 @@ def test_nearly_equal_clips_are_those_of_a_comparison_of_all_pairs(tmp_path, cle
     never = {(i, j) for i, j in zip(*np.where(apart > 1.1 * noise), strict=True) if i < j}
     found = set(nearly_equal(data))
     assert sure and sure <= found and not never & found
+
+
+def test_what_is_measured_does_not_depend_on_threads(clean, monkeypatch):
+    monkeypatch.setattr("skelbench.datasets.audit.measure._BLOCK", 500)
+    clips = clean["clips"]
+    ends = np.cumsum([len(clip) for clip in clips])
+    entries = [
+        {"name": name, "offset": int(end) - len(clip), "length": len(clip)}
+        for name, clip, end in zip(clean["name"], clips, ends, strict=True)
+    ]
+    one, three = (measure(np.concatenate(clips), entries, LAYOUT, threads) for threads in (1, 3))
+    assert len(one) == len(clips)
+    for fact, value in vars(one).items():
+        np.testing.assert_array_equal(value, getattr(three, fact), err_msg=fact)
 
 
 # --- Conversion ---------------------------------------------------------------------------------------------------
