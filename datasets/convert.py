@@ -21,13 +21,13 @@ _AXES: dict[Up, tuple[tuple[int, int], ...]] = {
 
 @dataclass(frozen=True)
 class Conversion:
-    """What coordinates are in: converted to metres and y up.
+    """What coordinates are in: converted to metres and y up. A number as `unit` is the metres of one unit.
 
     The axes are turned. If left would then be right, as far as the feet tell, z is negated (`store.writer`): the data
     was mirrored before, for instance because only its y was negated.
     """
 
-    unit: Unit = "m"
+    unit: Unit | float = "m"
     up: Up = "y"
 
     def __bool__(self) -> bool:
@@ -39,7 +39,11 @@ class Conversion:
             return keypoints
         axes, signs = zip(*_AXES[self.up], strict=True)
         # + 0.0: a joint at the origin stays what it is, to the last bit
-        return keypoints.astype(np.float64)[..., axes] * np.array(signs) / _METRES[self.unit] + 0.0
+        return keypoints.astype(np.float64)[..., axes] * np.array(signs) / self._per_metre + 0.0
+
+    @property
+    def _per_metre(self) -> float:
+        return 1 / self.unit if isinstance(self.unit, int | float) else _METRES[self.unit]
 
     def to_json(self) -> dict[str, Any]:
         """Its fields as plain JSON values."""

@@ -178,7 +178,8 @@ def _summary(facts: dict[str, Any]) -> Iterator[str]:
     if facts["applied"]:
         yield f"  already {', '.join(facts['applied'])} at the source"
     if facts["converted"]:
-        yield f"  converted from {facts['converted']['unit']}, {facts['converted']['up']} up, to metres, y up"
+        unit, up = facts["converted"]["unit"], facts["converted"]["up"]
+        yield f"  converted from {unit if isinstance(unit, str) else f'units of {unit:g} m'}, {up} up, to metres, y up"
     if facts["presence"].get("touches"):
         yield f"  {_counted(facts['presence']['touches'], 'clip')} {PRESENCE[facts['presence']['rule']]}"
     for split, sides in facts["splits"].items():

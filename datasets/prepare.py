@@ -28,7 +28,7 @@ def prepare(
     *,
     options: Mapping[str, Any] | None = None,
     exclude: Path | None = None,
-    unit: Unit | None = None,
+    unit: Unit | float | None = None,
     up: Up | None = None,
     accept: Collection[str] = (),
     strict: bool = False,
@@ -47,7 +47,8 @@ def prepare(
         name: of the data set; by default the reader's name followed by its non-default options.
         options: of the reader, see `reader_options`.
         exclude: JSON file with a list of clip names to leave out.
-        unit: of the coordinates, which are converted to metres; by default what the source says, else metres.
+        unit: of the coordinates, which are converted to metres, or the metres of one unit; by default what the source
+            says, else metres.
         up: the axis that points up, y is made to; by default what the source says, else y.
         accept: errors of the audit (`audit.NAMES`) that are known and right.
         strict: prepare nothing if one input cannot be used.

@@ -20,6 +20,25 @@ LARGE = 1000  # inputs from which progress is printed even without a terminal
 SHOWN = 5  # rejected inputs and duplicates that are printed; the files list all
 
 
+class _UnitOption(click.ParamType):
+    """The name of a unit, or the metres of one unit."""
+
+    name = "m|cm|mm|METRES"
+    names = ("m", "cm", "mm")
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the name or the number; fail for anything else."""
+        if value in self.names:
+            return value
+        try:
+            number = float(value)
+        except ValueError:
+            number = 0.0
+        if not 0 < number < float("inf"):
+            self.fail(f"'{value}' is neither {', '.join(self.names)} nor a number of metres.", param, ctx)
+        return number
+
+
 @click.command()
 @click.argument("source")
 @click.option(
@@ -41,8 +60,8 @@ SHOWN = 5  # rejected inputs and duplicates that are printed; the files list all
 @click.option("--labels-from", type=click.IntRange(0, 1), help="For arrays: the lowest label (default: 0).")
 @click.option(
     "--unit",
-    type=click.Choice(["m", "cm", "mm"]),
-    help="Unit of the coordinates (default: what the source says, else m).",
+    type=_UnitOption(),
+    help="Unit of the coordinates, or metres of one unit (default: what the source says, else m).",
 )
 @click.option(
     "--up",

@@ -51,7 +51,7 @@ def classes(data: Audited) -> Iterator[Finding]:
 
 
 def split_sides(data: Audited) -> Iterator[Finding]:
-    """No split, classes on one side only, and held-out selection that cannot be."""
+    """No split, one without a side, classes on one side only, and held-out selection that cannot be."""
     if not data.splits:
         yield Finding(
             "splits", "warning", f"There is no split: {_why_none(data)}", "Give one with an array split_xsub."
@@ -60,6 +60,15 @@ def split_sides(data: Audited) -> Iterator[Finding]:
         counts = {
             side: np.bincount(data.labels[sides == side], minlength=len(data.class_names)) for side in (TRAIN, TEST)
         }
+        sizes = {"trains": counts[TRAIN].sum(), "tests": counts[TEST].sum()}
+        none = [word for word, size in sizes.items() if not size]
+        if none:
+            yield Finding(
+                "splits",
+                "warning",
+                f"{split}: no clip {' or '.join(none)}, so the split cannot be used.",
+                "Prepare the rest of the data as well, or give another split.",
+            )
         for lacking, other, word in ((TRAIN, TEST, "training"), (TEST, TRAIN, "test")):
             if not (counts[TRAIN].any() and counts[TEST].any()):
                 continue  # half a download; using such a split is an error

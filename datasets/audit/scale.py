@@ -10,7 +10,9 @@ from .findings import Audited, Finding, listed
 
 PERSON = (0.5, 2.5)  # metres, the longest side of the box around a person
 IMPOSSIBLE = (0.1, 10.0)  # metres, of half of the bodies: the unit is another one
+SHORT = 1.0  # metres, of half of the bodies: a unit that makes them so small may be another one
 UNITS = {"cm": 100.0, "mm": 1000.0}
+POINT = 1e-6  # size of a body of which all joints are at one place
 FACTOR = 5.0  # between sizes of one set
 NEARLY = 1e-3
 ENOUGH = 0.2  # share of clips of a person's size
@@ -36,17 +38,29 @@ def image_coordinates(data: Audited) -> Iterator[Finding]:
 
 
 def unit(data: Audited) -> Iterator[Finding]:
-    """All bodies together are larger or smaller than people."""
+    """All bodies together are larger or smaller than people, or have no size."""
+    points = (data.measures.most > 0) & (data.measures.extent <= POINT)
+    if points.any():
+        yield Finding(
+            "unit",
+            data.sure if points.mean() > 0.5 else "warning",
+            "All joints of a body are at the same place.",
+            "Look at how the joints were computed; leave the clips out with --exclude if they are few.",
+            **data.where(points),
+        )
     size = usual_size(data)
     if size == 0 or PERSON[0] <= size <= PERSON[1]:
         return
     fits = [name for name, factor in UNITS.items() if PERSON[0] <= size / factor <= PERSON[1]]
-    advice = f"Prepare with --unit {fits[0]}." if fits else "Convert it to metres."
+    advice = fits[0] if fits else "METRES, the length of one unit"
+    if fits and size / UNITS[fits[0]] < SHORT:
+        advice += ", or 0.0254 if these are inches"
+    edge = "larger" if size > PERSON[1] else "smaller"
     yield Finding(
         "unit",
         "warning" if IMPOSSIBLE[0] <= size <= IMPOSSIBLE[1] else data.sure,
-        f"Half of the bodies are larger than {size:.3g}, where a person measures {PERSON[0]:g} to {PERSON[1]:g} m.",
-        advice,
+        f"Half of the bodies are {edge} than {size:.3g}, where a person measures {PERSON[0]:g} to {PERSON[1]:g} m.",
+        f"Prepare with --unit {advice}.",
     )
 
 

@@ -59,7 +59,7 @@ def up(data: Audited) -> Iterator[Finding]:
             "lying",
             "warning" if share > 0.1 else "note",
             f"Bodies lie or are upside down for most of the clip ({share:.1%} of the set).",
-            "Look at one of them; leave it out with --exclude if nobody lies there.",
+            "Look at one of them; if nobody lies there, leave it out with --exclude, or give it the axes of the rest.",
             **data.where(lying),
         )
 

@@ -24,7 +24,7 @@ from .raw_names import reader_of
 
 KNOWN = (
     "arrays of the ST-GCN family (*_data.npy, *_position.npy and their labels), CTR-GCN's .npz (x_train, y_train) or "
-    "raw_skes_data.pkl, pyskl's annotations (*_3danno.pkl) and the interchange .npz"
+    "raw_skes_data.pkl, annotations of pyskl and mmaction2 (*_3danno.pkl, xsub/train.pkl) and the interchange .npz"
 )
 _PICKLES = (".pkl", ".pickle")
 _LABELS_LIMIT = 2**26  # bytes; larger files next to the data are not label files
@@ -214,6 +214,16 @@ def _labels(data: Sequence[Path], found: Sequence[_Found], unread: list[str]) ->
     return list(labels.values())
 
 
+def _folders_with_data(sources: Sequence[Path]) -> list[str]:
+    """The folders below the sources, down to the second level, that hold arrays or pickles."""
+    found = set()
+    for source in sources:
+        for ending in (".npy", ".npz", *_PICKLES):
+            paths = [path for level in ("*", "*/*") for path in source.glob(f"{level}/*{ending}")]
+            found |= {str(path.parent.relative_to(source)) for path in paths}
+    return sorted(found)
+
+
 def _raise_nothing_found(
     sources: Sequence[Path], found: Sequence[_Found], rejected: Sequence[Rejected], unread: Sequence[str]
 ) -> None:
@@ -225,7 +235,7 @@ def _raise_nothing_found(
             f"{places} holds labels but no clips; give the data file of {found[0].path.name} as well."
             f"{_unread_hint(unread)}"
         )
-    below = sorted({path.parent.name for source in sources if source.is_dir() for path in source.glob("*/*.np[yz]")})
+    below = _folders_with_data(sources)
     reader = None if below or unread else reader_of(sources)
     if reader is not None:
         raise SkelbenchError(f"{places} holds raw files: prepare them with the reader '{reader}' instead of 'auto'.")

@@ -37,6 +37,7 @@ def parse(content: bytes, place: str) -> Motion:
     lines = [(number, words) for number, line in enumerate(text.splitlines(), start=1) if (words := line.split())]
     joints, after = _tree(lines, place)
     fps, rows = _frames(lines[after:], sum(len(joint.channels) for joint in joints), place)
+    _refuse_added(joints, rows, place)
     return Motion(
         tuple(joint.name for joint in joints),
         _positions(joints, rows),
@@ -124,6 +125,21 @@ def _frames(lines: list[tuple[int, list[str]]], columns: int, place: str) -> tup
     if int(frames[1]) != len(rows) or not rows:
         raise _wrong(place, first, f"{frames[1]} frames are announced, {len(rows)} follow; export the file again")
     return 1 / seconds, np.stack([_numbers(words, columns, place, number) for number, words in rows])
+
+
+def _refuse_added(joints: list[_Joint], rows: np.ndarray, place: str) -> None:
+    """Refuse positions of inner joints that are all zero: whoever wrote them adds them to the offset."""
+    column = 0
+    for joint in joints:
+        columns = range(column, column + len(joint.channels))
+        column = columns.stop
+        moved = [n for n, (kind, _) in zip(columns, joint.channels, strict=True) if kind == "position"]
+        if joint.parent >= 0 and len(moved) == 3 and not rows[:, moved].any() and np.any(joint.offset):
+            raise UnusableError(
+                place,
+                f"{place}: the position channels of the joint {joint.name} are 0 in all frames, so that it would be "
+                f"where {joints[joint.parent].name} is, and not at its OFFSET; export the file with rotations only.",
+            )
 
 
 def _positions(joints: list[_Joint], rows: np.ndarray) -> np.ndarray:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from ..layout import Layout
 from ..recording import Clip, Items, Recording, Rejected, UnusableError
 from . import READERS, bvh_text, c3d_file
 from .mocap_skeleton import read_description, skeleton_of
-from .mocap_table import Row, Table, read_table
+from .mocap_table import Row, Table, composed, read_table
 from .motion import Motion
 from .raw_files import RawFile, raw_files
 
@@ -80,7 +81,7 @@ def _read(kind: Kind, sources: Sequence[Path], skeleton: str) -> Recording:
     files, tables, rejected = _find(kind, sources)
     table, place = _table(tables, files, kind)
     rows, more = _assign(table, files, place)
-    job = _common(kind, files, rows, description, skeleton)
+    job = _common(kind, files, rows, description, skeleton, table.rows[0].file)
     notes: dict[str, Any] = {
         "bodies": "one person",
         "joints": f"as {skeleton} says" if skeleton else "as the files name them",
@@ -149,7 +150,7 @@ def _assign(table: Table, files: Sequence[RawFile], place: str) -> tuple[list[Ro
     found: list[Row | None] = []
     of_row = defaultdict[str, list[str]](list)
     for file in files:
-        parts = PurePosixPath(_name(file)).parts
+        parts = PurePosixPath(composed(_name(file))).parts
         keys = ("/".join(parts[start:]) for start in range(len(parts)))
         row = next((rows[key] for key in keys if key in rows), None)
         found.append(row)
@@ -167,9 +168,14 @@ def _assign(table: Table, files: Sequence[RawFile], place: str) -> tuple[list[Ro
 
 
 def _common(
-    kind: Kind, files: Sequence[RawFile], rows: Sequence[Row | None], description: Mapping[str, Any], described: str
+    kind: Kind,
+    files: Sequence[RawFile],
+    rows: Sequence[Row | None],
+    description: Mapping[str, Any],
+    described: str,
+    listed: str,
 ) -> _Job:
-    """What all recordings must have in common: that of the first one that can be read."""
+    """What all recordings must have in common: that of the first one that can be read; `listed` is the first row's."""
     reasons = []
     for file, row in zip(files, rows, strict=True):
         if row is None:
@@ -182,7 +188,11 @@ def _common(
         layout = skeleton_of(motion, description, described or _name(file)).layout
         facts = (motion.fps, motion.unit, motion.up)
         return _Job(kind, files, rows, _name(file), layout, *facts, description, described)
-    raise SkelbenchError(reasons[0] if reasons else f"No .{kind} file is in the table; look at its column 'file'.")
+    if reasons:
+        raise SkelbenchError(f"No .{kind} file can be read; the first: {reasons[0]}")
+    raise SkelbenchError(
+        f"No .{kind} file is in the table: it lists '{listed}', the first file is '{_name(files[0])}'."
+    )
 
 
 def _parse(kind: Kind, file: RawFile) -> Motion:
@@ -207,19 +217,11 @@ def _load(job: _Job, position: int) -> list[Clip | Rejected]:
         skeleton = skeleton_of(motion, job.description, job.described or name)
     except SkelbenchError as error:
         raise UnusableError(name, f"{name}: {error}") from error
-    same: tuple[tuple[str, Callable[[], bool], object, object], ...] = (
-        ("joints", lambda: skeleton.layout == job.layout, len(skeleton.layout.joints), len(job.layout.joints)),
-        ("frames per second", lambda: abs(motion.fps / job.fps - 1) <= _SAME_RATE, motion.fps, job.fps),
-        ("unit", lambda: motion.unit == job.unit, motion.unit, job.unit),
-        ("axis up", lambda: motion.up == job.up, motion.up, job.up),
-    )
-    for what, is_same, mine, theirs in same:
-        if not is_same():
-            mine, theirs = (f"{one:g}" if isinstance(one, float) else str(one) for one in (mine, theirs))
-            reason = (
-                f"{name} has other {what} ({mine}) than {job.first} ({theirs}); convert it or prepare it by itself."
-            )
-            raise UnusableError(name, reason)
+    other = _difference(job, motion, skeleton.layout)
+    if other is not None:
+        what, mine, theirs = other
+        reason = f"{name} has other {what} ({mine}) than {job.first} ({theirs}); convert it or prepare it by itself."
+        raise UnusableError(name, reason)
     return [
         Clip(
             name=name,
@@ -230,3 +232,17 @@ def _load(job: _Job, position: int) -> list[Clip | Rejected]:
             **row.numbers,
         )
     ]
+
+
+def _difference(job: _Job, motion: Motion, layout: Layout) -> tuple[str, str, str] | None:
+    """In what a recording differs from the first one, its own value and that of the first."""
+    if layout != job.layout:
+        pairs = zip_longest(layout.joints, job.layout.joints, fillvalue="none")
+        mine, theirs = next((pair for pair in pairs if pair[0] != pair[1]), ("other parents", "its parents"))
+        return "joints", mine, theirs
+    if abs(motion.fps / job.fps - 1) > _SAME_RATE:
+        return "frames per second", f"{motion.fps:g}", f"{job.fps:g}"
+    for what, mine, theirs in (("unit", motion.unit, job.unit), ("axis up", motion.up, job.up)):
+        if mine != theirs:
+            return what, str(mine), str(theirs)
+    return None

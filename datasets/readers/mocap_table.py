@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -18,6 +19,7 @@ from .own_data import splits_of
 
 REQUIRED = ("file", "label", "subject")
 NUMBERS = ("camera", "setup", "repetition")
+_SHOWN = 8  # subjects that a rule names
 _SIDES = {"train": TRAIN, "test": TEST, "": LEFT_OUT, "1": TRAIN, "0": TEST, "-1": LEFT_OUT}
 
 
@@ -80,7 +82,18 @@ def read_table(content: bytes, place: str) -> Table:
     arrays = {"subject": np.array([row.subject for row in rows])}
     arrays |= {fact: np.array([row.numbers[fact] for row in rows]) for fact in facts}
     arrays |= {split: np.array([row.sides[split.removeprefix("split_")] for row in rows]) for split in splits}
-    return Table(rows, tuple(labels), {} if own else {n: text for text, n in people.items()}, splits_of(arrays))
+    named = {} if own else {number: text for text, number in people.items()}
+    rules = {name: _with_names(rule, named) for name, rule in splits_of(arrays).items()}
+    return Table(rows, tuple(labels), named, rules)
+
+
+def _with_names(rule: SplitRule, named: Mapping[int, str]) -> SplitRule:
+    """A rule that names the subjects who train, if subjects are names."""
+    if rule.field != "subject" or not named:
+        return rule
+    train = ", ".join(named[subject] for subject in rule.train[:_SHOWN])
+    train += f" and {len(rule.train) - _SHOWN} more" if len(rule.train) > _SHOWN else ""
+    return replace(rule, text=f"{train} train, the others test: every second subject in the order of their names")
 
 
 def _fields(content: bytes, place: str) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
@@ -89,8 +102,11 @@ def _fields(content: bytes, place: str) -> tuple[list[str], list[tuple[int, dict
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise SkelbenchError(f"{place} is not UTF-8 text ({error.reason}); save the table as CSV UTF-8.") from error
-    head = text.split("\n", 1)[0]
-    reader = csv.reader(io.StringIO(text), delimiter=";" if head.count(";") > head.count(",") else ",")
+    head = text.split("\n", 1)[0].strip()
+    told = head[4:] if head.lower().startswith("sep=") and len(head) == 5 else ""  # a first line for spreadsheets
+    reader = csv.reader(io.StringIO(text), delimiter=told or (";" if head.count(";") > head.count(",") else ","))
+    if told:
+        next(reader)
     columns = [name.strip().lower() for name in next(reader, [])]
     missing = [name for name in REQUIRED if name not in columns]
     if missing:
@@ -126,8 +142,13 @@ def _refuse_twice(lines: Sequence[tuple[int, Mapping[str, str]]], place: str) ->
 
 
 def _key(file: str) -> str:
-    """A file without its ending, with slashes."""
-    return str(PurePosixPath(file.replace("\\", "/")).with_suffix("")) if file else ""
+    """A file without its ending, with slashes and composed letters."""
+    return str(PurePosixPath(composed(file.replace("\\", "/"))).with_suffix("")) if file else ""
+
+
+def composed(name: str) -> str:
+    """A name with each letter as one character: file systems of Macs keep "ö" as an "o" and two dots."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _is_number(text: str) -> bool:

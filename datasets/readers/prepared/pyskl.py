@@ -24,6 +24,7 @@ from .parts import UNNAMED, FilePart, assemble, refuse_two_of_a_side, side_of_fi
 _SIDES = (("train", TRAIN), ("val", TEST), ("test", TEST))
 _PERSONS = 2
 _INSPECTED = 32  # clips of a file that show how it was prepared
+_CROWD = 10  # persons of a usual clip beyond which frames were meant
 _METRES = 20.0  # coordinates beyond are pixels
 
 
@@ -48,7 +49,7 @@ def read(files: Sequence[tuple[Path, Any]], split: str) -> Recording:
         names = [entry["frame_dir"] for entry in good]
         sides, more = _sides(content, names, path)
         rejected += [*bad, *more]
-        remarks += _remarks(good, path)
+        remarks += [*_short(good, path), *_crowded(good, path)]
         turn = aligned.is_aligned([entry["keypoint"].transpose(1, 0, 2, 3) for entry in _some(good)])
         if turn:
             notes = aligned.NOTES
@@ -99,6 +100,12 @@ def _usable(entries: Sequence[Any], path: Path) -> tuple[list[dict[str, Any]], l
             name = entry.get("frame_dir") if isinstance(entry, dict) else None
             name = plain_name(name) if isinstance(name, str) else path.name
             rejected.append(Rejected(name, f"{path}, annotation {i}: {wrong}."))
+    many, few = (np.median([entry["keypoint"].shape[axis] for entry in good]) if good else 0 for axis in (0, 1))
+    if many > _CROWD and few <= _PERSONS:
+        raise SkelbenchError(
+            f"{path} has keypoints of {many:.0f} persons in {few:.0f} frames; persons and frames are exchanged: write "
+            "(persons, frames, joints, 3)."
+        )
     if not good:
         raise SkelbenchError(f"{path} has no annotation that can be used ({rejected[0].reason}); get the file again.")
     return good, rejected
@@ -131,7 +138,9 @@ def _wrong(entry: Any, keypoint: np.ndarray | None) -> str | None:
     if not isinstance(label, int) or isinstance(label, bool):
         return f"the label is {shown(label)}, not an integer"
     if keypoint is None:
-        return "there are no keypoints (persons, frames, joints, 3)"
+        uneven = isinstance(entry.get("keypoint"), list)
+        what = "the lists of keypoints do not make an array" if uneven else "there are no keypoints"
+        return f"{what} (persons, frames, joints, 3)"
     frames = _stated(entry)
     if not isinstance(frames, int | None) or (frames is not None and frames <= 0) or 0 in keypoint.shape:
         return f"there are keypoints of the shape {keypoint.shape} for {shown(frames)} frames"
@@ -148,7 +157,17 @@ def _frames(entry: Mapping[str, Any]) -> int:
     return min(held, _stated(entry) or held)
 
 
-def _remarks(entries: Sequence[Mapping[str, Any]], path: Path) -> list[Remark]:
+def _crowded(entries: Sequence[Mapping[str, Any]], path: Path) -> list[Remark]:
+    """A remark on clips of whose persons some are left out."""
+    names = tuple(
+        plain_name(entry["frame_dir"]) for entry in entries if entry["keypoint"].any((1, 2, 3)).sum() > _PERSONS
+    )
+    what = f"{path.name} has clips of more than {_PERSONS} persons, of whom those are kept whose coordinates vary most."
+    return [Remark(what, "Look at these clips if others than the actors are in them.", names)] if names else []
+
+
+def _short(entries: Sequence[Mapping[str, Any]], path: Path) -> list[Remark]:
+    """A remark on clips that say to have more frames than there are."""
     short = [entry for entry in entries if _frames(entry) < (_stated(entry) or 0)]
     if not short:
         return []

@@ -511,6 +511,27 @@ def test_what_is_measured_does_not_depend_on_threads(clean, monkeypatch):
         np.testing.assert_array_equal(value, getattr(three, fact), err_msg=fact)
 
 
+def test_bodies_without_size(tmp_path, clean):
+    points = [np.broadcast_to(clip[:, :, :1], clip.shape).copy() for clip in clean["clips"]]
+    found = findings(tmp_path, clean, clips=points)["unit"]
+    assert found.level == "error" and found.clips == CLIPS and "at the same place" in found.what
+    some = findings(tmp_path, clean, clips=[points[0], *clean["clips"][1:]])["unit"]
+    assert some.level == "warning" and some.names == ("clip000",)
+
+
+def test_a_unit_of_another_size(tmp_path, clean):
+    inches = [clip / 0.0254 for clip in clean["clips"]]
+    found = findings(tmp_path, clean, clips=inches)["unit"]
+    assert "larger than" in found.what and found.todo == "Prepare with --unit cm, or 0.0254 if these are inches."
+    feet = [clip / 0.3048 for clip in clean["clips"]]
+    assert "--unit METRES" in findings(tmp_path, clean, clips=feet)["unit"].todo
+    assert "smaller than" in findings(tmp_path, clean, clips=[clip / 10 for clip in clean["clips"]])["unit"].what
+    path = write(tmp_path / "inches.npz", clean, clips=inches)
+    store = prepare("arrays", path, "inches", unit=0.0254)
+    np.testing.assert_allclose(store.keypoints, np.concatenate(clean["clips"]), rtol=1e-6, atol=1e-7)
+    assert store.manifest["converted"] == {"unit": 0.0254, "up": "y"}
+
+
 # --- Conversion ---------------------------------------------------------------------------------------------------
 
 

@@ -1,5 +1,6 @@
 import json
 import re
+import unicodedata
 import zipfile
 from pathlib import Path
 
@@ -279,13 +280,34 @@ def change_table(change):
         (change_table(lambda t: t.replace("bow,ben,1", "bow,ben,one")), "line 11: 'camera' is 'one'; a number"),
         (change_table(lambda t: t.splitlines()[0]), "lists no recording"),
         (change_table(lambda t: "file,label,subject\nbow_1,bow,1\n"), r"one row fits anna/bow_1 and ben/bow_1"),
-        (change_table(lambda t: "file,label,subject\nwave,wave,1\n"), "No .bvh file is in the table"),
+        (
+            change_table(lambda t: "file,label,subject\nwave,wave,1\n"),
+            "No .bvh file is in the table: it lists 'wave', the first file is 'anna/bow_0'",
+        ),
     ],
 )
 def test_a_wrong_table_is_told_before_anything_is_read(folder, change, reason):
     change(folder)
     with pytest.raises(SkelbenchError, match=reason):
         prepare("bvh", folder, "mine", unit="cm")
+
+
+def test_positions_that_would_have_to_be_added_are_rejected(rows):
+    inner = 3 + 3 + 3 + 3  # the columns before the positions of the arm
+    rows[:, inner : inner + 3] = 0
+    with pytest.raises(UnusableError, match=r"of the joint Left Arm are 0 in all frames.*where Chest is"):
+        parse(bvh_text(rows).encode(), "a")
+    rows[3, inner] = 0.5
+    np.testing.assert_allclose(parse(bvh_text(rows).encode(), "a").points, places(rows), atol=1e-6)
+
+
+def test_a_table_as_spreadsheets_and_macs_write_it(folder):
+    (folder / "ben").rename(folder / unicodedata.normalize("NFD", "jörg"))
+    table = TABLE.replace("ben", unicodedata.normalize("NFC", "jörg")).replace(",", ";")
+    (folder / "labels.csv").write_text("sep=;\r\n" + table.replace("\n", "\r\n"), encoding="utf-8-sig")
+    store = prepare("bvh", folder, "mine", unit="cm")
+    assert store.rejected == [] and len(store.clips) == 12
+    assert store.splits["xsub"].text.startswith("anna train, the others test")
 
 
 def test_what_does_not_fit_is_rejected_alone(folder):
@@ -300,7 +322,7 @@ def test_what_does_not_fit_is_rejected_alone(folder):
     assert len(store.clips) == 8 and len(reasons) == 5
     assert "frames are announced" in reasons["ben/walk_0"] or "finite numbers" in reasons["ben/walk_0"]
     assert "other frames per second (120) than anna/bow_0 (30)" in reasons["ben/walk_1"]
-    assert "other joints" in reasons["ben/walk_2"]
+    assert "other joints (LeftArm) than anna/bow_0 (LArm)" in reasons["ben/walk_2"]
     assert "labels.csv, line 11: there is no file 'ben/bow_0'" in reasons["labels.csv"]
     assert "is not in the table" in reasons["ben/jump"]
 

@@ -105,6 +105,13 @@ def test_camera_three_and_even_subjects_test(raw):
         assert subject == (1 if "_s01_" in clip["name"] else 0)
 
 
+def test_that_a_camera_lacks_is_told(raw):
+    for path in raw.rglob("*_v03.json"):
+        path.unlink()
+    told = [found["what"] for found in prepare("nwucla", raw).manifest["audit"] if found["check"] == "splits"]
+    assert told == ["xview: no clip tests, so the split cannot be used."]
+
+
 def test_a_clip_of_one_frame_is_a_clip(raw):
     write(raw, "a01_s05_e09_v01", np.ones((1, 20, 3)), 1)
     (clip,) = (clip for clip in clips(raw) if clip.subject == 5)

@@ -230,8 +230,10 @@ def test_of_three_persons_the_two_that_move_most_are_kept(folder, clips):
     crowd = np.stack([clips[VAL[0]][:, 0] * size for size in (1, 3, 2)])  # (M, T, V, 3)
     entry = {"frame_dir": VAL[0], "label": 0, "keypoint": crowd, "total_frames": crowd.shape[1]}
     path = write_pyskl(folder, clips, annotations=[entry], split=None)
-    (found,) = content(prepare("auto", path, "mine")).values()
-    np.testing.assert_array_equal(found, crowd[[1, 2]].transpose(1, 0, 2, 3))
+    store = prepare("auto", path, "mine")
+    np.testing.assert_array_equal(content(store)[VAL[0]], crowd[[1, 2]].transpose(1, 0, 2, 3))
+    (told,) = (found for found in store.manifest["audit"] if found["check"] == "source")
+    assert "more than 2 persons" in told["what"] and told["names"] == [VAL[0]]
 
 
 def test_a_still_ghost_does_not_win_over_persons_who_are_there_for_a_part(folder, clips):
@@ -300,11 +302,25 @@ def test_frames_that_are_not_stated_or_not_there(folder, clips):
     assert audit_store(store) == [Finding.from_json(found) for found in store.manifest["audit"]]
 
 
+def test_persons_and_frames_that_are_exchanged_are_refused(folder, clips):
+    whole = pickle.loads(write_pyskl(folder, clips).read_bytes())["annotations"]
+    for entry in whole:
+        entry["keypoint"] = np.tile(entry["keypoint"][:1].swapaxes(0, 1), (3, 1, 1, 1))
+    path = write_pyskl(folder, clips, annotations=whole)
+    refused(path, "persons in 1 frames; persons and frames are exchanged")
+
+
+def test_the_folder_of_a_split_is_named_where_the_one_above_is_given(folder, clips):
+    (folder / "data" / "xsub").mkdir(parents=True)
+    write_sides(folder / "data" / "xsub", clips)
+    refused(folder, r"none of the known layouts; give one of its folders: data/xsub\.")
+
+
 def test_lists_of_keypoints_of_different_lengths_are_rejected_alone(folder, clips):
     whole = pickle.loads(write_pyskl(folder, clips).read_bytes())["annotations"]
     whole[0]["keypoint"] = [[[[0.0, 0.0, 0.0]] * 25] * 3, [[[0.0, 0.0, 0.0]] * 25] * 2]
     store = prepare("auto", write_pyskl(folder, clips, annotations=whole), "mine")
-    assert len(store.clips) == 4 and "no keypoints" in store.rejected[0].reason
+    assert len(store.clips) == 4 and "do not make an array" in store.rejected[0].reason
 
 
 def turn(axis, angle):
