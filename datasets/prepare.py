@@ -66,6 +66,10 @@ def prepare(
     chosen = parse_options(reader, options or {})
     defaults = reader_options(reader)
     suffix = "".join(f"-{value}" for key, value in chosen.items() if value != defaults[key])
+    if name is None and not suffix.replace("-", "").isalnum() and suffix:
+        raise SkelbenchError(
+            f"`{reader}` with {suffix.removeprefix('-')} needs a name of its own; give one with --name."
+        )
     name = name or f"{reader}{suffix}"
     if not name.replace("-", "").replace("_", "").isalnum():
         raise SkelbenchError(f"'{name}' cannot name a data set; use letters, digits, '-' and '_' (--name).")

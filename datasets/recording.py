@@ -127,7 +127,7 @@ class Recording:
         rejected: inputs known to be unusable before any is read.
         excluded: names of clips that the source's own rules leave out (`notes` says which).
         presence: the rule for frames and persons, see `presence`.
-        unit: of the coordinates, where the source says it.
+        unit: of the coordinates, or the metres of one unit, where the source says it.
         up: the axis that points up, where the source says it.
         applied: loading steps that have already been applied to the clips.
         remarks: what was seen in the source; the audit tells it.
@@ -146,7 +146,7 @@ class Recording:
     rejected: tuple[Rejected, ...] = ()
     excluded: tuple[str, ...] = ()
     presence: Presence = "any slot"
-    unit: Unit | None = None
+    unit: Unit | float | None = None
     up: Up | None = None
     applied: tuple[Step, ...] = ()
     remarks: tuple[Remark, ...] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
@@ -78,17 +79,19 @@ def refusal(method: str, backbone: str, layout: str | Layout = "ntu25") -> str |
 def refused_for_layout(layout: Layout) -> dict[str, str]:
     """The registered methods and backbones that refuse a skeleton which lacks facts, each with the reason.
 
-    A method is tried with the first backbone that it takes, a backbone with the untrained method.
+    A method is tried with the first backbone that it takes, a backbone with the untrained method. What only loading
+    and backbones need is taken to be there when methods are tried.
     """
     found = {}
+    whole = replace(layout, centre=layout.centre or 0, shoulders=layout.shoulders or (0, 1))
     for backbone in BACKBONES:
         with suppress(Exception):  # one that cannot be tried without real tensors is refused when a grid begins
             if reason := refusal(FLOOR, backbone, layout):
                 found[backbone] = reason
     for method in METHODS:
         with suppress(Exception):
-            fitting = next((one for one in BACKBONES if one not in found and refusal(method, one) is None), None)
-            if fitting is not None and (reason := refusal(method, fitting, layout)):
+            fitting = next((one for one in BACKBONES if refusal(method, one) is None), None)
+            if fitting is not None and (reason := refusal(method, fitting, whole)):
                 found[method] = reason
     return found
 

@@ -8,6 +8,7 @@ Capture File Formats Explained", University of Sheffield, 2001). Lengths have no
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +18,7 @@ from .motion import Motion
 
 _AXES = "xyz"
 _KINDS = ("position", "rotation")
+_SHORTEST, _LONGEST = 1e-5, 10.0  # seconds of a frame
 
 
 @dataclass
@@ -54,9 +56,12 @@ def _tree(lines: list[tuple[int, list[str]]], place: str) -> tuple[list[_Joint],
     """The joints of a file, and the position of the first line behind them."""
     joints: list[_Joint] = []
     above: list[int] = []  # the joints whose braces are open
+    waits = False  # whether the last joint still needs its brace
     for position, (number, words) in enumerate(lines):
         word = words[0].upper()
         opens = words[-1] == "{"
+        if waits and words != ["{"]:
+            raise _wrong(place, number, f"the brace of the joint {joints[-1].name} is expected")
         if word == "MOTION":
             if above or not joints:
                 raise _wrong(place, number, "the tree of joints is not complete")
@@ -70,17 +75,19 @@ def _tree(lines: list[tuple[int, list[str]]], place: str) -> tuple[list[_Joint],
             parent = above[-1] if above else -1
             name = " ".join(words[1 : -1 if opens else None])
             joints.append(_Joint(_end(joints, parent) if word == "END" else name, parent))
+            waits = True
         if opens:
-            if not joints:
-                raise _wrong(place, number, "a brace opens before the ROOT")
+            if not waits:
+                raise _wrong(place, number, "a brace opens that belongs to no joint")
             above.append(len(joints) - 1)
+            waits = False
         elif word == "}":
             if not above:
                 raise _wrong(place, number, "a brace closes that was not opened")
             above.pop()
-        elif word == "OFFSET" and above:
+        elif word == "OFFSET" and above and joints[above[-1]].offset is None:
             joints[above[-1]].offset = _numbers(words[1:], 3, place, number)
-        elif word == "CHANNELS" and above:
+        elif word == "CHANNELS" and above and not joints[above[-1]].channels:
             joints[above[-1]].channels = _channels(words[1:], place, number)
         elif word not in ("HIERARCHY", "ROOT", "JOINT", "END"):
             raise _wrong(place, number, f"'{words[0][:20]}' is not expected here; is it a BVH file?")
@@ -114,12 +121,16 @@ def _numbers(words: list[str], count: int, place: str, number: int) -> np.ndarra
 def _frames(lines: list[tuple[int, list[str]]], columns: int, place: str) -> tuple[float, np.ndarray]:
     """Frames per second and the rows (T, columns)."""
     (first, frames), (second, time) = (*lines[:2], (0, []), (0, []))[:2]
-    if [word.upper() for word in frames[:1]] != ["FRAMES:"] or len(frames) != 2 or not frames[1].isdecimal():
+    if (
+        [word.upper() for word in frames[:1]] != ["FRAMES:"]
+        or len(frames) != 2
+        or not re.fullmatch(r"\d{1,9}", frames[1])
+    ):
         raise _wrong(place, first, "'Frames:' and their number are expected")
     if [word.upper() for word in time[:2]] != ["FRAME", "TIME:"]:
         raise _wrong(place, second, "'Frame Time:' and the seconds of a frame are expected")
     (seconds,) = _numbers(time[2:], 1, place, second)
-    if seconds <= 0:
+    if not _SHORTEST <= seconds <= _LONGEST:
         raise _wrong(place, second, f"a frame cannot take {seconds:g} seconds")
     rows = lines[2:]
     if int(frames[1]) != len(rows) or not rows:

@@ -22,8 +22,14 @@ from .raw_files import one_line
 _BLOCK = 512  # bytes
 _INTEL, _MARK = 84, 0x50
 _MOST = 65_535  # frames that the header can count
-_UNITS: dict[str, Unit] = {"m": "m", "cm": "cm", "mm": "mm"}
-_UP: dict[str, Up] = {"+Y": "y", "-Y": "-y", "+Z": "z", "-Z": "-z"}
+_UNITS: dict[str, Unit | float] = {
+    **dict.fromkeys(("m", "meter", "meters", "metre", "metres"), "m"),
+    **dict.fromkeys(("cm", "centimeter", "centimeters", "centimetre", "centimetres"), "cm"),
+    **dict.fromkeys(("mm", "millimeter", "millimeters", "millimetre", "millimetres"), "mm"),
+    **dict.fromkeys(("in", "inch", "inches"), 0.0254),
+    **dict.fromkeys(("ft", "foot", "feet"), 0.3048),
+}
+_UP: dict[str, Up] = {"+y": "y", "y": "y", "-y": "-y", "+z": "z", "z": "z", "-z": "-z"}
 
 
 def check_installed() -> None:
@@ -50,7 +56,6 @@ def read_file(path: Path, place: str) -> Motion:
         found = ezc3d.c3d(str(path))
         parameters = found["parameters"]
         points = np.asarray(found["data"]["points"], np.float64)[:3].transpose(2, 1, 0)  # (4, V, T) -> (T, V, 3)
-        lost = np.asarray(found["data"]["meta_points"]["residuals"])[0].T < 0
         names = _all_labels(parameters["POINT"])
         rate = float(_first(parameters["POINT"], "RATE") or 0)
     except Exception as error:  # of a damaged file: an error of its C++ code, or an entry that is missing
@@ -61,14 +66,10 @@ def read_file(path: Path, place: str) -> Motion:
     if not rate > 0:
         raise UnusableError(place, f"{place} does not say how many frames a second has (POINT:RATE).")
     _check_frames(path, len(points), parameters, place)
-    points[lost] = np.nan
-    return Motion(
-        names=names,
-        points=points,
-        fps=rate,
-        unit=_UNITS.get(str(_first(parameters["POINT"], "UNITS") or "").strip().lower()),
-        up=_UP.get(str(_first(parameters["POINT"], "Y_SCREEN") or "").strip().upper()),
-    )
+    unit, up = (str(_first(parameters["POINT"], name) or "").strip().lower() for name in ("UNITS", "Y_SCREEN"))
+    unknown = [f"that its unit is '{unit}'"] if unit and unit not in _UNITS else []
+    unknown += [f"that '{up}' is up (POINT:Y_SCREEN)"] if up and up not in _UP else []
+    return Motion(names, points, rate, unit=_UNITS.get(unit), up=_UP.get(up), unknown=tuple(unknown))
 
 
 def _all_labels(point: Mapping[str, Any]) -> tuple[str, ...]:
@@ -99,10 +100,10 @@ def _check_frames(path: Path, frames: int, parameters: Mapping[str, Any], place:
     if frames == stated and left >= 0 and (last < _MOST or left <= _BLOCK):
         return
     if last >= _MOST:
-        advice = f"frames beyond {_MOST:,} are not read: split the recording"
+        reason = f"{place} holds more than {_MOST:,} frames, of which {frames:,} were read; split the recording."
     else:
-        advice = "it is cut off, or was written wrongly: export it again"
-    raise UnusableError(place, f"{place} says to hold {stated:,} frames, {frames:,} were read; {advice}.")
+        reason = f"{place} says to hold {stated:,} frames, {frames:,} were read; it is cut off: export it again."
+    raise UnusableError(place, reason)
 
 
 def _trial_frames(parameters: Mapping[str, Any]) -> int | None:

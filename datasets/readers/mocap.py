@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path, PurePosixPath
@@ -14,11 +14,11 @@ from typing import Any, Literal
 from ...errors import SkelbenchError
 from ..convert import Unit, Up
 from ..layout import Layout
-from ..recording import Clip, Items, Recording, Rejected, UnusableError
+from ..recording import Clip, Items, Recording, Rejected, Remark, UnusableError
 from . import READERS, bvh_text, c3d_file
-from .mocap_skeleton import read_description, skeleton_of
+from .mocap_skeleton import Description, read_description, skeleton_of
 from .mocap_table import Row, Table, composed, read_table
-from .motion import Motion
+from .motion import Motion, bare
 from .raw_files import RawFile, raw_files
 
 VERSION = 1
@@ -70,10 +70,10 @@ class _Job:
     first: str
     layout: Layout
     fps: float
-    unit: Unit | None
+    unit: Unit | float | None
     up: Up | None
-    description: Mapping[str, Any] = field(default_factory=dict)
-    described: str = ""  # where, for messages
+    description: Description
+    described: str  # where, for messages
 
 
 def _read(kind: Kind, sources: Sequence[Path], skeleton: str) -> Recording:
@@ -81,7 +81,7 @@ def _read(kind: Kind, sources: Sequence[Path], skeleton: str) -> Recording:
     files, tables, rejected = _find(kind, sources)
     table, place = _table(tables, files, kind)
     rows, more = _assign(table, files, place)
-    job = _common(kind, files, rows, description, skeleton, table.rows[0].file)
+    job, remarks = _common(kind, files, rows, description, skeleton, table.rows[0].file)
     notes: dict[str, Any] = {
         "bodies": "one person",
         "joints": f"as {skeleton} says" if skeleton else "as the files name them",
@@ -103,6 +103,7 @@ def _read(kind: Kind, sources: Sequence[Path], skeleton: str) -> Recording:
         fps=job.fps,
         unit=job.unit,
         up=job.up,
+        remarks=remarks,
         rejected=(*rejected, *more),
         notes=notes,
     )
@@ -128,9 +129,10 @@ def _find(kind: Kind, sources: Sequence[Path]) -> tuple[list[RawFile], list[RawF
 
 def _table(tables: Sequence[RawFile], files: Sequence[RawFile], kind: Kind) -> tuple[Table, str]:
     if len(tables) != 1:
-        what = "no table (.csv)" if not tables else f"{len(tables)} tables ({', '.join(t.name for t in tables[:3])})"
+        names = ", ".join(table.name for table in tables[:3])
+        what = f"are {len(tables)} tables ({names})" if tables else "is no table (.csv)"
         raise SkelbenchError(
-            f"There is {what} with the {len(files)} .{kind} files; give one with --from TABLE.csv, with the columns "
+            f"There {what} with the {len(files)} .{kind} files; give one with --from TABLE.csv, with the columns "
             "file, label and subject."
         )
     try:
@@ -155,7 +157,7 @@ def _assign(table: Table, files: Sequence[RawFile], place: str) -> tuple[list[Ro
         row = next((rows[key] for key in keys if key in rows), None)
         found.append(row)
         if row is not None:
-            of_row[row.file].append(_name(file))
+            of_row[row.file].append(str(file.inside))
     twice = next((names for names in of_row.values() if len(names) > 1), None)
     if twice is not None:
         raise SkelbenchError(f"{place}: one row fits {' and '.join(twice)}; write the folders into its column 'file'.")
@@ -171,11 +173,14 @@ def _common(
     kind: Kind,
     files: Sequence[RawFile],
     rows: Sequence[Row | None],
-    description: Mapping[str, Any],
+    description: Description,
     described: str,
     listed: str,
-) -> _Job:
-    """What all recordings must have in common: that of the first one that can be read; `listed` is the first row's."""
+) -> tuple[_Job, tuple[Remark, ...]]:
+    """What all recordings must have in common, as the first one that can be read has it, and what it says in vain.
+
+    `listed` is the file of the table's first row, for messages.
+    """
     reasons = []
     for file, row in zip(files, rows, strict=True):
         if row is None:
@@ -187,7 +192,11 @@ def _common(
             continue
         layout = skeleton_of(motion, description, described or _name(file)).layout
         facts = (motion.fps, motion.unit, motion.up)
-        return _Job(kind, files, rows, _name(file), layout, *facts, description, described)
+        job = _Job(kind, files, rows, _name(file), layout, *facts, description, described)
+        return job, tuple(
+            Remark(f"{_name(file)} says {what}, which is not known.", "Say it with --unit or --up.")
+            for what in motion.unknown
+        )
     if reasons:
         raise SkelbenchError(f"No .{kind} file can be read; the first: {reasons[0]}")
     raise SkelbenchError(
@@ -197,13 +206,19 @@ def _common(
 
 def _parse(kind: Kind, file: RawFile) -> Motion:
     if kind == "bvh":
-        return bvh_text.parse(file.read(), _name(file))
+        return _without_prefix(bvh_text.parse(file.read(), _name(file)))
     if file.member is None:
         return c3d_file.read_file(file.path, _name(file))
     with tempfile.TemporaryDirectory(prefix="skelbench-") as folder:
         path = Path(folder) / "recording.c3d"
         path.write_bytes(file.read())
         return c3d_file.read_file(path, _name(file))
+
+
+def _without_prefix(motion: Motion) -> Motion:
+    """A recording whose joints all are called "Anna:..." without that."""
+    prefixes = {name.removesuffix(bare(name)) for name in motion.names}
+    return replace(motion, names=tuple(map(bare, motion.names))) if len(prefixes) == 1 else motion
 
 
 def _load(job: _Job, position: int) -> list[Clip | Rejected]:

@@ -3,20 +3,48 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ...errors import SkelbenchError
 from ...registry import did_you_mean
-from ..layout import LAYOUTS, Layout, describe_layout, get_layout
-from .motion import Motion
+from ..layout import LAYOUTS, PARTS, Layout, describe_layout, get_layout
+from .motion import Motion, bare
 from .own_data import joint_indices
 
-KNOWN = ("layout", "joints", "parents", "centre", "shoulders", "mirror", "parts")
+_FORM = "docs/data.md shows a skeleton's file"
+
+
+class Description(BaseModel):
+    """A skeleton as its user describes it; joints are given by name.
+
+    Attributes:
+        layout: a registered layout.
+        parents: in place of it, the parent of each joint; None for the root. With neither, the tree of the recording.
+        joints: the joints or markers of the recording whose mean a joint is; by default the one of its name.
+        centre, shoulders, mirror, parts: as of a layout; not beside a registered one, which has its own.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    layout: str | None = None
+    parents: dict[str, str | None] | None = None
+    joints: dict[str, str | list[str]] = {}
+    centre: str | None = None
+    shoulders: tuple[str, str] | None = None
+    mirror: list[tuple[str, str]] | None = None
+    parts: dict[str, list[str]] | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """Those of the layout that are given."""
+        given = {"centre": self.centre, "shoulders": self.shoulders, "mirror": self.mirror, "parts": self.parts}
+        return {fact: value for fact, value in given.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -37,94 +65,102 @@ class Skeleton:
         return found
 
 
-def read_description(path: str) -> dict[str, Any]:
-    """A description of a skeleton from a JSON file; none if no file is named.
+def read_description(path: str) -> Description:
+    """Read a description from a JSON file; an empty one if no file is named.
 
     Raises:
-        SkelbenchError: if the file cannot be read or has an unknown entry.
+        SkelbenchError: if the file cannot be read, or an entry is unknown, stands twice or has another form.
     """
     if not path:
-        return {}
+        return Description()
     try:
-        given = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SkelbenchError(
-            f"{path} cannot be read as JSON ({error}); docs/data.md shows a skeleton's file."
-        ) from error
-    if not isinstance(given, dict):
-        raise SkelbenchError(f"{path} is not a JSON object; docs/data.md shows a skeleton's file.")
-    unknown = next((entry for entry in given if entry not in KNOWN), None)
-    if unknown is not None:
-        raise SkelbenchError(f"{path}: there is no entry '{unknown}'{did_you_mean(unknown, KNOWN)}")
-    if "layout" in given and "parents" in given:
-        raise SkelbenchError(f"{path} names a layout and its own parents; give one of them.")
+        text = Path(path).read_text(encoding="utf-8-sig")
+        json.loads(text, object_pairs_hook=_refuse_twice)
+    except (OSError, ValueError, RecursionError) as error:
+        raise SkelbenchError(f"{path} cannot be read as JSON ({error}); {_FORM}.") from error
+    try:
+        given = Description.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "it"
+        known = did_you_mean(place, Description.model_fields) if first["type"] == "extra_forbidden" else f"; {_FORM}."
+        raise SkelbenchError(f"{path}: '{place}' is wrong ({first['msg']}){known}") from error
+    if given.layout is not None and (own := [*(["parents"] if given.parents is not None else []), *given.facts()]):
+        raise SkelbenchError(f"{path} names a layout, which has its own {', '.join(own)}; give one of the two.")
+    if given.parts is not None and set(given.parts) != set(PARTS):
+        raise SkelbenchError(f"{path}: 'parts' has {', '.join(given.parts) or 'none'}; {', '.join(PARTS)} are needed.")
     return given
 
 
-def skeleton_of(motion: Motion, given: Mapping[str, Any], place: str) -> Skeleton:
+def _refuse_twice(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
+    if twice:
+        raise ValueError(f"'{twice[0]}' stands twice")
+    return dict(pairs)
+
+
+def skeleton_of(motion: Motion, given: Description, place: str) -> Skeleton:
     """The skeleton of a recording.
 
     Args:
         motion: the recording.
-        given: its description: a registered `layout`, or `parents` by joint (null for the root), else the tree of the
-            recording; `joints`, the joints or markers by joint where names differ; `centre`, `shoulders`, `mirror` and
-            `parts`, as in the interchange file.
+        given: its description.
         place: the name of the description, or of the recording, in messages.
 
     Raises:
-        SkelbenchError: if the recording lacks a joint, or what the joints are is not known.
+        SkelbenchError: if the recording lacks a joint or has several of that name, or what the joints are is unknown.
     """
     layout = _layout(motion, given, place)
-    named = given.get("joints", {})
-    if not isinstance(named, Mapping) or not set(named) <= set(layout.joints):
-        wrong = next((joint for joint in named if joint not in layout.joints), "?")
-        raise SkelbenchError(f"{place}: 'joints' names '{wrong}'{did_you_mean(wrong, layout.joints)}")
+    unknown = next((joint for joint in given.joints if joint not in layout.joints), None)
+    if unknown is not None:
+        raise SkelbenchError(f"{place}: 'joints' names '{unknown}'{did_you_mean(unknown, layout.joints)}")
+    if layout.joints == motion.names and not given.joints:  # also if a name stands twice, which the audit refuses
+        return Skeleton(layout, tuple((joint,) for joint in range(layout.num_joints)))
     sources = []
     for joint in layout.joints:
-        wanted = named.get(joint, joint)
+        wanted = given.joints.get(joint, joint)
         wanted = [wanted] if isinstance(wanted, str) else wanted
-        if not isinstance(wanted, list) or not wanted or not all(isinstance(one, str) for one in wanted):
-            raise SkelbenchError(f"{place}: '{joint}' is not a name or a list of names of joints or markers.")
+        if not wanted:
+            raise SkelbenchError(f"{place}: the list of '{joint}' is empty; name the joints or markers that it is.")
         sources.append(tuple(_position(one, motion.names, place) for one in wanted))
     return Skeleton(layout, tuple(sources))
 
 
 def _position(wanted: str, names: Sequence[str], place: str) -> int:
     """The position of a joint or marker; a prefix such as "Anna:" in the recording may be left out."""
-    if wanted in names:
-        return names.index(wanted)
-    short = [position for position, name in enumerate(names) if name.rsplit(":", 1)[-1] == wanted]
-    if len(short) != 1:
+    found = [n for n, name in enumerate(names) if name == wanted]
+    found = found or [n for n, name in enumerate(names) if bare(name) == wanted]
+    if len(found) > 1:
+        several = ", ".join(names[n] for n in found[:3])
+        raise SkelbenchError(
+            f"{place}: '{wanted}' is not one joint or marker of the recording ({several}); a file holds one person, "
+            "whose names differ."
+        )
+    if not found:
         raise SkelbenchError(f"{place}: the recording has no joint or marker '{wanted}'{did_you_mean(wanted, names)}")
-    return short[0]
+    return found[0]
 
 
-def _layout(motion: Motion, given: Mapping[str, Any], place: str) -> Layout:
-    try:
-        if "layout" in given:
-            return get_layout(given["layout"])
-        if "parents" in given:
-            names = list(given["parents"])
-            parents = [-1 if above is None else above for above in given["parents"].values()]
-        elif motion.parents is not None:
-            names, parents = list(motion.names), list(motion.parents)
-        else:
-            return _of_markers(motion, place)
-        facts = {fact: given[fact] for fact in ("centre", "shoulders", "mirror") if fact in given}
-        found = {fact: joint_indices(value, names, fact, place) for fact, value in facts.items()}
-        if "parts" in given:
-            found["parts"] = {
-                part: joint_indices(joints, names, part, place) for part, joints in given["parts"].items()
-            }
-        return describe_layout(names, joint_indices(parents, names, "parents", place), **found)
-    except (TypeError, AttributeError, ValueError, KeyError) as error:
-        raise SkelbenchError(f"{place} does not describe a skeleton ({error}); docs/data.md shows its form.") from error
+def _layout(motion: Motion, given: Description, place: str) -> Layout:
+    if given.layout is not None:
+        return get_layout(given.layout)
+    if given.parents is not None:
+        names = list(given.parents)
+        parents = [
+            -1 if above is None else joint_indices(above, names, "parents", place) for above in given.parents.values()
+        ]
+    elif motion.parents is not None:
+        names, parents = list(motion.names), list(motion.parents)
+    else:
+        return _of_markers(motion, place)
+    facts = {fact: joint_indices(value, names, fact, place) for fact, value in given.facts().items()}
+    return describe_layout(names, parents, **facts)
 
 
 def _of_markers(motion: Motion, place: str) -> Layout:
     """The registered layout whose joints all are markers of a recording."""
-    bare = {name.rsplit(":", 1)[-1] for name in motion.names}
-    fitting = [LAYOUTS[name] for name in LAYOUTS if set(LAYOUTS[name].joints) <= bare]
+    known = {bare(name) for name in motion.names}
+    fitting = [LAYOUTS[name] for name in LAYOUTS if set(LAYOUTS[name].joints) <= known]
     if not fitting:
         shown = ", ".join(motion.names[:8]) + (", ..." if len(motion.names) > 8 else "")
         raise SkelbenchError(

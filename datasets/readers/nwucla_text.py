@@ -13,7 +13,8 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
+from functools import cache
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -23,7 +24,8 @@ from .raw_files import RawFile
 
 _FRAME = re.compile(r"frame_(\d+)_tc_(\d+)_skeletons\.txt")
 _FOLDER = re.compile(r"a\d\d_s\d\d_e\d\d")
-_VIEW = re.compile(r"view_(\d)")
+_VIEW = re.compile(r"view_(\d)", re.IGNORECASE)
+_HEAD = re.compile(r"-?\d+")
 _JOINTS, _COLUMNS = 20, 4
 SHOWN = 3  # clips that a remark names
 
@@ -48,7 +50,7 @@ def frames_of_clips(files: Sequence[RawFile]) -> tuple[dict[str, list[RawFile]],
         assert match is not None
         name, (number, time) = _name(file), map(int, match.groups())
         known = numbered[name].get(number)
-        twice[name] += known is not None and known[0] != time
+        twice[name] += known is not None
         if known is None or time > known[0]:
             numbered[name][number] = (time, file)
     found = {name: [frames[number][1] for number in sorted(frames)] for name, frames in sorted(numbered.items())}
@@ -57,7 +59,8 @@ def frames_of_clips(files: Sequence[RawFile]) -> tuple[dict[str, list[RawFile]],
 
 def _name(file: RawFile) -> str:
     folder = file.inside.parent.name
-    above = file.inside.parts[:-2] if file.member is not None else file.path.resolve().parts[:-2]
+    inside = file.inside.parts[:-2]
+    above = (file.path.stem, *inside) if file.member is not None else (*_folders(file.path.parent.parent), *inside)
     view = next((match for part in reversed(above) if (match := _VIEW.fullmatch(part))), None)
     if view is None:
         raise SkelbenchError(
@@ -65,6 +68,11 @@ def _name(file: RawFile) -> str:
             "unknown; give the folder as unpacked."
         )
     return f"{folder}_v{int(view[1]):02d}"
+
+
+@cache
+def _folders(path: Path) -> tuple[str, ...]:
+    return path.resolve().parts
 
 
 def _remarks(twice: Mapping[str, int]) -> tuple[Remark, ...]:
@@ -96,12 +104,12 @@ def _first_body(file: RawFile) -> list[list[float]] | None:
     place = "/".join(file.inside.parts[-2:])
     text = file.read().decode("ascii", errors="replace")
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
-    if not lines:
+    if not lines or [line for _, line in lines] == ["0"]:
         return None
-    if "," in lines[0][1]:
-        raise UnusableError(
-            place, f"{place}, line {lines[0][0]}: a body begins with a line of one number.", lines[0][0]
-        )
+    for number, line in lines[:: _JOINTS + 1]:
+        if not _HEAD.fullmatch(line):
+            reason = f"{place}, line {number}: a body begins with a line of one number, and {_JOINTS} joints follow."
+            raise UnusableError(place, reason, number)
     body = lines[1 : _JOINTS + 1]
     for joint, (number, line) in enumerate(body):
         if "," not in line:

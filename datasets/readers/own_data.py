@@ -13,12 +13,14 @@ from ..recording import NOBODY, SplitRule
 
 
 def joint_indices(value: Any, names: Sequence[str], fact: str, place: str) -> Any:
-    """Joints given by name or index as indices; lists of them as such lists.
+    """Joints given by name or index as indices; lists of them, and lists by name, as such.
 
     Raises:
         SkelbenchError: if there is no joint of that name.
     """
-    if isinstance(value, list):
+    if isinstance(value, dict):
+        return {key: joint_indices(one, names, key, place) for key, one in value.items()}
+    if isinstance(value, list | tuple):
         return [joint_indices(one, names, fact, place) for one in value]
     if not isinstance(value, str):
         return int(value)
@@ -27,14 +29,15 @@ def joint_indices(value: Any, names: Sequence[str], fact: str, place: str) -> An
     return list(names).index(value)
 
 
-def splits_of(arrays: Mapping[str, np.ndarray]) -> dict[str, SplitRule]:
+def splits_of(arrays: Mapping[str, np.ndarray], source: str = "array") -> dict[str, SplitRule]:
     """The splits of clips: those in `split_<name>`, else by odd and even subjects and by the highest camera.
 
     Args:
         arrays: facts of the clips (N,): "subject", and as far as they are known "camera" and "split_<name>".
+        source: what they come from, for the text of a rule.
     """
     own = {
-        name.removeprefix("split_"): SplitRule("own", text=f"clip by clip, from the array '{name}'")
+        name.removeprefix("split_"): SplitRule("own", text=f"clip by clip, from the {source} '{name}'")
         for name in arrays
         if name.startswith("split_")
     }

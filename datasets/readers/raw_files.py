@@ -80,7 +80,7 @@ def raw_files(
                 if file.member is not None and is_archive(file.name):
                     nested.append(file)
                 if wanted(file.inside):
-                    found.setdefault((path, file.member), file)
+                    found.setdefault((path.resolve() if len(sources) > 1 else path, file.member), file)
     if not found:
         places = ", ".join(str(source) for source in sources)
         raise SkelbenchError(f"{places} holds no {what}{_why_nothing(rejected, nested)}.")

@@ -140,8 +140,8 @@ class StoreFolder:
         other = self.journal.unfinished_other()
         if other is not None and not self.replaceable and not (self.folder / REFUSED).exists():
             raise SkelbenchError(
-                f"{self.folder} holds unfinished work of {_format(other)} or other names to exclude; finish that with "
-                "its command, choose another name (--name) or drop it (--force)."
+                f"{self.folder} holds unfinished work of {_format(other)}, or of other classes or names to exclude; "
+                "finish that with its command, choose another name (--name) or drop it (--force)."
             )
 
 

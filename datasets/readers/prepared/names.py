@@ -10,6 +10,7 @@ from ...recording import NOBODY, SplitRule
 from ..ntu_names import ACTIONS, SPLITS, read_name
 
 _LAYOUTS = {25: "ntu25", 20: "kinect20"}
+JOINTS = tuple(_LAYOUTS)  # numbers of joints that are known
 
 
 def plain_name(name: str) -> str:

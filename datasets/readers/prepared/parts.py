@@ -63,6 +63,16 @@ def refuse_two_of_a_side(paths: Sequence[Path]) -> None:
             )
 
 
+def refuse_different_states(paths: Sequence[Path], prepared: Sequence[bool]) -> None:
+    """Raise a `SkelbenchError` if some files hold clips that a preparation has changed and others do not."""
+    if any(prepared) and not all(prepared):
+        done, raw = paths[prepared.index(True)], paths[prepared.index(False)]
+        raise SkelbenchError(
+            f"{done} and {raw} are not in the same state of preparation ({done.name} is centred and turned already); "
+            "give files of one kind."
+        )
+
+
 def split_of_files(files: Sequence[str]) -> str | None:
     """The split that the names of all files or of their folders say ("xsub/train.pkl", "ntu60_xsub_val.pkl")."""
     found = {_split_of(Path(file)) for file in files}

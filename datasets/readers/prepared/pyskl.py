@@ -9,6 +9,7 @@ is one side of a split. mmaction2 (`tools/data/skeleton/gen_ntu_rgbd_raw.py`) wr
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,23 @@ import numpy as np
 from ....errors import SkelbenchError
 from ...recording import TEST, TRAIN, Recording, Rejected, Remark
 from . import aligned
-from .names import layout_of, plain_name, shown
-from .parts import UNNAMED, FilePart, assemble, refuse_two_of_a_side, side_of_file, sides_of, single
+from .names import JOINTS, layout_of, plain_name, shown
+from .parts import (
+    UNNAMED,
+    FilePart,
+    assemble,
+    refuse_different_states,
+    refuse_two_of_a_side,
+    side_of_file,
+    sides_of,
+    single,
+)
+from .poses import refuse_confidence
 
 _SIDES = (("train", TRAIN), ("val", TEST), ("test", TEST))
 _PERSONS = 2
 _INSPECTED = 32  # clips of a file that show how it was prepared
 _CROWD = 10  # persons of a usual clip beyond which frames were meant
-_METRES = 20.0  # coordinates beyond are pixels
 
 
 def fits(content: object) -> bool:
@@ -42,7 +52,7 @@ def read(files: Sequence[tuple[Path, Any]], split: str) -> Recording:
     """
     if len(files) > 1:
         _refuse_unrelated(files)
-    parts, rejected, remarks, joints, notes = [], [], [], set[int](), dict[str, Any]()
+    parts, rejected, remarks, joints, prepared = [], [], [], set[int](), list[bool]()
     for path, content in files:
         good, bad = _usable(_entries(content), path)
         joints.add(_joints(good, path))
@@ -50,27 +60,29 @@ def read(files: Sequence[tuple[Path, Any]], split: str) -> Recording:
         sides, more = _sides(content, names, path)
         rejected += [*bad, *more]
         remarks += [*_short(good, path), *_crowded(good, path)]
-        turn = aligned.is_aligned([entry["keypoint"].transpose(1, 0, 2, 3) for entry in _some(good)])
-        if turn:
-            notes = aligned.NOTES
+        inspected = [entry["keypoint"].transpose(1, 0, 2, 3) for entry in _some(good)]
+        refuse_confidence(inspected, str(path))
+        prepared.append(aligned.is_aligned(inspected))
         parts.append(
             FilePart(
                 file=str(path),
                 names=names,
                 labels=[int(entry["label"]) for entry in good],
-                arrays=partial(_keypoints, good, min(_PERSONS, _most_persons(good)), turn=turn),
+                arrays=partial(_keypoints, good, min(_PERSONS, _most_persons(good)), repeated=prepared[-1]),
                 sides=sides,
             )
         )
+    refuse_different_states([path for path, _ in files], prepared)
     if len(joints) > 1:
         raise SkelbenchError(f"{files[0][0]} and {files[-1][0]} differ in joints; prepare them one by one.")
     notes = {
         "source": "annotations of pyskl or mmaction2",
         "bodies": f"as given; of more than {_PERSONS}, those whose joints vary most",
         "memory": "the whole file is held in memory while it is read",
-        **notes,
+        **(aligned.NOTES if any(prepared) else {}),
     }
-    return assemble(parts, layout_of(joints.pop(), str(files[0][0])), split, notes, rejected, remarks)
+    recording = assemble(parts, layout_of(joints.pop(), str(files[0][0])), split, notes, rejected, remarks)
+    return replace(recording, up="z") if any(prepared) else recording
 
 
 def _refuse_unrelated(files: Sequence[tuple[Path, Any]]) -> None:
@@ -124,10 +136,9 @@ def _array(keypoint: object) -> np.ndarray | None:
 
 
 def _channels_first(arrays: Sequence[np.ndarray]) -> bool:
-    """Whether keypoints are (3, T, V, M) with up to two persons; three persons in a picture have pixels."""
+    """Whether keypoints are (3, T, V, M) with up to two persons of a known number of joints."""
     return len(arrays) > 0 and all(
-        len(array) == 3 and 1 <= array.shape[3] <= _PERSONS and np.abs(array[:, :1]).max(initial=0) <= _METRES
-        for array in arrays
+        len(array) == 3 and 1 <= array.shape[3] <= _PERSONS and array.shape[2] in JOINTS for array in arrays
     )
 
 
@@ -142,7 +153,12 @@ def _wrong(entry: Any, keypoint: np.ndarray | None) -> str | None:
         what = "the lists of keypoints do not make an array" if uneven else "there are no keypoints"
         return f"{what} (persons, frames, joints, 3)"
     frames = _stated(entry)
-    if not isinstance(frames, int | None) or (frames is not None and frames <= 0) or 0 in keypoint.shape:
+    if (
+        isinstance(frames, bool)
+        or not isinstance(frames, int | None)
+        or (frames is not None and frames <= 0)
+        or 0 in keypoint.shape
+    ):
         return f"there are keypoints of the shape {keypoint.shape} for {shown(frames)} frames"
     return None
 
@@ -241,17 +257,17 @@ def _split_key(key: str) -> tuple[str, int | None]:
     return key, None
 
 
-def _keypoints(entries: Sequence[Mapping[str, Any]], persons: int, *, turn: bool = False) -> Iterator[np.ndarray]:
+def _keypoints(entries: Sequence[Mapping[str, Any]], persons: int, *, repeated: bool = False) -> Iterator[np.ndarray]:
     """Yield (T, M, V, 3) float32, every clip with the same number of persons."""
     for entry in entries:
-        frames = entry["keypoint"].shape[1] if turn else _frames(entry)  # repetitions are found in all of them
+        frames = entry["keypoint"].shape[1] if repeated else _frames(entry)  # repetitions are found in all of them
         bodies = single(entry["keypoint"][:, :frames])  # (M, T, V, 3)
         if len(bodies) > persons:
             energy = np.array([_motion(body) for body in bodies])
             bodies = bodies[np.argsort(-energy, kind="stable")[:persons]]
         clip = np.zeros((frames, persons, *bodies.shape[2:]), np.float32)
         clip[:, : len(bodies)] = bodies.transpose(1, 0, 2, 3)
-        yield aligned.restored(clip)[: _frames(entry)] if turn else clip
+        yield aligned.without_repetitions(clip)[: _frames(entry)] if repeated else clip
 
 
 def _motion(body: np.ndarray) -> float:

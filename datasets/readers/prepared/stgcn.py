@@ -23,7 +23,17 @@ from . import aligned
 from .arrays_on_disk import map_array
 from .labels import Labels, labels_of
 from .names import layout_of
-from .parts import UNNAMED, FilePart, assemble, refuse_two_of_a_side, side_of_file, single, without_empty_tail
+from .parts import (
+    UNNAMED,
+    FilePart,
+    assemble,
+    refuse_different_states,
+    refuse_two_of_a_side,
+    side_of_file,
+    single,
+    without_empty_tail,
+)
+from .poses import refuse_confidence
 
 _INSPECTED = 32  # clips that are inspected in a file
 _OTHER = {"bone", "bones", "motion", "velocity"}  # words in the names of files that do not hold joints
@@ -54,14 +64,23 @@ def read(paths: Sequence[Path], found: Sequence[Labels], split: str) -> Recordin
         raise SkelbenchError(f"{paths[0]} and {paths[-1]} differ in joints or persons; prepare them one by one.")
     refuse_two_of_a_side(paths)
     notes = {"source": "arrays of the ST-GCN family", "bodies": "as given", "frames": "empty frames at the end cut off"}
-    if aligned.is_aligned([clip for path in paths for clip in _inspected(map_array(path))]):
+    as_2s_agcn = _are_aligned(paths)
+    if as_2s_agcn:
         parts = [replace(part, arrays=partial(_restored, path)) for part, path in zip(parts, paths, strict=True)]
         notes |= {"source": "arrays of 2s-AGCN, MS-G3D or their followers", **aligned.NOTES}
     if any(map_array(path).ndim == 4 for path in paths):
         notes["labels"] = "a file of one clip has no label: 0, unless its name is NTU's"
     if parts[0].applied:
         notes["positions"] = f"{', '.join(parts[0].applied)} by the source, as the numbers show"
-    return assemble(parts, layouts[0], split, notes)
+    recording = assemble(parts, layouts[0], split, notes)
+    return replace(recording, up="z") if as_2s_agcn else recording
+
+
+def _are_aligned(paths: Sequence[Path]) -> bool:
+    """Whether the files hold clips as 2s-AGCN prepares them. Raises `SkelbenchError` if only some do."""
+    found = [aligned.is_aligned(_inspected(map_array(path))) for path in paths]
+    refuse_different_states(paths, found)
+    return any(found)
 
 
 def _layout(path: Path, array: np.ndarray) -> Layout:
@@ -69,21 +88,8 @@ def _layout(path: Path, array: np.ndarray) -> Layout:
         raise SkelbenchError(
             f"{path} holds {array.shape[-4]} numbers a joint, not x, y and z; 2-D poses cannot be prepared."
         )
-    if _has_confidence(array):
-        raise SkelbenchError(
-            f"{path} holds x, y and a confidence from 0 to 1, as OpenPose gives them (Kinetics-Skeleton), not x, y and "
-            "z; 2-D poses cannot be prepared: take skeletons with depth."
-        )
+    refuse_confidence(_inspected(array), str(path))
     return layout_of(array.shape[-2], str(path))
-
-
-def _has_confidence(array: np.ndarray) -> bool:
-    """Whether the third numbers of joints are from 0 to 1, and joints are at the origin where they are 0."""
-    clips = [clip for clip in _inspected(array) if clip.any()]
-    thirds = [clip[..., 2] for clip in clips]
-    if not clips or any((third < 0).any() or (third > 1).any() or not (third % 1).any() for third in thirds):
-        return False
-    return not any(clip[third == 0].any() for clip, third in zip(clips, thirds, strict=True))
 
 
 def _inspected(array: np.ndarray) -> list[np.ndarray]:
@@ -121,9 +127,9 @@ def _clips(path: Path, *, tail: bool) -> Iterator[np.ndarray]:
 
 
 def _restored(path: Path) -> Iterator[np.ndarray]:
-    """Yield clips (T, M, V, 3) that 2s-AGCN prepared, with the frames they had, y up."""
+    """Yield clips (T, M, V, 3) that 2s-AGCN prepared, with the frames they had."""
     for clip in _each(map_array(path)):
-        yield aligned.restored(single(clip.transpose(1, 3, 2, 0)))
+        yield aligned.without_repetitions(single(clip.transpose(1, 3, 2, 0)))
 
 
 def _each(array: np.ndarray) -> Iterator[np.ndarray]:

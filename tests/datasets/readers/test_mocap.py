@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 from skelbench.datasets import Clip, Items, Rejected, prepare
 from skelbench.datasets.layout import get_layout
 from skelbench.datasets.readers.bvh_text import parse
+from skelbench.datasets.readers.c3d_file import read_file
 from skelbench.datasets.readers.mocap import read_bvh, read_c3d
 from skelbench.datasets.recording import UnusableError
 from skelbench.datasets.store import data_folder
@@ -114,6 +115,14 @@ def test_positions_are_in_place_of_the_offset():
         (lambda t: t.replace("ROOT", "JOINT"), 2, "one ROOT that holds all joints"),
         (lambda t: t.replace("MOTION", "}\nMOTION"), 30, "a brace closes that was not opened"),
         (lambda t: t.replace("\n}\nMOTION", "\nMOTION"), 29, "the tree of joints is not complete"),
+        (
+            lambda t: t.replace("JOINT Chest\n\t{", "JOINT Chest\n\tOFFSET 9 9 9\n\t{"),
+            7,
+            "the brace of the joint Chest",
+        ),
+        (lambda t: t.replace("OFFSET 1.0 2.0 3.0", "OFFSET 1 2 3\n\tOFFSET 4 5 6"), 5, "'OFFSET' is not expected here"),
+        (lambda t: t.replace("Frames: 12", "Frames: " + "9" * 5000), 31, "'Frames:' and their number"),
+        (lambda t: re.sub("Frame Time: .*", "Frame Time: 1e-320", t), 32, "cannot take"),
         (lambda t: "<html>\n" + t, 1, "is it a BVH file"),
         (lambda t: t.split("MOTION")[0], None, "holds no MOTION"),
         (lambda t: "", None, "holds no MOTION"),
@@ -243,15 +252,21 @@ def test_joints_of_a_layout_are_found_by_their_names(folder, tmp_path):
     [
         ({"joints": {"Hips": "Pelvis"}}, r"no joint or marker 'Pelvis'; known: .*Hips"),
         ({"joints": {"Pelvis": "Hips"}}, "'joints' names 'Pelvis'"),
-        ({"joints": {"Hips": []}}, "'Hips' is not a name or a list of names"),
+        ({"joints": {"Hips": []}}, "the list of 'Hips' is empty"),
         ({"layout": "kinect20"}, "no joint or marker 'HipCenter'"),
         ({"layout": "kinect21"}, "kinect20"),
-        ({"layout": "kinect20", "parents": {}}, "names a layout and its own parents"),
+        ({"layout": "kinect20", "parents": {}}, "names a layout, which has its own parents; give one"),
+        ({"layout": "kinect20", "centre": "Head"}, "names a layout, which has its own centre; give one"),
         ({"parents": {"Hips": "Hip"}}, "'parents' names the joint 'Hip'; did you mean 'Hips'"),
         ({"centre": "Middle"}, "'centre' names the joint 'Middle'"),
-        ({"center": "Hips"}, "there is no entry 'center'; did you mean 'centre'"),
-        ({"parents": ["Hips"]}, "does not describe a skeleton"),
-        ([], "is not a JSON object"),
+        ({"center": "Hips"}, "'center' is wrong .*did you mean 'centre'"),
+        ({"parents": ["Hips"]}, "'parents' is wrong"),
+        ({"parents": {"Hips": 0.9}}, "'parents.Hips.*' is wrong"),
+        ({"shoulders": ["Hips"]}, "'shoulders.*' is wrong"),
+        ({"centre": True}, "'centre' is wrong"),
+        ({"joints": None}, "'joints' is wrong"),
+        ({"parts": {"trunk": ["Hips"]}}, "'parts' has trunk; trunk, left_arm, .* are needed"),
+        ([], "'it' is wrong"),
     ],
 )
 def test_a_wrong_description_is_told(folder, tmp_path, description, reason):
@@ -272,14 +287,25 @@ def change_table(change):
     ("change", "reason"),
     [
         (lambda f: (f / "labels.csv").unlink(), r"no table \(\.csv\) with the 12 \.bvh files; give one with --from"),
-        (lambda f: (f / "more.csv").write_text(TABLE), r"2 tables \(labels.csv, more.csv\)"),
+        (lambda f: (f / "more.csv").write_text(TABLE), r"There are 2 tables \(labels.csv, more.csv\)"),
         (change_table(lambda t: t.replace("label,", "action,")), "has no column 'label' in its first line"),
         (change_table(lambda t: t + "anna/bow_9,bow,anna\n"), "line 14: 3 fields, but 4 columns"),
         (change_table(lambda t: t.replace("walk,ben", ",ben", 1)), "line 8: 'label' is empty"),
         (change_table(lambda t: t + "anna/bow_2,bow,anna,1\n"), "lines 7 and 14: the file 'anna/bow_2' is listed"),
         (change_table(lambda t: t.replace("bow,ben,1", "bow,ben,one")), "line 11: 'camera' is 'one'; a number"),
         (change_table(lambda t: t.splitlines()[0]), "lists no recording"),
-        (change_table(lambda t: "file,label,subject\nbow_1,bow,1\n"), r"one row fits anna/bow_1 and ben/bow_1"),
+        (change_table(lambda t: t.replace("camera", "label")), "has two columns 'label'"),
+        (change_table(lambda t: t.replace("camera", "split_")), "'split_' names no split"),
+        (
+            change_table(lambda t: t.replace("walk,ben", "walk,7", 1)),
+            "line 8: 'subject' is the number|is the name 'anna'",
+        ),
+        (
+            change_table(lambda t: t.replace("walk,ben", "Walk,ben", 1)),
+            "line 8: 'label' is 'Walk', in line 2 it is 'walk'",
+        ),
+        (change_table(lambda t: t + '"' + 200_000 * "x"), "cannot be read as CSV"),
+        (change_table(lambda t: "file,label,subject\nbow_1,bow,1\n"), r"one row fits anna/bow_1.bvh and ben/bow_1.bvh"),
         (
             change_table(lambda t: "file,label,subject\nwave,wave,1\n"),
             "No .bvh file is in the table: it lists 'wave', the first file is 'anna/bow_0'",
@@ -327,6 +353,78 @@ def test_what_does_not_fit_is_rejected_alone(folder):
     assert "is not in the table" in reasons["ben/jump"]
 
 
+def test_a_frame_rate_may_differ_by_rounding_only(folder):
+    text = bvh_text(walk(0), tree=WALK)
+    (folder / "ben/walk_0.bvh").write_text(text.replace(f"{1 / 30}", "0.0333"))
+    (folder / "ben/walk_1.bvh").write_text(text.replace(f"{1 / 30}", "0.035"))
+    assert [entry.file for entry in prepare("bvh", folder, "mine", unit="cm").rejected] == ["ben/walk_1"]
+
+
+def test_names_with_dots_find_their_own_rows(folder):
+    for path in (folder / "anna").glob("*.bvh"):
+        path.rename(path.with_name(path.name.replace("_", ".")))
+    (folder / "anna/walk.bvh").write_text(bvh_text(walk(0), tree=WALK))
+    (folder / "labels.csv").write_text(re.sub(r"anna/(\w+)_(\d)\.bvh", r"anna/\1.\2", TABLE))
+    store = prepare("bvh", folder, "mine", unit="cm")
+    labels = {clip["name"]: store.class_names[clip["label"]] for clip in store.clips}
+    assert labels["anna/walk.2"] == "walk" and labels["anna/bow.0"] == "bow" and len(labels) == 12
+    assert [entry.file for entry in store.rejected] == ["anna/walk"]
+
+
+def test_the_table_that_is_named_counts(folder):
+    (folder / "old.csv").write_text(TABLE.replace("walk,", "jump,"))
+    store = prepare("bvh", [folder, folder / "labels.csv"], "mine", unit="cm")
+    assert store.class_names == ("bow", "walk")
+
+
+def test_a_changed_table_or_description_is_read_again(folder, tmp_path):
+    own = tmp_path / "own.json"
+
+    def stamps():
+        found = read_bvh([folder], skeleton=str(own)).clips
+        assert isinstance(found, Items)
+        return found.stamps
+
+    own.write_text("{}")
+    first = stamps()
+    assert stamps() == first
+    own.write_text('{"joints": {"Neck": "NeckEnd"}}')
+    assert not set(stamps()) & set(first)
+    own.write_text("{}")
+    (folder / "labels.csv").write_text(TABLE.replace("bow,ben,1", "walk,ben,1"))
+    assert len(set(stamps()) & set(first)) == 11
+
+
+def test_subjects_as_spreadsheets_and_people_count_them(folder):
+    of = {"anna": "1.0", "ben": "12.0"}
+    (folder / "labels.csv").write_text(re.sub(",(anna|ben),", lambda match: f",{of[match[1]]},", TABLE))
+    assert set(prepare("bvh", folder, "mine", unit="cm").column("subject")) == {1, 12}
+    of = {"anna": "S10", "ben": "S2"}
+    (folder / "labels.csv").write_text(re.sub(",(anna|ben),", lambda match: f",{of[match[1]]},", TABLE))
+    store = prepare("bvh", folder, "named", unit="cm")
+    assert store.manifest["notes"]["subjects"] == {"1": "S2", "2": "S10"}
+    assert store.splits["xsub"].text.startswith("S2 train")
+
+
+def test_joints_of_one_name_are_refused_where_one_is_meant(folder, tmp_path):
+    for path in folder.rglob("*.bvh"):
+        path.write_text(path.read_text().replace("LArm", "Arm").replace("RArm", "Arm"))
+    (tmp_path / "own.json").write_text(json.dumps({"parents": {"Arm": None, "Neck": "Arm"}}))
+    with pytest.raises(SkelbenchError, match="'Arm' is not one joint or marker of the recording"):
+        prepare("bvh", folder, "mine", unit="cm", options={"skeleton": str(tmp_path / "own.json")})
+    with pytest.raises(SkelbenchError, match="Joint names stand twice: Arm"):
+        prepare("bvh", folder, "mine", unit="cm")
+
+
+def test_the_name_of_the_character_before_all_joints_is_left_out(folder, tmp_path):
+    for number, path in enumerate(sorted(folder.rglob("*.bvh"))):
+        path.write_text(re.sub(r"(ROOT|JOINT) ", rf"\1 mixamorig{number % 2}:", path.read_text()))
+    (tmp_path / "own.json").write_text(json.dumps({"centre": "Spine", "shoulders": ["LArm", "RArm"]}))
+    store = prepare("bvh", folder, "mine", unit="cm", options={"skeleton": str(tmp_path / "own.json")})
+    assert list(store.layout.joints) == NAMES and store.layout.centre == NAMES.index("Spine")
+    assert store.rejected == []
+
+
 def test_labels_and_subjects_that_are_numbers_stay_numbers(folder):
     text = TABLE.replace(",walk,", ",10,").replace(",bow,", ",9,").replace(",anna,", ",7,").replace(",ben,", ",4,")
     text = "\n".join(
@@ -340,7 +438,7 @@ def test_labels_and_subjects_that_are_numbers_stay_numbers(folder):
     assert sorted(store.sides("mine").tolist()) == [-1] * 4 + [0] * 4 + [1] * 4
 
 
-def write_c3d(path, points, names, *, unit="mm", rate=100.0, up=None, first=0):
+def write_c3d(path, points, names, *, unit="mm", rate=100.0, up=None, first=0, trial=None):
     """Markers (T, V, 3); NaN where they were not seen."""
     path.parent.mkdir(parents=True, exist_ok=True)
     c3d = ezc3d.c3d()
@@ -350,6 +448,8 @@ def write_c3d(path, points, names, *, unit="mm", rate=100.0, up=None, first=0):
         c3d["parameters"]["POINT"]["UNITS"]["value"] = [unit]
     if up is not None:
         c3d.add_parameter("POINT", "Y_SCREEN", [up])
+    for name, words in (trial or {}).items():
+        c3d.add_parameter("TRIAL", name, words)
     c3d["header"]["points"]["first_frame"] = first
     c3d["data"]["points"] = np.concatenate([points.transpose(2, 1, 0), np.ones((1, *points.shape[1::-1]))])
     c3d.write(str(path))
@@ -461,6 +561,36 @@ def test_a_damaged_recording_is_rejected_alone(tmp_path, damage, reason):
     (rejected,) = (entry for entry in found if isinstance(entry, Rejected))
     assert rejected.file == "ben/walk_1" and len(found) == 12
     assert re.search(reason, rejected.reason), rejected.reason
+
+
+def test_units_that_the_files_say_in_words_or_not_at_all(tmp_path):
+    (tmp_path / "labels.csv").write_text("file,label,subject\na,x,1\n")
+    for unit, expected in (("millimeters", "mm"), ("inch", 0.0254), ("furlong", None)):
+        write_c3d(tmp_path / "a.c3d", standing(0), JOINTS, unit=unit, up="+X")
+        found = read_c3d([tmp_path])
+        assert found.unit == expected and found.up is None
+        what = [remark.what for remark in found.remarks]
+        assert ("a says that its unit is 'furlong', which is not known." in what) == (expected is None)
+        assert "a says that '+x' is up (POINT:Y_SCREEN), which is not known." in what
+
+
+def test_recordings_longer_than_the_header_can_count_are_rejected(tmp_path):
+    path = tmp_path / "a.c3d"
+    write_c3d(path, np.random.default_rng(0).normal(0, 1, (70_000, 1, 3)), ["m"], unit="m")
+    with pytest.raises(UnusableError, match="holds more than 65,535 frames, of which 65,535 were read"):
+        read_file(path, "a")
+
+
+@pytest.mark.parametrize(("high", "reason"), [(0, None), (1, "says to hold 105,536 frames, 40,000 were read")])
+def test_the_frames_of_a_trial_are_in_two_words(tmp_path, high, reason):
+    path = tmp_path / "a.c3d"
+    trial = {"ACTUAL_START_FIELD": [1, 0], "ACTUAL_END_FIELD": [40_000 - 65_536, high]}
+    write_c3d(path, np.random.default_rng(0).normal(0, 1, (40_000, 1, 3)), ["m"], unit="m", trial=trial)
+    if reason is None:
+        assert len(read_file(path, "a").points) == 40_000
+    else:
+        with pytest.raises(UnusableError, match=reason):
+            read_file(path, "a")
 
 
 def test_c3d_in_a_zip(tmp_path):

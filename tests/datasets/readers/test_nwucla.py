@@ -381,6 +381,8 @@ def test_text_without_a_camera_and_both_forms_together_are_refused(texts, raw):
         ("37\n" + "0.1,0.2,0.3,2\n" * 19 + "38\n", "line 21: 20 joints expected, 19 found", 21),
         ("37\n" + "0.1,0.2,0.3\n" * 20, "line 2: '0.1,0.2,0.3' is not x, y, z and a state", 2),
         ("37\n\n" + "0.1,0.2,nan,2\n" * 20, "line 3: '0.1,0.2,nan,2' is not x", 3),
+        ("hello\n" + "0.1,0.2,0.3,2\n" * 20, "line 1: a body begins with a line of one number", 1),
+        ("37\n" + "0.1,0.2,0.3,2\n" * 25, "line 22: a body begins with a line of one number, and 20 joints", 22),
     ],
 )
 def test_a_damaged_text_rejects_its_clip_alone(texts, text, reason, line):

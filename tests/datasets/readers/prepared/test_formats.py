@@ -383,7 +383,8 @@ def test_clips_of_2s_agcn_get_their_own_frames_back_and_y_up(folder, standing, f
     else:
         write_sides(folder, standing, change=lambda entry: entry | {"keypoint": done[entry["frame_dir"]]})
     store = prepare("auto", folder, "mine")
-    assert "z was up: turned here" in store.manifest["notes"]["positions"] and sides(store, "xsub") == XSUB
+    assert "z is up" in store.manifest["notes"]["positions"] and sides(store, "xsub") == XSUB
+    assert store.manifest["converted"] == {"unit": "m", "up": "z"}
     for name, found in content(store).items():
         there = standing[name].any(axis=(2, 3))
         np.testing.assert_array_equal(found.any(axis=(2, 3)), there, err_msg=name)
@@ -396,6 +397,69 @@ def test_clips_of_2s_agcn_get_their_own_frames_back_and_y_up(folder, standing, f
         )  # turned, not mirrored
 
 
+def as_one_file(folder, clips):
+    """Clips (3, frames, V, M) with labels, as one side of a split."""
+    np.save(folder / "train_data_joint.npy", np.stack(list(clips.values())))
+    (folder / "train_label.pkl").write_bytes(pickle.dumps((list(clips), [LABELS[name] for name in clips])))
+    return folder
+
+
+@pytest.mark.parametrize("up", [None, "z"])
+def test_that_z_is_up_may_be_said_as_well(folder, standing, up):
+    as_one_file(folder, {name: as_2s_agcn(clip) for name, clip in standing.items()})
+    first = content(prepare("auto", folder, "mine", up=up))[TRAIN[0]][0, 0]
+    assert first[1, 1] - first[0, 1] > 0.25
+
+
+@pytest.mark.parametrize("frames", [291, 300])
+def test_clips_that_filled_the_frames_keep_them(folder, standing, frames):
+    rng = np.random.default_rng(0)
+    pose = standing[TRAIN[0]][0]
+    moving = pose + rng.normal(0, 0.02, (frames, 2, 25, 3)).astype(np.float32)
+    still = moving.copy()
+    still[:, 1] = moving[0, 1]
+    filled = {TRAIN[0]: moving, TRAIN[1]: still, TRAIN[2]: standing[TRAIN[2]]}
+    as_one_file(folder, {name: as_2s_agcn(clip) for name, clip in filled.items()})
+    found = content(prepare("auto", folder, "mine"))
+    assert [found[name].shape[0] for name in filled] == [300, 300, len(standing[TRAIN[2]])]
+    assert found[TRAIN[0]][:, 1].any(axis=(1, 2)).all() and found[TRAIN[1]][:, 1].any(axis=(1, 2)).all()
+
+
+def test_the_frames_of_the_person_who_stays_longest_are_kept(folder, standing):
+    clip = np.zeros((90, 2, 25, 3), np.float32)
+    clip[:50, 0], clip[:, 1] = standing[VAL[1]][:50, 0], standing[VAL[1]][:1, 0] + 1
+    clip[:, 1] += np.random.default_rng(0).normal(0, 0.02, (90, 25, 3))
+    as_one_file(folder, {**{name: as_2s_agcn(other) for name, other in standing.items()}, TRAIN[0]: as_2s_agcn(clip)})
+    found = content(prepare("auto", folder, "mine"))[TRAIN[0]]
+    there = found.any(axis=(2, 3)).sum(axis=0)
+    assert len(found) == 90 and sorted(there.tolist()) == [50, 90]
+
+
+def test_repetitions_in_half_precision(folder, standing):
+    as_one_file(folder, {name: as_2s_agcn(clip).astype(np.float16) for name, clip in standing.items()})
+    for name, found in content(prepare("auto", folder, "mine")).items():
+        np.testing.assert_array_equal(found.any(axis=(2, 3)), standing[name].any(axis=(2, 3)), err_msg=name)
+
+
+def test_annotations_of_fewer_frames_than_repeat_are_cut(folder, standing):
+    done = {name: as_2s_agcn(clip) for name, clip in standing.items()}
+    change = lambda entry: entry | {"keypoint": done[entry["frame_dir"]], "total_frames": 20}  # noqa: E731
+    store = prepare("auto", write_sides(folder, standing, change=change), "mine")
+    assert {clip["length"] for clip in store.clips} == {20}
+
+
+def test_sides_in_different_states_are_refused(folder, standing):
+    done = {name: as_2s_agcn(clip) for name, clip in standing.items()}
+    change = lambda entry: entry | {"keypoint": done[entry["frame_dir"]]} if entry["frame_dir"] in TRAIN else entry  # noqa: E731
+    refused(write_sides(folder, standing, change=change), "not in the same state of preparation")
+
+
+def test_one_clip_with_its_shoulders_at_one_place_does_not_hide_the_others(folder, standing):
+    done = {name: as_2s_agcn(clip) for name, clip in standing.items()}
+    done[TRAIN[1]][:, 0, 8] = done[TRAIN[1]][:, 0, 4]
+    assert "z is up" in prepare("auto", as_one_file(folder, done), "mine").manifest["notes"]["positions"]
+
+
 def test_clips_that_are_y_up_are_not_turned(folder, standing):
     y_up = {name: as_2s_agcn(clip)[[0, 2, 1]] for name, clip in standing.items()}
     write_stgcn(folder, standing)
@@ -406,13 +470,23 @@ def test_clips_that_are_y_up_are_not_turned(folder, standing):
 
 def test_poses_with_a_confidence_are_refused(folder, clips):
     rng = np.random.default_rng(0)
-    poses = rng.uniform(-0.5, 0.5, (3, 3, 300, 18, 2)).astype(np.float32)
+    poses = rng.uniform(-0.5, 0.5, (3, 3, 300, 25, 2)).astype(np.float32)
     poses[:, 2] = np.abs(poses[:, 2]) * 2
     poses *= poses[:, 2:] > 0.2  # undetected joints are at the origin
     write_stgcn(folder, clips)
     for joints in (18, 15):
         np.save(folder / "train_data.npy", poses[:, :, :, :joints])
         refused(folder, r"x, y and a confidence from 0 to 1.*take skeletons with depth")
+    entries = [
+        {"frame_dir": f"a{i}", "label": 0, "keypoint": pose.transpose(3, 1, 2, 0)} for i, pose in enumerate(poses)
+    ]
+    refused(write_pyskl(folder, clips, annotations=entries, split=None), "x, y and a confidence")
+
+
+def test_coordinates_from_0_to_1_are_no_confidences(folder, clips):
+    scaled = {name: (clip + 6) / 12 for name, clip in clips.items()}
+    store = prepare("auto", write_stgcn(folder, scaled, frames=19), "mine")
+    assert len(store.clips) == 5
 
 
 def test_a_split_without_a_name_is_stored_with_the_named_ones(folder, clips):
