@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -30,6 +30,9 @@ class Clip:
     setup: int | None = None
     repetition: int | None = None
     splits: Mapping[str, int] = field(default_factory=dict)  # the clip's own side of the splits without a rule
+
+
+FACTS = tuple(field.name for field in fields(Clip) if field.name != "keypoints")
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,8 @@ from ...datasets.store import Store
 from ...datasets.store.writer import StoreWriter
 from .reference.reader import read_plain
 
-TEXTS = 100  # distinct recordings; the files repeat them under other names
+TURNS = 3
+TEXTS = 100  # recordings; each is in several files, with other frames
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,8 @@ def bench_prepare(
         say("parsing some of them, one core")
         yield from _parsing(sorted(raw.iterdir())[:TEXTS])
         with _data_folder(Path(place) / "data"):
-            cores = available_cores()
-            for workers in sorted({1, cores}):
-                say(f"preparing all with {workers} processes")
-                yield from _preparing(raw, files, workers)
+            say(f"preparing all {TURNS} times with one process, and as often with {available_cores()} in turn")
+            yield from _preparing(raw, files, sorted({1, available_cores()}))
             say(f"writing a store of {clips:,} clips")
             _write_store(Path(place) / "data" / "large", clips)
             say("opening and loading it")
@@ -74,14 +73,19 @@ def bench_prepare(
 
 
 def _write_raw(folder: Path, files: int) -> int:
-    """Write synthetic recordings with NTU RGB+D names; return their size in bytes."""
+    """Write synthetic recordings with NTU RGB+D names; return their size in bytes.
+
+    The first file of a recording has all of its frames, each further one a frame less at the start, so that no two are
+    alike.
+    """
     folder.mkdir()
     rng = np.random.default_rng(0)
-    texts = [_text(keypoints, rng) for keypoints in _motion()]
+    recordings = [_frames(keypoints, rng) for keypoints in _motion()]
     total = 0
-    for name, text in zip(islice(recorded("ntu60"), files), cycle(texts), strict=False):
-        (folder / f"{name}.skeleton").write_text(text)
-        total += len(text)
+    for number, name in enumerate(islice(recorded("ntu60"), files)):
+        frames = recordings[number % len(recordings)]
+        frames = frames[number // len(recordings) % (len(frames) // 2) :]
+        total += (folder / f"{name}.skeleton").write_text(f"{len(frames)}\n{''.join(frames)}")
     return total
 
 
@@ -90,12 +94,12 @@ def _motion() -> list[np.ndarray]:
     return [clip.keypoints for clip in generate(TEXTS).clips if isinstance(clip, Clip)]
 
 
-def _text(keypoints: np.ndarray, rng: np.random.Generator) -> str:
-    """Keypoints (T, M, 25, 3) in the sensor's text format; unused values are random."""
-    lines = [str(len(keypoints))]
+def _frames(keypoints: np.ndarray, rng: np.random.Generator) -> list[str]:
+    """The frames of keypoints (T, M, 25, 3) in the sensor's text format; unused values are random."""
+    frames = []
     for bodies in keypoints:
         present = [joints for joints in bodies if joints.any()]
-        lines.append(str(len(present)))
+        lines = [str(len(present))]
         for number, joints in enumerate(present):
             lean = " ".join(f"{v:.7g}" for v in rng.standard_normal(2))
             lines += [f"7205759403793{number:04d} 0 1 1 1 1 0 {lean} 2", "25"]
@@ -104,7 +108,8 @@ def _text(keypoints: np.ndarray, rng: np.random.Generator) -> str:
                 " ".join(f"{v:.7g}" for v in (*joint, *other)) + " 2"
                 for joint, other in zip(joints, others, strict=True)
             ]
-    return "\n".join(lines) + "\n"
+        frames.append("\n".join(lines) + "\n")
+    return frames
 
 
 def _parsing(paths: list[Path]) -> Iterator[Figure]:
@@ -124,21 +129,29 @@ def _parsing(paths: list[Path]) -> Iterator[Figure]:
     yield Figure("times faster", sum(plain) / sum(fast), "x")
 
 
-def _preparing(raw: Path, files: int, workers: int) -> Iterator[Figure]:
-    peak = [0.0]
+def _preparing(raw: Path, files: int, counts: list[int]) -> Iterator[Figure]:
+    seconds: dict[int, list[float]] = {workers: [] for workers in counts}
+    peak = dict.fromkeys(counts, 0.0)
+    store = None
+    for workers in counts * TURNS:
 
-    def watch(done: int, total: int | None) -> None:
-        if done % 250 == 0:
-            peak[0] = max(peak[0], sum(map(_peak_memory, (os.getpid(), *_readers()))))
+        def watch(done: int, total: int | None, workers: int = workers) -> None:
+            if done % 250 == 0:
+                peak[workers] = max(peak[workers], sum(map(_peak_memory, (os.getpid(), *_readers()))))
 
-    started = time.perf_counter()
-    store = prepare("ntu60", raw, f"bench{workers}", workers=workers, progress=watch)
-    seconds = time.perf_counter() - started
-    assert len(store.clips) == files
-    yield Figure(f"prepare, {workers} processes", files / seconds, "files/s")
-    yield Figure("memory of all of them", peak[0], "GB")
-    if workers == 1:
-        yield from _auditing(store, seconds)
+        started = time.perf_counter()
+        store = prepare("ntu60", raw, "bench", workers=workers, progress=watch)
+        seconds[workers].append(time.perf_counter() - started)
+        assert len(store.clips) == files
+    assert store is not None
+    for workers in counts:
+        yield Figure(f"prepare, {workers} processes", files / statistics.median(seconds[workers]), "files/s")
+        yield Figure("memory of all of them", peak[workers], "GB")
+    if len(counts) > 1:
+        ratios = [one / many for one, many in zip(*seconds.values(), strict=True)]
+        yield Figure(f"times faster with {counts[-1]} processes, median", statistics.median(ratios), "x")
+        yield Figure(f"times faster with {counts[-1]} processes, least", min(ratios), "x")
+    yield from _auditing(store, statistics.median(seconds[1]))
 
 
 def _auditing(store: Store, whole: float) -> Iterator[Figure]:

@@ -18,6 +18,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+import numpy as np
+
 from ...errors import SkelbenchError
 from ...registry import load_plugin, loaded_plugins
 from ..recording import Clip, Items, Rejected
@@ -118,14 +120,13 @@ class _Worker:
     def answer(self) -> list[Result]:
         """The content of the next block. Raises `ProcessLostError` if the process has ended."""
         assert self.process.stdout is not None
-        length = self.process.stdout.read(8)
-        content = self.process.stdout.read(int.from_bytes(length, "little")) if len(length) == 8 else b""
-        if not content:
+        found = _receive(self.process.stdout)
+        if found is None:
             raise ProcessLostError(
                 f"A process that read raw files died ({self._reason()}); the same command resumes where it stopped; "
                 "use fewer --workers if memory is short."
             )
-        return pickle.loads(content)
+        return found
 
     def _reason(self) -> str:
         code = self.process.wait()
@@ -144,9 +145,30 @@ def serve() -> None:
         items: Items = pickle.load(file)
     for first in _requests(sys.stdin.buffer):
         found = [items.read(position) for position in range(first, min(first + BLOCK, len(items.names)))]
-        content = pickle.dumps(found)
-        answers.write(len(content).to_bytes(8, "little") + content)
-        answers.flush()
+        _send(found, answers)
+
+
+def _send(found: list[Result], stream: IO[bytes]) -> None:
+    """Write the content of a block: the sizes of its parts, what it is, and its arrays, which are not copied."""
+    arrays: list[pickle.PickleBuffer] = []
+    content = pickle.dumps(found, protocol=5, buffer_callback=arrays.append)
+    parts = [memoryview(content), *(array.raw() for array in arrays)]
+    sizes = np.array([len(parts), *(part.nbytes for part in parts)], dtype="<i8")
+    for part in (sizes.data, *parts):
+        stream.write(part)
+    stream.flush()
+
+
+def _receive(stream: IO[bytes]) -> list[Result] | None:
+    """Read what `_send` wrote; None if the stream ends before."""
+    count = stream.read(8)
+    if len(count) < 8:
+        return None
+    sizes = stream.read(8 * int.from_bytes(count, "little"))
+    parts = [bytearray(size) for size in np.frombuffer(sizes[: len(sizes) // 8 * 8], dtype="<i8").tolist()]
+    if any(stream.readinto(part) < len(part) for part in parts) or not parts:  # type: ignore[attr-defined]
+        return None
+    return pickle.loads(parts[0], buffers=parts[1:])
 
 
 def _requests(stream: IO[bytes]) -> Iterator[int]:

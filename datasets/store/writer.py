@@ -25,7 +25,7 @@ from ..audit import Audited, Finding, RefusedError, audit, refuse
 from ..audit.measure import measure
 from ..convert import Conversion
 from ..mend import mend
-from ..recording import Clip, Items, Recording, Rejected
+from ..recording import FACTS, Clip, Items, Recording, Rejected
 from . import FORMAT, Store, check_sides, checksum, sha256, split_sides
 from .check import complaint
 from .folder import StoreFolder
@@ -167,7 +167,7 @@ class StoreWriter:
         mended: dict[str, int] = {}
         if clip.keypoints.ndim == 4 and 0 not in clip.keypoints.shape:
             keypoints, mended = mend(clip.keypoints, self.conversion, self.recording.presence)
-            clip = replace(clip, keypoints=keypoints)
+            clip = clip if keypoints is clip.keypoints else replace(clip, keypoints=keypoints)
         problem = complaint(clip, self.recording, self._names, self._persons)
         if problem is not None:
             if self.strict:
@@ -175,11 +175,10 @@ class StoreWriter:
             self._rejected.append(Rejected(self._inputs[self.done][0] if self._in_items else clip.name, problem))
             return
         keypoints = np.ascontiguousarray(clip.keypoints, dtype="<f4")
-        content = keypoints.tobytes()
+        content = keypoints.data.cast("B")
         with self._writing():
             self._raw.write(content)
-        entry = asdict(replace(clip, keypoints=np.empty(0)))
-        del entry["keypoints"]
+        entry = {fact: getattr(clip, fact) for fact in FACTS} | {"splits": dict(clip.splits)}
         present = np.flatnonzero(keypoints.any(axis=(0, 2, 3)))
         entry |= {"offset": self._frames, "length": len(keypoints), "bodies": len(present)}
         entry |= {"digest": digest(content), "mended": mended}
