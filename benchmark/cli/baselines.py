@@ -20,7 +20,8 @@ from .tables import show_results
 def baselines(ctx: click.Context, datasets: str, splits: str | None, frames: int, force: bool, out: Path) -> None:
     """Classify raw joints by nearest neighbour and by ridge regression: baselines without a learnt representation.
 
-    The records are cells of method "raw" and have separate tables. Runs on the CPU and is deterministic.
+    The records are cells of method "raw": a table of their own, and a row in the leaderboards of the same data and
+    frames. Runs on the CPU and is deterministic.
     """
     load_plugins(ctx)
     from ...datasets.catalogue import open_dataset

@@ -15,6 +15,10 @@ _RAW = (
     "raw: no encoder; the joints as encoders get them, by the nearest training clip (nearest) and by ridge regression "
     "(ridge), on the test clips of this split's other tables."
 )
+_RAW_ROW = (
+    "raw: no encoder; the joints as encoders get them, in knn by the nearest training clip, in linear by ridge "
+    "regression. An encoder below them is of no use here."
+)
 _DAGGERS = ("†", "‡", "§", "††", "‡‡", "§§")
 
 
@@ -51,9 +55,10 @@ def footnotes(place: Place, rows: Sequence[Row], left_out: int, failures: Sequen
     """Yield all footnotes of a leaderboard except those on ranks."""
     shown = [record for row in rows for record in row.records]
     yield MEANS
-    if rows and all(row.method == RAW for row in rows):
-        yield _RAW
-    elif place.track == "custom":
+    baselines = [row.method == RAW for row in rows]
+    if any(baselines):
+        yield _RAW if all(baselines) else _RAW_ROW
+    if place.track == "custom" and not (rows and all(baselines)):
         yield f"custom ({place.label}): other settings than a track's, not comparable with its tables."
     if place.track == "published":
         yield from borrowed_note(shown)
@@ -64,8 +69,9 @@ def footnotes(place: Place, rows: Sequence[Row], left_out: int, failures: Sequen
     if any(record.settings.get("demonstration") for record in shown):
         yield "A demonstration of how things work, made to be quick: not a comparison of the methods."
     yield from _floor_notes(rows)
-    if len({len(cells) for row in rows for cells in row.cells.values()}) > 1:
-        counts = "; ".join(_seed_counts(row) for row in rows if not row.refused)
+    trained = [row for row in rows if row.method != RAW and not row.refused]
+    if len({len(cells) for row in trained for cells in row.cells.values()}) > 1:
+        counts = "; ".join(map(_seed_counts, trained))
         yield f"Not every mean is over the same number of seeds: {counts}."
     yield from left_out_note(left_out)
     yield from mixed_data_note(shown, "rows")
@@ -138,7 +144,7 @@ def _floor_notes(rows: Sequence[Row]) -> Iterable[str]:
     floors = {row.backbone: row for row in rows if row.method == FLOOR}
     few = [
         f"{backbone} {protocol} {len(floors[backbone].last(protocol)) if backbone in floors else 0}"
-        for backbone in sorted({row.backbone for row in rows if row.cells})
+        for backbone in sorted({row.backbone for row in rows if row.cells and row.method != RAW})
         for protocol in sorted(frozen)
         if backbone not in floors or len(floors[backbone].last(protocol)) < FLOOR_SEEDS
     ]

@@ -11,6 +11,7 @@ from ..record import Failure, Record
 from ..store import RunStore
 from .costs import cost_entries, machines
 from .footnotes import fidelity_notes, fidelity_of, footnotes
+from .raw_rows import BASELINES, raw_row
 from .rows import (
     FLOOR,
     FROZEN,
@@ -54,8 +55,9 @@ def leaderboard(
     beside it if every seed has it. A mean never mixes settings, method or protocol versions or
     data: those of the newest record count, and a footnote says how many others were left out. The
     paper's number is a reference; the difference to it is shown in track ``published`` only. Records
-    of pre-training alone have no row. ``refused`` maps (method, backbone) to the reason why they do not
-    work together: every table has a row "n/a" for them.
+    of pre-training alone have no row. Raw joints are a row of the tables of the same data and frames.
+    ``refused`` maps (method, backbone) to the reason why they do not work together: every table has a
+    row "n/a" for them.
 
     With ``runs``, the folder that the records are from, tables are ranked: a difference within the noise
     of the test clips is a tie (``significance``), and each row has the cost of pre-training, taken
@@ -66,22 +68,22 @@ def leaderboard(
     given = list(records)
     failed = grouped(failures, lambda failure: place_of(failure.cell))
     by_identity = {record.identity: record for record in (*behind, *given)}
-    return [
-        _table(place, mine, failed.get(place, []), refused or {}, by_identity, runs, every)
-        for place, mine in places(given).items()
-    ]
+    found = places(given)
+    return [_table(place, found, failed.get(place, []), refused or {}, by_identity, runs, every) for place in found]
 
 
 def _table(
     place: Place,
-    records: Sequence[Record],
+    found: Mapping[Place, Sequence[Record]],
     failures: Sequence[Failure],
     refused: Mapping[tuple[str, str], str],
     by_identity: Mapping[str, Record],
     runs: RunStore | None,
     every: bool,
 ) -> Table:
-    rows, left_out = rows_of(place, records)
+    rows, left_out = rows_of(place, found[place])
+    raw = raw_row(place, rows, found)
+    rows += [raw] if raw else []
     present = {(row.method, row.backbone) for row in rows}
     rows += [Row(*pair, {}, {}, reason) for pair, reason in refused.items() if pair not in present]
     protocols = sorted({p for row in rows for p in row.cells}, key=lambda p: (rank(p, _PROTOCOLS), p))
@@ -89,7 +91,7 @@ def _table(
 
     def sort_key(row: Row) -> tuple[Any, ...]:
         score = row.last(leading)
-        return (row.method != FLOOR, -fmean(score) if score else 1.0, row.backbone, row.method)
+        return (rank(row.method, BASELINES), -fmean(score) if score else 1.0, row.backbone, row.method)
 
     rows = sorted(rows, key=sort_key)
     daggers = fidelity_notes(record for row in rows for record in row.records)
@@ -134,7 +136,9 @@ def _seeds(row: Row) -> Entry:
 
 
 def _ranking(rows: Sequence[Row], protocol: str, runs: RunStore, every: bool) -> Ranking:
-    scores = {i: fmean(row.last(protocol)) for i, row in enumerate(rows) if row.last(protocol) and row.method != FLOOR}
+    scores = {
+        i: fmean(row.last(protocol)) for i, row in enumerate(rows) if row.last(protocol) and not _is_baseline(row)
+    }
     told = {i: None if every else row.settled(protocol) for i, row in enumerate(rows)}
     settled = {i: score for i, score in scores.items() if told[i] in (None, "yes")}
     found = ranking(settled, lambda i: hits_of(rows[i].cells[protocol], runs))
@@ -149,7 +153,7 @@ def _ranks(rows: Sequence[Row], protocol: str, order: Ranking) -> Columns:
         first, last = order.ranges.get(i, (0, 0))
         together.append(None if not first else str(first) if first == last else f"{first}–{last}")
     for name, shown in (("rank", together), *([(BY_SEED, alone)] if alone else [])):
-        empty = (Entry("") if row.method == FLOOR or row.refused else None for row in rows)
+        empty = (Entry("") if _is_baseline(row) or row.refused else None for row in rows)
         yield Column(name, "count"), [blank or Entry(one) for blank, one in zip(empty, shown, strict=True)]
 
 
@@ -188,7 +192,7 @@ def _rank_notes(rows: Sequence[Row], protocol: str, order: Ranking) -> Iterable[
 
 def _costs(rows: Sequence[Row], by_identity: Mapping[str, Record]) -> Columns:
     costs = [
-        (Entry(""), Entry("")) if row.method == FLOOR or row.refused else cost_entries(row.records, by_identity)
+        (Entry(""), Entry("")) if _is_baseline(row) or row.refused else cost_entries(row.records, by_identity)
         for row in rows
     ]
     yield Column("train time", "duration", minor=True), [seconds for seconds, _ in costs]
@@ -196,7 +200,7 @@ def _costs(rows: Sequence[Row], by_identity: Mapping[str, Record]) -> Columns:
 
 
 def _cost_note(rows: Sequence[Row], by_identity: Mapping[str, Record]) -> Iterable[str]:
-    names = machines((record for row in rows if row.method != FLOOR for record in row.records), by_identity)
+    names = machines((record for row in rows if not _is_baseline(row) for record in row.records), by_identity)
     if names:
         yield f"train time, clips/s: of one pre-training, mean over seeds, on {', '.join(names)}."
 
@@ -236,11 +240,15 @@ def _blank(row: Row) -> Entry | None:
 
 def _gain(row: Row, ours: Entry, floor: Row | None, protocol: str) -> Entry:
     """Difference to the floor if both have the same encoder: in `published`, width, graph and frames may differ."""
-    if row.method == FLOOR or row.refused:
+    if _is_baseline(row) or row.refused:
         return Entry("")
     if floor is None or _encoder(floor) != _encoder(row):
         return Entry()
     return difference(ours, mean_entry(floor.last(protocol)))
+
+
+def _is_baseline(row: Row) -> bool:
+    return row.method in BASELINES
 
 
 def _encoder(row: Row) -> list[str]:

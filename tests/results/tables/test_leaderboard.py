@@ -518,3 +518,50 @@ def test_rows_of_different_versions_are_reported(make_record):
     assert not any("version" in note for note in even.footnotes)
     (table,) = leaderboard([make_record(method="aimclr", versions=old), make_record(method="hiclr", versions=new)])
     assert "WARNING: protocol linear is here in version 2 and in older ones: 1 (aimclr stgcn)." in table.footnotes
+
+
+RAW = {"track": "custom", "label": "raw data", "method": "raw", "backbone": "none", "dataset": "nwucla", "top1": 64.4}
+
+
+@pytest.mark.parametrize(
+    ("changes", "belongs"),
+    [
+        ({}, True),
+        ({"model": {"frames": 32}}, False),
+        ({"data": {"fingerprint": "bb", "test": 5, "classes": 3}}, False),
+        ({"split": "xset"}, False),
+        ({"stream": "bone"}, False),
+    ],
+)
+def test_raw_joints_are_a_row_where_data_and_frames_are_the_same(grid, make_record, changes, belongs):
+    raw = [make_record(protocol=name, **RAW | changes) for name in ("nearest", "ridge")]
+    tables = leaderboard(grid + raw)
+    (table,) = (table for table in tables if table.facts["track"] == "equal")
+    assert len(tables) == 2
+    names = [row[columns(table).index("method")].value for row in table.rows]
+    assert names == ["untrained (floor)", *(["raw"] if belongs else []), "skeattnclr", "skeletonclr"]
+    assert belongs == any(note.startswith("raw: no encoder") for note in table.footnotes)
+    assert not any("the same number of seeds" in note or "none knn" in note for note in table.footnotes)
+    if belongs:
+        assert [cell(table, "raw", name, "none") for name in ("knn", "linear", "seeds")] == ["64.4", "64.4", "1"]
+        assert cell(table, "raw", "knn Δ floor", "none") == ""
+
+
+def test_raw_joints_have_no_rank_and_may_be_the_highest(tmp_path, grid, make_record):
+    raw = [make_record(protocol=name, **RAW | {"top1": 80.2}) for name in ("nearest", "ridge")]
+    tables = leaderboard(grid + raw, runs=RunStore(tmp_path))
+    (table,) = (table for table in tables if table.facts["track"] == "equal")
+    assert cell(table, "raw", "rank", "none") == ""
+    strong = [
+        row[columns(table).index("method")].value for row in table.rows if row[columns(table).index("knn")].strong
+    ]
+    assert strong == ["raw"]
+
+
+def test_only_the_baseline_of_a_shown_protocol_is_in_the_row(grid, make_record):
+    linear = [record for record in grid if record.cell.protocol == "linear"]
+    raw = [make_record(protocol=name, **RAW) for name in ("nearest", "ridge")]
+    (table,) = (table for table in leaderboard(linear + raw) if table.facts["track"] == "equal")
+    assert "knn" not in columns(table) and cell(table, "raw", "linear", "none") == "64.4"
+    (table,) = (table for table in leaderboard(linear + raw[:1]) if table.facts["track"] == "equal")
+    assert "raw" not in [row[columns(table).index("method")].value for row in table.rows]

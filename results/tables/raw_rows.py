@@ -1,0 +1,38 @@
+"""Raw joints as a row of the leaderboards of the same data: what no encoder at all gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ..record import FLOOR, RAW, RAW_LABEL, Record
+from .rows import Place, Row, rows_of
+
+BESIDE = {"nearest": "knn", "ridge": "linear"}  # classifiers of raw joints, each with the protocol it is closest to
+BASELINES = (FLOOR, RAW)  # methods that learn nothing and have no rank among methods
+
+
+def raw_row(place: Place, rows: Sequence[Row], found: Mapping[Place, Sequence[Record]]) -> Row | None:
+    """The row of raw joints for a table, in the columns of its protocols; None if none belongs there.
+
+    They must be of the same split and stream, and all numbers of the table of the same data and frames as they are.
+
+    Args:
+        place: what the table is about.
+        rows: its other rows.
+        found: all records by place.
+    """
+    if place.label == RAW_LABEL:
+        return None
+    records = found.get(place._replace(track="custom", label=RAW_LABEL, pretrained_on=None), ())
+    conditions = {_conditions(record) for row in rows for record in row.records}
+    made, _ = rows_of(place, [record for record in records if {_conditions(record)} == conditions])
+    if not made:
+        return None
+    mine = made[0]
+    shown = {protocol for row in rows for protocol in row.cells}
+    cells = {BESIDE[name]: cells for name, cells in mine.cells.items() if BESIDE.get(name) in shown}
+    return mine._replace(cells=cells, numbers={}) if cells else None
+
+
+def _conditions(record: Record) -> tuple[object, object]:
+    return record.data.get("fingerprint"), record.model.get("frames")
