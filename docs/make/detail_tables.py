@@ -7,11 +7,11 @@ from board_rows import JUDGE, NAMES, compared, curve_of, named, title
 from skelbench.results.record import FLOOR, PRETRAIN, Record
 from skelbench.results.settled import trend_of
 from skelbench.results.store import RunStore
+from skelbench.results.tables.raw_rows import CLOSEST
 from skelbench.results.tables.rows import Place, Row, difference, mean_entry
 from skelbench.results.tables.table import Column, Entry, Table
 
-# Each protocol with the baseline on raw joints that is closest to it.
-COMPARED = (("knn", "nearest"), (JUDGE, "ridge"))
+COMPARED = tuple(CLOSEST.items())
 
 
 def gains(place: Place, records: Sequence[Record], raw: Mapping[tuple[str, str, str], float]) -> Table:

@@ -6,7 +6,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from ..record import FLOOR
+from ..record import FLOOR, RAW, RAW_LABEL
+from ..tables.raw_rows import CLOSEST
 from ..tables.rows import FLOOR_NAME, FROZEN, Place, SeedGroup
 from ..tables.table import Column, Entry, Table, text_of
 from .cells import SiteCell
@@ -81,12 +82,16 @@ def text(entry: Entry, column: Column) -> str:
 def _row(board: Board, entries: Sequence[Entry], cells: Mapping[SeedGroup, SiteCell]) -> dict[str, Any]:
     method, backbone = row_names(board.table, entries)
     place, links = board.place, {}
+    beside = method == RAW and place.label != RAW_LABEL  # raw joints in the table of encoders
     for protocol in board.protocols():
         key = SeedGroup(place.track, place.label, method, backbone, *place[2:5], protocol, place.pretrained_on)
+        if beside:
+            key = key._replace(track="custom", label=RAW_LABEL, protocol=CLOSEST.get(protocol, ""), pretrained_on=None)
         if key in cells:
             links[protocol] = cells[key].href
     shows = [shown(entry, column) for entry, column in zip(entries, board.table.columns, strict=True)]
-    return {"method": method, "backbone": backbone, "floor": int(method == FLOOR), "links": links, "cells": shows}
+    floor = int(method == FLOOR or beside)
+    return {"method": method, "backbone": backbone, "floor": floor, "links": links, "cells": shows}
 
 
 def _missing_floors(board: Board) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from ..record import FLOOR, RAW, RAW_LABEL, Record
 from .rows import Place, Row, rows_of
 
-BESIDE = {"nearest": "knn", "ridge": "linear"}  # classifiers of raw joints, each with the protocol it is closest to
+CLOSEST = {
+    "knn": "nearest",
+    "linear": "ridge",
+}  # protocols, each with the classifier of raw joints that is closest to it
 BASELINES = (FLOOR, RAW)  # methods that learn nothing and have no rank among methods
 
 
@@ -30,7 +33,7 @@ def raw_row(place: Place, rows: Sequence[Row], found: Mapping[Place, Sequence[Re
         return None
     mine = made[0]
     shown = {protocol for row in rows for protocol in row.cells}
-    cells = {BESIDE[name]: cells for name, cells in mine.cells.items() if BESIDE.get(name) in shown}
+    cells = {name: mine.cells[raw] for name, raw in CLOSEST.items() if name in shown and raw in mine.cells}
     return mine._replace(cells=cells, numbers={}) if cells else None
 
 

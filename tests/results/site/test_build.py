@@ -260,3 +260,14 @@ def test_a_method_that_is_not_self_supervised_has_its_numbers_on_its_page(tmp_pa
     assert "has no accuracy" not in page.text and "70.0" in page.text
     boards = "".join(path.read_text() for path in (tmp_path / "site" / "data").rglob("*.js"))
     assert shown.href in boards, "the table links to the page"
+
+
+def test_raw_joints_among_encoders_link_to_their_own_pages(few, tmp_path):
+    for protocol in ("nearest", "ridge"):
+        write_cell(few, place("custom", "raw data", "nwucla", "xview", "raw", "none", protocol), 64.0)
+    build_site(few, tmp_path / "site")
+    tables = [t for part in (tmp_path / "site" / "data").glob("part-*.js") for t in delivered(part)[1].values()]
+    rows = [(row["method"], row["floor"], row["links"]) for table in tables for row in table["rows"]]
+    ((_, floor, links),) = [row for row in rows if row[0] == "raw" and "linear" in row[2]]
+    assert floor == 1 and "-ridge-" in links["linear"] and (tmp_path / "site" / links["linear"]).is_file()
+    assert [(method, backbone) for method, backbone, _ in rows].count(("untrained", 1)) == 1, "no floor of raw joints"
