@@ -11,6 +11,7 @@ from skelbench.results.tables.rows import (
     places,
     rows_of,
     setup_entries,
+    top1,
 )
 from skelbench.results.tables.table import Column, Entry, Table
 
@@ -42,8 +43,8 @@ def baselines(records: Sequence[Record]) -> dict[tuple[str, str, str], float]:
     return {(r.cell.dataset, r.cell.split, r.cell.protocol): r.last.top1 for r in mine if r.last}
 
 
-def repeats(records: Sequence[Record], again: Sequence[Record]) -> list[Table]:
-    """Make a table of cells that were run twice, both means side by side; empty if there are none."""
+def repeats(title: str, records: Sequence[Record], again: Sequence[Record]) -> list[Table]:
+    """Make a table of cells that were run twice, the means of the same seeds side by side; empty if there are none."""
     first = {
         (place, row.method, row.backbone): row
         for place, mine in places(records).items()
@@ -54,10 +55,13 @@ def repeats(records: Sequence[Record], again: Sequence[Record]) -> list[Table]:
         for row in rows_of(place, mine)[0]:
             before = first.get((place, row.method, row.backbone))
             for protocol in row.cells:
-                once, twice = mean_entry(before.last(protocol) if before else []), mean_entry(row.last(protocol))
-                seeds = Entry(len(row.last(protocol)))
+                seeds = {record.cell.seed for record in row.cells[protocol]}
+                same = [one for one in (before.cells.get(protocol, ()) if before else ()) if one.cell.seed in seeds]
+                once, twice = mean_entry(top1(same)), mean_entry(row.last(protocol))
                 data = Entry(f"{place.dataset} {place.split}")
-                lines.append((data, *named(row), Entry(protocol), seeds, once, twice, difference(twice, once)))
+                lines.append(
+                    (data, *named(row), Entry(protocol), Entry(len(seeds)), once, twice, difference(twice, once))
+                )
     columns = (
         Column("data"),
         *NAMES,
@@ -66,4 +70,4 @@ def repeats(records: Sequence[Record], again: Sequence[Record]) -> list[Table]:
         *(Column(name, "percent") for name in ("first", "again")),
         Column("again − first", "difference"),
     )
-    return [Table("Run again", columns, tuple(lines))] if lines else []
+    return [Table(title, columns, tuple(lines))] if lines else []

@@ -1,8 +1,9 @@
 """Fill the tables of docs/leaderboard.md from records, so that each number has a record.
 
-`python docs/make/leaderboard.py FOLDER PAGE` rewrites the page from two folders of runs in FOLDER: `open` has the
-boards and the raw joints, `again` some cells of the boards that were run a second time. Tables are between
-`<!-- NAME: begin -->` and `<!-- NAME: end -->`; the rest of the page is written by hand.
+`python docs/make/leaderboard.py FOLDER PAGE` rewrites the page from folders of runs in FOLDER: `open` has the boards
+and the raw joints, `again` some cells of the boards that were run a second time, `unrounded` some on other coordinates
+that would have been rounded to the same. Tables are between `<!-- NAME: begin -->` and `<!-- NAME: end -->`; the rest of
+the page is written by hand.
 """
 
 import re
@@ -23,13 +24,13 @@ from skelbench.results.tables.rows import places
 from skelbench.results.tables.table import Table
 from skelbench.results.writers.markdown import to_markdown
 
-FOLDERS = ("open", "again")
+FOLDERS = ("open", "again", "unrounded")
 TIMES = ("train time", "clips/s")
 _BLOCK = re.compile(r"(<!-- (\w+): begin -->\n).*?(<!-- \2: end -->)", re.DOTALL)
 
 
 def filled(page: str, folder: Path) -> str:
-    """Return the page with its tables made from the records in two folders of runs, `open` and `again`.
+    """Return the page with its tables made from the records in the folders of runs `FOLDERS`.
 
     Raises:
         SkelbenchError: for a block of an unknown name, a damaged record, or a missing file that a record names.
@@ -45,7 +46,7 @@ def filled(page: str, folder: Path) -> str:
     return _BLOCK.sub(block, page)
 
 
-def _blocks(runs: RunStore, again: RunStore) -> dict[str, Sequence[Table]]:
+def _blocks(runs: RunStore, again: RunStore, unrounded: RunStore) -> dict[str, Sequence[Table]]:
     records = runs.records()
     boards = {place: mine for place, mine in places(records).items() if place.label != RAW_LABEL}
     unfolded = [mine for place, mine in boards.items() if not FOLD.fullmatch(place.split)]
@@ -59,7 +60,8 @@ def _blocks(runs: RunStore, again: RunStore) -> dict[str, Sequence[Table]]:
         "selection": [table for place, mine in boards.items() if (table := selection(place, mine, runs)).rows],
         "seeds": [table for place, mine in boards.items() if (table := seeds(place, mine)).rows],
         "features": [table for place, mine in boards.items() if (table := features(place, mine, records, runs)).rows],
-        "again": repeats(records, again.records()),
+        "again": repeats("Run again", records, again.records()),
+        "unrounded": repeats("Coordinates that are not rounded", records, unrounded.records()),
     }
 
 

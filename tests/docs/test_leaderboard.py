@@ -10,14 +10,14 @@ from skelbench.results.files import write_curve
 from skelbench.results.store import RunStore
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = ("boards", "gains", "raw", "selection", "seeds", "features", "again")
+NAMES = ("boards", "gains", "raw", "selection", "seeds", "features", "again", "unrounded")
 PAGE = "# A page\n\n" + "".join(f"<!-- {name}: begin -->\nSTALE\n<!-- {name}: end -->\nby hand\n" for name in NAMES)
 
 
 @pytest.fixture
 def runs(tmp_path, make_record):
     """A board of two methods and floors on two encoders, and raw joints."""
-    stores, count = {name: RunStore(tmp_path / name) for name in ("open", "again")}, 0
+    stores, count = {name: RunStore(tmp_path / name) for name in ("open", "again", "unrounded")}, 0
 
     def add(
         method,
@@ -70,6 +70,7 @@ def runs(tmp_path, make_record):
         add("raw", 0, top1, [], label="raw data", protocol=protocol, backbone="none")
     for seed, top1 in ((0, 43.0), (1, 42.0)):
         add("skeletonclr", seed, top1, [], into="again")
+    add("skeletonclr", 1, 43.5, [], into="unrounded")
     return tmp_path
 
 
@@ -136,6 +137,11 @@ def test_where_only_a_floor_was_run_there_is_nothing_to_explain(tmp_path, make_r
 def test_repeated_runs_are_beside_the_first(runs):
     (row,) = block(filled(PAGE, runs), "again")[2:]
     assert row == ["nwucla xview", "skeletonclr", "stgcn", "linear", "2", "40.5 ± 0.7", "42.5 ± 0.7", "+2.0"]
+
+
+def test_only_the_same_seeds_are_compared(runs):
+    (row,) = block(filled(PAGE, runs), "unrounded")[2:]
+    assert row == ["nwucla xview", "skeletonclr", "stgcn", "linear", "1", "41.0", "43.5", "+2.5"]
 
 
 def test_raw_joints_have_a_row_for_each_split(runs):
