@@ -2,8 +2,8 @@
 
 `python docs/make/leaderboard.py FOLDER PAGE` rewrites the page from folders of runs in FOLDER: `open` has the boards
 and the raw joints, `again` some cells of the boards that were run a second time, `unrounded` some on other coordinates
-that would have been rounded to the same. Tables are between `<!-- NAME: begin -->` and `<!-- NAME: end -->`; the rest of
-the page is written by hand.
+that would have been rounded to the same. Tables are between `<!-- NAME: begin -->` and `<!-- NAME: end -->`; the rest
+of the page is written by hand.
 """
 
 import re
