@@ -84,7 +84,7 @@ def _read(kind: Kind, sources: Sequence[Path], skeleton: str) -> Recording:
     job, remarks = _common(kind, files, rows, description, skeleton, table.rows[0].file)
     notes: dict[str, Any] = {
         "bodies": "one person",
-        "joints": f"as {skeleton} says" if skeleton else "as the files name them",
+        "skeleton": description.model_dump(exclude_defaults=True) or "as the files name the joints",
         "gaps": "a joint that was not seen is at the origin",
     }
     if table.subjects:

@@ -236,7 +236,7 @@ def test_joints_of_a_layout_are_found_by_their_names(folder, tmp_path):
     options = {"skeleton": str(tmp_path / "own.json")}
     store = prepare("bvh", folder, "mine", unit="cm", options=options)
     assert store.layout.joints == ("pelvis", "chest", "feet") and store.layout.parents == (-1, 0, 0)
-    assert store.layout.centre == 1
+    assert store.layout.centre == 1 and store.manifest["notes"]["skeleton"] == own
     whole = places(walk(SEEDS["ben/bow_1"]), WALK) / 100
     of = {name: whole[:, NAMES.index(name)] for name in NAMES}
     expected = [of["Hips"], (of["LArm"] + of["RArm"]) / 2, (of["LLegEnd"] + of["RLegEnd"]) / 2]
