@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -252,17 +253,23 @@ def inspect(dataset: str, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def delete(dataset: str, yes: bool) -> None:
     """Delete a data set from the data folder. Raw files and the records of runs stay."""
-    from ...datasets.store import open_store
-    from ...datasets.store.folder import delete_store
+    from ...datasets.store import data_folder, open_store
+    from ...datasets.store.folder import delete_store, is_store
 
-    store = open_store(dataset)
-    size = sum(path.stat().st_size for path in store.path.iterdir() if path.is_file())
-    what = f"the data set '{store.name}' ({len(store.clips):,} clips, {size / 1e6:,.0f} MB, {store.path})"
+    folder = Path(dataset) if os.sep in dataset else data_folder() / dataset
+    try:
+        clips = f"{len(open_store(dataset).clips):,} clips"
+    except SkelbenchError:
+        if not is_store(folder):
+            raise
+        clips = "damaged"
+    size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+    what = f"the data set '{dataset}' ({clips}, {size / 1e6:,.0f} MB, {folder})"
     if not yes:
         if not sys.stdin.isatty():
             raise SkelbenchError(f"Nobody can be asked here whether {what} is to be deleted; add --yes.")
         if not click.confirm(f"Delete {what}?"):
             click.echo("Nothing was deleted.")
             return
-    delete_store(store.path)
+    delete_store(folder)
     click.echo(f"Deleted {what}.")

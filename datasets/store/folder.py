@@ -145,13 +145,18 @@ class StoreFolder:
             )
 
 
+def is_store(path: Path) -> bool:
+    """Whether a folder is a store, damaged or not: whether it has a manifest."""
+    return (path / FILES[-1]).is_file()
+
+
 def delete_store(path: Path) -> None:
-    """Remove a store, and unfinished work of its name.
+    """Remove a store, damaged or not, and unfinished work of its name.
 
     Raises:
         SkelbenchError: if it is not a store, or another process prepares it.
     """
-    if not (path / FILES[-1]).is_file():
+    if not is_store(path):
         raise SkelbenchError(f"{path} is not a data store, so it is not deleted.")
     partial = path.with_name(f".{path.name}.partial")
     partial.mkdir(exist_ok=True)

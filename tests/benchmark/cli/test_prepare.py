@@ -134,6 +134,13 @@ def test_a_data_set_is_deleted_when_asked_and_nothing_else(store, skelbench):
     assert "There is no data set 'tiny'" in skelbench("delete", "tiny", "--yes", code=2).stderr
 
 
+def test_a_damaged_data_set_is_deleted_too(store, skelbench):
+    (store.path / "keypoints.npy").write_bytes(b"")
+    assert "cannot be read" in skelbench("inspect", "tiny", code=2).stderr
+    assert "Deleted the data set 'tiny' (damaged" in skelbench("delete", "tiny", "--yes").stdout
+    assert not store.path.exists()
+
+
 def test_a_data_set_that_is_being_prepared_is_not_deleted(store, skelbench):
     partial = store.path.with_name(".tiny.partial")
     partial.mkdir()
