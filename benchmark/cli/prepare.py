@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -253,10 +252,10 @@ def inspect(dataset: str, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def delete(dataset: str, yes: bool) -> None:
     """Delete a data set from the data folder. Raw files and the records of runs stay."""
-    from ...datasets.store import data_folder, open_store
+    from ...datasets.store import open_store, store_path
     from ...datasets.store.folder import delete_store, is_store
 
-    folder = Path(dataset) if os.sep in dataset else data_folder() / dataset
+    folder = store_path(dataset)
     try:
         clips = f"{len(open_store(dataset).clips):,} clips"
     except SkelbenchError:

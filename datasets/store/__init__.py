@@ -219,16 +219,19 @@ def data_folder() -> Path:
     return Path(os.environ.get("SKELBENCH_DATA") or platformdirs.user_data_dir("skelbench"))
 
 
+def store_path(dataset: str | Path) -> Path:
+    """Where the store of a data set is, given its name or a path."""
+    return Path(dataset) if isinstance(dataset, Path) or os.sep in dataset else data_folder() / dataset
+
+
 def open_store(dataset: str | Path) -> Store:
     """Open a store by the name of a data set or by path.
 
     Raises:
         SkelbenchError: if there is no such store; the message names the available ones.
     """
-    if isinstance(dataset, Path) or os.sep in dataset:
-        return Store(Path(dataset))
-    path = data_folder() / dataset
-    if not _is_folder(path):
+    path = store_path(dataset)
+    if isinstance(dataset, str) and os.sep not in dataset and not _is_folder(path):
         hint = did_you_mean(dataset, list_stores())
         raise SkelbenchError(
             f"There is no data set '{dataset}' in {data_folder()}{hint} Make one with `skelbench prepare`."

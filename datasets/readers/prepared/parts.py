@@ -18,6 +18,7 @@ from .names import clip_facts, fitting_rules, ntu_data_set, ntu_splits, plain_na
 VERSION = 1
 UNNAMED = ""  # the split of a file that has sides but no name for them
 GIVEN = "given"
+_INSPECTED = 32  # clips that are inspected in a file
 _CLASSES = 120  # labels below this are accepted however few clips there are
 _SIDES = {"train": TRAIN, "val": TEST, "test": TEST, "eval": TEST}
 _SPLITS = {"xsub": "xsub", "xview": "xview", "xset": "xset", "xsetup": "xset"}
@@ -50,6 +51,11 @@ def side_of_file(path: Path) -> int | None:
     """TRAIN or TEST by the words of a file's name ("train_data.npy", "val_label.pkl"), else None."""
     found = {_SIDES[word] for word in _words(path.stem) if word in _SIDES}
     return found.pop() if len(found) == 1 else None
+
+
+def inspected(clips: int) -> list[int]:
+    """The clips that show how all of them were prepared: some, evenly spaced from the first to the last."""
+    return np.unique(np.linspace(0, clips - 1, _INSPECTED).astype(int)).tolist()
 
 
 def refuse_two_of_a_side(paths: Sequence[Path]) -> None:

@@ -24,6 +24,7 @@ from .parts import (
     UNNAMED,
     FilePart,
     assemble,
+    inspected,
     refuse_different_states,
     refuse_two_of_a_side,
     side_of_file,
@@ -34,7 +35,6 @@ from .poses import refuse_confidence
 
 _SIDES = (("train", TRAIN), ("val", TEST), ("test", TEST))
 _PERSONS = 2
-_INSPECTED = 32  # clips of a file that show how it was prepared
 _CROWD = 10  # persons of a usual clip beyond which frames were meant
 
 
@@ -60,9 +60,9 @@ def read(files: Sequence[tuple[Path, Any]], split: str) -> Recording:
         sides, more = _sides(content, names, path)
         rejected += [*bad, *more]
         remarks += [*_short(good, path), *_crowded(good, path)]
-        inspected = [entry["keypoint"].transpose(1, 0, 2, 3) for entry in _some(good)]
-        refuse_confidence(inspected, str(path))
-        prepared.append(aligned.is_aligned(inspected))
+        some = [good[i]["keypoint"].transpose(1, 0, 2, 3) for i in inspected(len(good))]
+        refuse_confidence(some, str(path))
+        prepared.append(aligned.is_aligned(some))
         parts.append(
             FilePart(
                 file=str(path),
@@ -212,11 +212,6 @@ def _joints(entries: Sequence[Mapping[str, Any]], path: Path) -> int:
 
 def _most_persons(entries: Sequence[Mapping[str, Any]]) -> int:
     return max(entry["keypoint"].shape[0] for entry in entries)
-
-
-def _some(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Some annotations, from the first to the last."""
-    return [entries[i] for i in np.unique(np.linspace(0, len(entries) - 1, _INSPECTED).astype(int))]
 
 
 def _sides(content: Any, names: list[str], path: Path) -> tuple[dict[str, list[int]], list[Rejected]]:

@@ -27,6 +27,7 @@ from .parts import (
     UNNAMED,
     FilePart,
     assemble,
+    inspected,
     refuse_different_states,
     refuse_two_of_a_side,
     side_of_file,
@@ -35,7 +36,6 @@ from .parts import (
 )
 from .poses import refuse_confidence
 
-_INSPECTED = 32  # clips that are inspected in a file
 _OTHER = {"bone", "bones", "motion", "velocity"}  # words in the names of files that do not hold joints
 
 
@@ -95,8 +95,7 @@ def _layout(path: Path, array: np.ndarray) -> Layout:
 def _inspected(array: np.ndarray) -> list[np.ndarray]:
     """Some clips (T, M, V, 3) of a file, from its first to its last."""
     array = array if array.ndim == 5 else array[None]
-    chosen = np.unique(np.linspace(0, len(array) - 1, _INSPECTED).astype(int))
-    return [np.asarray(array[i]).transpose(1, 3, 2, 0) for i in chosen]
+    return [np.asarray(array[i]).transpose(1, 3, 2, 0) for i in inspected(len(array))]
 
 
 def _part(path: Path, array: np.ndarray, found: Sequence[Labels], layout: Layout) -> FilePart:
