@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
@@ -54,6 +55,11 @@ def _utc(text: str) -> str:
     if datetime.fromisoformat(text).utcoffset() != timedelta(0):
         raise ValueError(f"{text!r} is not in UTC")
     return text
+
+
+@lru_cache(maxsize=1 << 16)
+def _instant(finished: str) -> datetime:
+    return datetime.fromisoformat(finished)
 
 
 def _relative(text: str) -> str:
@@ -210,6 +216,11 @@ class Record(_Frozen):
     def key(self) -> Key:
         """Its cell and identity."""
         return Key(self.cell, self.identity)
+
+    @property
+    def ended(self) -> datetime:
+        """When it finished."""
+        return _instant(self.finished)
 
     def excess(self) -> int:
         """Bytes of UTF-8 above 4 kB (4096); negative if there is room."""

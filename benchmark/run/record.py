@@ -24,6 +24,7 @@ from ...errors import SkelbenchError
 from ...methods import METHODS, Method
 from ...results.command import COMMAND
 from ...results.files import ClipFacts, atomic_write, write_confusion, write_curve, write_per_class, write_scores
+from ...results.frozen import FROZEN
 from ...results.record import PRETRAIN, Best, Cell, Failure, Key, Record, Score, Settled
 from ...results.settled import CHANGE, ERROR, trend, verdict
 from ..plan.identity import PRETRAIN_VERSION, Pretraining
@@ -105,7 +106,7 @@ def _common(
         "versions": versions_of(cell),
         "environment": environment | ({COMMAND: command} if command else {}),
         "data": data_of(clips),
-        "model": model_of(task, method, clips),
+        "model": model_of(task, method, clips) | frozen_of(cell.protocol),
     }
 
 
@@ -177,6 +178,11 @@ def model_of(task: Pretraining, method: Method, clips: tuple[Clips, Clips]) -> d
         "persons": clips[0].x.shape[-1],
         "flops_per_clip": flops_per_clip(method, clips[1], *other_stream(task, method)),
     } | ({"imported": True} if task.imported else {})
+
+
+def frozen_of(protocol: str) -> dict[str, bool]:
+    """Whether an evaluation keeps the encoder frozen, as its protocol declares by its kind; nothing for a training."""
+    return {} if protocol == PRETRAIN else {FROZEN: not isinstance(PROTOCOLS[protocol], TuningProtocol)}
 
 
 def count_parameters(method: Method) -> int:

@@ -9,9 +9,10 @@ from typing import Any
 
 from ...errors import SkelbenchError
 from ..files import read_curve
+from ..frozen import is_frozen
 from ..record import FLOOR, Record
 from ..store import RunStore
-from ..tables.rows import FROZEN, Place, Row, mean_entry, places, rows_of
+from ..tables.rows import Place, Row, mean_entry, places, rank, rows_of
 from ..tables.table import Entry
 from .page import COLOURS, FONT, LINE, Width, picture, sheet, shown
 
@@ -47,7 +48,8 @@ class BoardCurves:
     @property
     def protocols(self) -> list[str]:
         """The protocols that any panel has a curve of."""
-        return [name for name in _PROTOCOLS if any(name in panel.curves for panel in self.panels)]
+        drawn = {protocol for panel in self.panels for protocol in panel.curves}
+        return sorted(drawn, key=lambda protocol: (rank(protocol, _PROTOCOLS), protocol))
 
 
 def board_curves(records: Iterable[Record], runs: RunStore, **wanted: str | None) -> BoardCurves:
@@ -61,7 +63,7 @@ def board_curves(records: Iterable[Record], runs: RunStore, **wanted: str | None
     Raises:
         SkelbenchError: if no place with learning curves fits or several do, or a file that a record names is damaged.
     """
-    found = places(record for record in records if record.cell.protocol in FROZEN)
+    found = places(record for record in records if is_frozen(record))
     fits = {
         place: mine
         for place, mine in found.items()

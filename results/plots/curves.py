@@ -5,16 +5,15 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import cycle
 from pathlib import Path
 
 from ...errors import SkelbenchError
 from ...registry import did_you_mean
 from ..files import read_curve
+from ..frozen import is_frozen
 from ..record import PRETRAIN, Cell, Record
 from ..store import RunStore, read_record
-from ..tables.rows import FROZEN
 from .page import COLOURS, MARKERS, Width, picture, sheet, shown
 
 _LINES = ("-", "--", ":", "-.")
@@ -93,9 +92,9 @@ def _read(folder: Path, runs: dict[Path, list[Record]]) -> Curve:
         runs[root] = RunStore(root).records()
     place = (record.cell.dataset, record.cell.split)
     probes = {}
-    for made in sorted(runs[root], key=lambda made: datetime.fromisoformat(made.finished)):
+    for made in sorted(runs[root], key=lambda made: made.ended):
         own = made.pretrain == record.identity and (made.cell.dataset, made.cell.split) == place
-        if own and made.cell.protocol in FROZEN and "curve" in made.files:
+        if own and is_frozen(made) and "curve" in made.files:
             path = RunStore(root).folder(made.key) / made.files["curve"]
             probes[_probe_name(made.cell, record.cell)] = _line(path, "test_top1")
     shown_probes = {name: probe for name, probe in sorted(probes.items()) if probe[0]}

@@ -6,9 +6,10 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from ..frozen import frozen_protocols
 from ..record import FLOOR, RAW, RAW_LABEL
 from ..tables.raw_rows import CLOSEST
-from ..tables.rows import FLOOR_NAME, FROZEN, Place, SeedGroup
+from ..tables.rows import FLOOR_NAME, Place, SeedGroup
 from ..tables.table import Column, Entry, Table, text_of
 from .cells import SiteCell
 from .markup import data_file, script_json
@@ -45,7 +46,7 @@ def boards(tables: Iterable[Table], cells: Mapping[SeedGroup, SiteCell]) -> list
         facts = {name: table.facts.get(name) or None for name in Place._fields}
         board = Board(Place(**facts), table)  # type: ignore[arg-type]
         board.rows = [_row(board, entries, cells) for entries in table.rows]
-        board.rows = [*_missing_floors(board), *board.rows]
+        board.rows = [*_missing_floors(board, cells), *board.rows]
         board.curves = _curves(board, cells)
         made.append(board)
     return made
@@ -84,7 +85,7 @@ def _row(board: Board, entries: Sequence[Entry], cells: Mapping[SeedGroup, SiteC
     place, links = board.place, {}
     beside = method == RAW and place.label != RAW_LABEL  # raw joints in the table of encoders
     for protocol in board.protocols():
-        key = SeedGroup(place.track, place.label, method, backbone, *place[2:5], protocol, place.pretrained_on)
+        key = _key(place, method, backbone, protocol)
         if beside:
             key = key._replace(track="custom", label=RAW_LABEL, protocol=CLOSEST.get(protocol, ""), pretrained_on=None)
         if key in cells:
@@ -94,17 +95,27 @@ def _row(board: Board, entries: Sequence[Entry], cells: Mapping[SeedGroup, SiteC
     return {"method": method, "backbone": backbone, "floor": floor, "links": links, "cells": shows}
 
 
-def _missing_floors(board: Board) -> Iterator[dict[str, Any]]:
+def _key(place: Place, method: str, backbone: str, protocol: str) -> SeedGroup:
+    return SeedGroup(*place[:2], method, backbone, *place[2:5], protocol, place.pretrained_on)
+
+
+def _missing_floors(board: Board, cells: Mapping[SeedGroup, SiteCell]) -> Iterator[dict[str, Any]]:
     """Yield a row of dashes for every backbone whose floor was not run."""
-    if not set(board.protocols()) & set(FROZEN):
+    found = [
+        cells[_key(board.place, row["method"], row["backbone"], protocol)]
+        for row in board.rows
+        for protocol in row["links"]
+        if not row["floor"]
+    ]
+    if not frozen_protocols(one.record for cell in found for one in cell.shown):
         return
     present = {row["backbone"] for row in board.rows if row["floor"]}
     names = {"method": FLOOR_NAME}
     for backbone in dict.fromkeys(row["backbone"] for row in board.rows if row["links"]):
         if backbone not in present:
             names["backbone"] = backbone
-            cells = [shown(Entry(names.get(column.name)), column) for column in board.table.columns]
-            yield {"method": FLOOR, "backbone": backbone, "floor": 1, "links": {}, "cells": cells}
+            shows = [shown(Entry(names.get(column.name)), column) for column in board.table.columns]
+            yield {"method": FLOOR, "backbone": backbone, "floor": 1, "links": {}, "cells": shows}
 
 
 def _curves(board: Board, cells: Mapping[SeedGroup, SiteCell]) -> list[dict[str, Any]]:
@@ -115,10 +126,7 @@ def _curves(board: Board, cells: Mapping[SeedGroup, SiteCell]) -> list[dict[str,
         for row in board.rows:
             if protocol not in row["links"] or row["floor"] or lines == CURVES:
                 continue
-            key = SeedGroup(
-                *board.place[:2], row["method"], row["backbone"], *board.place[2:5], protocol, board.place.pretrained_on
-            )
-            points = mean_curve(cells[key])
+            points = mean_curve(cells[_key(board.place, row["method"], row["backbone"], protocol)])
             if len(points) > 1:
                 lines += 1
                 made.append(

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+from ..frozen import is_frozen
 from ..record import FLOOR, PRETRAIN
-from ..tables.rows import FROZEN
 from . import side_files
 from .cells import Site, SiteCell, StoredRecord
 
@@ -28,7 +28,7 @@ def chart_data(cell: SiteCell, site: Site) -> dict[str, Any]:
 def _floor(cell: SiteCell, site: Site) -> float | None:
     """The floor's top-1 in the leaderboard of this cell; None for protocols that train the encoder."""
     found = site.rows.get(cell.key._replace(method=FLOOR, protocol=""))
-    if found is None or cell.key.method == FLOOR or cell.key.protocol not in FROZEN:
+    if found is None or cell.key.method == FLOOR or not is_frozen(cell.shown[0].record):
         return None
     table, entries = found
     for column, entry in zip(table.columns, entries, strict=True):

@@ -3,8 +3,9 @@
 from typing import Any
 from urllib.parse import urlencode
 
+from ..frozen import is_frozen
 from ..record import FLOOR, PRETRAIN, Record
-from ..tables.rows import FLOOR_NAME, FROZEN, SeedGroup
+from ..tables.rows import FLOOR_NAME, SeedGroup
 from ..tables.table import MISSING
 from .boards import text
 from .cell_charts import chart_data
@@ -23,7 +24,7 @@ def cell_page(cell: SiteCell, site: Site) -> str:
         "cell.html",
         root="../",
         key=key,
-        name=FLOOR_NAME if key.method == FLOOR and key.protocol in FROZEN else key.method,
+        name=FLOOR_NAME if key.method == FLOOR and is_frozen(cell.shown[0].record) else key.method,
         scored=key.protocol != PRETRAIN,
         board=_board(key),
         numbers=_numbers(cell, site),

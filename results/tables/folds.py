@@ -1,14 +1,15 @@
 """Means over folds, for data whose splits are folds (fold1, fold2, …), as papers report them."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from statistics import fmean
 
+from ..frozen import frozen_protocols
 from ..record import FLOOR, Record
 from ..settled import RULE, settled_together
 from .rows import (
-    FROZEN,
     Place,
     Row,
     difference,
@@ -21,6 +22,7 @@ from .rows import (
     with_settled,
 )
 from .table import Column, Entry, Table
+from .versions import EVERY, version_of, versions_text
 
 FOLD = re.compile(r"fold\d+")
 
@@ -28,9 +30,10 @@ FOLD = re.compile(r"fold\d+")
 def folded(records: Iterable[Record]) -> list[Table]:
     """Make a table for each track, label, data set and stream with several folds: the mean over folds, ± over seeds.
 
-    A seed counts for a protocol if it was run in every fold of the table; a row that lacks a fold has no mean. The
-    width, frames and epochs of a row's folds are shown; other settings that a track chooses by the size of the training
-    set, such as the queue, may differ between folds.
+    A seed counts for a protocol if it was run in every fold of the table; a row that lacks a fold has no mean, nor has
+    one whose folds are of different versions of the data, the method, the protocol or a plugin's code. The width,
+    frames and epochs of a row's folds are shown; other settings that a track chooses by the size of the training set,
+    such as the queue, may differ between folds.
     """
     found = {place: mine for place, mine in places(records).items() if FOLD.fullmatch(place.split)}
     boards = grouped(found, lambda place: place._replace(split=""))
@@ -44,9 +47,12 @@ def folded(records: Iterable[Record]) -> list[Table]:
 def _table(board: Place, folds: Sequence[Sequence[Row]]) -> Table:
     rows = grouped(chain.from_iterable(folds), lambda row: (row.method, row.backbone))
     protocols = sorted({protocol for row in chain.from_iterable(folds) for protocol in row.cells})
+    frozen = frozen_protocols(record for row in chain.from_iterable(folds) for record in row.records)
+    cells = {name: {p: [row.cells.get(p, []) for row in mine] for p in protocols} for name, mine in rows.items()}
+    mixed = {(name, p): told for name, mine in cells.items() for p in protocols if (told := _mixed(mine[p]))}
     means = {
-        name: {p: _means([row.cells.get(p, []) for row in mine], len(folds)) for p in protocols}
-        for name, mine in rows.items()
+        name: {p: [] if (name, p) in mixed else _means(mine[p], len(folds)) for p in protocols}
+        for name, mine in cells.items()
     }
     leading = "linear" if "linear" in protocols else protocols[0]
 
@@ -64,19 +70,10 @@ def _table(board: Place, folds: Sequence[Sequence[Row]]) -> Table:
         (Column("seeds", "count"), [_seeds(means[name].values()) for name in order]),
     ]
     for protocol in protocols:
-        ours = {
-            name: with_settled(
-                mean_entry(means[name][protocol]), settled_together([row.settled(protocol) for row in rows[name]])
-            )
-            for name in order
-        }
+        ours = {name: _entry(means[name][protocol], rows[name], protocol) for name in order}
         columns.append((Column(protocol, "percent", group=protocol), list(ours.values())))
-        floors = {name[1]: ours[name] for name in order if name[0] == FLOOR}
-        if protocol in FROZEN and floors and len(floors) < len(order):
-            gains = [
-                Entry("") if name[0] == FLOOR else difference(ours[name], floors.get(name[1], Entry()))
-                for name in order
-            ]
+        if protocol in frozen and 0 < sum(name[0] == FLOOR for name in order) < len(order):
+            gains = [_gain(name, ours, {other: mine[protocol] for other, mine in cells.items()}) for name in order]
             columns.append((Column(f"{protocol} Δ floor", "difference", minor=True, group=protocol), gains))
     title = str(board._replace(split=f"mean of {len(folds)} folds"))
     return Table(
@@ -85,9 +82,41 @@ def _table(board: Place, folds: Sequence[Sequence[Row]]) -> Table:
         tuple(zip(*(entries for _, entries in columns), strict=True)),
         (
             "Top-1 in percent at the end of training, mean over folds of one seed: mean ± sample deviation over seeds.",
+            *(
+                f"No mean of {' '.join(name)} {protocol}: its folds are of different versions ({told})."
+                for (name, protocol), told in mixed.items()
+            ),
             *([RULE] if any(entry.settled for _, entries in columns for entry in entries) else []),
         ),
     )
+
+
+def _entry(means: Sequence[float], rows: Sequence[Row], protocol: str) -> Entry:
+    records = [record for row in rows for record in row.cells.get(protocol, [])]
+    settled = settled_together([row.settled(protocol) for row in rows])
+    return replace(with_settled(mean_entry(means), settled), version=versions_text(records))
+
+
+def _mixed(folds: Sequence[Sequence[Record]]) -> str:
+    """In words how the versions of a row's folds differ; "" if they do not."""
+    found = [records[0] for records in folds if records]
+    told = ((record, version_of(record).unlike(version_of(found[0]), EVERY)) for record in found)
+    return "; ".join(f"{record.cell.split}: {text}" for record, text in told if text)
+
+
+def _gain(
+    name: tuple[str, str],
+    ours: Mapping[tuple[str, str], Entry],
+    cells: Mapping[tuple[str, str], Sequence[Sequence[Record]]],
+) -> Entry:
+    """Difference to the floor of the same backbone, if both are of the same data and protocol."""
+    floor = (FLOOR, name[1])
+    if name == floor:
+        return Entry("")
+    mine, theirs = (next((records[0] for records in cells.get(key, []) if records), None) for key in (name, floor))
+    if mine is None or theirs is None or version_of(mine).unlike(version_of(theirs)):
+        return Entry()
+    return difference(ours[name], ours[floor])
 
 
 def _means(folds: Sequence[Sequence[Record]], wanted: int) -> list[float]:

@@ -3,10 +3,11 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
+from ..frozen import frozen_protocols
 from ..published import FILE, PAPER, RERUN, Published
 from ..record import FLOOR, PRETRAIN, RAW, Failure, Record
 from ..settled import RULE
-from .rows import FLOOR_SEEDS, FROZEN, Place, Row
+from .rows import FLOOR_SEEDS, Place, Row
 from .table import Note, spans
 
 SEEN = "seen_in_pretraining"  # in a record's `extra`: test clips that its encoder was pre-trained on
@@ -140,7 +141,7 @@ def fidelity_of(record: Record) -> str:
 
 
 def _floor_notes(rows: Sequence[Row]) -> Iterable[str]:
-    frozen = {p for row in rows for p in row.cells if p in FROZEN}
+    frozen = frozen_protocols(record for row in rows if row.method != RAW for record in row.records)
     floors = {row.backbone: row for row in rows if row.method == FLOOR}
     few = [
         f"{backbone} {protocol} {len(floors[backbone].last(protocol)) if backbone in floors else 0}"
@@ -150,7 +151,7 @@ def _floor_notes(rows: Sequence[Row]) -> Iterable[str]:
     ]
     if few:
         yield f"A floor is the mean of at least {FLOOR_SEEDS} seeds; here: {', '.join(few)}."
-    trained = sorted({p for row in floors.values() for p in row.cells} - {*FROZEN, PRETRAIN})
+    trained = sorted({p for row in floors.values() for p in row.cells} - {*frozen, PRETRAIN})
     if trained:
         yield f"{', '.join(trained)} of untrained is supervised training from scratch and not a floor."
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
+from ..frozen import frozen_protocols
 from ..published import FILE, RERUN, Published
 from ..record import Failure, Record
 from ..store import RunStore
@@ -14,7 +15,6 @@ from .footnotes import fidelity_notes, fidelity_of, footnotes
 from .raw_rows import BASELINES, raw_row
 from .rows import (
     FLOOR,
-    FROZEN,
     Place,
     Row,
     difference,
@@ -30,6 +30,7 @@ from .rows import (
 )
 from .significance import LEVEL, Ranking, hits_of, ranking
 from .table import MISSING, NONE, Column, Entry, Note, Table
+from .versions import apart, version_of
 
 _PROTOCOLS = ("knn", "linear", "finetune", "semi1", "semi10", "fewshot")
 _RANKED_BY = ("linear", *_PROTOCOLS)
@@ -52,8 +53,9 @@ def leaderboard(
     Encoders that were pre-trained on other data than a table's are in separate tables, too.
 
     Ours is the mean over seeds of ``last`` top-1 with the sample standard deviation; ``best`` is shown
-    beside it if every seed has it. A mean never mixes settings, method or protocol versions or
-    data: those of the newest record count, and a footnote says how many others were left out. The
+    beside it if every seed has it. A mean never mixes settings, versions of method, protocol or plugin code, or
+    data: those of the newest record count, and a footnote says how many others were left out. Rows of other data or
+    another version than the others are shown without rank and Δ (``versions``). The
     paper's number is a reference; the difference to it is shown in track ``published`` only. Records
     of pre-training alone have no row. Raw joints are a row of the tables of the same data and frames.
     ``refused`` maps (method, backbone) to the reason why they do not work together: every table has a
@@ -139,11 +141,12 @@ def _ranking(rows: Sequence[Row], protocol: str, runs: RunStore, every: bool) ->
     scores = {
         i: fmean(row.last(protocol)) for i, row in enumerate(rows) if row.last(protocol) and not _is_baseline(row)
     }
+    other = apart({i: rows[i].cells[protocol] for i in scores})
     told = {i: None if every else row.settled(protocol) for i, row in enumerate(rows)}
-    settled = {i: score for i, score in scores.items() if told[i] in (None, "yes")}
+    settled = {i: score for i, score in scores.items() if told[i] in (None, "yes") and i not in other}
     found = ranking(settled, lambda i: hits_of(rows[i].cells[protocol], runs))
-    reasons = {i: f"settled: {told[i]}" for i in scores if i not in settled}
-    return Ranking(found.ranges, reasons | found.untested)
+    reasons = {i: f"settled: {told[i]}" for i in scores if told[i] not in (None, "yes")}
+    return Ranking(found.ranges, other | reasons | found.untested)
 
 
 def _ranks(rows: Sequence[Row], protocol: str, order: Ranking) -> Columns:
@@ -216,7 +219,8 @@ def _scores(protocol: str, rows: Sequence[Row], first: set[int], *, against_pape
     if any(isinstance(entry.value, float) for entry in best):
         yield Column(f"{protocol} best", "percent", minor=True, group=protocol), best
     floors = {row.backbone: row for row in rows if row.method == FLOOR}
-    if protocol in FROZEN and floors and len(floors) < len(rows):
+    frozen = frozen_protocols(record for row in rows for record in row.cells.get(protocol, ()))
+    if protocol in frozen and floors and len(floors) < len(rows):
         gains = [_gain(row, mine, floors.get(row.backbone), protocol) for row, mine in zip(rows, ours, strict=True)]
         yield Column(f"{protocol} Δ floor", "difference", minor=True, group=protocol), gains
     printed = [row.numbers.get(protocol, ()) for row in rows]
@@ -239,10 +243,16 @@ def _blank(row: Row) -> Entry | None:
 
 
 def _gain(row: Row, ours: Entry, floor: Row | None, protocol: str) -> Entry:
-    """Difference to the floor if both have the same encoder: in `published`, width, graph and frames may differ."""
+    """Difference to the floor if both have the same encoder, data and protocol.
+
+    In `published`, width, graph and frames may differ.
+    """
     if _is_baseline(row) or row.refused:
         return Entry("")
     if floor is None or _encoder(floor) != _encoder(row):
+        return Entry()
+    mine, theirs = row.cells.get(protocol), floor.cells.get(protocol)
+    if not mine or not theirs or version_of(mine[0]).unlike(version_of(theirs[0])):
         return Entry()
     return difference(ours, mean_entry(floor.last(protocol)))
 

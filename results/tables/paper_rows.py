@@ -11,9 +11,10 @@ from itertools import groupby
 from typing import NamedTuple
 
 from ...errors import SkelbenchError
+from ..frozen import named_frozen
 from ..published import RERUN, Published, published_numbers
 from ..record import FLOOR, TRACKS, Record
-from .rows import FLOOR_NAME, FROZEN, SeedGroup, comparable, seed_group
+from .rows import FLOOR_NAME, SeedGroup, comparable, seed_group
 
 TITLES = {
     "table1": "linear evaluation beside the baseline",
@@ -179,7 +180,7 @@ def _lines(numbers: Sequence[Published], *, floors: bool) -> tuple[PaperRow, ...
     lines = []
     printed = dict.fromkeys(map(line_of, numbers))
     for (stream, protocol), block in groupby(printed, lambda line: (line.stream, line.protocol)):
-        if floors and protocol in FROZEN:
+        if floors and named_frozen(protocol):
             lines.append(PaperRow(FLOOR_NAME, FLOOR, "", None, stream, protocol))
         lines += block
     return tuple(lines)

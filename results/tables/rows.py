@@ -4,8 +4,6 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime
-from functools import lru_cache
 from statistics import fmean
 from typing import Any, NamedTuple, TypeVar
 
@@ -13,9 +11,9 @@ from ..published import Published, find
 from ..record import FLOOR, FUSED, FUSED_STREAMS, PRETRAIN, TRACKS, Cell, Record, Settled
 from ..settled import settled_of
 from .table import Entry
+from .versions import version_of, versions_text
 
 FLOOR_SEEDS = 3
-FROZEN = ("knn", "linear", "fewshot")  # protocols in which an untrained encoder is a floor
 _STREAMS = (*FUSED_STREAMS, FUSED)
 _SETUP = ("width", "parameters", "frames", "epochs")
 # Settings that may differ between the seeds of one mean.
@@ -99,7 +97,8 @@ class Row(NamedTuple):
 
     def entry(self, protocol: str) -> Entry:
         """Mean and deviation of the top-1, with a remark unless it had settled."""
-        return with_settled(mean_entry(self.last(protocol)), self.settled(protocol))
+        entry = with_settled(mean_entry(self.last(protocol)), self.settled(protocol))
+        return replace(entry, version=versions_text(self.cells.get(protocol, ())))
 
     def settled(self, protocol: str) -> Settled | None:
         """Whether its accuracy had settled; None where nothing was trained, or elsewhere."""
@@ -152,7 +151,7 @@ def comparable(records: Sequence[Record]) -> list[Record]:
     """Return the newest record of each seed, of those that agree with the newest of all except for the seed."""
     if not records:
         return []
-    by_age = sorted(records, key=lambda record: _instant(record.finished))
+    by_age = sorted(records, key=lambda record: record.ended)
     conditions = _conditions(by_age[-1])
     alike = {r.cell.seed: r for r in by_age if r is by_age[-1] or _conditions(r) == conditions}
     return [alike[seed] for seed in sorted(alike)]
@@ -222,14 +221,8 @@ def _reading_order(place: Place) -> tuple[Any, ...]:
     return (place.dataset, place.split, stream, origin, TRACKS.index(place.track), label)
 
 
-@lru_cache(maxsize=1 << 16)
-def _instant(finished: str) -> datetime:
-    return datetime.fromisoformat(finished)
-
-
 def _conditions(record: Record) -> list[Any]:
-    versions = [record.versions.get(key) for key in ("method", "protocol", "fusion")]
-    return [_seedless(record.settings), versions, record.data.get("fingerprint")]
+    return [_seedless(record.settings), version_of(record)]
 
 
 def _seedless(settings: Any) -> Any:

@@ -40,7 +40,8 @@ class Entry:
     ``spread`` is a standard deviation over ``seeds`` runs (None if the table counts them elsewhere),
     ``remark`` a short text after the number, ``source`` the file and line it was read from
     ("skeattnclr_tables.csv:10"), ``settled`` whether it still changed when training ended ("yes", "rising", ...),
-    ``strong`` marks the best of its column, ``marks`` are the notes that it refers to.
+    ``strong`` marks the best of its column, ``marks`` are the notes that it refers to, ``version`` names the data and
+    the code that the number is from (csv and JSON only).
     """
 
     value: str | float | None = None
@@ -51,6 +52,7 @@ class Entry:
     seeds: int | None = None
     settled: str | None = None
     marks: tuple[str, ...] = ()
+    version: str = ""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ def to_csv(tables: Table | Sequence[Table]) -> str:
     """Return tables as one csv for programs: each row has its track, dataset, split and stream.
 
     Numbers are bare, with the decimals of the printed table; deviations, seeds, remarks, whether an accuracy has
-    settled, sources and notes have separate columns; a missing cell is empty. Footnotes are only in the other formats.
+    settled, sources, versions and notes have separate columns; a missing cell is empty. Footnotes are only in the other
+    formats.
     """
     several = [tables] if isinstance(tables, Table) else tables
     records = [record for table in several for record in _rows(table)]
@@ -46,5 +47,6 @@ def _sides(entry: Entry, notes: dict[str, str]) -> dict[str, str]:
         "remark": entry.remark,
         "settled": entry.settled or "",
         "source": entry.source,
+        "version": entry.version,
         "notes": " ".join(notes[mark] for mark in entry.marks),
     }

@@ -11,8 +11,8 @@ def to_json(tables: Table | Sequence[Table]) -> str:
     """Return ``{"tables": [...]}``: facts, columns, rows (one object per row, by column name), footnotes and notes.
 
     An entry has its ``value`` (unrounded; null if it was not run, "" if empty on purpose) and ``text`` as the
-    other formats show it; ``std``, ``seeds``, ``remark``, ``settled``, ``source``, ``best`` and ``notes`` if there
-    are any.
+    other formats show it; ``std``, ``seeds``, ``remark``, ``settled``, ``source``, ``version``, ``best`` and ``notes``
+    if there are any.
     """
     several = [tables] if isinstance(tables, Table) else tables
     return json.dumps({"tables": [_table(table) for table in several]}, ensure_ascii=False, indent=1) + "\n"
@@ -36,6 +36,7 @@ def _entry(entry: Entry, kind: Kind) -> dict[str, Any]:
         "remark": entry.remark or None,
         "settled": entry.settled,
         "source": entry.source or None,
+        "version": entry.version or None,
         "best": entry.strong or None,
         "notes": list(entry.marks) or None,
     }

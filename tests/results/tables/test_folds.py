@@ -66,3 +66,41 @@ def test_a_seed_that_lacks_a_fold_does_not_count(records):
 
 def test_one_fold_and_other_splits_have_no_table(records):
     assert folded(r for r in records if r.cell.split in ("fold1", "whole")) == []
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ({"data": {"fingerprint": "bb"}}, "fold3: data bb instead of aa"),
+        ({"versions": {"method": 2, "protocol": 1}}, "fold3: method 2 instead of 1"),
+        ({"versions": {"method": 1, "protocol": 2}}, "fold3: protocol 2 instead of 1"),
+        (
+            {"versions": {"method": 1, "protocol": 1, "plugins": {"mine.py": "22"}}},
+            "fold3: mine.py 22 instead of 11",
+        ),
+    ],
+)
+def test_there_is_no_mean_over_folds_of_different_versions(records, make_record, other, told):
+    code = {"method": 1, "protocol": 1, "plugins": {"mine.py": "11"}}
+    made = [one.model_copy(update={"versions": code}) if "plugins" in str(other) else one for one in records]
+    made = [one for one in made if (one.cell.method, one.cell.split) != ("aimclr", "fold3")]
+    made += [
+        make_record(
+            method="aimclr", dataset="sbu", split="fold3", seed=seed, top1=90.0, identity=f"{99 + seed:064x}", **other
+        )
+        for seed in range(2)
+    ]
+    (table,) = folded(made)
+    rows = cells(table)
+    assert (rows["aimclr"]["linear"], rows["aimclr"]["linear Δ floor"], rows["aimclr"]["seeds"]) == ("–", "–", "–")
+    assert rows["untrained (floor)"]["linear"] == "55.0 ± 7.1"
+    assert f"No mean of aimclr stgcn linear: its folds are of different versions ({told})." in table.footnotes
+
+
+def test_the_floor_of_other_data_gives_no_difference(records):
+    other = [
+        one.model_copy(update={"data": one.data | {"fingerprint": "bb"}}) if one.cell.method == "untrained" else one
+        for one in records
+    ]
+    rows = cells(folded(other)[0])
+    assert (rows["aimclr"]["linear"], rows["aimclr"]["linear Δ floor"]) == ("70.0 ± 0.0", "–")

@@ -1,5 +1,6 @@
 import hashlib
 import io
+import json
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from skelbench.results.store import RunStore
 from skelbench.results.tables.costs import cost_entries
 from skelbench.results.tables.leaderboard import leaderboard
 from skelbench.results.tables.table import MISSING, text_of
-from skelbench.results.writers import to_csv, to_markdown, to_rich
+from skelbench.results.writers import to_csv, to_json, to_markdown, to_rich
 
 
 def frame(tables):
@@ -518,6 +519,75 @@ def test_rows_of_different_versions_are_reported(make_record):
     assert not any("version" in note for note in even.footnotes)
     (table,) = leaderboard([make_record(method="aimclr", versions=old), make_record(method="hiclr", versions=new)])
     assert "WARNING: protocol linear is here in version 2 and in older ones: 1 (aimclr stgcn)." in table.footnotes
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ({"data": {"fingerprint": "bb", "test": 5, "classes": 3}}, "data bb instead of aa"),
+        ({"versions": {"method": 1, "protocol": 2}}, "protocol 2 instead of 1"),
+    ],
+)
+def test_rows_of_another_version_have_neither_rank_nor_difference(ranked, other, told):
+    runs, make = ranked
+    rows = [make(name, share) for name, share in (("untrained", 0.3), ("skeattnclr", 0.7), ("skeletonclr", 0.5))]
+    rows.append(make("aimclr", 0.9, **other))
+    (table,) = leaderboard(rows, runs=runs)
+    assert {row[1].value: row[0].value for row in table.rows} == {
+        "untrained (floor)": "", "aimclr": None, "skeattnclr": "1", "skeletonclr": "2",
+    }  # fmt: skip
+    assert cell(table, "aimclr", "linear") == "90.0" and cell(table, "aimclr", "linear Δ floor") == MISSING
+    assert cell(table, "skeattnclr", "linear Δ floor") == "+40.0"
+    assert f"Without a rank: aimclr stgcn ({told})." in table.footnotes
+
+
+def test_of_one_method_in_two_versions_the_newer_is_ranked(ranked):
+    runs, make = ranked
+    old = make("aimclr", 0.9, backbone="bigru", versions={"method": 1, "protocol": 1})
+    new = make("aimclr", 0.7, versions={"method": 2, "protocol": 1}, finished="2024-06-01T00:00:00Z")
+    (table,) = leaderboard([old, new, make("hiclr", 0.5)], runs=runs)
+    assert [(row[2].value, row[0].value) for row in table.rows] == [("bigru", None), ("stgcn", "1"), ("stgcn", "2")]
+    assert "Without a rank: aimclr bigru (method 1 instead of 2)." in table.footnotes
+
+
+def test_plugin_code_that_changed_is_in_no_mean_with_the_older(make_record, ranked):
+    runs, make = ranked
+
+    def code(digest):
+        return {"method": 1, "protocol": 1, "plugins": {"mine.py": digest}}
+
+    old = make_record(seed=1, top1=10.0, versions=code("11"))
+    new = make_record(top1=60.0, versions=code("22"), finished="2024-06-01T00:00:00Z")
+    (table,) = leaderboard([old, new])
+    assert cell(table, "skeattnclr", "linear") == "60.0"
+    # A plugin protocol, with which two methods were evaluated before and after it changed.
+    rows = [
+        make("aimclr", 0.9, versions=code("11")),
+        make("hiclr", 0.5, versions=code("22"), finished="2024-06-01T00:00:00Z"),
+    ]
+    (table,) = leaderboard(rows, runs=runs)
+    assert [row[0].value for row in table.rows] == [None, "1"]
+
+
+def test_csv_and_json_name_the_version_of_each_number(make_record):
+    versions = {"method": 2, "protocol": 3, "plugins": {"mine.py": "c0de"}}
+    (table,) = leaderboard([make_record(versions=versions, data={"fingerprint": "0123456789abcdef"})])
+    told = "data 0123456789ab, method 2, protocol 3, mine.py c0de"
+    assert frame(table)["linear version"].tolist() == [told]
+    assert json.loads(to_json(table))["tables"][0]["rows"][0]["linear"]["version"] == told
+    assert told not in to_markdown(table)
+
+
+def test_a_protocol_says_itself_whether_its_encoder_is_frozen(make_record):
+    """Of a plugin, too: an untrained encoder is a floor where it stays frozen, and supervised where it does not."""
+    rows = [
+        make_record(method=method, protocol=protocol, model={"frozen": frozen})
+        for method in ("untrained", "aimclr")
+        for protocol, frozen in (("prototypes", True), ("adapters", False))
+    ]
+    (table,) = leaderboard(rows)
+    assert "prototypes Δ floor" in columns(table) and "adapters Δ floor" not in columns(table)
+    assert "adapters of untrained is supervised training from scratch and not a floor." in table.footnotes
 
 
 RAW = {"track": "custom", "label": "raw data", "method": "raw", "backbone": "none", "dataset": "nwucla", "top1": 64.4}
