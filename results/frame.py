@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .files import read_per_class
+from .calibration import ECE, error_of
+from .classes import class_numbers
 from .record import Record
 from .store import RunStore, open_runs
 
@@ -43,7 +44,8 @@ def load_results(out: str | Path) -> pd.DataFrame:
     - identity of the record, pretrain (identity of the pre-training it builds on), finished (ISO 8601, UTC), folder
     - one column for each further number of a protocol, named extra_NAME (extra_top1_k1, extra_mean_cosine, ...);
       extra_mean_class_top1 is the mean over the classes that have test clips, extra_largest_class the share of the
-      largest class, both for older records from their `per_class.csv`
+      largest class, both for older records from their `per_class.csv`; extra_ece is the expected calibration error of
+      protocols with probabilities in percent, for older records from their scores
 
     Rows of different tracks, versions or fingerprints are not comparable: group by them before taking means.
 
@@ -58,13 +60,10 @@ def load_results(out: str | Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*_COLUMNS, *extra])
 
 
-def _class_numbers(record: Record, runs: RunStore) -> dict[str, float]:
-    """What newer records hold themselves, from the counts by class of an older one."""
-    if "per_class" not in record.files or "mean_class_top1" in record.extra:
-        return {}
-    rows = read_per_class(runs.folder(record.key) / record.files["per_class"])
-    shares, clips = [top1 for *_, top1 in rows if top1 is not None], [count for _, count, _ in rows]
-    return {"mean_class_top1": sum(shares) / len(shares), "largest_class": 100 * max(clips) / sum(clips)}
+def _extra(record: Record, runs: RunStore) -> dict[str, float]:
+    """A record's further numbers, with those that newer records hold and older ones only have the scores for."""
+    error = error_of(record, runs)
+    return class_numbers(record, runs) | ({} if error is None else {ECE: error}) | record.extra
 
 
 def _row(record: Record, runs: RunStore) -> dict[str, Any]:
@@ -87,5 +86,5 @@ def _row(record: Record, runs: RunStore) -> dict[str, Any]:
         "pretrain": record.pretrain,
         "finished": record.finished,
         "folder": str(runs.folder(record.key)),
-        **{f"extra_{name}": value for name, value in (_class_numbers(record, runs) | record.extra).items()},
+        **{f"extra_{name}": value for name, value in (_extra(record, runs)).items()},
     }

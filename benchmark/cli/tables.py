@@ -54,24 +54,39 @@ def table(ctx: click.Context, out: Path, style: str, paper: str | None, **where:
 @_FORMAT
 @_where
 @click.option("--all", "every", is_flag=True, help="Rank all rows, also those whose accuracy has not settled.")
+@click.option(
+    "--metric",
+    "measure",
+    type=click.Choice(("top1", "balanced")),
+    default="top1",
+    show_default=True,
+    help="Rank by top-1, or by its mean over classes.",
+)
+@click.option("--pairs", is_flag=True, help="Also print every comparison of two ranked rows.")
+@click.option("--calibration", is_flag=True, help="Also show the expected calibration error.")
 @uncollected()
-def leaderboard_(out: Path, style: str, *, every: bool, **where: str | None) -> None:
-    """Rank the methods in a folder of runs; a difference within the noise of the test clips is a tie.
+def leaderboard_(
+    out: Path, style: str, *, every: bool, measure: Any, pairs: bool, calibration: bool, **where: str | None
+) -> None:
+    """Rank the methods in a folder of runs; a difference within the noise of trainings, persons and clips is a tie.
 
     Each row has width, parameters, frames, epochs, seeds, and the cost of its pre-training; the untrained encoder is
     the floor. Ranks are tested on the class scores stored with the records; rows whose accuracy on held-out subjects
-    still changed at the end of training have none. Where splits are folds, a table of means over folds follows.
+    still changed at the end of training have none. Where splits are folds, a table of means over folds follows; where
+    several data sets have the same rows, their mean ranks.
     """
+    from ...results.tables.across import across
     from ...results.tables.folds import folded
-    from ...results.tables.leaderboard import leaderboard
+    from ...results.tables.leaderboard import Wanted, leaderboard
 
     runs = folder_of_runs(out)
     wanted = _narrowing(where)
     records = runs.records()
     shown = [record for record in records if wanted(record.cell)]
     failures = [failure for failure in runs.failures() if wanted(failure.cell)]
-    tables = leaderboard(shown, failures, runs=runs, behind=records, every=every)
-    show_tables([*_some(tables, out), *folded(shown)], style)
+    asked = Wanted(measure, every=every, pairs=pairs, calibration=calibration)
+    tables = leaderboard(shown, failures, runs=runs, behind=records, wanted=asked)
+    show_tables([*_some(tables, out), *folded(shown), *across(shown, measure, runs, every=every)], style)
 
 
 def show_tables(tables: Sequence[Any], style: str) -> None:

@@ -264,6 +264,11 @@ def top(scores: Tensor, label: Tensor, k: int) -> float:
     return (right & ~own[:, 0].isnan()).cpu().double().mean().item() * 100
 
 
+def has_logits(protocol: AnyProtocol) -> bool:
+    """Whether the softmax of a protocol's scores are probabilities: it says so with `logits = True`."""
+    return bool(getattr(protocol, "logits", False))
+
+
 def class_numbers(scores: Tensor, label: Tensor) -> dict[str, float]:
     """Mean top-1 over the classes that have clips, and the share of the largest class, both in percent.
 

@@ -25,6 +25,7 @@ class Classifier:
 
     name = "classifier"
     version = 1
+    logits = True
     Settings = ClassifierSettings
     features = "logits"
     imported_only = True  # a grid has no checkpoint with a classifier

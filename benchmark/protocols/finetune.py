@@ -129,6 +129,7 @@ class Finetune:
     name = "finetune"
     Settings = TuningSettings
     version = 2  # 1: augmentation and dropout had one seed, equal scores no defined order
+    logits = True
     deviations = (
         Deviation(
             "mode of the encoder",

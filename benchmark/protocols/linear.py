@@ -73,6 +73,7 @@ class Linear:
     name = "linear"
     Settings = LinearSettings
     version = 2  # 1: equal scores were ranked in no defined order
+    logits = True
     deviations = (
         Deviation(
             "number shown",

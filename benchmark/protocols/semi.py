@@ -72,6 +72,7 @@ class Semi:
 
     Settings = SemiSettings
     version = 2  # as finetune
+    logits = True
 
     def __init__(self, name: str, share: float, deviations: Sequence[Deviation] = ()):
         self.name, self.share = name, share

@@ -22,6 +22,7 @@ from ...config import parse_config
 from ...datasets.clips import Clips
 from ...errors import SkelbenchError
 from ...methods import METHODS, Method
+from ...results.calibration import ECE, calibration_error
 from ...results.command import COMMAND
 from ...results.files import ClipFacts, atomic_write, write_confusion, write_curve, write_per_class, write_scores
 from ...results.frozen import FROZEN
@@ -30,7 +31,7 @@ from ...results.settled import CHANGE, ERROR, trend, verdict
 from ..plan.identity import PRETRAIN_VERSION, Pretraining
 from ..plan.tracks import evaluation_settings, pretrain_settings
 from ..protocols import PROTOCOLS, Outcome
-from ..protocols.base import TuningProtocol, class_numbers
+from ..protocols.base import TuningProtocol, class_numbers, has_logits
 from ..train.devices import out_of_memory
 from ..train.options import Options
 
@@ -78,6 +79,8 @@ def evaluation_record(
     if outcome.scores.numel():
         label = torch.cat([side.label for side in _scored(outcome, clips)])
         extra |= class_numbers(outcome.scores, label.to(outcome.scores.device))
+        if has_logits(PROTOCOLS[key.cell.protocol]):
+            extra[ECE] = round(calibration_error(outcome.scores.cpu().numpy(), label.cpu().numpy()), 4)
     said, change = (None, {}) if task.imported else settled_facts(outcome.curve)
     scores = {"last": Score(**outcome.last), "best": Best(**outcome.best), "settled": said, "extra": extra | change}
     return make_record(key, pretrain=task.identity, **common, **scores, **facts)

@@ -10,13 +10,11 @@ from __future__ import annotations
 import io
 import re
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 
-from ...errors import SkelbenchError
 from ..layout import get_layout
 from ..recording import Clip, Recording, Rejected, SplitRule, UnusableError
 from . import READERS
@@ -71,22 +69,21 @@ _LARGEST = 2**26  # bytes of one variable, unpacked: 39 hours of 20 joints
 
 @READERS.register("utdmhad")
 def read(sources: Sequence[Path]) -> Recording:
-    """UTD-MHAD: MATLAB files of skeletons in a folder or a zip; found by name at any depth. Needs scipy.
+    """UTD-MHAD: MATLAB files of skeletons in a folder or a zip; found by name at any depth.
 
     Depth, inertial and video files next to them are ignored. An unusable clip is listed as rejected with its reason,
     the others are prepared. Joints are put into the order of `kinect20`, the layout of this sensor.
 
     Raises:
-        SkelbenchError: if a source does not exist or holds no clip, or scipy is not installed.
+        SkelbenchError: if a source does not exist or holds no clip.
     """
-    loadmat = _scipy()
     found, rejected = raw_files(sources, is_clip, WHAT)
     files = distinct(found, lambda file: file.name)
     return Recording(
         layout=get_layout("kinect20"),
         class_names=CLASS_NAMES,
         splits={"xsub": SplitRule("subject", (1, 3, 5, 7), text="subjects with odd numbers train, the others test")},
-        clips=_clips(sorted(files.values(), key=_numbers), loadmat),
+        clips=_clips(sorted(files.values(), key=_numbers)),
         reader="utdmhad",
         reader_version=VERSION,
         fps=30.0,
@@ -104,14 +101,6 @@ def is_clip(path: PurePosixPath) -> bool:
     return _FILE.fullmatch(path.name) is not None
 
 
-def _scipy() -> Callable[..., dict[str, Any]]:
-    try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise SkelbenchError("MATLAB files need the package scipy: pip install 'skelbench[mat]'.") from error
-    return loadmat
-
-
 def _numbers(file: RawFile) -> tuple[int, int, int]:
     """Action, subject and trial of a file's name."""
     match = _FILE.fullmatch(file.name)
@@ -120,15 +109,15 @@ def _numbers(file: RawFile) -> tuple[int, int, int]:
     return action, subject, trial
 
 
-def _clips(files: Sequence[RawFile], loadmat: Callable[..., dict[str, Any]]) -> Iterator[Clip | Rejected]:
+def _clips(files: Sequence[RawFile]) -> Iterator[Clip | Rejected]:
     for file in files:
         try:
-            yield _clip(file, loadmat)
+            yield _clip(file)
         except UnusableError as error:
             yield error.rejected
 
 
-def _clip(file: RawFile, loadmat: Callable[..., dict[str, Any]]) -> Clip:
+def _clip(file: RawFile) -> Clip:
     action, subject, trial = _numbers(file)
     for what, number, known in (("action", action, range(1, len(CLASS_NAMES) + 1)), ("subject", subject, SUBJECTS)):
         if number not in known:
@@ -137,15 +126,17 @@ def _clip(file: RawFile, loadmat: Callable[..., dict[str, Any]]) -> Clip:
     joints = get_layout("kinect20").joints
     return Clip(
         name=file.name.removesuffix("_skeleton.mat"),
-        keypoints=_skeletons(file, loadmat)[:, None, [JOINTS.index(joint) for joint in joints]],  # (T, 1, V, 3)
+        keypoints=_skeletons(file)[:, None, [JOINTS.index(joint) for joint in joints]],  # (T, 1, V, 3)
         label=action - 1,
         subject=subject,
         repetition=trial,
     )
 
 
-def _skeletons(file: RawFile, loadmat: Callable[..., dict[str, Any]]) -> np.ndarray:
+def _skeletons(file: RawFile) -> np.ndarray:
     """The variable of a file as (T, 20, 3) float64, metres, joints in the order of the file."""
+    from scipy.io import loadmat  # takes a while to import
+
     content = file.read()
     try:
         variables = loadmat(io.BytesIO(content), variable_names=[VARIABLE])

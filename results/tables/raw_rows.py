@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..record import FLOOR, RAW, RAW_LABEL, Record
+from ..record import RAW_LABEL, Record
 from .rows import Place, Row, rows_of
 
 CLOSEST = {
     "knn": "nearest",
     "linear": "ridge",
 }  # protocols, each with the classifier of raw joints that is closest to it
-BASELINES = (FLOOR, RAW)  # methods that learn nothing and have no rank among methods
 
 
 def raw_row(place: Place, rows: Sequence[Row], found: Mapping[Place, Sequence[Record]]) -> Row | None:

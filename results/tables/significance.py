@@ -1,108 +1,116 @@
-"""Test which differences between rows exceed the noise of the test clips.
+"""Which rows of a table differ by more than noise: families of comparisons by Holm's rule, and ranks from them.
 
-Two rows are compared clip by clip: by how much more often the seeds of one get a clip right than those of
-the other. If neither were better, each of these differences could as well have the other sign; the p-value
-is the share of all sign patterns whose sum is at least as far from zero as the one found. That is Fisher's
-randomisation test, for one seed each McNemar's exact test, and it is computed exactly, without sampling. All
-pairs of a table are corrected by Holm's rule. The test covers the noise of clips only; the noise of trainings
-is in the deviation over seeds, and with one seed it is unknown.
+There are two families, each of which is wrong anywhere with a probability of at most 5 %: every row against the floor
+of its encoder, and every row against every other.
 """
 
-import math
+from __future__ import annotations
+
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ...errors import SkelbenchError
-from ..files import read_scores
-from ..record import Record
-from ..store import RunStore
+from .hits import Hits
+from .noise import Difference, Measured, Noise, measured, persons
 
 LEVEL = 0.05
+ONE_SEED = "one seed"
+
+Pair = tuple[int, int]
 
 
-class Hits(NamedTuple):
-    """How many of ``seeds`` runs get each test clip right: ``right`` (N,) by ``names`` (N,), which are sorted."""
+class Compared(NamedTuple):
+    """A difference between two rows, within its family.
 
-    names: NDArray[np.str_]
-    right: NDArray[np.int64]
-    seeds: int
+    Attributes:
+        found: the difference, of the first row to the second.
+        low, high: its interval in percentage points, at the level at which Holm's rule tested it; it leaves out zero
+            exactly if the rows are apart.
+        p: adjusted by Holm's rule.
+        apart: whether the rows differ by more than noise.
+    """
+
+    found: Difference
+    low: float
+    high: float
+    p: float
+    apart: bool
 
 
 class Ranking(NamedTuple):
-    """By row the best and the worst rank that the test allows, and the reasons why other rows have none."""
+    """Ranks of a table's rows in one protocol.
+
+    Attributes:
+        ranges: by row the best and the worst rank that it may have.
+        untested: why other rows have none.
+        pairs: every comparison of two ranked rows, the higher first.
+        units: how many persons, or clips where persons are not known, the ranked rows were tested on.
+        of_persons: whether they are persons.
+    """
 
     ranges: dict[int, tuple[int, int]]
     untested: dict[int, str]
+    pairs: dict[Pair, Compared]
+    units: int
+    of_persons: bool
 
 
-def hits_of(records: Sequence[Record], runs: RunStore) -> Hits | str:
-    """Count how often a row's seeds get each clip right, from the scores beside its records; or return why not.
+def holm(found: Mapping[Pair, Difference], level: float = LEVEL) -> dict[Pair, Compared]:
+    """Test a family of comparisons; the probability that any of them is wrongly apart is at most ``level``."""
+    order = sorted(found, key=lambda pair: (found[pair].p, pair))
+    judged, adjusted, stopped = {}, 0.0, 0.0
+    for place, pair in enumerate(order):
+        difference, left = found[pair], len(order) - place
+        adjusted = min(1.0, max(adjusted, difference.p * left))
+        apart = not stopped and difference.p <= level / left
+        stopped = stopped or (0.0 if apart else level / left)
+        judged[pair] = Compared(difference, *difference.interval(stopped or level / left), adjusted, apart)
+    return judged
 
-    Raises ``SkelbenchError`` if a file that a record names is damaged or missing.
+
+class ComparedRows:
+    """The rows of a table that were tested on the same clips in one protocol, and what their trainings get right.
+
+    Args:
+        found: by row what its trainings get right, or why that is not known.
+        balanced: compare means over classes instead of over clips.
     """
-    found = []
-    for record in records:
-        if "scores" not in record.files:
-            return "no class scores were saved"
-        path = runs.folder(record.key) / record.files["scores"]
-        names, labels, scores = read_scores(path)
-        if scores.ndim != 2 or not len(labels) == len(names) == len(scores) > 0:
-            raise SkelbenchError(f"{path} is damaged or holds no scores: evaluate that cell again.")
-        order = np.argsort(names, kind="stable")
-        found.append((names[order], (scores.argmax(axis=1) == labels)[order]))
-    if any(not np.array_equal(names, found[0][0]) for names, _ in found):
-        return "its seeds were tested on different clips"
-    return Hits(found[0][0], np.sum([right for _, right in found], axis=0), len(found))
+
+    def __init__(self, found: Mapping[int, Hits | str], *, balanced: bool = False):
+        self.untested = {row: reason for row, reason in found.items() if isinstance(reason, str)}
+        hits = {row: one for row, one in found.items() if isinstance(one, Hits)}
+        clips = {row: tuple(one.names.tolist()) for row, one in hits.items()}
+        usual = Counter(clips.values()).most_common(1)[0][0] if clips else ()
+        self.untested |= {row: "it was tested on other clips" for row in hits if clips[row] != usual}
+        known = next(
+            (one.person for row, one in hits.items() if row not in self.untested and one.person is not None), None
+        )
+        shared = {row: one._replace(person=known) for row, one in hits.items() if row not in self.untested}
+        some = next(iter(shared.values()), None)
+        self.units = 0 if some is None else int(persons(some).max()) + 1
+        self.of_persons = some is not None and self.units < len(some.names)
+        self.rows: dict[int, Measured] = {row: measured(one, balanced=balanced) for row, one in shared.items()}
+        self._noise = Noise(list(self.rows.values())) if len(self.rows) > 1 else None
+
+    def compare(self, pairs: Sequence[Pair]) -> dict[Pair, Compared]:
+        """Compare pairs of rows as one family; pairs with a row that was not tested are left out."""
+        noise = self._noise
+        tested = [pair for pair in pairs if noise is not None and {*pair} <= set(self.rows)]
+        return holm({(a, b): noise.difference(self.rows[a], self.rows[b]) for a, b in tested if noise is not None})
+
+    def once(self, row: int) -> bool:
+        """Whether a row has a single training, whose noise is not known."""
+        return row in self.rows and self.rows[row].trainings < 2
 
 
-def p_value(ours: Hits, theirs: Hits) -> float:
-    """Return the two-sided p-value of the randomisation test on two rows' hits on the same clips.
-
-    The sum of n independent signs of size v has the characteristic function cos(v t)^n; their product over
-    the sizes, transformed back, is the distribution of the sum over all sign patterns.
-    """
-    unit = math.lcm(ours.seeds, theirs.seeds)  # differences in multiples of 1 / unit are integers
-    difference = ours.right * (unit // ours.seeds) - theirs.right * (unit // theirs.seeds)  # (N,)
-    sizes, counts = np.unique(np.abs(difference), return_counts=True)
-    reach = int(sizes @ counts)
-    length = 1 << (2 * reach).bit_length()  # all sums are within ± reach
-    angles = 2 * np.pi * np.arange(length // 2 + 1) / length
-    transform = np.ones_like(angles)
-    for size, count in zip(sizes, counts, strict=True):
-        transform *= np.cos(size * angles) ** count
-    chance = np.fft.irfft(transform, length)
-    seen = abs(int(difference.sum()))
-    return 1.0 if seen == 0 else min(1.0, 2 * float(chance[seen : reach + 1].clip(0).sum()))
-
-
-def holm(values: Mapping[tuple[int, int], float], level: float = LEVEL) -> set[tuple[int, int]]:
-    """Return the comparisons that are significant after Holm's correction for multiple testing."""
-    significant = set()
-    for place, pair in enumerate(sorted(values, key=lambda pair: (values[pair], pair))):
-        if values[pair] > level / (len(values) - place):
-            break
-        significant.add(pair)
-    return significant
-
-
-def ranking(scores: Mapping[int, float], read: Callable[[int], Hits | str]) -> Ranking:
-    """Rank rows by ``scores``: a row is above another only if the test says so, else they share a range of ranks.
-
-    ``read`` returns a row's hits. Rows that have none, or were tested on other clips than most, get no rank.
-    """
-    found = {row: read(row) for row in sorted(scores, key=lambda row: (-scores[row], row))}
-    untested = {row: reason for row, reason in found.items() if isinstance(reason, str)}
-    hits = {row: one for row, one in found.items() if isinstance(one, Hits)}
-    clips = {row: tuple(one.names.tolist()) for row, one in hits.items()}
-    usual = Counter(clips.values()).most_common(1)[0][0] if clips else ()
-    untested |= {row: "it was tested on other clips" for row in hits if clips[row] != usual}
-    tested = [row for row in hits if row not in untested]
-    sure = holm({(a, b): p_value(hits[a], hits[b]) for a, b in combinations(tested, 2)})
-    above = Counter(below for _, below in sure)
-    below = Counter(above for above, _ in sure)
-    return Ranking({row: (1 + above[row], len(tested) - below[row]) for row in tested}, untested)
+def ranking(tested: ComparedRows, rows: Sequence[int]) -> Ranking:
+    """Rank some of the rows by their means: one is above another only if they are apart, else they share ranks."""
+    untested = {row: tested.untested[row] for row in rows if row in tested.untested}
+    untested |= {row: ONE_SEED for row in rows if tested.once(row)}
+    ranked = sorted((row for row in rows if row not in untested), key=lambda row: (-tested.rows[row].mean, row))
+    pairs = tested.compare(list(combinations(ranked, 2)))
+    above = Counter(below for (_, below), one in pairs.items() if one.apart)
+    below = Counter(above for (above, _), one in pairs.items() if one.apart)
+    ranges = {row: (1 + above[row], len(ranked) - below[row]) for row in ranked}
+    return Ranking(ranges, untested, pairs, tested.units, tested.of_persons)

@@ -41,7 +41,7 @@ class Entry:
     ``remark`` a short text after the number, ``source`` the file and line it was read from
     ("skeattnclr_tables.csv:10"), ``settled`` whether it still changed when training ended ("yes", "rising", ...),
     ``strong`` marks the best of its column, ``marks`` are the notes that it refers to, ``version`` names the data and
-    the code that the number is from (csv and JSON only).
+    the code that the number is from (csv and JSON only), ``interval`` is that of a difference: low and high.
     """
 
     value: str | float | None = None
@@ -53,6 +53,7 @@ class Entry:
     settled: str | None = None
     marks: tuple[str, ...] = ()
     version: str = ""
+    interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,10 @@ class Table:
 
 
 def text_of(entry: Entry, kind: Kind) -> str:
-    """Format an entry for people: ``57.2 ± 0.4 (3)``, ``+3.1``, ``68.3 (re-run 72.0)`` or ``–``; without marks."""
+    """Format an entry for people, without marks.
+
+    ``57.2 ± 0.4 (3)``, ``+3.1 [+1.0, +5.2]``, ``68.3 (re-run 72.0)`` or ``–``.
+    """
     value = entry.value
     if value is None:
         return MISSING
@@ -93,6 +97,8 @@ def text_of(entry: Entry, kind: Kind) -> str:
     shown = _number(value, kind)
     if kind == "percent" and entry.spread is not None:
         shown += f" ± {entry.spread:.1f}"
+    if entry.interval is not None:
+        shown += f" [{', '.join(_number(end, kind) for end in entry.interval)}]"
     if entry.seeds is not None:
         shown += f" ({entry.seeds})"
     return f"{shown} {entry.remark}" if entry.remark else shown

@@ -10,9 +10,9 @@ from ..tables.table import Entry, Table, bare
 def to_csv(tables: Table | Sequence[Table]) -> str:
     """Return tables as one csv for programs: each row has its track, dataset, split and stream.
 
-    Numbers are bare, with the decimals of the printed table; deviations, seeds, remarks, whether an accuracy has
-    settled, sources, versions and notes have separate columns; a missing cell is empty. Footnotes are only in the other
-    formats.
+    Numbers are bare, with the decimals of the printed table; deviations, the ends of intervals, seeds, remarks, whether
+    an accuracy has settled, sources, versions and notes have separate columns; a missing cell is empty. Footnotes are
+    only in the other formats.
     """
     several = [tables] if isinstance(tables, Table) else tables
     records = [record for table in several for record in _rows(table)]
@@ -43,6 +43,7 @@ def _sides(entry: Entry, notes: dict[str, str]) -> dict[str, str]:
     """The details of a value, each for a separate column."""
     return {
         "std": bare(entry.spread, "percent"),
+        **dict(zip(("low", "high"), (bare(end, "difference") for end in entry.interval or (None, None)), strict=True)),
         "seeds": bare(entry.seeds, "count"),
         "remark": entry.remark,
         "settled": entry.settled or "",

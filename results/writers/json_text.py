@@ -11,8 +11,8 @@ def to_json(tables: Table | Sequence[Table]) -> str:
     """Return ``{"tables": [...]}``: facts, columns, rows (one object per row, by column name), footnotes and notes.
 
     An entry has its ``value`` (unrounded; null if it was not run, "" if empty on purpose) and ``text`` as the
-    other formats show it; ``std``, ``seeds``, ``remark``, ``settled``, ``source``, ``version``, ``best`` and ``notes``
-    if there are any.
+    other formats show it; ``std``, ``interval``, ``seeds``, ``remark``, ``settled``, ``source``, ``version``, ``best``
+    and ``notes`` if there are any.
     """
     several = [tables] if isinstance(tables, Table) else tables
     return json.dumps({"tables": [_table(table) for table in several]}, ensure_ascii=False, indent=1) + "\n"
@@ -32,6 +32,7 @@ def _table(table: Table) -> dict[str, Any]:
 def _entry(entry: Entry, kind: Kind) -> dict[str, Any]:
     known = {
         "std": entry.spread,
+        "interval": None if entry.interval is None else list(entry.interval),
         "seeds": entry.seeds,
         "remark": entry.remark or None,
         "settled": entry.settled,

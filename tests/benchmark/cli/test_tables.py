@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import re
 import subprocess
 import sys
 
@@ -28,9 +27,15 @@ def test_a_leaderboard_ranks_and_tells_what_training_cost(skelbench, finished):
     (table,) = json.loads(skelbench(*show, "--all").stdout)["tables"]
     rows = {row["method"]["value"]: row for row in table["rows"]}
     assert rows["untrained (floor)"]["rank"]["value"] == ""
-    assert re.fullmatch(r"[1-9](–[1-9])?", rows["skeattnclr"]["rank"]["value"])
+    assert rows["skeattnclr"]["rank"]["value"] is None  # one seed
+    gain = rows["skeattnclr"]["linear Δ floor"]
+    assert gain["interval"][0] <= gain["value"] <= gain["interval"][1] and gain["remark"] == "(one seed)"
     assert rows["skeattnclr"]["train time"]["value"] > 0 and rows["skeattnclr"]["clips/s"]["value"] > 0
-    assert any(note.startswith("rank: by linear") for note in table["footnotes"])
+    assert "Without a rank: skeattnclr stgcn (one seed)" in " ".join(table["footnotes"])
+    assert "linear ECE" not in rows["skeattnclr"]
+    (table,) = json.loads(skelbench(*show, "--calibration", "--metric", "balanced").stdout)["tables"]
+    rows = {row["method"]["value"]: row for row in table["rows"]}
+    assert 0 <= rows["skeattnclr"]["linear ECE"]["value"] <= 100 and "linear balanced" in rows["skeattnclr"]
 
 
 def test_a_leaderboard_is_narrowed_and_says_when_nothing_fits(skelbench, finished):

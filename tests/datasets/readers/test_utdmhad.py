@@ -1,7 +1,5 @@
 import os
 import struct
-import subprocess
-import sys
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -9,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 from skelbench.datasets import list_stores, prepare
 from skelbench.datasets.layout import get_layout
@@ -16,8 +15,6 @@ from skelbench.datasets.readers.utdmhad import CLASS_NAMES, OFFICIAL, SUBJECTS, 
 from skelbench.datasets.recording import Clip
 from skelbench.datasets.store import data_folder
 from skelbench.errors import SkelbenchError
-
-savemat = pytest.importorskip("scipy.io").savemat
 
 # Where each joint of kinect20 stands in a file: hip centre, spine, shoulder centre, head, then both arms and legs.
 IN_FILE = [3, 2, 1, 0, *range(4, 20)]
@@ -168,19 +165,6 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
     with pytest.raises(SkelbenchError, match=r"holds no UTD-MHAD skeletons \(aA_sS_tT_skeleton\.mat\)"):
         prepare("utdmhad", tmp_path)
     assert list_stores() == [] and not data_folder().exists()
-
-
-def test_without_scipy_the_extra_is_named(raw):
-    code = (
-        "import sys; sys.modules['scipy.io'] = None\n"
-        "from skelbench.benchmark.cli import main\n"
-        f"main(['prepare', 'utdmhad', '--from', {str(raw)!r}])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr.strip()) == (
-        2,
-        "Error: MATLAB files need the package scipy: pip install 'skelbench[mat]'.",
-    )
 
 
 def shared():

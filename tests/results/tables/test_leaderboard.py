@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from skelbench.results.files import write_scores
+from skelbench.results.files import ClipFacts, write_scores
 from skelbench.results.record import Failure
 from skelbench.results.store import RunStore
 from skelbench.results.tables.costs import cost_entries
-from skelbench.results.tables.leaderboard import leaderboard
+from skelbench.results.tables.leaderboard import Wanted, leaderboard
 from skelbench.results.tables.table import MISSING, text_of
 from skelbench.results.writers import to_csv, to_json, to_markdown, to_rich
 
@@ -343,59 +343,142 @@ def test_settings_borrowed_from_another_data_set_are_marked_in_published(make_re
 
 @pytest.fixture
 def ranked(tmp_path, make_record):
-    """Records of three methods and a floor with their scores in a folder of runs; 400 clips, shares as given."""
+    """Make records with scores in a folder of runs; 400 clips of five persons, of which a share is right."""
     runs = RunStore(tmp_path / "runs")
     names, labels = [f"clip{i:03d}" for i in range(400)], np.arange(400) % 4
+    facts = ClipFacts(np.arange(400) // 4 % 5, np.zeros(400, int), np.array(names))
 
     def make(method, share, seed=0, **fields):
-        right = np.arange(400) < 400 * share
         identity = hashlib.sha256(f"{method}{seed}{fields}".encode()).hexdigest()[:32]
+        right = np.random.default_rng(int(identity, 16)).permutation(400) < 400 * share
         record = make_record(
             method=method, seed=seed, top1=100 * share, identity=identity, files={"scores": "scores.npz"}, **fields
         )
         folder = runs.folder(record.key)
-        write_scores(folder, names, labels, np.eye(4)[np.where(right, labels, (labels + 1) % 4)])
+        write_scores(folder, names, labels, np.eye(4)[np.where(right, labels, (labels + 1) % 4)], facts)
         runs.write(record)
         return record
 
     return runs, make
 
 
+def seeds(make, method, share, **fields):
+    """Three trainings of a method."""
+    return [make(method, share, seed=seed, **fields) for seed in range(3)]
+
+
 def test_a_difference_within_the_noise_is_a_tie_and_the_floor_has_no_rank(ranked):
     runs, make = ranked
     shares = {"untrained": 0.3, "skeattnclr": 0.7, "aimclr": 0.695, "skeletonclr": 0.5}
-    (table,) = leaderboard([make(m, share) for m, share in shares.items()], runs=runs)
-    assert columns(table)[:3] == ["rank", "method", "backbone"]
-    assert [(row[1].value, row[0].value) for row in table.rows] == [
+    (table,) = leaderboard([one for m, share in shares.items() for one in seeds(make, m, share)], runs=runs)
+    assert columns(table)[:4] == ["rank", "rank by seed", "method", "backbone"]
+    assert [(row[2].value, row[0].value) for row in table.rows] == [
         ("untrained (floor)", ""), ("skeattnclr", "1–2"), ("aimclr", "1–2"), ("skeletonclr", "3"),
     ]  # fmt: skip
-    best = [row[1].value for row in table.rows if row[columns(table).index("linear")].strong]
+    best = [row[2].value for row in table.rows if row[columns(table).index("linear")].strong]
     assert best == ["skeattnclr", "aimclr"]
     (note,) = [note for note in table.footnotes if note.startswith("rank: ")]
-    assert "by linear" in note and "McNemar" in note and "5%" in note and "Holm" in note
+    assert "by linear" in note and "trainings, between the 5 persons" in note and "95%" in note and "Holm" in note
 
 
-def test_four_differing_clips_are_noise_and_eight_are_not(ranked):
+def test_the_difference_to_the_floor_has_the_interval_of_the_noise(ranked):
     runs, make = ranked
-    one = [make("skeattnclr", 0.51), make("aimclr", 0.5)]
-    (table,) = leaderboard(one, runs=runs)
-    assert [row[0].value for row in table.rows] == ["1–2", "1–2"]  # 4 clips differ: p = 0.125
-    wider = [make("hiclr", 0.52), make("crosclr", 0.5)]
-    (table,) = leaderboard(wider, runs=runs)
-    assert [row[0].value for row in table.rows] == ["1", "2"]  # 8 clips differ: p = 0.008
+    shares = {"untrained": 0.3, "skeattnclr": 0.7, "aimclr": 0.31}
+    records = [one for m, share in shares.items() for one in seeds(make, m, share)]
+    (table,) = leaderboard(records, runs=runs)
+    place = columns(table).index("linear Δ floor")
+    found = {row[2].value: row[place] for row in table.rows}
+    assert found["untrained (floor)"].value == "" and found["untrained (floor)"].interval is None
+    for name, gain in (("skeattnclr", 40.0), ("aimclr", 1.0)):
+        low, high = found[name].interval or (0.0, 0.0)
+        assert found[name].value == pytest.approx(gain) == pytest.approx((low + high) / 2)
+        assert (low > 0) == (name == "skeattnclr")
+        assert cell(table, name, "linear Δ floor") == f"+{gain:.1f} [{low:+.1f}, {high:+.1f}]"
+    assert any(note.startswith("Δ floor: [low, high]") for note in table.footnotes)
+    row = frame([table]).set_index("method").loc["skeattnclr"]
+    assert cell(table, "skeattnclr", "linear Δ floor").startswith(f"+40.0 [{row['linear Δ floor low']:+.1f}, ")
+    (without,) = leaderboard(records)
+    assert cell(without, "skeattnclr", "linear Δ floor") == "+40.0"
+
+
+def test_one_seed_has_no_rank_and_an_interval_that_says_so(ranked):
+    runs, make = ranked
+    rows = [*seeds(make, "untrained", 0.3), *seeds(make, "skeattnclr", 0.7), make("aimclr", 0.6)]
+    (table,) = leaderboard(rows, runs=runs)
+    assert {row[2].value: row[0].value for row in table.rows} == {
+        "untrained (floor)": "", "skeattnclr": "1", "aimclr": None,
+    }  # fmt: skip
+    assert cell(table, "aimclr", "linear Δ floor").endswith("] (one seed)")
+    assert "Without a rank: aimclr stgcn (one seed)." in table.footnotes
+    assert any(note.startswith("(one seed): the noise between trainings is not known") for note in table.footnotes)
+
+
+def test_every_pair_that_was_compared_is_a_table_of_its_own_if_asked_for(ranked):
+    runs, make = ranked
+    shares = {"untrained": 0.3, "skeattnclr": 0.7, "aimclr": 0.695, "skeletonclr": 0.5}
+    records = [one for m, share in shares.items() for one in seeds(make, m, share)]
+    assert len(leaderboard(records, runs=runs)) == 1
+    _, pairs = leaderboard(records, runs=runs, wanted=Wanted(pairs=True))
+    named = [(row[0].value, row[1].value, row[-1].value) for row in pairs.rows]
+    assert named == [
+        ("skeattnclr stgcn", "skeletonclr stgcn", "yes"),
+        ("aimclr stgcn", "skeletonclr stgcn", "yes"),
+        ("skeattnclr stgcn", "aimclr stgcn", "no"),
+    ]
+    lows = [row[2].interval[0] for row in pairs.rows if row[2].interval]
+    assert [low > 0 for low in lows] == [True, True, False]
+    assert pairs.title.endswith(": pairs by linear")
+
+
+def test_uneven_classes_have_their_mean_beside_top1_and_may_rank(ranked):
+    """Nine of ten clips are of one class: naming it always gives 90.0, and 50.0 over the two classes."""
+    runs, make = ranked
+    uneven = {"data": {"fingerprint": "aa", "test": 400, "classes": 2}}
+    rows = []
+    for name, top1, balanced in (("untrained", 40.0, 45.0), ("skeattnclr", 90.0, 50.0), ("aimclr", 80.0, 79.0)):
+        extra = {"mean_class_top1": balanced, "largest_class": 90.0}
+        rows += [one.model_copy(update={"extra": extra}) for one in seeds(make, name, top1 / 100, **uneven)]
+    (table,) = leaderboard(rows, runs=runs)
+    assert [cell(table, "skeattnclr", name) for name in ("linear", "linear balanced")] == ["90.0 ± 0.0", "50.0 ± 0.0"]
+    assert [row[2].value for row in table.rows] == ["untrained (floor)", "skeattnclr", "aimclr"]
+    (note,) = [note for note in table.footnotes if note.startswith("balanced: ")]
+    assert "90.0 % of the test clips" in note and "50.0 % of even classes" in note
+    (table,) = leaderboard(rows, runs=runs, wanted=Wanted("balanced"))
+    assert [row[2].value for row in table.rows] == ["untrained (floor)", "aimclr", "skeattnclr"]
+    assert cell(table, "aimclr", "linear Δ floor").startswith("+34.0 [")
+    assert any(note.startswith("rank: by linear balanced;") for note in table.footnotes)
+    even = [one.model_copy(update={"extra": one.extra | {"largest_class": 74.9}}) for one in rows]
+    assert "linear balanced" not in columns(leaderboard(even)[0])  # below 1.5 times the share of even classes
+
+
+def test_the_calibration_error_is_shown_if_asked_for(ranked):
+    runs, make = ranked
+    rows = seeds(make, "skeattnclr", 0.7)
+    assert "linear ECE" not in columns(leaderboard(rows, runs=runs)[0])
+    (table,) = leaderboard(rows, runs=runs, wanted=Wanted(calibration=True))
+    certain = np.exp(1) / (np.exp(1) + 3)  # of the scores 1, 0, 0, 0, whatever the class
+    assert cell(table, "skeattnclr", "linear ECE") == f"{100 * (0.7 - certain):.1f} ± 0.0"
+    newer = [one.model_copy(update={"extra": {"ece": 12.5}}) for one in rows]
+    assert cell(leaderboard(newer, wanted=Wanted(calibration=True))[0], "skeattnclr", "linear ECE") == "12.5 ± 0.0"
 
 
 def test_rows_that_have_not_settled_have_no_rank_unless_all_are_asked_for(ranked):
     runs, make = ranked
-    rows = [make("skeattnclr", 0.7), make("aimclr", 0.8, settled="rising"), make("hiclr", 0.2, settled=None)]
+    rows = [
+        *seeds(make, "skeattnclr", 0.7),
+        *seeds(make, "aimclr", 0.8, settled="rising"),
+        *seeds(make, "hiclr", 0.2, settled=None),
+    ]
     (table,) = leaderboard(rows, runs=runs)
     place = columns(table).index("linear")
-    assert [(row[1].value, row[0].value, text_of(row[place], "percent")) for row in table.rows] == [
-        ("aimclr", None, "80.0 (rising)"), ("skeattnclr", "1", "70.0"), ("hiclr", None, "20.0 (unknown)"),
+    assert [(row[2].value, row[0].value, text_of(row[place], "percent")) for row in table.rows] == [
+        ("aimclr", None, "80.0 ± 0.0 (rising)"),
+        ("skeattnclr", "1", "70.0 ± 0.0"),
+        ("hiclr", None, "20.0 ± 0.0 (unknown)"),
     ]  # fmt: skip
     assert "Without a rank: aimclr stgcn (settled: rising); hiclr stgcn (settled: unknown)." in table.footnotes
     assert any(note.startswith("settled: ") for note in table.footnotes)
-    (table,) = leaderboard(rows, runs=runs, every=True)
+    (table,) = leaderboard(rows, runs=runs, wanted=Wanted(every=True))
     assert [row[0].value for row in table.rows] == ["1", "2", "3"]
 
 
@@ -425,8 +508,8 @@ def test_a_demonstration_says_that_it_is_one(make_record):
 def test_a_row_without_scores_is_not_ranked_and_says_so(ranked, make_record):
     runs, make = ranked
     bare = make_record(method="hiclr", top1=99.0)
-    (table,) = leaderboard([make("skeattnclr", 0.7), make("aimclr", 0.4), bare], runs=runs)
-    assert [(row[1].value, text_of(row[0], "count")) for row in table.rows] == [
+    (table,) = leaderboard([*seeds(make, "skeattnclr", 0.7), *seeds(make, "aimclr", 0.4), bare], runs=runs)
+    assert [(row[2].value, text_of(row[0], "count")) for row in table.rows] == [
         ("hiclr", "–"), ("skeattnclr", "1"), ("aimclr", "2"),
     ]  # fmt: skip
     assert "Without a rank: hiclr stgcn (no class scores were saved)." in table.footnotes
@@ -434,7 +517,14 @@ def test_a_row_without_scores_is_not_ranked_and_says_so(ranked, make_record):
 
 def test_a_floor_above_all_methods_is_the_best_and_still_has_no_rank(ranked):
     runs, make = ranked
-    (table,) = leaderboard([make("untrained", 0.8), make("skeattnclr", 0.7), make("aimclr", 0.4)], runs=runs)
+    (table,) = leaderboard(
+        [
+            one
+            for m, share in (("untrained", 0.8), ("skeattnclr", 0.7), ("aimclr", 0.4))
+            for one in seeds(make, m, share)
+        ],
+        runs=runs,
+    )
     place = columns(table).index("linear")
     assert [(row[0].value, row[place].strong) for row in table.rows] == [("", True), ("1", False), ("2", False)]
 
@@ -442,7 +532,8 @@ def test_a_floor_above_all_methods_is_the_best_and_still_has_no_rank(ranked):
 def test_tracks_are_ranked_apart(ranked):
     runs, make = ranked
     tables = leaderboard(
-        [make(m, 0.5, track=t) for m in ("aimclr", "hiclr") for t in ("equal", "published")], runs=runs
+        [one for m in ("aimclr", "hiclr") for t in ("equal", "published") for one in seeds(make, m, 0.5, track=t)],
+        runs=runs,
     )
     assert [[row[0].value for row in table.rows] for table in tables] == [["1–2", "1–2"]] * 2
 
@@ -530,23 +621,24 @@ def test_rows_of_different_versions_are_reported(make_record):
 )
 def test_rows_of_another_version_have_neither_rank_nor_difference(ranked, other, told):
     runs, make = ranked
-    rows = [make(name, share) for name, share in (("untrained", 0.3), ("skeattnclr", 0.7), ("skeletonclr", 0.5))]
-    rows.append(make("aimclr", 0.9, **other))
+    shares = {"untrained": 0.3, "skeattnclr": 0.7, "skeletonclr": 0.5}
+    rows = [one for name, share in shares.items() for one in seeds(make, name, share)]
+    rows += seeds(make, "aimclr", 0.9, **other)
     (table,) = leaderboard(rows, runs=runs)
-    assert {row[1].value: row[0].value for row in table.rows} == {
+    assert {row[2].value: row[0].value for row in table.rows} == {
         "untrained (floor)": "", "aimclr": None, "skeattnclr": "1", "skeletonclr": "2",
     }  # fmt: skip
-    assert cell(table, "aimclr", "linear") == "90.0" and cell(table, "aimclr", "linear Δ floor") == MISSING
-    assert cell(table, "skeattnclr", "linear Δ floor") == "+40.0"
+    assert cell(table, "aimclr", "linear") == "90.0 ± 0.0" and cell(table, "aimclr", "linear Δ floor") == MISSING
+    assert cell(table, "skeattnclr", "linear Δ floor").startswith("+40.0 [")
     assert f"Without a rank: aimclr stgcn ({told})." in table.footnotes
 
 
 def test_of_one_method_in_two_versions_the_newer_is_ranked(ranked):
     runs, make = ranked
-    old = make("aimclr", 0.9, backbone="bigru", versions={"method": 1, "protocol": 1})
-    new = make("aimclr", 0.7, versions={"method": 2, "protocol": 1}, finished="2024-06-01T00:00:00Z")
-    (table,) = leaderboard([old, new, make("hiclr", 0.5)], runs=runs)
-    assert [(row[2].value, row[0].value) for row in table.rows] == [("bigru", None), ("stgcn", "1"), ("stgcn", "2")]
+    old = seeds(make, "aimclr", 0.9, backbone="bigru", versions={"method": 1, "protocol": 1})
+    new = seeds(make, "aimclr", 0.7, versions={"method": 2, "protocol": 1}, finished="2024-06-01T00:00:00Z")
+    (table,) = leaderboard([*old, *new, *seeds(make, "hiclr", 0.5)], runs=runs)
+    assert [(row[3].value, row[0].value) for row in table.rows] == [("bigru", None), ("stgcn", "1"), ("stgcn", "2")]
     assert "Without a rank: aimclr bigru (method 1 instead of 2)." in table.footnotes
 
 
@@ -561,10 +653,8 @@ def test_plugin_code_that_changed_is_in_no_mean_with_the_older(make_record, rank
     (table,) = leaderboard([old, new])
     assert cell(table, "skeattnclr", "linear") == "60.0"
     # A plugin protocol, with which two methods were evaluated before and after it changed.
-    rows = [
-        make("aimclr", 0.9, versions=code("11")),
-        make("hiclr", 0.5, versions=code("22"), finished="2024-06-01T00:00:00Z"),
-    ]
+    rows = seeds(make, "aimclr", 0.9, versions=code("11"))
+    rows += seeds(make, "hiclr", 0.5, versions=code("22"), finished="2024-06-01T00:00:00Z")
     (table,) = leaderboard(rows, runs=runs)
     assert [row[0].value for row in table.rows] == [None, "1"]
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from scipy import io
 
 from skelbench.datasets import prepare
 from skelbench.datasets.readers.uiprmd import forward_kinematics
@@ -101,7 +102,6 @@ def uiprmd(folder, skeleton_files):
 
 
 def utdmhad(folder, skeleton_files):
-    io = pytest.importorskip("scipy.io")
     names = ("a1_s1_t1", "a27_s8_t4")
     folder.mkdir()
     for name in names:

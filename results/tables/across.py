@@ -1,0 +1,105 @@
+"""Methods over several data sets: mean rank and wins. Percentages of different data sets are never averaged."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean, stdev
+
+from scipy.special import betaincinv, stdtrit
+
+from ..record import Record
+from ..store import RunStore
+from .measures import Measure, values
+from .ranks import is_baseline
+from .rows import Place, Row, grouped, places, rows_of
+from .significance import LEVEL
+from .table import Column, Entry, Table
+
+Name = tuple[str, str]  # method and backbone
+
+
+def across(
+    records: Iterable[Record], measure: Measure = "top1", runs: RunStore | None = None, *, every: bool = False
+) -> list[Table]:
+    """Make a table for each track, label, stream and pre-training data that several data sets have.
+
+    Rows are those that every one of the data sets has. In each split they are put into the order of their means; the
+    ranks of the splits of one data set are averaged first. The interval of the mean rank is Student's over data sets,
+    that of the share of wins is Clopper and Pearson's. Splits that are folds count like other splits.
+
+    Args:
+        measure: what rows are ordered by.
+        runs: the folder that the records are from, for what older records do not hold.
+        every: also rows whose accuracy has not settled.
+    """
+    found = places(records)
+    kinds = grouped(found, lambda place: place._replace(dataset="", split=""))
+    tables = []
+    for kind, mine in kinds.items():
+        boards = {place: _scores(rows_of(place, found[place])[0], measure, runs, every=every) for place in mine}
+        boards = {place: scores for place, scores in boards.items() if scores}
+        common = set.intersection(*(set(scores) for scores in boards.values())) if boards else set()
+        if len({place.dataset for place in boards}) > 1 and len(common) > 1:
+            tables.append(_table(kind, boards, common, measure))
+    return tables
+
+
+def _scores(rows: Sequence[Row], measure: Measure, runs: RunStore | None, *, every: bool) -> dict[Name, float]:
+    """The mean of each row that has settled, by the protocol that leaderboards rank by."""
+    protocols = {protocol for row in rows for protocol in row.cells}
+    protocol = "linear" if "linear" in protocols else min(protocols)
+    kept = [row for row in rows if not is_baseline(row) and (every or row.settled(protocol) in (None, "yes"))]
+    scores = {(row.method, row.backbone): values(row.cells.get(protocol, ()), measure, runs) for row in kept}
+    return {name: fmean(mine) for name, mine in scores.items() if mine}
+
+
+def _table(kind: Place, boards: Mapping[Place, Mapping[Name, float]], common: set[Name], measure: Measure) -> Table:
+    by_data: dict[str, list[dict[Name, float]]] = {}
+    for place, scores in boards.items():
+        by_data.setdefault(place.dataset, []).append(_ranks({name: scores[name] for name in common}))
+    ranks = {name: [fmean(one[name] for one in splits) for splits in by_data.values()] for name in common}
+    best = [min(ranks[name][i] for name in common) for i in range(len(by_data))]
+    wins = {name: sum(mine == top for mine, top in zip(ranks[name], best, strict=True)) for name in common}
+    order = sorted(common, key=lambda name: (fmean(ranks[name]), name))
+    columns: list[tuple[Column, list[Entry]]] = [
+        (Column("method"), [Entry(method) for method, _ in order]),
+        (Column("backbone"), [Entry(backbone) for _, backbone in order]),
+        (Column("mean rank", "percent"), [_mean_rank(ranks[name], len(common)) for name in order]),
+        (Column("wins"), [Entry(_wins(wins[name], len(by_data))) for name in order]),
+    ]
+    label = kind.track if kind.label is None else f"{kind.track}: {kind.label}"
+    origin = f", pre-trained on {kind.pretrained_on}" if kind.pretrained_on else ""
+    named = "; ".join(f"{place.dataset} {place.split}" for place in boards)
+    return Table(
+        title=f"{len(by_data)} data sets, {kind.stream} ({label}{origin})",
+        columns=tuple(column for column, _ in columns),
+        rows=tuple(zip(*(entries for _, entries in columns), strict=True)),
+        footnotes=(
+            f"mean rank: over data sets, of the {len(common)} rows that all of them have and that have settled, by the "
+            f"means of {'linear' if measure == 'top1' else 'linear balanced'}; splits of one data set are averaged "
+            f"first. [low, high]: {1 - LEVEL:.0%} by Student's t over data sets. Of: {named}.",
+            f"wins: data sets in which a row has the best rank, and the {1 - LEVEL:.0%} interval of that share by "
+            "Clopper and Pearson.",
+        ),
+        facts={"track": kind.track, "label": kind.label or "", "stream": kind.stream},
+    )
+
+
+def _ranks(scores: Mapping[Name, float]) -> dict[Name, float]:
+    """The place of each; equal ones share the mean of their places."""
+    above = {name: sum(other > score for other in scores.values()) for name, score in scores.items()}
+    equal = {name: sum(other == score for other in scores.values()) for name, score in scores.items()}
+    return {name: above[name] + (equal[name] + 1) / 2 for name in scores}
+
+
+def _mean_rank(ranks: Sequence[float], rows: int) -> Entry:
+    mean, error = fmean(ranks), stdev(ranks) / math.sqrt(len(ranks))
+    reach = error * float(stdtrit(len(ranks) - 1, 1 - LEVEL / 2))
+    return Entry(mean, interval=(max(1.0, mean - reach), min(float(rows), mean + reach)))
+
+
+def _wins(won: int, of: int) -> str:
+    low = 0.0 if won == 0 else float(betaincinv(won, of - won + 1, LEVEL / 2))
+    high = 1.0 if won == of else float(betaincinv(won + 1, of - won, 1 - LEVEL / 2))
+    return f"{won} of {of} [{low:.0%}, {high:.0%}]"
