@@ -18,6 +18,7 @@ from skelbench.errors import SkelbenchError
 from skelbench.results.files import atomic_write
 from skelbench.results.record import RAW_LABEL
 from skelbench.results.store import RunStore
+from skelbench.results.tables.across import across
 from skelbench.results.tables.folds import FOLD, folded
 from skelbench.results.tables.leaderboard import leaderboard
 from skelbench.results.tables.rows import places
@@ -54,6 +55,7 @@ def _blocks(runs: RunStore, again: RunStore, unrounded: RunStore) -> dict[str, S
         "boards": [
             *(_without_times(table) for mine in unfolded for table in leaderboard(mine, runs=runs, behind=records)),
             *folded(record for mine in boards.values() for record in mine),
+            *across(record for mine in boards.values() for record in mine),
         ],
         "raw": [*raw(records), *folded(record for record in records if record.cell.label == RAW_LABEL)],
         "gains": [table for place, mine in boards.items() if (table := gains(place, mine, baselines(records))).rows],

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from statistics import fmean, stdev
+from statistics import fmean
 
-from scipy.special import betaincinv, stdtrit
+from scipy.special import betaincinv, ndtri
 
 from ..record import Record
 from ..store import RunStore
@@ -25,8 +25,9 @@ def across(
     """Make a table for each track, label, stream and pre-training data that several data sets have.
 
     Rows are those that every one of the data sets has. In each split they are put into the order of their means; the
-    ranks of the splits of one data set are averaged first. The interval of the mean rank is Student's over data sets,
-    that of the share of wins is Clopper and Pearson's. Splits that are folds count like other splits.
+    ranks of the splits of one data set are averaged first. The interval of a mean rank is that of ranks drawn at
+    random, whose variance in one data set is (m² - 1) / 12 with m rows (Friedman, 1937; Demšar, JMLR 2006): the spread
+    seen in a few data sets may be zero by chance. The interval of the share of wins is Clopper and Pearson's.
 
     Args:
         measure: what rows are ordered by.
@@ -78,7 +79,7 @@ def _table(kind: Place, boards: Mapping[Place, Mapping[Name, float]], common: se
         footnotes=(
             f"mean rank: over data sets, of the {len(common)} rows that all of them have and that have settled, by the "
             f"means of {'linear' if measure == 'top1' else 'linear balanced'}; splits of one data set are averaged "
-            f"first. [low, high]: {1 - LEVEL:.0%} by Student's t over data sets. Of: {named}.",
+            f"first. [low, high]: {1 - LEVEL:.0%}, if ranks within a data set were random. Of: {named}.",
             f"wins: data sets in which a row has the best rank, and the {1 - LEVEL:.0%} interval of that share by "
             "Clopper and Pearson.",
         ),
@@ -94,8 +95,8 @@ def _ranks(scores: Mapping[Name, float]) -> dict[Name, float]:
 
 
 def _mean_rank(ranks: Sequence[float], rows: int) -> Entry:
-    mean, error = fmean(ranks), stdev(ranks) / math.sqrt(len(ranks))
-    reach = error * float(stdtrit(len(ranks) - 1, 1 - LEVEL / 2))
+    mean, error = fmean(ranks), math.sqrt((rows**2 - 1) / 12 / len(ranks))
+    reach = error * float(ndtri(1 - LEVEL / 2))
     return Entry(mean, interval=(max(1.0, mean - reach), min(float(rows), mean + reach)))
 
 
