@@ -154,15 +154,27 @@ def _workers(text: str) -> int | None:
 
 
 def _print_notes(plan: Any, runs: Any) -> None:
-    """Print which pairs are refused, and which cells only have records of older versions."""
+    """Print what is left out, what is known of the rest, and which cells only have records of older versions."""
     from ... import distributed
     from ..run.older import older_records
 
-    for (method, backbone), reason in plan.refused.items():
-        click.echo(f"n/a: {method} on {backbone}: {reason}", err=True)
+    print_left_out(plan)
     if distributed.rank() == 0:
         for line in older_records(plan, runs):
             click.echo(line, err=True)
+
+
+def print_left_out(plan: Any) -> None:
+    """Print what a plan leaves out, a line for each reason, and its notes."""
+    by_reason: dict[str, list[str]] = {}
+    for (method, backbone), reason in plan.refused.items():
+        by_reason.setdefault(reason, []).append(f"{method} on {backbone}")
+    for what, reason in plan.left_out.items():
+        by_reason.setdefault(reason, []).append(what)
+    for reason, left_out in by_reason.items():
+        click.echo(f"n/a: {', '.join(left_out)}: {reason}", err=True)
+    for note in plan.notes:
+        click.echo(note, err=True)
 
 
 def _print_plan(plan: Any, runs: Any, device: str) -> None:
