@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ...errors import SkelbenchError
-from .launch import print_left_out, stopped_by_signal
+from .launch import print_left_out, say_notes, stopped_by_signal
 from .options import DEVICE, OUT, load_plugins, names, watcher
 from .tables import show_results
 
@@ -113,6 +113,7 @@ def evaluate(
     plan = plan_evaluation(run, open_dataset(dataset), split, stream, protocols, track, clips, parse_pairs(pairs))
     plan.leave_out_impossible()
     print_left_out(plan)
+    say_notes(ctx, plan)
     with stopped_by_signal(ctx) as stop:
         options = Options(device=choose_device(device), watcher=watcher(ctx), stop=stop)
         result = run_grid(plan, out=run.parent, options=options)

@@ -33,12 +33,11 @@ def bare(arrays, tmp_path):
     """Make a data set whose skeleton has only these of its facts, with 4 subjects and 3 classes."""
 
     def make(name, **facts):
-        values = arrays()
+        values: Any = arrays()
         del values["layout"]
-        described = {"joint_names": [f"joint {number}" for number in range(25)], "parents": LAYOUTS["ntu25"].parents}
-        np.savez(
-            tmp_path / f"{name}.npz", **values, **{fact: np.array(value) for fact, value in (described | facts).items()}
-        )
+        joints = {"joint_names": [f"joint {number}" for number in range(25)], "parents": LAYOUTS["ntu25"].parents}
+        values |= {fact: np.array(value) for fact, value in (joints | facts).items()}
+        np.savez(tmp_path / f"{name}.npz", **values)
         return prepare("arrays", tmp_path / f"{name}.npz", name)
 
     return make
