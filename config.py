@@ -89,6 +89,26 @@ def parse_pairs(pairs: Iterable[str]) -> Mapping[str, Any]:
     return values
 
 
+def dotted(settings: Mapping[str, Any], who: str = "the settings") -> dict[str, Any]:
+    """Settings with their groups taken apart: {"linear": {"lr": 1}} gives {"linear.lr": 1}; dotted names stay.
+
+    Only the outer mapping of a group is taken apart: a setting may have a mapping as its value.
+
+    Raises:
+        SkelbenchError: if a group is given in both forms.
+    """
+    grouped = {name: value for name, value in settings.items() if isinstance(value, Mapping) and "." not in name}
+    single = {name: value for name, value in settings.items() if name not in grouped}
+    for name in single:
+        group = name.partition(".")[0]
+        if group in grouped:
+            raise SkelbenchError(
+                f"In {who}, '{group}' is given both as '{name}' and as a mapping; give all of its settings in one of "
+                "the two forms."
+            )
+    return single | {f"{group}.{name}": value for group, inner in grouped.items() for name, value in inner.items()}
+
+
 def first_error(error: ValidationError) -> str:
     """The first error of an invalid file: its location and pydantic's message."""
     first = error.errors(include_url=False)[0]

@@ -11,6 +11,7 @@ from ..results.record import Failure, Record
 from ..results.store import RunStore
 from .launchers.drive import Drive, Team
 from .plan.grid import Grid, presets, read_grid, read_preset
+from .plan.overrides import with_dotted_settings
 from .plan.planner import Plan, plan_grids
 from .train.devices import choose_device
 from .train.options import Options
@@ -18,11 +19,20 @@ from .train.progress import Silent, Watcher
 
 
 class GridResult(NamedTuple):
-    """What a grid left: records of its evaluations, failures, and why pairs of method and backbone were refused."""
+    """What a grid left: records of its evaluations, failures, and what was left out with the reason.
+
+    Attributes:
+        refused: (method, backbone) -> the reason why they do not fit together.
+        left_out: what else could not be run on the data ("DATASET", "METHOD BACKBONE DATASET SPLIT PROTOCOL", ...) ->
+            the reason.
+        notes: what else was known before anything ran.
+    """
 
     records: list[Record]
     failures: list[Failure]
     refused: Mapping[tuple[str, str], str]
+    left_out: Mapping[str, str]
+    notes: tuple[str, ...]
 
 
 def run_grid(
@@ -42,7 +52,8 @@ def run_grid(
 
     Args:
         grid: a `Grid`, its fields as a mapping (`methods`, `datasets`, `seeds`, `set`, ...), the name of a preset, the
-            path of a grid file, or a `Plan` made before, to which `precision` and `floor` do not apply.
+            path of a grid file, or a `Plan` made before, to which `precision` and `floor` do not apply. Settings are
+            {"linear.lr": 1} or {"linear": {"lr": 1}}.
         out: folder of runs, which other processes may share; `load_results` reads it.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         precision: of the pre-training, "fp32", "tf32" or "bf16"; evaluation is fp32.
@@ -61,13 +72,15 @@ def run_grid(
     if isinstance(grid, Plan):
         plan = grid
     else:
-        plan = plan_grids([part.with_floor(add=floor) for part in _read(grid).split()], precision=precision)
+        plan = plan_grids(
+            [part.with_floor(add=floor) for part in with_dotted_settings(_read(grid)).split()], precision=precision
+        )
     options = options or Options(device=choose_device(device), force=force, watcher=watcher or Silent())
     runs = RunStore(Path(out))
     runs.check_writable()
     failures = Drive(plan, runs, options, retries).run(team)
     found = map(runs.find, plan.results())
-    return GridResult([record for record in found if record], failures, plan.refused)
+    return GridResult([record for record in found if record], failures, plan.refused, plan.left_out, plan.notes)
 
 
 def _read(grid: Grid | Mapping[str, Any] | str | Path) -> Grid:

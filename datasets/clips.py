@@ -27,6 +27,25 @@ _BLOCK = 256  # clips processed at once: about 60 MB in float64 at T = 64, V = 2
 
 
 @dataclass(frozen=True)
+class ClipList:
+    """The clips of one side of a split, without their keypoints: what is known before they are loaded.
+
+    Attributes:
+        name: N clip names.
+        label, subject: (N,) int64.
+        class_names: names of the classes of the data set, present here or not.
+    """
+
+    name: tuple[str, ...]
+    label: Tensor
+    subject: Tensor
+    class_names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.name)
+
+
+@dataclass(frozen=True)
 class Clips:
     """One side of a split on a device.
 
@@ -62,6 +81,10 @@ class Clips:
         """Number of classes of the data set, present here or not."""
         return len(self.class_names)
 
+    def listed(self) -> ClipList:
+        """The same clips without their keypoints."""
+        return ClipList(self.name, self.label.cpu(), self.subject, self.class_names)
+
 
 def load_dataset(
     dataset: str | Path | Store,
@@ -93,6 +116,27 @@ def load_dataset(
         _side(store, _limited(sides == TRAIN, limit, len(sides)), frames, device, valid),
         _side(store, _limited(sides == TEST, limit, len(sides)), frames, device, valid),
     )
+
+
+def list_clips(store: Store, split: str, limit: int | None = None) -> tuple[ClipList, ClipList]:
+    """The clips that `load_dataset` gives, listed: those of the training and of the test side of a split."""
+    sides = store.sides(split)
+    name, label, subject = (store.column(fact) for fact in ("name", "label", "subject"))
+
+    def listed(side: int) -> ClipList:
+        row = _limited(sides == side, limit, len(sides))
+        of, by = (torch.from_numpy(column[row].astype(np.int64)) for column in (label, subject))
+        return ClipList(tuple(name[row].tolist()), of, by, store.class_names)
+
+    return listed(TRAIN), listed(TEST)
+
+
+def check_loadable(layout: Layout, applied: Sequence[str], whose: str = "a clip") -> None:
+    """Raise a `SkelbenchError` if a skeleton lacks what loading needs for the steps that are not `applied` yet."""
+    if "centred" not in applied:
+        layout.need("centre", f"Centring {whose}")
+    if "turned" not in applied:
+        layout.need("shoulders", f"Turning {whose}")
 
 
 def training_rows(store: Store, split: str, limit: int | None) -> np.ndarray:
@@ -164,18 +208,17 @@ def preprocess(
     Only the first `counts[i]` frames of a clip are used. Steps that are already `applied` are not repeated; a clip
     that was resampled is resampled again only to a different number of frames.
     """
+    check_loadable(layout, applied)
     before, after, weight = _resampling(counts, frames)
     offsets = np.cumsum([0, *(len(clip) for clip in clips[:-1])])[:, None]
     stacked = np.concatenate(clips).astype(np.float64)
     if "centred" not in applied:
-        layout.need("centre", "Centring a clip")
         assert layout.centre is not None
         stacked -= stacked[:, :, layout.centre : layout.centre + 1]  # per frame and per body
     weight = weight[:, :, None, None, None]
     x = (1 - weight) * stacked[before + offsets] + weight * stacked[after + offsets]  # (N, T, M, V, 3)
     if "turned" in applied:
         return x
-    layout.need("shoulders", "Turning a clip")
     assert layout.shoulders is not None
     return turn_parallel(x, *layout.shoulders)
 

@@ -69,6 +69,7 @@ def launching(ctx: click.Context, grids: Sequence[Any], options: Mapping[str, An
         runs = RunStore(options["out"])
         _print_notes(plan, runs)
         if options.get("dry_run"):
+            say_notes(ctx, plan)
             _print_plan(plan, runs, device)
             yield None
             return
@@ -91,6 +92,7 @@ def launching(ctx: click.Context, grids: Sequence[Any], options: Mapping[str, An
                 yield None
                 return
             runs.check_writable()
+            say_notes(ctx, plan)
             retries = options.get("retries", 0)
             how, team = _team(ctx, runs, how, options, len(plan.tasks) + len(plan.transfers))
             yield {"grid": plan, "out": runs.root, "options": how, "team": team, "retries": retries}
@@ -154,15 +156,31 @@ def _workers(text: str) -> int | None:
 
 
 def _print_notes(plan: Any, runs: Any) -> None:
-    """Print which pairs are refused, and which cells only have records of older versions."""
+    """Print what is left out, and which cells only have records of older versions."""
     from ... import distributed
     from ..run.older import older_records
 
-    for (method, backbone), reason in plan.refused.items():
-        click.echo(f"n/a: {method} on {backbone}: {reason}", err=True)
+    print_left_out(plan)
     if distributed.rank() == 0:
         for line in older_records(plan, runs):
             click.echo(line, err=True)
+
+
+def print_left_out(plan: Any) -> None:
+    """Print what a plan leaves out, a line for each reason."""
+    by_reason: dict[str, list[str]] = {}
+    for (method, backbone), reason in plan.refused.items():
+        by_reason.setdefault(reason, []).append(f"{method} on {backbone}")
+    for what, reason in plan.left_out.items():
+        by_reason.setdefault(reason, []).append(what)
+    for reason, left_out in by_reason.items():
+        click.echo(f"n/a: {', '.join(left_out)}: {reason}", err=True)
+
+
+def say_notes(ctx: click.Context, plan: Any) -> None:
+    """Print what is known of a plan's cells before they run, unless the command is quiet."""
+    for note in plan.notes:
+        watcher(ctx).say(note)
 
 
 def _print_plan(plan: Any, runs: Any, device: str) -> None:

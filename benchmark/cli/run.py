@@ -112,7 +112,7 @@ def run(ctx: click.Context, **options: Any) -> None:
     with launching(ctx, [grid], options) as launch:
         result = run_grid(**launch) if launch else None
     if result:
-        show_results(ctx, *result)
+        show_results(ctx, result.records, result.failures, result.refused)
 
 
 @click.command()
@@ -141,6 +141,7 @@ def grid(ctx: click.Context, **options: Any) -> None:
     load_plugins(ctx)
     from ...config import parse_pairs
     from ..plan.grid import Grid, read_grid, read_preset
+    from ..plan.overrides import with_dotted_settings
     from ..run_grid import run_grid
 
     if options["file"] and options["preset"]:
@@ -156,11 +157,11 @@ def grid(ctx: click.Context, **options: Any) -> None:
         changes["seeds"] = numbers(options["seeds"])
     changes |= {key: options[key] for key in ("track", "pretrained_on") if options[key]}
     changes["also"] = dict(parse_pairs(options["pairs"]))
-    parts = [part.model_copy(update=changes) for part in base.split()]
+    parts = [part.model_copy(update=changes) for part in with_dotted_settings(base).split()]
     with launching(ctx, [part.with_floor(add=not options["no_floor"]) for part in parts], options) as launch:
         result = run_grid(**launch) if launch else None
     if result:
-        show_results(ctx, *result)
+        show_results(ctx, result.records, result.failures, result.refused)
 
 
 def _reproduce(ctx: click.Context, record: Path, device: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ...errors import SkelbenchError
-from .launch import stopped_by_signal
+from .launch import print_left_out, say_notes, stopped_by_signal
 from .options import DEVICE, OUT, load_plugins, names, watcher
 from .tables import show_results
 
@@ -111,10 +111,13 @@ def evaluate(
         PROTOCOLS[name]
     run = run.resolve()
     plan = plan_evaluation(run, open_dataset(dataset), split, stream, protocols, track, clips, parse_pairs(pairs))
+    plan.leave_out_impossible()
+    print_left_out(plan)
+    say_notes(ctx, plan)
     with stopped_by_signal(ctx) as stop:
         options = Options(device=choose_device(device), watcher=watcher(ctx), stop=stop)
         result = run_grid(plan, out=run.parent, options=options)
-    show_results(ctx, *result)
+    show_results(ctx, result.records, result.failures, result.refused)
 
 
 @click.command("export-weights")

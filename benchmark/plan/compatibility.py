@@ -11,58 +11,78 @@ from typing import Any, TypeVar
 import torch
 
 from ...backbones import BACKBONES, create_backbone
-from ...datasets.layout import Layout
+from ...datasets.layout import Layout, get_layout
 from ...datasets.store import Store
 from ...errors import SkelbenchError
 from ...methods.base import METHODS, Method, create_method
 from ...methods.recipe import Recipe
 from ...results.record import FLOOR, Configuration
 from .build import build_method
+from .single_values import check_step
 
 Made = TypeVar("Made")
 
 
+REGISTERED = "ntu25"  # a layout with every fact
+
+
 class Trial:
-    """Builds methods on their backbones and records which pairs are incompatible.
+    """Builds methods on their backbones and records which pairs are incompatible, and which a skeleton rules out.
 
     Attributes:
         refused: (method, backbone) -> the reason, a sentence.
+        left_out: what cannot be built for the skeleton of a data set ("stgcn DATASET", "aimclr stgcn DATASET") -> the
+            reason, a sentence.
     """
 
     def __init__(self) -> None:
         self.refused: dict[tuple[str, str], str] = {}
+        self.left_out: dict[str, str] = {}
         self._tried: set[str] = set()
 
     def accepts(self, configuration: Configuration, recipe: Recipe, store: Store) -> bool:
         """Whether the pair can be built; each distinct setting is tried once.
 
         Raises:
-            SkelbenchError: if a setting, and not the pair, is invalid.
+            SkelbenchError: if a setting, and not the pair or the skeleton, is invalid.
         """
         method, backbone, _, _, stream = configuration
+        of_backbone, of_pair = f"{backbone} {store.name}", f"{method} {backbone} {store.name}"
+        if of_backbone in self.left_out or of_pair in self.left_out:
+            return False
         place = (method, backbone, stream, store.layout.digest, store.manifest["persons"])
         key = json.dumps([*place, recipe.backbone, recipe.method, recipe.frames, recipe.batch], default=str)
         if (method, backbone) in self.refused or key in self._tried:
             return (method, backbone) not in self.refused
         layout, persons = store.layout, store.manifest["persons"]
-        _try_backbone(backbone, recipe, {"layout": layout, "num_frames": recipe.frames, "num_persons": persons})
+        try:
+            _try_backbone(backbone, recipe, layout, persons)
+        except SkelbenchError as error:
+            if not _fits_registered(layout, lambda whole: _try_backbone(backbone, recipe, whole, persons)):
+                raise
+            self.left_out[of_backbone] = str(error)
+            return False
         try:
             made = _try_method(configuration, recipe, layout, persons)
-        except SkelbenchError:
+        except SkelbenchError as error:
             reason = None
             with suppress(Exception):  # a constructor that needs real tensors is no refusal; its settings are invalid
                 reason = refusal(method, backbone)
-            if reason is None:
+            if reason is not None:
+                self.refused[method, backbone] = reason
+                return False
+            if not _fits_registered(layout, lambda whole: _try_method(configuration, recipe, whole, persons)):
                 raise
-            self.refused[method, backbone] = reason
+            self.left_out[of_pair] = str(error)
             return False
         if made.trainable:
             made.check_batch(recipe.batch)
+            check_step(configuration, recipe, layout, persons)
         self._tried.add(key)
         return True
 
 
-def refusal(method: str, backbone: str, layout: str | Layout = "ntu25") -> str | None:
+def refusal(method: str, backbone: str, layout: str | Layout = REGISTERED) -> str | None:
     """The reason why a method refuses a backbone, or the skeleton, with any settings, or None.
 
     The pair is built with the defaults of both on PyTorch's meta device, where weights take no memory or time. Other
@@ -112,7 +132,20 @@ def check_persons(configuration: Configuration, recipe: Recipe, source: Store, t
         )
 
 
-def _try_backbone(backbone: str, recipe: Recipe, arguments: Mapping[str, Any]) -> None:
+def _fits_registered(layout: Layout, make: Callable[[Layout], object]) -> bool:
+    """Whether what this layout refuses is made for a registered one, so that the skeleton is the reason."""
+    whole = get_layout(REGISTERED)
+    if layout.digest == whole.digest:
+        return False
+    try:
+        make(whole)
+    except SkelbenchError:
+        return False
+    return True
+
+
+def _try_backbone(backbone: str, recipe: Recipe, layout: Layout, persons: int) -> None:
+    arguments: dict[str, Any] = {"layout": layout, "num_frames": recipe.frames, "num_persons": persons}
     made = _try(
         lambda: create_backbone(backbone, **arguments, **recipe.backbone),
         f"The backbone '{backbone}'",

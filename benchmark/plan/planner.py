@@ -18,6 +18,7 @@ from ...registry import did_you_mean
 from ...results.record import FUSED, FUSED_STREAMS, Configuration, Key
 from ..protocols import PROTOCOLS
 from .compatibility import Trial, check_persons
+from .feasibility import Feasibility
 from .fusion import Fusion, plan_fusions
 from .grid import Grid, once
 from .identity import Pretraining, plan
@@ -35,17 +36,55 @@ class Plan:
         transfers: evaluations of those pre-trainings on other data.
         fusions: fused cells, computed from the scores of the evaluations.
         refused: (method, backbone) -> the reason why the pair is left out, a sentence.
+        left_out: what else is left out because of its data ("DATASET", "BACKBONE DATASET", "METHOD BACKBONE DATASET",
+            "METHOD BACKBONE DATASET SPLIT PROTOCOL") -> the reason, a sentence.
+        notes: what else the user should know.
     """
 
     tasks: list[tuple[Pretraining, Store]] = field(default_factory=list)
     transfers: list[tuple[Pretraining, Store]] = field(default_factory=list)
     fusions: list[tuple[Fusion, Store]] = field(default_factory=list)
     refused: dict[tuple[str, str], str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def results(self) -> list[Key]:
         """Every evaluation."""
         evaluated = [key for task, _ in (*self.tasks, *self.transfers) for key in task.evaluations]
         return evaluated + [fusion.key for fusion, _ in self.fusions]
+
+    def leave_out_impossible(self) -> None:
+        """Leave out what the data show to be impossible, and pre-trainings that nothing is left to build on.
+
+        Raises:
+            SkelbenchError: with the first reason, if nothing is left.
+        """
+        found = Feasibility()
+        transferred = {task.identity for task, _ in self.transfers}
+        transfers = [(found.evaluated(task, store), store) for task, store in self.transfers if found.loads(store)]
+        self.transfers = [(task, store) for task, store in transfers if task.evaluations]
+        needed = {task.identity for task, _ in self.transfers}
+        tasks = []
+        for task, store in self.tasks:
+            if found.loads(store):
+                left = found.evaluated(task, store)
+                alone = not task.evaluations and task.identity not in transferred
+                if alone or left.evaluations or task.identity in needed:
+                    tasks.append((left, store))
+        self.tasks = tasks
+        trained = {task.identity for task, _ in tasks}
+        self.transfers = [(task, store) for task, store in self.transfers if task.encoders or task.identity in trained]
+        left = {key for task, _ in (*self.tasks, *self.transfers) for key in task.evaluations}
+        self.fusions = [(one, store) for one, store in self.fusions if all(part.key in left for part in one.parts)]
+        self.left_out = found.left_out | self.left_out
+        self.notes = (*self.notes, *found.notes)
+        self.check_any()
+
+    def check_any(self) -> None:
+        """Raise a `SkelbenchError` with the first reason if something was left out and nothing is left."""
+        reasons = [*self.refused.values(), *self.left_out.values()]
+        if reasons and not (self.tasks or self.transfers):
+            raise SkelbenchError(reasons[0])
 
     def built_on(self) -> dict[str, list[Key]]:
         """The evaluations, transfers and fusions that build on each pre-training, by its identity."""
@@ -63,8 +102,14 @@ def plan_grid(grid: Grid, *, precision: str = "fp32", ranks: int = 1) -> Plan:
 
     Raises:
         SkelbenchError: for the first invalid name or setting, before anything runs; for an incompatible pair of method
-            and backbone only if nothing else is left.
+            and backbone, or data that do not allow a cell, only if nothing else is left.
     """
+    plan = _plan(grid, precision, ranks)
+    plan.leave_out_impossible()
+    return plan
+
+
+def _plan(grid: Grid, precision: str, ranks: int) -> Plan:
     _check_names(grid)
     planner = _Planner(grid, precision, ranks)
     streams = once([*(s for s in grid.streams if s != FUSED), *(FUSED_STREAMS if FUSED in grid.streams else ())])
@@ -73,9 +118,7 @@ def plan_grid(grid: Grid, *, precision: str = "fp32", ranks: int = 1) -> Plan:
     plan = planner.plan
     if FUSED in grid.streams:
         plan.fusions = plan_fusions([*plan.tasks, *plan.transfers], grid.track)
-    plan.refused = planner.trial.refused
-    if plan.refused and not plan.tasks:
-        raise SkelbenchError(next(iter(plan.refused.values())))
+    plan.refused, plan.left_out = planner.trial.refused, planner.trial.left_out
     return plan
 
 
@@ -83,7 +126,7 @@ def plan_grids(grids: Sequence[Grid], *, precision: str = "fp32", ranks: int = 1
     """Resolve several grids as one; shared tasks are run once. Raises the same errors as `plan_grid`."""
     merged, seen = Plan(), set()
     for grid in grids:
-        plan = plan_grid(grid, precision=precision, ranks=ranks)
+        plan = _plan(grid, precision, ranks)
         for ours, theirs in ((merged.tasks, plan.tasks), (merged.transfers, plan.transfers)):
             for task, store in theirs:
                 key = (task.identity, task.evaluations)
@@ -93,6 +136,8 @@ def plan_grids(grids: Sequence[Grid], *, precision: str = "fp32", ranks: int = 1
         known = {fusion.key for fusion, _ in merged.fusions}
         merged.fusions += [(fusion, store) for fusion, store in plan.fusions if fusion.key not in known]
         merged.refused |= plan.refused
+        merged.left_out |= plan.left_out
+    merged.leave_out_impossible()
     return merged
 
 

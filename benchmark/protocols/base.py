@@ -16,7 +16,7 @@ from ..train.progress import Watcher
 from .head import Head
 
 if TYPE_CHECKING:
-    from ...datasets.clips import Clips
+    from ...datasets.clips import ClipList, Clips
     from ...methods.base import Method
 
 
@@ -119,6 +119,28 @@ class EpisodeProtocol(Protocol):
         ...
 
 
+@runtime_checkable
+class ChecksClips(Protocol):
+    """A protocol that says what it can know from the list of clips alone; a plan asks it before anything runs."""
+
+    def check_clips(self, train: ClipList, test: ClipList, *, settings: Any, selection: Selection) -> Sequence[str]:
+        """Sentences that the user should know.
+
+        Raises:
+            SkelbenchError: if the protocol cannot be run on these clips with these settings.
+        """
+        ...
+
+
+@runtime_checkable
+class TrainsInBatches(Protocol):
+    """A protocol that trains the encoder and knows its batches; a plan asks it before anything runs."""
+
+    def smallest_batch(self, train: ClipList, *, settings: Any, selection: Selection) -> int | None:
+        """Fewest clips of a step with the encoder in training mode; None if it trains in evaluation mode."""
+        ...
+
+
 AnyProtocol = FeatureProtocol | TuningProtocol | EpisodeProtocol
 PROTOCOLS: Registry[AnyProtocol] = Registry("protocol", "skelbench.protocols", home=__package__)
 
@@ -215,6 +237,34 @@ def run_protocol(
     }
     scores = finished.scores["test"]
     return Outcome(scores, score(scores, label), best, curve, protocol.extra(finished, label), fit=finished)
+
+
+def check_clips(
+    protocol: AnyProtocol, train: ClipList, test: ClipList, *, settings: Any, selection: Selection
+) -> Sequence[str]:
+    """What is known of a protocol from the clips alone, before any feature: sentences that the user should know.
+
+    Raises:
+        SkelbenchError: if it cannot be run on these clips with these settings.
+    """
+    if selection == "held_out" and not isinstance(protocol, TuningProtocol | EpisodeProtocol):
+        count_trained_on(train.subject, selection)
+    if not isinstance(protocol, ChecksClips):
+        return ()
+    return protocol.check_clips(train, test, settings=settings, selection=selection)
+
+
+def count_trained_on(subject: Tensor, selection: Selection) -> tuple[int, ...]:
+    """Number of clips of each fit on clips of these subjects (n,): all of them, then those that are not held out.
+
+    Raises:
+        SkelbenchError: if there are too few to hold some out.
+    """
+    if selection == "published":
+        return (len(subject),)
+    rest = int((~held_out(subject)).sum())
+    check_held_out(rest, len(subject))
+    return len(subject), rest
 
 
 def run_tuning(protocol: TuningProtocol, method: Method, train: Clips, test: Clips, **how: Any) -> Outcome:

@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from ...config import Settings
+from ...datasets.clips import ClipList
 from ...errors import SkelbenchError
 from .base import PROTOCOLS, Features, Outcome, Selection
 
@@ -73,8 +74,8 @@ def _right(clips: Tensor, queries: int) -> Tensor:
     return (predicted == torch.arange(clips.shape[1], device=clips.device)[:, None]).sum(dim=(1, 2))
 
 
-def _pools(label: Tensor, needed: int, ways: int) -> list[Tensor]:
-    """Indices of the clips of every class with at least `needed` clips."""
+def _pools(label: Tensor, needed: int, ways: int, kind: str = "") -> list[Tensor]:
+    """Indices of the clips of every class with at least `needed` clips; the error says which `kind` of clips it is."""
     label = label.cpu()
     pools = {c: (label == c).nonzero()[:, 0] for c in label.unique().tolist()}
     small = [str(c) for c, pool in pools.items() if len(pool) < needed]
@@ -82,8 +83,8 @@ def _pools(label: Tensor, needed: int, ways: int) -> list[Tensor]:
         named = f" (not the classes {', '.join(small[:10])}{' and more' if len(small) > 10 else ''})" if small else ""
         raise SkelbenchError(
             f"Few-shot episodes of {ways} classes need {needed} clips of each, shots and queries, and of the "
-            f"{len(label)} clips {len(pools) - len(small)} classes have enough{named}; set a smaller fewshot.ways, "
-            "fewshot.shots or fewshot.queries, or evaluate with more clips."
+            f"{len(label)} {kind}clips {len(pools) - len(small)} classes have enough{named}; set a smaller "
+            "fewshot.ways, fewshot.shots, fewshot.also or fewshot.queries, or evaluate with more clips."
         )
     return [pool for pool in pools.values() if len(pool) >= needed]
 
@@ -100,6 +101,16 @@ class FewShot:
     Settings = FewShotSettings
     version = 1
     fusible = False  # clips have no scores
+
+    def check_clips(
+        self, train: ClipList, test: ClipList, *, settings: FewShotSettings, selection: Selection
+    ) -> tuple[str, ...]:
+        """Raise a `SkelbenchError` if fewer than `ways` classes have enough clips for any number of shots."""
+        for shots in (settings.shots, *settings.also):
+            _pools(test.label, settings.queries + shots, settings.ways, "test ")
+        if selection == "held_out":
+            _pools(train.label, settings.queries + settings.shots, settings.ways, "training ")
+        return ()
 
     def measure(
         self,

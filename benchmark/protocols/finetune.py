@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...datasets.clips import Clips
+from ...datasets.clips import ClipList, Clips
 from ...deviation import Deviation
 from ...errors import SkelbenchError
 from ...methods.base import Method
 from ..train.progress import Silent, Watcher
-from .base import PROTOCOLS, Outcome, Selection, check_held_out, held_out, rule_text, score, top
-from .tuning import Rate, Tuner, TuningSettings, nothing
+from .base import PROTOCOLS, Outcome, Selection, check_held_out, count_trained_on, held_out, rule_text, score, top
+from .tuning import Rate, Tuner, TuningSettings, nothing, smallest_batch
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,13 @@ def tune(
     )
 
 
+def least_of(subject: Tensor, settings: TuningSettings, selection: Selection, size: int | None = None) -> int | None:
+    """Fewest clips of a step of both trainings on clips of these subjects (n,); None in evaluation mode."""
+    if settings.mode == "eval":
+        return None
+    return min(smallest_batch(settings, rows, size) for rows in count_trained_on(subject, selection))
+
+
 def _row(reading: Reading, test_top1: float) -> dict[str, Any]:
     numbers = {"lr": reading.lr, "loss": round(reading.loss, 6), "train_top1": reading.train_top1}
     return {"step": reading.step, **numbers, "test_top1": test_top1}
@@ -165,6 +172,17 @@ class Finetune:
             "after the last epoch; `best` is shown next to it, by the test set only in published and labelled so",
         ),
     )
+
+    def check_clips(
+        self, train: ClipList, test: ClipList, *, settings: TuningSettings, selection: Selection
+    ) -> tuple[str, ...]:
+        """Raise a `SkelbenchError` if there are too few clips to hold some out."""
+        count_trained_on(train.subject, selection)
+        return ()
+
+    def smallest_batch(self, train: ClipList, *, settings: TuningSettings, selection: Selection) -> int | None:
+        """Fewest clips of a step; None in evaluation mode."""
+        return least_of(train.subject, settings, selection)
 
     def tune(self, method: Method, train: Clips, test: Clips, **how: Any) -> Outcome:
         """Train on all training clips."""

@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from ...config import Settings
+from ...datasets.clips import ClipList
 from ...deviation import Deviation
-from .base import PROTOCOLS, Features, Fit, top
+from .base import PROTOCOLS, Features, Fit, Selection, count_trained_on, top
 from .collapse import effective_rank, mean_cosine
 from .neighbours import neighbours
 from .retrieval import mean_average_precision, nearest_csv
@@ -27,9 +28,10 @@ _SHOWN = 5  # nearest clips stored for inspection
 class KnnSettings(Settings):
     """k-nearest-neighbour voting: tables show `k`; the values of `also` are recorded with it.
 
-    `map` adds the mean average precision of retrieval, which sorts the entire bank for every query and so takes
-    twice as long as the votes. `feature` is what is compared: the pooled features of the backbone, or the embedding of
-    head and predictor as in the released code's monitors.
+    Of a bank smaller than k, all clips vote; a plan and the record say so. `map` adds the mean average precision of
+    retrieval, which sorts the entire bank for every query and so takes twice as long as the votes. `feature` is what
+    is compared: the pooled features of the backbone, or the embedding of head and predictor as in the released code's
+    monitors.
     """
 
     feature: Literal["pooled", "embedding"] = "pooled"
@@ -47,11 +49,13 @@ class KnnFit(Fit):
         nearest: by set, (N', 5) indices into the bank, nearest first.
         retrieval: computes the mean average precision in percent of the test set with labels (N',); None: disabled.
         collapse: mean cosine between different clips of the bank and its effective rank.
+        bank: number of clips of the bank, if a k is larger.
     """
 
     nearest: Mapping[str, Tensor]
     collapse: Mapping[str, float]
     retrieval: Callable[[Tensor], float | None] | None = None
+    bank: int | None = None
 
 
 def vote(bank: Tensor, label: Tensor, queries: Tensor, *, k: int, temperature: float, classes: int) -> Tensor:
@@ -130,10 +134,28 @@ class Knn:
         if settings.map and "test" in sets:
             retrieval = partial(mean_average_precision, train.x, train.label, sets["test"])
         collapse = {"mean_cosine": mean_cosine(train.x), "effective_rank": effective_rank(train.x)}
-        return [KnnFit(None, scores, nearest, collapse, retrieval)]
+        bank = len(train.x) if max(ks) > len(train.x) else None
+        return [KnnFit(None, scores, nearest, collapse, retrieval, bank)]
+
+    def check_clips(self, train: ClipList, test: ClipList, *, settings: KnnSettings, selection: Selection) -> list[str]:
+        """Say which k are larger than the bank, and which test clips retrieval leaves out."""
+        notes = []
+        bank, *rest = count_trained_on(train.subject, selection)
+        larger = sorted(k for k in {settings.k, *settings.also} if k > bank)
+        if larger:
+            notes.append(f"k = {', '.join(map(str, larger))}: there are {bank} training clips, and all of them vote")
+        if rest and rest[0] < settings.k <= bank:
+            notes.append(f"k = {settings.k}: `best` is chosen with {rest[0]} training clips, and all of them vote")
+        missing = ~torch.isin(test.label, train.label)
+        if settings.map and missing.any():
+            notes.append(f"{int(missing.sum())} test clips are not in map: no training clip is of their class")
+        return notes
 
     def extra(self, fit: Fit, label: Tensor) -> dict[str, float]:
-        """top-1 for the other k, as top1_k<k>; the collapse of the bank; "map" of retrieval, if enabled."""
+        """top-1 for the other k, as top1_k<k>; the collapse of the bank; "map" of retrieval, if enabled.
+
+        "bank" is the number of training clips, if a k is larger: that many voted.
+        """
         numbers = {
             f"top1_k{name.split('@')[1]}": top(scores, label, 1) for name, scores in fit.scores.items() if "@" in name
         }
@@ -141,6 +163,7 @@ class Knn:
             numbers |= fit.collapse
             value = fit.retrieval(label) if fit.retrieval is not None else None
             numbers |= {} if value is None else {"map": value}
+            numbers |= {} if fit.bank is None else {"bank": float(fit.bank)}
         return numbers
 
     def files(self, fit: Fit, bank: Sequence[str], names: Sequence[str]) -> dict[str, str]:

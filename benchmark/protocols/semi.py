@@ -15,12 +15,12 @@ from typing import Any, Literal
 
 import torch
 
-from ...datasets.clips import Clips
+from ...datasets.clips import ClipList, Clips
 from ...deviation import Deviation
 from ...errors import SkelbenchError
 from ...methods.base import Method
-from .base import PROTOCOLS, Outcome
-from .finetune import tune
+from .base import PROTOCOLS, Outcome, Selection, count_trained_on
+from .finetune import least_of, tune
 from .tuning import TuningSettings
 
 
@@ -84,6 +84,30 @@ class Semi:
         Raises:
             SkelbenchError: if the draw is empty.
         """
+        listed = train.listed()
+        rows, size = self._rows(listed, settings), _size(listed, settings)
+        outcome = tune(method, train, torch.tensor(rows), test, name=self.name, settings=settings, size=size, **how)
+        return self._with_subset(outcome, listed, rows, settings)
+
+    def check_clips(
+        self, train: ClipList, test: ClipList, *, settings: SemiSettings, selection: Selection
+    ) -> list[str]:
+        """Say which classes have no labelled clip.
+
+        Raises:
+            SkelbenchError: if the draw is empty, or too small to hold some of it out.
+        """
+        rows = self._rows(train, settings)
+        count_trained_on(train.subject[rows], selection)
+        return _notes(_without(train, rows))
+
+    def smallest_batch(self, train: ClipList, *, settings: SemiSettings, selection: Selection) -> int | None:
+        """Fewest clips of a step; None in evaluation mode."""
+        rows = self._rows(train, settings)
+        return least_of(train.subject[rows], settings, selection, _size(train, settings))
+
+    def _rows(self, train: ClipList, settings: SemiSettings) -> list[int]:
+        """The labelled clips. Raises a `SkelbenchError` if there is none."""
         label = train.label.tolist()
         if settings.draw == "released":
             rows = draw_released(label, self.share, settings.subset_seed)
@@ -94,25 +118,34 @@ class Semi:
                 f"{self.share:.0%} of {len(train)} training clips is less than one clip of every class; set "
                 f"{self.name}.draw=balanced, which takes at least one of each."
             )
-        size = len(train) if settings.passes == "all" else None
-        outcome = tune(method, train, torch.tensor(rows), test, name=self.name, settings=settings, size=size, **how)
-        drawn = {label[i] for i in rows}
-        without = [name for kind, name in enumerate(train.class_names) if kind not in drawn]
-        return self._with_subset(outcome, sorted(train.name[i] for i in rows), without, settings)
+        return rows
 
-    def _with_subset(self, outcome: Outcome, clips: list[str], without: list[str], settings: SemiSettings) -> Outcome:
+    def _with_subset(self, outcome: Outcome, train: ClipList, rows: list[int], settings: SemiSettings) -> Outcome:
         """Add the list of labelled clips, its hash, and a message about classes without any."""
+        clips, without = sorted(train.name[i] for i in rows), _without(train, rows)
         facts = {"share": self.share, "draw": settings.draw, "seed": settings.subset_seed, "classes_without": without}
         text = json.dumps(facts | {"clips": clips}, ensure_ascii=False, indent=0) + "\n"
-        notes = []
-        if without:
-            named = ", ".join(without[:5]) + (", ..." if len(without) > 5 else "")
-            notes.append(
-                f"  {self.name}: no labelled clip of {len(without)} of the classes ({named}), so their test clips "
-                "cannot be recognised"
-            )
         data = {"labelled": len(clips), "subset": hashlib.sha256(text.encode()).hexdigest()}
+        notes = [f"  {self.name}: {note}" for note in _notes(without)]
         return replace(outcome, data=data, files={"subset.json": text}, notes=notes)
+
+
+def _size(train: ClipList, settings: SemiSettings) -> int | None:
+    """Clips of an epoch; None for those of the draw."""
+    return len(train) if settings.passes == "all" else None
+
+
+def _without(train: ClipList, rows: list[int]) -> list[str]:
+    """Names of the classes without a labelled clip."""
+    drawn = set(train.label[rows].tolist())
+    return [name for kind, name in enumerate(train.class_names) if kind not in drawn]
+
+
+def _notes(without: list[str]) -> list[str]:
+    if not without:
+        return []
+    named = ", ".join(without[:5]) + (", ..." if len(without) > 5 else "")
+    return [f"no labelled clip of {len(without)} of the classes ({named}), so their test clips cannot be recognised"]
 
 
 DEVIATIONS = (

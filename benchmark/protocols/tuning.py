@@ -62,6 +62,19 @@ class TuningSettings(Settings):
     every: PositiveInt = 5
 
 
+def batch_and_clips(settings: TuningSettings, rows: int, size: int | None = None) -> tuple[int, int]:
+    """Clips of a step, and of an epoch of `size` clips (None: `rows`), in a training on `rows` clips."""
+    batch = min(settings.batch, rows)
+    return batch, max(size or rows, settings.least_steps * batch)
+
+
+def smallest_batch(settings: TuningSettings, rows: int, size: int | None = None) -> int:
+    """Clips of the smallest step of such a training: of the last one, unless it is left out."""
+    batch, clips = batch_and_clips(settings, rows, size)
+    rest = 0 if settings.drop_last else clips % batch
+    return rest or batch
+
+
 class Rate:
     """The learning rate of each epoch; "plateau" needs the loss of every epoch through `after`."""
 
@@ -113,8 +126,7 @@ class Tuner:
         self.method, self.train, self.settings = method, train, settings
         self.stream = () if stream is None else (stream,)
         self.rows = rows.to(train.x.device)
-        self.batch = min(settings.batch, len(rows))
-        self.size = max(size or len(rows), settings.least_steps * self.batch)
+        self.batch, self.size = batch_and_clips(settings, len(rows), size)
         self.order = Generator().manual_seed(seed)  # of the classifier too, as in `linear`
         self.augment = Generator(device=train.x.device).manual_seed(seed_of(seed, "augmentation"))
         torch.manual_seed(seed_of(seed, "dropout"))

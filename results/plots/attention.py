@@ -20,6 +20,7 @@ from .skeleton import POSES, Motion, Skeleton, add_scale, draw_poses, extent_of,
 
 FILE = "attention.npz"
 _BAD_ZIP = (zipfile.BadZipFile, zlib.error)
+CONSTANT = 1e-3  # of its mean: a map whose range is not larger is constant
 _BESIDE = 4.2  # cm of the width that names and scale take
 Array = NDArray[Any]
 
@@ -104,7 +105,9 @@ def draw_attention(
 ) -> bytes:
     """Draw the mask of one person: evenly spaced poses above, joints × frames below, by body part.
 
-    The scale runs from the lowest to the highest value of the map, because a mean over channels is close to 0.5.
+    The scale runs from the lowest to the highest value of the map, because a mean over channels is close to 0.5. A map
+    whose range is at most a thousandth of its mean is constant: it is drawn on the scale from 0 to 1, and says so with
+    its value.
 
     Raises:
         SkelbenchError: if the clip has no such person.
@@ -115,12 +118,16 @@ def draw_attention(
     chosen = spaced(len(attention.keypoints), POSES[width])
     poses = Motion("", attention.keypoints[chosen][:, person : person + 1], chosen.tolist())
     scores = attention.by_frame()[person][chosen][:, None]
-    scale, extent = Normalize(float(mask.min()), float(mask.max())), extent_of(poses.keypoints)
+    constant = float(np.ptp(mask)) <= CONSTANT * float(mask.mean())
+    scale = Normalize(0.0, 1.0) if constant else Normalize(float(mask.min()), float(mask.max()))
+    extent = extent_of(poses.keypoints)
     heights = [strip_height(extent, len(chosen), WIDTHS[width] - _BESIDE), mask.shape[1] * LINE + 1.0]
     with sheet(width, sum(heights) + 3 * LINE) as figure:
         above, below = figure.subplots(2, height_ratios=heights)
         draw_poses(above, attention.skeleton, poses, scores=scores, scale=scale, extent=extent)
         _draw_map(below, mask, attention, scale, chosen)
+        if constant:
+            _say_constant(below, mask)
         add_scale([above, below], scale, "M_s, mean over channels")
         figure.suptitle(" · ".join(shown(part, 40) for part in (method, attention.label, attention.clip) if part))
         return picture(figure, suffix)
@@ -150,6 +157,13 @@ def _draw_map(axes: Any, mask: Array, attention: Attention, scale: Any, chosen: 
     axes.plot(chosen, np.full(len(chosen), -0.8), "v", color="0.3", markersize=3, clip_on=False)
     axes.set(xlim=(-0.5, len(attention.keypoints) - 0.5), ylim=(len(order) - 0.5, -0.5), xlabel="frame")
     axes.tick_params(axis="y", length=0, labelsize=FONT)
+
+
+def _say_constant(axes: Any, mask: Array) -> None:
+    """Write across the map that it is constant, with its value."""
+    text = f"constant: {mask.mean():.3f}\nrange: {np.ptp(mask):.1g}"
+    box = {"facecolor": "white", "edgecolor": "0.3", "boxstyle": "round,pad=0.4"}
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", bbox=box)
 
 
 def _by_part(skeleton: Skeleton) -> tuple[list[int], list[int]]:

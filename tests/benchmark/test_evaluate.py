@@ -168,3 +168,45 @@ def test_the_clips_go_to_the_encoders_own_device(store, monkeypatch):
         with pytest.raises(SkelbenchError, match="far enough"):
             evaluate(encoder, "tiny", "xsub", "knn", seed=0, device=device)
     assert asked == ["meta", "cpu", "cpu", "x"]
+
+
+@pytest.mark.parametrize("given", [{"linear.lr": 1e-9}, {"linear": {"lr": 1e-9}}])
+def test_a_setting_changes_the_tracks_by_dotted_name_and_by_protocol(store, given):
+    """At a rate of 1e-9 the layer stays where it starts; everything else is as without the setting."""
+    found = evaluate(flat, "tiny", "xsub", "linear", seed=0, frames=16, settings=given)["linear"]
+    whole = LinearSettings(epochs=100, batch=128, lr=1e-9, lr_steps=(80,), standardise=True)
+    same = evaluate(flat, "tiny", "xsub", "linear", seed=0, frames=16, settings={"linear": whole})["linear"]
+    usual = evaluate(flat, "tiny", "xsub", "linear", seed=0, frames=16)["linear"]
+    assert torch.equal(found["scores"], same["scores"])
+    assert not torch.equal(found["scores"], usual["scores"])
+
+
+@pytest.mark.parametrize(
+    "given, complaint",
+    [
+        ({"linear.lr": 1, "linear": {"lr": 2}}, "'linear' is given both as 'linear.lr' and as a mapping"),
+        ({"linear": {"lr": 2}, "linear.epochs": 3}, "'linear' is given both as 'linear.epochs' and as a mapping"),
+        ({"linear": LinearSettings(), "linear.lr": 1}, "'linear' is given both"),
+        ({"linaer": {"lr": 1}}, "no setting 'linaer.lr' of a protocol; did you mean 'linear'"),
+        ({"epochs": 3}, "no setting 'epochs' of a protocol"),
+        ({"linear.rate": 1}, "no setting 'linear.rate'"),
+        ({"linear": {"lr": -1}}, "The setting 'lr' of the protocol 'linear' cannot be -1"),
+        ({"linear": 3}, "no setting 'linear'; did you mean 'linear.lr'"),
+        ({"linear": KnnSettings()}, "The settings of 'linear' cannot be a KnnSettings"),
+    ],
+)
+def test_settings_that_cannot_be_are_one_clear_sentence(store, given, complaint):
+    with pytest.raises(SkelbenchError, match=complaint) as caught:
+        evaluate(flat, "tiny", "xsub", "linear", seed=0, frames=16, settings=given)
+    assert "\n" not in str(caught.value)
+
+
+def test_too_few_clips_are_found_before_the_encoder_runs(store):
+    with pytest.raises(SkelbenchError, match="of the 12 test clips 0 classes have enough"):
+        evaluate(lambda x: pytest.fail("it ran"), "tiny", "xsub", ["knn", "fewshot"], seed=0, frames=16)
+
+
+def test_a_k_above_the_training_clips_is_told(store):
+    assert evaluate(flat, "tiny", "xsub", "knn", seed=0, frames=16, settings={"knn.k": 13})["knn"]["bank"] == 12
+    settings = {"knn": {"k": 12, "also": [1]}}
+    assert "bank" not in evaluate(flat, "tiny", "xsub", "knn", seed=0, frames=16, settings=settings)["knn"]

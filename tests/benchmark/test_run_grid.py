@@ -95,3 +95,28 @@ def test_a_folder_without_records_has_the_same_columns(ran, tmp_path):
     empty, full = (skelbench.load_results(tmp_path / name) for name in ("empty", "runs"))
     assert len(empty) == 0
     assert list(empty.columns) == [name for name in full.columns if not name.startswith("extra_")]
+
+
+def test_settings_by_group_are_the_same_cells_from_python_and_from_a_file(store, tmp_path, skelbench_command):
+    grouped: dict[str, Any] = FIELDS | {"methods": ["untrained"], "protocols": ["linear"], "seeds": [0]}
+    dotted = grouped | {"parts": [{"set": {"linear.lr": 0.2, "linear.batch": 4}}]}
+    grouped["set"] = {
+        "frames": 16,
+        "epochs": 1,
+        "batch": 4,
+        "backbone": {"width": 4, "dim": 16},
+        "linear": {"epochs": 3},
+    }
+    grouped["parts"] = [{"set": {"linear": {"lr": 0.2, "batch": 4}}}]
+    ran = [skelbench.run_grid(given, out=tmp_path / name) for name, given in (("a", dotted), ("b", grouped))]
+    assert [r.identity for r in ran[0].records] == [r.identity for r in ran[1].records]
+    (tmp_path / "tiny.yaml").write_text(json.dumps(grouped))
+    assert "to do" not in skelbench_command("grid", tmp_path / "tiny.yaml", "--out", tmp_path / "a", "--dry-run").stdout
+
+
+@pytest.mark.parametrize("where", ["set", "parts"])
+def test_a_group_in_both_forms_is_an_error(store, tmp_path, where):
+    both = {"linear.lr": 1, "linear": {"lr": 2}}
+    given = FIELDS | ({"set": both} if where == "set" else {"parts": [{"set": both}]})
+    with pytest.raises(SkelbenchError, match=r"'linear' is given both as 'linear\.lr' and as a mapping"):
+        skelbench.run_grid(given, out=tmp_path / "runs")

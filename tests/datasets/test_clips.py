@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from skelbench.datasets import Clip, Recording, SplitRule
-from skelbench.datasets.clips import load_dataset, preprocess, turn_parallel, valid_frames
+from skelbench.datasets.clips import list_clips, load_dataset, preprocess, turn_parallel, valid_frames
 from skelbench.datasets.layout import LAYOUTS, Layout
 from skelbench.datasets.store.writer import StoreWriter
 from skelbench.errors import SkelbenchError
@@ -295,3 +295,14 @@ def test_a_layout_without_centre_or_shoulders_says_what_is_missing():
     for layout, fact in ((without_centre, "centre"), (without_shoulders, "shoulders")):
         with pytest.raises(SkelbenchError, match=f"'{fact}'.*'bare'"):
             preprocess([np.ones((2, 1, 3, 3))], np.array([2]), 4, layout)
+
+
+@pytest.mark.parametrize("limit", [None, 7, 24])
+@pytest.mark.parametrize("split", ["xsub", "xview"])
+def test_the_list_of_clips_is_that_of_the_loaded_ones(store, split, limit):
+    loaded = load_dataset(store, split, frames=4, limit=limit)
+    for listed, side in zip(list_clips(store, split, limit), loaded, strict=True):
+        assert (listed.name, listed.class_names, len(listed)) == (side.name, side.class_names, len(side))
+        assert torch.equal(listed.label, side.label) and torch.equal(listed.subject, side.subject)
+        again = side.listed()
+        assert again.name == listed.name and torch.equal(again.label, listed.label)

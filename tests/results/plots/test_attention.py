@@ -84,3 +84,23 @@ def test_a_person_who_is_not_there_is_refused():
 def test_a_skeleton_without_parts_is_drawn_in_its_own_order(texts):
     chain = Layout("custom", ("a", "b", "c"), (-1, 0, 1))
     assert {"a", "b", "c"} <= set(texts(draw_attention(attention(chain), suffix=".svg")))
+
+
+@pytest.mark.parametrize("spread, constant", [(0.0, True), (2e-6, True), (4e-4, True), (6e-4, False), (0.2, False)])
+def test_a_map_whose_range_is_below_a_thousandth_of_its_mean_is_said_to_be_constant(
+    monkeypatch, texts, spread, constant
+):
+    from matplotlib.axes import Axes
+
+    drawn = {}
+    imshow = Axes.imshow
+    monkeypatch.setattr(
+        Axes, "imshow", lambda self, *a, norm, **how: drawn.update(norm=norm) or imshow(self, *a, **how)
+    )
+    found = attention()
+    found.mask[0] = 0.5
+    found.mask[0, :, :5] += spread
+    words = texts(draw_attention(found, suffix=".svg", width="single"))
+    assert ("constant: 0.500" in words) == constant
+    scale = (drawn["norm"].vmin, drawn["norm"].vmax)
+    assert scale == pytest.approx((0, 1) if constant else (0.5, 0.5 + spread))
