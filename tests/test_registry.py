@@ -37,7 +37,7 @@ def installed(monkeypatch):
                 loaded.append(name)
                 return load()
 
-            return SimpleNamespace(name=name, value=f"package:{name}", load=counted)
+            return SimpleNamespace(name=name, value=f"package:{name}", load=counted, dist=None)
 
         return [point(name, load) for name, load in points.get(group, [])]
 

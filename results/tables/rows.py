@@ -228,7 +228,7 @@ def _instant(finished: str) -> datetime:
 
 
 def _conditions(record: Record) -> list[Any]:
-    versions = [record.versions.get(key) for key in ("method", "protocol", "fusion")]
+    versions = [record.versions.get(key) for key in ("method", "protocol", "fusion", "plugins", "packages")]
     return [_seedless(record.settings), versions, record.data.get("fingerprint")]
 
 
