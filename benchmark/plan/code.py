@@ -11,6 +11,7 @@ from typing import Any
 from ...backbones import BACKBONES
 from ...errors import SkelbenchError
 from ...methods.base import METHODS
+from ...registry import Registry
 from ...results.record import PRETRAIN, Cell, Record, code_of
 from ...sources import Source
 from ..protocols import PROTOCOLS
@@ -34,8 +35,15 @@ def _facts(sources: Iterable[Source]) -> dict[str, Any]:
 
 def code_versions(cell: Cell) -> dict[str, dict[str, str]]:
     """The same for a record's `versions`: the hash of each file and the version of each package, by name."""
-    sources = [*METHODS.sources(cell.method), *BACKBONES.sources(cell.backbone)]
-    sources += PROTOCOLS.sources(cell.protocol) if cell.protocol != PRETRAIN else ()
+    return _versions(source for registry, name in _entries(cell) for source in registry.sources(name))
+
+
+def _entries(cell: Cell) -> list[tuple[Registry[Any], str]]:
+    encoder: list[tuple[Registry[Any], str]] = [(METHODS, cell.method), (BACKBONES, cell.backbone)]
+    return encoder if cell.protocol == PRETRAIN else [*encoder, (PROTOCOLS, cell.protocol)]
+
+
+def _versions(sources: Iterable[Source]) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for one in sources:
         found.setdefault("packages" if one.installed else "plugins", {})[one.name] = one.version
@@ -50,8 +58,7 @@ def plugins_of(cell: Cell) -> list[str]:
 def check_code(record: Record) -> None:
     """Raise a `SkelbenchError` unless the plugins and packages that a record was made with are loaded, and the same."""
     cell = record.cell
-    known = cell.method in METHODS and cell.backbone in BACKBONES and cell.protocol in (PRETRAIN, *PROTOCOLS)
-    now = code_versions(cell) if known else {}
+    now = _versions(one for kind, name in _entries(cell) if name in kind for one in kind.sources(name))
     for kind, then in code_of(record).items():
         for name, version in then.items():
             here = now.get(kind, {})
