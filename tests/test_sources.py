@@ -1,6 +1,5 @@
 """The source of a file: its own text and that of the local modules that it imports, and nothing else."""
 
-import os
 import sys
 
 import pytest
@@ -63,7 +62,7 @@ def test_a_changed_file_changes_it_exactly_if_it_is_imported(folder, name):
 
 def test_the_names_of_folder_and_file_do_not_count_but_those_of_modules_do(folder):
     before = version(folder)
-    os.rename(folder / "mine.py", folder / "renamed.py")
+    (folder / "mine.py").rename(folder / "renamed.py")
     assert version(folder, "renamed.py") == before
     (folder / "helper.py").rename(folder / "other.py")
     (folder / "renamed.py").write_text(FILES["mine.py"].replace("helper", "other"))
