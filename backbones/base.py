@@ -14,6 +14,7 @@ from ..datasets.layout import Layout, get_layout
 from ..deviation import Deviation
 from ..errors import SkelbenchError
 from ..registry import Registry, did_you_mean
+from ..sources import Source
 from .weights import load_weights, read_facts
 
 
@@ -80,7 +81,7 @@ class BackboneRegistry(Registry[type[Backbone]]):
 
     def __init__(self, kind: str, group: str | None = None, home: str | None = None):
         super().__init__(kind, group, home)
-        self._families: dict[str, Callable[[str], type[Backbone]]] = {}
+        self._families: Registry[Callable[[str], type[Backbone]]] = Registry(kind)
         self._made: Registry[type[Backbone]] = Registry(kind)
 
     def family(self, prefix: str) -> Callable[[Callable[[str], type[Backbone]]], Callable[[str], type[Backbone]]]:
@@ -88,16 +89,11 @@ class BackboneRegistry(Registry[type[Backbone]]):
 
         The function raises `SkelbenchError` for a name that it does not know.
         """
-
-        def add(make: Callable[[str], type[Backbone]]) -> Callable[[str], type[Backbone]]:
-            self._families[prefix] = make
-            return make
-
-        return add
+        return self._families.register(prefix)
 
     def __getitem__(self, name: str) -> type[Backbone]:
         self._load()
-        prefix = next((prefix for prefix in self._families if name.startswith(prefix)), None)
+        prefix = self._prefix(name)
         if prefix is None:
             return super().__getitem__(name)
         if name not in self._made:
@@ -117,6 +113,17 @@ class BackboneRegistry(Registry[type[Backbone]]):
         """File and line where the entry was defined, as `file.py:12`."""
         self[name]
         return self._made.place(name) if name in self._made else super().place(name)
+
+    def sources(self, name: str) -> tuple[Source, ...]:
+        """The code outside skelbench that an entry comes from: that of its family, where it is of one."""
+        prefix = self._prefix(name)
+        if prefix is None:
+            return super().sources(name)
+        self[name]
+        return tuple(dict.fromkeys([*self._families.sources(prefix), *self._made.sources(name)]))
+
+    def _prefix(self, name: str) -> str | None:
+        return next((prefix for prefix in self._families if name.startswith(prefix)), None)
 
 
 BACKBONES = BackboneRegistry("backbone", "skelbench.backbones", home=__package__)

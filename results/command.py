@@ -1,7 +1,7 @@
 """The command that makes a cell again, as its record keeps it: one line without paths.
 
 What a reader has to fill in is a word of its own: ``cell.yaml`` (a grid file with the settings of the record), ``RUN``
-(the folder of a pre-training) or ``FILE`` (a released checkpoint).
+(the folder of a pre-training) or ``FILE`` (a released checkpoint). A plugin has the name of its file, without a folder.
 """
 
 import json
@@ -12,9 +12,17 @@ COMMAND = "command"  # its name in a record's environment
 GRID_FILE, RUN, CHECKPOINT = "cell.yaml", "RUN", "FILE"
 
 
-def command_line(*words: str) -> str:
-    """A command of skelbench, its words quoted for a shell."""
-    return shlex.join(["skelbench", *words])
+def command_line(*words: str, plugins: Iterable[str] = ()) -> str:
+    """A command of skelbench, its words quoted for a shell, with the names of the plugins that it loads."""
+    return shlex.join(["skelbench", *options(("plugin", name) for name in plugins), *words])
+
+
+def verb(command: object) -> str | None:
+    """What a command of skelbench does ("grid", "evaluate"), behind its plugins; None if it is none."""
+    words = shlex.split(quoted(command) or "")[1:]
+    while words[:1] == ["--plugin"]:
+        words = words[2:]
+    return words[0] if words else None
 
 
 def options(values: Iterable[tuple[str, object]]) -> list[str]:

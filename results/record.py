@@ -189,7 +189,8 @@ class Record(_Frozen):
 
     Keys that readers rely on: ``data`` fingerprint, train, test, classes, layout; ``model`` parameters,
     width, frames, epochs, flops_per_clip, persons; ``cost`` train_seconds, eval_seconds,
-    clips_per_second, peak_memory_mb; ``versions`` method, protocol, and fidelity where a method is not
+    clips_per_second, peak_memory_mb; ``versions`` method, protocol, plugins and packages (see ``code_of``)
+    where they are not skelbench's own, and fidelity where a method is not
     its authors' code: one sentence, which tables show under a dagger; ``settings`` supervision where a
     method is not self-supervised: a word, which puts it in separate tables; ``files`` curve, confusion,
     per_class, scores, each relative to the record's folder. ``finished`` is ISO 8601 in UTC.
@@ -238,6 +239,16 @@ class Record(_Frozen):
                 f"are {largest}: move them to a file beside it and name that in `files`."
             )
         return text
+
+
+def code_of(record: Record) -> dict[str, dict[str, str]]:
+    """The plugins (name of a file -> hash of its source) and packages (name -> version) that a record names."""
+    found: dict[str, dict[str, str]] = {}
+    for kind in ("plugins", "packages"):
+        named = record.versions.get(kind)  # a record may come from somebody else
+        if isinstance(named, dict):
+            found[kind] = {name: str(version) for name, version in named.items()}
+    return found
 
 
 class Failure(_Frozen):

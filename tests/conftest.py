@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import json
 import os
 import signal
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ def own_data(tmp_path, monkeypatch):
 
 def pytest_addoption(parser):
     parser.addoption("--slow", action="store_true", help="run the tests marked slow too")
+    record = "write the recorded numbers of new settings and of raised versions; again: those that changed as well"
+    parser.addoption("--record", nargs="?", choices=["new", "again"], const="new", help=record)
 
 
 def pytest_collection_modifyitems(config, items):
@@ -61,6 +64,73 @@ def operations():
             return out
 
     return Operations
+
+
+# --- Recorded numbers -------------------------------------------------------------------------------------------
+
+AS_IT_IS = "as it is"  # the case without a changed setting
+
+
+@pytest.fixture
+def recorded(request):
+    """Compare numbers with those that a file beside the test has for the same owner and version, or record them.
+
+    The numbers of a case are equal to 1 in 10⁶. With `--record` a case that is not in the file is added, and all of an
+    owner whose version has been raised are written again; numbers that changed under the same version are refused.
+    """
+    how = request.config.getoption("--record")
+    assert not (how and "PYTEST_XDIST_WORKER" in os.environ), "processes would overwrite each other's numbers: use -n 0"
+    return lambda name, *given: check_recorded(request.path.with_name(name), *given, how=how)
+
+
+def check_recorded(path: Path, owner: str, version: int, found: dict[str, list[float]], how: str | None = None) -> None:
+    """Compare the numbers of all cases of an owner with a file, or record them as `how` says."""
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    before = kept.get(owner, {"version": version, "numbers": {}})
+    problems = _unlike(owner, version, before, found)
+    if not how:
+        assert not problems, "\n".join(problems)
+        return
+    rounded = {case: [float(f"{value:.10g}") for value in values] for case, values in found.items()}
+    if before["version"] == version and how == "new":
+        known = {case: values for case, values in before["numbers"].items() if case in found}
+        changed = [case for case, values in known.items() if not alike(values, found[case])]
+        assert not changed, (
+            f"{owner} gives other numbers in its version {version} ({', '.join(changed)}): raise the version or, if "
+            "no result was ever made with the old ones, --record again."
+        )
+        rounded |= known
+    kept[owner] = {"version": version, "numbers": rounded}
+    path.write_text(_one_line_each(kept))
+
+
+def alike(first: list[float], second: list[float]) -> bool:
+    """Whether the numbers of two cases are the same up to rounding."""
+    return len(first) == len(second) and second == pytest.approx(first, rel=1e-6, abs=1e-9)
+
+
+def _unlike(owner: str, version: int, kept: dict[str, Any], found: dict[str, list[float]]) -> list[str]:
+    """What differs from the recorded numbers, a sentence each."""
+    if kept["version"] != version:
+        return [f"{owner} has version {version}, and its numbers are of {kept['version']}: record them with --record."]
+    numbers = kept["numbers"]
+    return [
+        *(f"{owner}, {case}: nothing is recorded; add it with --record." for case in found if case not in numbers),
+        *(f"{owner}, {case}: there is no such setting any more." for case in numbers if case not in found),
+        *(
+            f"{owner}, {case}: recorded {numbers[case]}, now {found[case]}; raise the version, or repair it."
+            for case in found
+            if case in numbers and not alike(numbers[case], found[case])
+        ),
+    ]
+
+
+def _one_line_each(kept: dict[str, Any]) -> str:
+    owners = []
+    for owner, entry in sorted(kept.items()):
+        lines = ",\n".join(f"  {json.dumps(case)}: {json.dumps(values)}" for case, values in entry["numbers"].items())
+        owners.append(f'{json.dumps(owner)}: {{"version": {entry["version"]}, "numbers": {{\n{lines}\n}}}}')
+    return "{\n" + ",\n".join(owners) + "\n}\n"
 
 
 @pytest.fixture(scope="session")

@@ -54,7 +54,8 @@ def import_weights(
     click.echo(f"{folder}\nit holds: {kind}")
     click.echo(f"taken as trained on: {dataset} {split}, {stream} (--dataset, --split, --stream)")
     click.echo(f"settings: {_source(bool(record.settings['released_for_this_data']), pairs)}")
-    click.echo(f"evaluate it with: skelbench evaluate {folder} --dataset NAME --split SPLIT{protocol}")
+    loaded = "".join(f" --plugin {path}" for path in ctx.obj["plugins"])
+    click.echo(f"evaluate it with: skelbench{loaded} evaluate {folder} --dataset NAME --split SPLIT{protocol}")
 
 
 def _source(released: bool, pairs: tuple[str, ...]) -> str:

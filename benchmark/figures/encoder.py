@@ -12,6 +12,7 @@ from ...methods import Method
 from ...results.record import PRETRAIN, Record
 from ...results.store import read_record
 from ..plan.build import build_method, recipe_of
+from ..plan.code import check_code
 from ..protocols import PROTOCOLS
 from ..protocols.base import TuningProtocol
 from ..train.checkpoint import read_tensors
@@ -45,10 +46,11 @@ def open_encoder(folder: Path, device: str) -> KeptEncoder:
 
     Raises:
         SkelbenchError: if it is not a finished run, has no saved encoder (a fusion, a fine-tuning), its pre-training
-            is not next to it, or the data set has changed.
+            is not next to it, its plugin is not loaded or has changed, or the data set has changed.
     """
     record = read_record(folder)
     home, trained = (folder, record) if record.cell.protocol == PRETRAIN else _pretraining(folder, record)
+    check_code(trained)
     store = open_dataset(record.cell.dataset)
     _check_data(record, store, folder)
     recipe = recipe_of(trained)

@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
+from ...errors import SkelbenchError
 from ...registry import load_plugin, loaded_plugins
 from ...results.store import RunStore
 from ..run.cell import Ended
@@ -48,15 +49,20 @@ class Telling:
 
 
 def packed(content: object) -> bytes:
-    """Pickle content for another process, preceded by the plugins that it needs to load first."""
-    return pickle.dumps([str(path) for path in loaded_plugins()]) + pickle.dumps(content)
+    """Pickle content for another process, with the plugins that it needs to load first."""
+    return pickle.dumps(({str(path): version for path, version in loaded_plugins().items()}, pickle.dumps(content)))
 
 
 def unpacked(stream: IO[bytes]) -> Any:
-    """Load the plugins and read the content written by `packed`."""
-    for path in pickle.load(stream):
-        load_plugin(Path(path))
-    return pickle.load(stream)
+    """Load the plugins and read the content written by `packed`.
+
+    Raises:
+        SkelbenchError: if a plugin cannot be loaded, or has another source here.
+    """
+    plugins, content = pickle.load(stream)
+    for path, version in plugins.items():
+        load_plugin(Path(path), version)
+    return pickle.loads(content)
 
 
 def do(runner: Runner, task: Task) -> Ended:
@@ -87,7 +93,13 @@ def serve() -> None:
         pickle.dump(message, answers)
         answers.flush()
 
-    root, options, epochs = unpacked(asked)
+    try:
+        root, options, epochs = unpacked(asked)
+    except SkelbenchError as error:  # the reason of every task's failure
+        with suppress(EOFError, pickle.UnpicklingError):
+            while pickle.load(asked):
+                answer("ended", Ended(lost=str(error)))
+        return
     options = replace(options, stop=stop, watcher=Telling(lambda text: answer("say", text), epochs))
     runners: dict[bool, Runner] = {}
     threading.Thread(target=_read, args=(asked, tasks, end), daemon=True).start()

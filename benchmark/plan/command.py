@@ -13,6 +13,7 @@ from ...config import parse_pairs
 from ...methods.base import METHODS
 from ...results.command import GRID_FILE, command_line, options
 from ...results.record import PRETRAIN, Cell
+from .code import plugins_of
 from .grid import presets, read_preset
 from .overrides import Changes, backbone_defaults
 
@@ -47,7 +48,7 @@ def grid_command(cell: Cell, track: str, changes: Changes, precision: str = "fp3
         ("precision", precision if precision != "fp32" else None),
         *(("set", f"{setting}={_text(value)}") for setting, value in single.items()),
     ]
-    return command_line("grid", *source, *options(axes), "--no-floor")
+    return command_line("grid", *source, *options(axes), "--no-floor", plugins=plugins_of(cell))
 
 
 @cache

@@ -10,11 +10,12 @@ from typing import Any
 from ...datasets.store import Store
 from ...errors import SkelbenchError
 from ...results.command import RUN, command_line, options, setting_options
-from ...results.record import FLOOR, FUSED, FUSED_STREAMS, PRETRAIN, Configuration, Record
+from ...results.record import FLOOR, FUSED, FUSED_STREAMS, PRETRAIN, Cell, Configuration, Record
 from ...results.store import read_record
 from ...results.tables.rows import FLOOR_SEEDS
 from ..protocols import PROTOCOLS
 from .build import recipe_of
+from .code import check_code, plugins_of
 from .fusion import plan_fusions
 from .identity import Pretraining, plan
 from .overrides import NO_CHANGES, Changes
@@ -60,13 +61,16 @@ def plan_evaluation(
     for one in FUSED_STREAMS if stream == FUSED else (stream,):
         if released:
             task = _as_released(record, store, split, one, released, clips)
-            commands = {protocol: _command(store, split, task.stream, protocol, None, clips) for protocol in released}
+            commands = {
+                key.cell.protocol: _command(store, key.cell, task.stream, None, clips) for key in task.evaluations
+            }
             tasks.append((replace(task, encoders=folder, commands=commands), store))
         if not protocols:
             continue
         task = _evaluation(record, store, split, one, protocols, track, changes)
         commands = {
-            protocol: _command(store, split, task.stream, protocol, track, changes=changes) for protocol in protocols
+            key.cell.protocol: _command(store, key.cell, task.stream, track, changes=changes)
+            for key in task.evaluations
         }
         commands[PRETRAIN] = commands[protocols[0]]  # which makes the floor's pre-training too
         tasks.append((replace(task, encoders=folder, commands=commands), store))
@@ -88,28 +92,28 @@ def _own(settings: Mapping[str, Any], protocols: tuple[str, ...]) -> Mapping[str
 
 def _command(
     store: Store,
-    split: str,
+    cell: Cell,
     stream: str,
-    protocol: str,
     track: str | None,
     clips: str = "test",
     changes: Changes = NO_CHANGES,
 ) -> str:
-    place = [("dataset", store.name), ("split", split), ("stream", stream), ("protocol", protocol), ("track", track)]
-    place.append(("clips", "all" if clips == "all" else None))
-    _, own = changes.affecting(protocol)
-    return command_line("evaluate", RUN, *options(place), *setting_options(own))
+    place = [("dataset", store.name), ("split", cell.split), ("stream", stream), ("protocol", cell.protocol)]
+    place += [("track", track), ("clips", "all" if clips == "all" else None)]
+    _, own = changes.affecting(cell.protocol)
+    return command_line("evaluate", RUN, *options(place), *setting_options(own), plugins=plugins_of(cell))
 
 
 def open_run(folder: Path) -> Record:
     """Read the record of a finished pre-training from its folder.
 
     Raises:
-        SkelbenchError: if the folder is not a finished pre-training.
+        SkelbenchError: if the folder is not a finished pre-training, or its plugin is not loaded or has changed.
     """
     record = read_record(folder)
     if record.cell.protocol != PRETRAIN:
         raise SkelbenchError(f"{folder} is not a pre-training; name the folder with '-pretrain-' that it builds on.")
+    check_code(record)
     return record
 
 

@@ -14,6 +14,7 @@ from ...methods.base import METHODS
 from ...methods.recipe import Recipe
 from ...results.record import PRETRAIN, Cell, Configuration, Key
 from ..protocols import PROTOCOLS
+from .code import encoder_code, protocol_code
 from .command import grid_command
 from .tracks import Resolved, evaluation_settings, pretrain_settings
 
@@ -83,7 +84,8 @@ def plan(
     """Build the cells and identities of a pre-training and its evaluations.
 
     The identity covers the resolved settings, the versions of method and protocol, the data's fingerprint, the
-    pre-training built on and the precision; not the device, the number of threads or other speed flags.
+    pre-training built on, the precision and the source of plugins (`plan.code`); not the device, the number of threads
+    or other speed flags.
     `pretrained_on` is for a floor that is compared with encoders trained on that data.
     """
     method = METHODS[configuration.method]
@@ -101,6 +103,7 @@ def plan(
         "versions": [PRETRAIN_VERSION, method.version],
         "data": fingerprint,
         "precision": precision,
+        **encoder_code(configuration.method, configuration.backbone),
     }
     if ranks > 1:  # clips are mixed only within a rank's share
         facts["ranks"] = ranks
@@ -149,6 +152,7 @@ def identify_evaluation(cell: Cell, recipe: Recipe, pretrain: str, data: str | N
         "settings": evaluation_settings(recipe, cell.protocol),
         "versions": [PROTOCOLS[cell.protocol].version],
         "pretrain": pretrain,
+        **protocol_code(cell.protocol),
     }
     return identify(facts if data is None else facts | {"data": data})
 

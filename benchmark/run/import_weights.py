@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from ...results.command import CHECKPOINT, COMMAND, command_line, options, setti
 from ...results.record import PRETRAIN, Cell, Configuration, Key, Record
 from ...results.store import RunStore
 from ..plan.build import build_method
+from ..plan.code import code_versions, encoder_code, plugins_of
 from ..plan.identity import PRETRAIN_VERSION, identify
 from ..plan.overrides import Changes, check_owners
 from ..plan.tracks import pretrain_settings, resolve
@@ -103,12 +104,13 @@ def import_weights(path: Path, place: Origin, runs: RunStore, settings: Mapping[
     stored = pretrain_settings(recipe) | {"source": f"{path.name}, sha256 {digest}"}
     versions = {"skelbench": __version__, "method": METHODS[place.method].version, "protocol": PRETRAIN_VERSION}
     facts = {"cell": cell.model_dump(), "settings": stored, "versions": list(versions.values())}
+    facts |= encoder_code(place.method, place.backbone)
     released = resolved.exact and resolved.labels[PRETRAIN] is None
     record = make_record(
         Key(cell, identify(facts)),
         settings=stored | {"released_for_this_data": released} | ({"title": place.title} if other else {}),
-        versions=versions,
-        environment={"imported": kind, COMMAND: _command(place, settings)},
+        versions=versions | code_versions(cell),
+        environment={"imported": kind, COMMAND: _command(place, settings, plugins_of(cell))},
         data={"layout": layout.name, "skeleton": layout.digest},
         model={
             "parameters": count_parameters(method),
@@ -126,8 +128,9 @@ def import_weights(path: Path, place: Origin, runs: RunStore, settings: Mapping[
     return record
 
 
-def _command(place: Origin, settings: Mapping[str, Any]) -> str:
-    return command_line("import-weights", CHECKPOINT, *options(asdict(place).items()), *setting_options(settings))
+def _command(place: Origin, settings: Mapping[str, Any], plugins: Sequence[str]) -> str:
+    words = options(asdict(place).items()) + setting_options(settings)
+    return command_line("import-weights", CHECKPOINT, *words, plugins=plugins)
 
 
 def _check_trained(method: Method, path: Path) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...errors import SkelbenchError
-from ...results.record import FUSED, RECORD, Key, Record
+from ...results.record import FUSED, RECORD, Key, Record, code_of
 from ...results.store import RunStore, read_record
+from ..plan.code import code_versions
 from ..plan.fusion import FUSION_VERSION
 from ..plan.planner import Plan
 from .record import versions_of
@@ -54,7 +55,7 @@ def _planned(plan: Plan) -> Iterator[tuple[Key, str]]:
 
 
 def older_versions(record: Record, fingerprint: str) -> str:
-    """Which versions of a record differ from the current ones, the data's fingerprint too; empty if none does."""
+    """Which versions of a record differ from the current ones, plugins and data too; empty if none does."""
     cell, then = record.cell, record.versions
     now = versions_of(cell) | ({"fusion": FUSION_VERSION} if cell.stream == FUSED else {})
     names = {"method": f"method {cell.method}", "protocol": f"protocol {cell.protocol}", "fusion": "fusion"}
@@ -63,6 +64,14 @@ def older_versions(record: Record, fingerprint: str) -> str:
         for kind, text in names.items()
         if then.get(kind) != now.get(kind)
     ]
+    before, after = code_of(record), code_versions(cell)
+    for kind in before | after:
+        mine, theirs = before.get(kind, {}), after.get(kind, {})
+        differing += [
+            f"{kind.removesuffix('s')} {name} was {mine.get(name, 'not recorded')}, now {theirs.get(name, 'not used')}"
+            for name in mine | theirs
+            if mine.get(name) != theirs.get(name)
+        ]
     data = record.data.get("fingerprint")
     if data != fingerprint:
         differing.append(f"data {cell.dataset} had the fingerprint {data}, now {fingerprint}")

@@ -28,6 +28,7 @@ from ...results.files import ClipFacts, atomic_write, write_confusion, write_cur
 from ...results.frozen import FROZEN
 from ...results.record import PRETRAIN, Best, Cell, Failure, Key, Record, Score, Settled
 from ...results.settled import CHANGE, ERROR, trend, verdict
+from ..plan.code import code_versions
 from ..plan.identity import PRETRAIN_VERSION, Pretraining
 from ..plan.tracks import evaluation_settings, pretrain_settings
 from ..protocols import PROTOCOLS, Outcome
@@ -146,10 +147,11 @@ def _released(task: Pretraining, cell: Cell) -> bool:
 
 
 def versions_of(cell: Cell) -> dict[str, Any]:
-    """Versions of the package, checkout, method and protocol; how close a method is to its authors' code."""
+    """Versions of the package, checkout, method, protocol and plugins; how close a method is to its authors' code."""
     fidelity = METHODS[cell.method].paper.fidelity
     protocol = PRETRAIN_VERSION if cell.protocol == PRETRAIN else PROTOCOLS[cell.protocol].version
-    return versions(METHODS[cell.method].version, protocol) | ({"fidelity": fidelity} if fidelity else {})
+    own = versions(METHODS[cell.method].version, protocol) | code_versions(cell)
+    return own | ({"fidelity": fidelity} if fidelity else {})
 
 
 def versions(method: int, protocol: int) -> dict[str, Any]:

@@ -13,11 +13,12 @@ from ...datasets.catalogue import open_dataset
 from ...datasets.store import Store
 from ...errors import SkelbenchError
 from ...methods import METHODS
-from ...results.command import COMMAND
+from ...results.command import COMMAND, verb
 from ...results.files import read_curve, read_scores
 from ...results.record import FUSED, PRETRAIN, RAW, RECORD, Record
 from ...results.store import RunStore, read_record
 from ..plan.build import recipe_of
+from ..plan.code import check_code
 from ..plan.identity import Pretraining, plan
 from ..plan.planner import Plan
 from ..plan.tracks import Resolved
@@ -80,14 +81,15 @@ def plan_again(record: Record, store: Store) -> Pretraining:
     """Plan the task that reproduces a record's cell.
 
     Raises:
-        SkelbenchError: if the planned task has another identity than the record.
+        SkelbenchError: if the planned task has another identity than the record, or its plugin is not loaded.
     """
     cell, settings = record.cell, record.settings
     protocol = () if cell.protocol == PRETRAIN else (cell.protocol,)
     if cell.method == RAW:
         raise SkelbenchError(f"{cell} trains nothing; run it again with `skelbench baselines` in another --out.")
     fused = "fusion" in settings or cell.stream == FUSED
-    evaluated = str(record.environment.get(COMMAND, "")).startswith("skelbench evaluate ")
+    check_code(record)
+    evaluated = verb(record.environment.get(COMMAND)) == "evaluate"
     elsewhere = cell.pretrained_on is not None and METHODS[cell.method].trainable
     if fused or elsewhere or evaluated or record.environment.get("imported") or settings.get("ranks", 1) != 1:
         raise SkelbenchError(

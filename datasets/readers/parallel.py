@@ -79,7 +79,7 @@ def _program(items: Items) -> bytes | None:
         return None
     if b"__main__" in inputs:
         return None
-    return pickle.dumps([str(path) for path in loaded_plugins()]) + inputs
+    return pickle.dumps({str(path): version for path, version in loaded_plugins().items()}) + inputs
 
 
 @contextmanager
@@ -140,8 +140,8 @@ def serve() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a reader prints must not mix with the answers
     with Path(sys.argv[1]).open("rb") as file:
-        for path in pickle.load(file):
-            load_plugin(Path(path))
+        for path, version in pickle.load(file).items():
+            load_plugin(Path(path), version)
         items: Items = pickle.load(file)
     for first in _requests(sys.stdin.buffer):
         found = [items.read(position) for position in range(first, min(first + BLOCK, len(items.names)))]

@@ -156,7 +156,7 @@ def _differences(old: Record, new: Record) -> Iterator[str]:
 
 def _conditions(record: Record) -> Iterator[tuple[str, str]]:
     yield from _flat(record.settings, "")
-    versions = {key: record.versions.get(key) for key in ("method", "protocol", "fusion")}
+    versions = {key: record.versions.get(key) for key in ("method", "protocol", "fusion", "plugins", "packages")}
     environment = {key: record.environment.get(key) for key in ("precision", "torch", "device_name", "threads")}
     yield from _flat({"version": versions, "data": record.data.get("fingerprint"), **environment}, "")
 

@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from ..command import CHECKPOINT, COMMAND, GRID_FILE, RUN, command_line, options, quoted, with_option
-from ..record import PRETRAIN, RAW, RECORD
+from ..record import PRETRAIN, RAW, RECORD, code_of
 from .cells import SiteCell
 
 # Keys of a record's settings that are not settings of a grid.
@@ -35,9 +35,10 @@ def reproduction(cell: SiteCell, runs: str) -> Reproduction:
     if key.method == RAW:
         where = [("datasets", key.dataset), ("splits", key.split), ("frames", settings.get("frames"))]
         return Reproduction(command_line("baselines", *options(where)))
+    plugins = code_of(first.record).get("plugins", {})
     if not command:  # its record was written by a version that did not keep the command
         record = f"{runs}/{first.folder.name}/{RECORD}"
-        return Reproduction(command_line("run", "--reproduce", record))
+        return Reproduction(command_line("run", "--reproduce", record, plugins=plugins), note=_plugin_note(plugins))
     command = with_option(command, "seed", ",".join(str(one.record.cell.seed) for one in cell.shown))
     words = command.split()
     if CHECKPOINT in words:
@@ -48,10 +49,17 @@ def reproduction(cell: SiteCell, runs: str) -> Reproduction:
         note = "The pre-training comes with an evaluation, because grids list evaluations."
     else:
         note = ""
+    note = f"{note} {_plugin_note(plugins)}".strip()
     label = first.record.cell.label or ""
     if "--track published" in command:  # of which the label says so too
         label = label.removeprefix("published, ")
     return Reproduction(command, _grid_file(label, settings) if GRID_FILE in words else "", note)
+
+
+def _plugin_note(plugins: dict[str, str]) -> str:
+    """What a reader has to know of the plugins that a command loads."""
+    files = (f"{name} is the plugin with the hash {version}." for name, version in plugins.items())
+    return " ".join(files)
 
 
 def _grid_file(name: str, settings: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from ..record import Record
+from ..record import Record, code_of
 
 _SHOWN = 12  # digits of a fingerprint
 _SHARED = ("data", "protocol", "fusion")
@@ -14,7 +14,10 @@ EVERY = ("method", *_SHARED)
 
 
 class Version(NamedTuple):
-    """The data and the code that a number is from; ``code`` has the hash of each plugin file, by its name."""
+    """The data and the code that a number is from.
+
+    ``code`` has the hash of each plugin file and the version of each package with plugins, by name.
+    """
 
     data: str
     method: object
@@ -38,15 +41,16 @@ class Version(NamedTuple):
         told = [f"{name} {_short(mine)} instead of {_short(theirs)}" for name, mine, theirs in pairs if mine != theirs]
         theirs = dict(other.code)
         told += [
-            f"{file} {mine} instead of {theirs[file]}" for file, mine in self.code if theirs.get(file, mine) != mine
+            f"{file} {_short(mine)} instead of {_short(theirs[file])}"
+            for file, mine in self.code
+            if theirs.get(file, mine) != mine
         ]
         return ", ".join(told)
 
 
 def version_of(record: Record) -> Version:
     """The version of a record."""
-    plugins = record.versions.get("plugins")
-    code = tuple((name, str(digest)) for name, digest in plugins.items()) if isinstance(plugins, Mapping) else ()
+    code = tuple((name, digest) for kind in code_of(record).values() for name, digest in kind.items())
     method, protocol, fusion = (record.versions.get(name) for name in ("method", "protocol", "fusion"))
     return Version(str(record.data.get("fingerprint") or ""), method, protocol, fusion, code)
 

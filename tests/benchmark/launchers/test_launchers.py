@@ -31,6 +31,7 @@ from skelbench.errors import SkelbenchError
 from skelbench.results.claims import Claims
 from skelbench.results.record import Failure
 from skelbench.results.store import RunStore
+from skelbench.sources import source_of_file
 
 TINY = {"epochs": 2, "batch": 4, "frames": 16, "backbone.hidden": 2}
 
@@ -290,7 +291,8 @@ def test_a_grid_that_is_killed_and_started_again_ends_with_every_record_once(gri
 
 def test_a_worker_is_a_program_of_its_own_that_loads_the_plugins_of_the_launch(store, tmp_path, monkeypatch):
     (tmp_path / "marks.py").write_text(f"import os\nopen({str(tmp_path / 'mark')!r}, 'w').write(str(os.getpid()))\n")
-    monkeypatch.setattr(worker, "loaded_plugins", lambda: [tmp_path / "marks.py"])
+    plugins = {tmp_path / "marks.py": source_of_file(tmp_path / "marks.py").version}
+    monkeypatch.setattr(worker, "loaded_plugins", lambda: plugins)
     runs = RunStore(tmp_path / "runs")
     plan = planned(methods=("untrained",), floor_seeds=(0,), set={"frames": 16, "backbone.hidden": 2})
     team = processes.Processes(runs, Options(), ["cpu"], 1)
@@ -374,7 +376,8 @@ def warned_jobs(warm, tmp_path, monkeypatch):
 
     (tmp_path / "warned.py").write_text(WARNED)
     monkeypatch.setenv("STEPS", str(tmp_path / "steps"))
-    monkeypatch.setattr(worker, "loaded_plugins", lambda: [tmp_path / "warned.py"])
+    plugins = {tmp_path / "warned.py": source_of_file(tmp_path / "warned.py").version}
+    monkeypatch.setattr(worker, "loaded_plugins", lambda: plugins)
     popen = lambda words, env, **_: warm(__file__, "supervise", words[-1], **env)  # noqa: E731
     monkeypatch.setattr(local, "subprocess", SimpleNamespace(Popen=popen))
 

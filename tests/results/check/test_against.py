@@ -236,6 +236,7 @@ def test_means_over_seeds_are_compared_and_other_seeds_reported(make_record):
         ({"settings": {"lr": 0.2, "seed": 0}}, "lr 0.1 -> 0.2"),
         ({"settings": {"lr": 0.1, "seed": 0, "linear": {"lr": 3}}}, "linear.lr none -> 3"),
         ({"versions": {"method": 2, "protocol": 1}}, "version.method 1 -> 2"),
+        ({"versions": {"method": 1, "protocol": 1, "plugins": {"a.py": "00"}}}, "version.plugins.a.py none -> 00"),
         ({"data": {"fingerprint": "bb"}}, "data aa -> bb"),
         ({"environment": {"torch": "2.1", "device": "cpu"}}, "torch 2.0 -> 2.1"),
     ],

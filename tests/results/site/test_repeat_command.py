@@ -120,6 +120,17 @@ def how(record):
     return reproduction(next(iter(site_cells([StoredRecord(record, Path("runs/folder"))]).values())), "runs")
 
 
+@pytest.mark.parametrize("command", [None, "skelbench --plugin 'my flip.py' grid --methods flip --seeds 0"])
+def test_plugins_are_named_with_their_hashes(command, make_record):
+    versions = {"method": 1, "protocol": 1, "plugins": {"my flip.py": "0123456789abcdef"}}
+    environment = {"command": command} if command else {}
+    made = how(make_record(versions=versions, environment=environment))
+    assert shlex.split(made.command)[:3] == ["skelbench", "--plugin", "my flip.py"]
+    assert "my flip.py is the plugin with the hash 0123456789abcdef." in made.note
+    strange = {"method": 1, "protocol": 1, "plugins": ["flip.py"]}
+    assert "plugin" not in how(make_record(versions=strange, environment=environment)).note
+
+
 def test_names_cannot_escape_their_word(recorded):
     runs = recorded(grid(also={"epochs": 1}, name="x; rm -rf ~ #"))
     odd = runs.records()[0].cell.model_copy(update={"dataset": "a; $(b) 'c'"})

@@ -251,6 +251,8 @@ def test_best_is_missing_unless_every_seed_has_it(make_record):
         {"seed": 0},
         {"seed": 1, "settings": {"lr": 0.2, "seed": 1}},
         {"seed": 1, "versions": {"method": 0, "protocol": 1}},
+        {"seed": 1, "versions": {"method": 1, "protocol": 1, "plugins": {"mine.py": "00"}}},
+        {"seed": 1, "versions": {"method": 1, "protocol": 1, "packages": {"mine": "1.0"}}},
         {"seed": 1, "data": {"fingerprint": "bb"}},
     ],
 )
