@@ -370,6 +370,7 @@ def test_supervised_from_scratch_is_untrained_with_finetune(skelbench, store, ti
     assert record.best.step == 2
     assert record.best.epoch == 0
     assert record.settings["finetune"]["epochs"] == 2
+    assert record.model["frozen"] is False
     assert record.extra["train_top1"] > 0
     header = (folder / record.files["curve"]).read_text().splitlines()[0]
     assert header == "step,lr,loss,train_top1,test_top1,held_out_top1"
