@@ -86,7 +86,7 @@ def leaderboard_(
     failures = [failure for failure in runs.failures() if wanted(failure.cell)]
     asked = Wanted(measure, every=every, pairs=pairs, calibration=calibration)
     tables = leaderboard(shown, failures, runs=runs, behind=records, wanted=asked)
-    show_tables([*_some(tables, out), *folded(shown), *across(shown, measure, runs, every=every)], style)
+    show_tables([*_some(tables, out), *folded(shown, runs), *across(shown, measure, runs, every=every)], style)
 
 
 def show_tables(tables: Sequence[Any], style: str) -> None:

@@ -9,6 +9,8 @@ from statistics import fmean
 from ..frozen import frozen_protocols
 from ..record import FLOOR, Record
 from ..settled import RULE, settled_together
+from ..store import RunStore
+from .measures import Measure, by_seed, uneven
 from .rows import (
     Place,
     Row,
@@ -27,31 +29,34 @@ from .versions import EVERY, version_of, versions_text
 FOLD = re.compile(r"fold\d+")
 
 
-def folded(records: Iterable[Record]) -> list[Table]:
+def folded(records: Iterable[Record], runs: RunStore | None = None) -> list[Table]:
     """Make a table for each track, label, data set and stream with several folds: the mean over folds, ± over seeds.
 
     A seed counts for a protocol if it was run in every fold of the table; a row that lacks a fold has no mean, nor has
     one whose folds are of different versions of the data, the method, the protocol or a plugin's code. The width,
     frames and epochs of a row's folds are shown; other settings that a track chooses by the size of the training set,
-    such as the queue, may differ between folds.
+    such as the queue, may differ between folds. Where classes are uneven, the mean over classes is beside top-1.
+
+    Args:
+        runs: the folder that the records are from, for what older records do not hold.
     """
     found = {place: mine for place, mine in places(records).items() if FOLD.fullmatch(place.split)}
     boards = grouped(found, lambda place: place._replace(split=""))
     tables = []
     for board, folds in boards.items():
         if len(folds) > 1:
-            tables.append(_table(board, [rows_of(place, found[place])[0] for place in folds]))
+            tables.append(_table(board, [rows_of(place, found[place])[0] for place in folds], runs))
     return tables
 
 
-def _table(board: Place, folds: Sequence[Sequence[Row]]) -> Table:
+def _table(board: Place, folds: Sequence[Sequence[Row]], runs: RunStore | None) -> Table:
     rows = grouped(chain.from_iterable(folds), lambda row: (row.method, row.backbone))
     protocols = sorted({protocol for row in chain.from_iterable(folds) for protocol in row.cells})
     frozen = frozen_protocols(record for row in chain.from_iterable(folds) for record in row.records)
     cells = {name: {p: [row.cells.get(p, []) for row in mine] for p in protocols} for name, mine in rows.items()}
     mixed = {(name, p): told for name, mine in cells.items() for p in protocols if (told := _mixed(mine[p]))}
     means = {
-        name: {p: [] if (name, p) in mixed else _means(mine[p], len(folds)) for p in protocols}
+        name: {p: [] if (name, p) in mixed else _means(mine[p], len(folds), "top1") for p in protocols}
         for name, mine in cells.items()
     }
     leading = "linear" if "linear" in protocols else protocols[0]
@@ -72,6 +77,14 @@ def _table(board: Place, folds: Sequence[Sequence[Row]]) -> Table:
     for protocol in protocols:
         ours = {name: _entry(means[name][protocol], rows[name], protocol) for name in order}
         columns.append((Column(protocol, "percent", group=protocol), list(ours.values())))
+        if uneven(chain.from_iterable(folds), protocol, runs):
+            shown = [
+                mean_entry(
+                    [] if (name, protocol) in mixed else _means(cells[name][protocol], len(folds), "balanced", runs)
+                )
+                for name in order
+            ]
+            columns.append((Column(f"{protocol} balanced", "percent", group=protocol), shown))
         if protocol in frozen and 0 < sum(name[0] == FLOOR for name in order) < len(order):
             gains = [_gain(name, ours, {other: mine[protocol] for other, mine in cells.items()}) for name in order]
             columns.append((Column(f"{protocol} Δ floor", "difference", minor=True, group=protocol), gains))
@@ -119,12 +132,14 @@ def _gain(
     return difference(ours[name], ours[floor])
 
 
-def _means(folds: Sequence[Sequence[Record]], wanted: int) -> list[float]:
-    """Return the mean top-1 over folds of each seed that has every fold."""
-    scores = grouped((record for fold in folds for record in fold if record.last), lambda record: record.cell.seed)
-    return [
-        fmean(r.last.top1 for r in scores[seed] if r.last) for seed in sorted(scores) if len(scores[seed]) == wanted
-    ]
+def _means(
+    folds: Sequence[Sequence[Record]], wanted: int, measure: Measure, runs: RunStore | None = None
+) -> list[float]:
+    """Return the mean over folds of each seed that has every fold."""
+    scores = [by_seed(fold, measure, runs) for fold in folds]
+    seeds = sorted({seed for fold in scores for seed in fold})
+    found = {seed: [fold[seed] for fold in scores if seed in fold] for seed in seeds}
+    return [fmean(mine) for mine in found.values() if len(mine) == wanted]
 
 
 def _seeds(means: Iterable[Sequence[float]]) -> Entry:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, get_args
 
-from ..classes import BALANCED, class_numbers
+from ..classes import BALANCED, class_numbers, is_uneven
 from ..record import Record
 from ..store import RunStore
+from .rows import Row
 
 Measure = Literal["top1", "balanced"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
@@ -28,3 +29,9 @@ def by_seed(records: Iterable[Record], measure: Measure, runs: RunStore | None =
         return {record.cell.seed: record.last.top1 for record in records if record.last}
     found = {record.cell.seed: class_numbers(record, runs).get(BALANCED) for record in records if record.last}
     return {seed: value for seed, value in found.items() if value is not None}
+
+
+def uneven(rows: Iterable[Row], protocol: str, runs: RunStore | None = None) -> bool:
+    """Whether the test clips of a protocol are of uneven classes, so that the mean over classes is shown."""
+    records = (record for row in rows for record in row.cells.get(protocol, ()))
+    return any(is_uneven(record, class_numbers(record, runs)) for record in records)

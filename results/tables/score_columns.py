@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ..calibration import BINS, error_of
-from ..classes import UNEVEN, class_numbers, is_uneven
+from ..classes import UNEVEN, class_numbers
 from ..frozen import frozen_protocols
 from ..published import FILE, RERUN, Published
 from ..record import FLOOR
 from ..store import RunStore
-from .measures import Measure, values
+from .measures import Measure, uneven, values
 from .ranks import Columns, Order, is_baseline, with_interval
 from .rows import Row, difference, difference_to_paper, mean_entry
 from .significance import ONE_SEED
@@ -45,7 +45,7 @@ def score_columns(
     first = order.first if order else set()
     by_class = measure == "balanced"
     yield Column(protocol, "percent", group=protocol), _with_best_strong(ours, set() if by_class else first)
-    if by_class or _uneven(rows, protocol, runs):
+    if by_class or uneven(rows, protocol, runs):
         shown = _with_best_strong(balanced, first) if by_class else balanced
         yield Column(f"{protocol} balanced", "percent", group=protocol), shown
     best = [blank(row) or mean_entry(row.best(protocol)) for row in rows]
@@ -80,12 +80,12 @@ def class_notes(
     rows: Sequence[Row], protocols: Sequence[str], runs: RunStore | None, measure: Measure, *, ece: bool
 ) -> list[str]:
     """Explain the mean over classes and the calibration error where a table shows them."""
-    uneven = [protocol for protocol in protocols if _uneven(rows, protocol, runs)]
+    found = [protocol for protocol in protocols if uneven(rows, protocol, runs)]
     notes = []
-    if uneven or measure == "balanced":
+    if found or measure == "balanced":
         why = "asked for"
-        if uneven:
-            records = [record for row in rows for record in row.cells.get(uneven[0], ())]
+        if found:
+            records = [record for row in rows for record in row.cells.get(found[0], ())]
             share = max(class_numbers(record, runs).get("largest_class", 0.0) for record in records)
             even = 100 / int(str(records[0].data["classes"]))
             why = (
@@ -126,11 +126,6 @@ def _has_floor(rows: Sequence[Row], protocol: str) -> bool:
     frozen = frozen_protocols(record for row in rows for record in row.cells.get(protocol, ()))
     floors = {row.backbone for row in rows if row.method == FLOOR}
     return protocol in frozen and 0 < len(floors) < len(rows)
-
-
-def _uneven(rows: Sequence[Row], protocol: str, runs: RunStore | None) -> bool:
-    records = (record for row in rows for record in row.cells.get(protocol, ()))
-    return any(is_uneven(record, class_numbers(record, runs)) for record in records)
 
 
 def blank(row: Row) -> Entry | None:

@@ -104,3 +104,14 @@ def test_the_floor_of_other_data_gives_no_difference(records):
     ]
     rows = cells(folded(other)[0])
     assert (rows["aimclr"]["linear"], rows["aimclr"]["linear Δ floor"]) == ("70.0 ± 0.0", "–")
+
+
+def test_uneven_classes_have_their_mean_beside_top1(records):
+    uneven = [
+        one.model_copy(update={"extra": {"mean_class_top1": one.last.top1 / 2, "largest_class": 60.0}})
+        for one in records
+    ]
+    rows = cells(folded(uneven)[0])
+    assert (rows["aimclr"]["linear"], rows["aimclr"]["linear balanced"]) == ("70.0 ± 0.0", "35.0 ± 0.0")
+    assert rows["hiclr"]["linear balanced"] == "–"
+    assert "linear balanced" not in cells(folded(records)[0])["aimclr"]
