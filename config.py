@@ -89,6 +89,23 @@ def parse_pairs(pairs: Iterable[str]) -> Mapping[str, Any]:
     return values
 
 
+def parse_lists(pairs: Iterable[str]) -> Mapping[str, tuple[Any, ...]]:
+    """Read `key=value,value,...`; values are YAML ("0.1,0.2", "[60],[80]"). A key that is given twice is an error."""
+    values: dict[str, tuple[Any, ...]] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        ((key, found),) = parse_pairs([f"{key}{equals}[{text}]"]).items()
+        if key in values:
+            raise SkelbenchError(f"The values of '{key}' are given twice; write them once, as {key}=1,2,3.")
+        values[key] = numbers(found)
+    return values
+
+
+def numbers(values: Iterable[Any]) -> tuple[Any, ...]:
+    """Convert texts that are numbers, as `key=value` pairs do."""
+    return tuple(map(_number, values))
+
+
 def first_error(error: ValidationError) -> str:
     """The first error of an invalid file: its location and pydantic's message."""
     first = error.errors(include_url=False)[0]

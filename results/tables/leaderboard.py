@@ -1,6 +1,5 @@
 """Make leaderboards from records: one table per track, label, dataset, split, stream and pre-training data."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
@@ -12,7 +11,7 @@ from ..record import Failure, Record
 from ..store import RunStore
 from .costs import cost_entries, machines
 from .footnotes import fidelity_notes, fidelity_of, footnotes
-from .raw_rows import BASELINES, raw_row
+from .raw_rows import BASELINES, raw_rows
 from .rows import (
     FLOOR,
     Place,
@@ -20,6 +19,8 @@ from .rows import (
     difference,
     difference_to_paper,
     distinct,
+    encoders,
+    floor_of,
     grouped,
     mean_entry,
     place_of,
@@ -27,6 +28,7 @@ from .rows import (
     rank,
     rows_of,
     setup_entries,
+    variant_column,
 )
 from .significance import LEVEL, Ranking, hits_of, ranking
 from .table import MISSING, NONE, Column, Entry, Note, Table
@@ -54,7 +56,8 @@ def leaderboard(
 
     Ours is the mean over seeds of ``last`` top-1 with the sample standard deviation; ``best`` is shown
     beside it if every seed has it. A mean never mixes settings, versions of method, protocol or plugin code, or
-    data: those of the newest record count, and a footnote says how many others were left out. Rows of other data or
+    data: those of the newest record count, and a footnote says how many others were left out. The variants of a custom
+    grid, such as the values of a setting, are rows of one table, with a column ``variant``. Rows of other data or
     another version than the others are shown without rank and Δ (``versions``). The
     paper's number is a reference; the difference to it is shown in track ``published`` only. Records
     of pre-training alone have no row. Raw joints are a row of the tables of the same data and frames.
@@ -84,8 +87,7 @@ def _table(
     every: bool,
 ) -> Table:
     rows, left_out = rows_of(place, found[place])
-    raw = raw_row(place, rows, found)
-    rows += [raw] if raw else []
+    rows += raw_rows(place, rows, found)
     present = {(row.method, row.backbone) for row in rows}
     rows += [Row(*pair, {}, {}, reason) for pair, reason in refused.items() if pair not in present]
     protocols = sorted({p for row in rows for p in row.cells}, key=lambda p: (rank(p, _PROTOCOLS), p))
@@ -93,7 +95,8 @@ def _table(
 
     def sort_key(row: Row) -> tuple[Any, ...]:
         score = row.last(leading)
-        return (rank(row.method, BASELINES), -fmean(score) if score else 1.0, row.backbone, row.method)
+        order = (row.backbone, row.method, row.variant or "")
+        return (rank(row.method, BASELINES), -fmean(score) if score else 1.0, *order)
 
     rows = sorted(rows, key=sort_key)
     daggers = fidelity_notes(record for row in rows for record in row.records)
@@ -103,6 +106,7 @@ def _table(
         *(_ranks(rows, leading, order) if order else []),
         (Column("method"), [_named(row, daggers) for row in rows]),
         (Column("backbone"), [Entry(row.backbone) for row in rows]),
+        *variant_column(row.variant for row in rows),
         *_setup(rows),
         (Column("seeds", "count"), [_seeds(row) for row in rows]),
     ]
@@ -188,7 +192,7 @@ def _rank_notes(rows: Sequence[Row], protocol: str, order: Ranking) -> Iterable[
         )
     if _ranks_by_seed(rows, protocol, order):
         yield f"{BY_SEED}: the place that each seed alone would give a row, among the rows with a rank."
-    untested = [f"{rows[i].name} {rows[i].backbone} ({reason})" for i, reason in order.untested.items()]
+    untested = [f"{rows[i].title} ({reason})" for i, reason in order.untested.items()]
     if untested:
         yield f"Without a rank: {'; '.join(untested)}."
 
@@ -218,10 +222,10 @@ def _scores(protocol: str, rows: Sequence[Row], first: set[int], *, against_pape
     best = [_blank(row) or mean_entry(row.best(protocol)) for row in rows]
     if any(isinstance(entry.value, float) for entry in best):
         yield Column(f"{protocol} best", "percent", minor=True, group=protocol), best
-    floors = {row.backbone: row for row in rows if row.method == FLOOR}
+    floors = {row.key: row for row in rows if row.method == FLOOR}
     frozen = frozen_protocols(record for row in rows for record in row.cells.get(protocol, ()))
     if protocol in frozen and floors and len(floors) < len(rows):
-        gains = [_gain(row, mine, floors.get(row.backbone), protocol) for row, mine in zip(rows, ours, strict=True)]
+        gains = [_gain(row, mine, floor_of(row.key, floors), protocol) for row, mine in zip(rows, ours, strict=True)]
         yield Column(f"{protocol} Δ floor", "difference", minor=True, group=protocol), gains
     printed = [row.numbers.get(protocol, ()) for row in rows]
     paper = [_blank(row) or _paper(numbers) for row, numbers in zip(rows, printed, strict=True)]
@@ -249,7 +253,7 @@ def _gain(row: Row, ours: Entry, floor: Row | None, protocol: str) -> Entry:
     """
     if _is_baseline(row) or row.refused:
         return Entry("")
-    if floor is None or _encoder(floor) != _encoder(row):
+    if floor is None or encoders(floor.records) != encoders(row.records):
         return Entry()
     mine, theirs = row.cells.get(protocol), floor.cells.get(protocol)
     if not mine or not theirs or version_of(mine[0]).unlike(version_of(theirs[0])):
@@ -259,10 +263,6 @@ def _gain(row: Row, ours: Entry, floor: Row | None, protocol: str) -> Entry:
 
 def _is_baseline(row: Row) -> bool:
     return row.method in BASELINES
-
-
-def _encoder(row: Row) -> list[str]:
-    return sorted({json.dumps([r.settings.get("frames"), r.settings.get("backbone")]) for r in row.records})
 
 
 def _paper(numbers: tuple[Published, ...]) -> Entry:
