@@ -21,8 +21,8 @@ class Since:
     """Marks a setting added after the first records, as `patience: Annotated[int, Since("0.2.0")] = 5`.
 
     At its default it is left out of identities and records, so that older results keep their identity. Its default
-    must therefore reproduce the earlier behaviour; any other default needs a version increase. The label of a custom
-    cell lists all settings that were given, so giving the default explicitly beside other changes is another label.
+    must therefore reproduce the earlier behaviour; any other default needs a version increase. The variant of
+    a custom cell lists all settings that were given, so giving the default explicitly is another variant.
     """
 
     version: str
