@@ -14,15 +14,10 @@ from ...methods.base import METHODS
 from ...methods.recipe import Recipe
 from ...registry import did_you_mean
 from ...results.record import PRETRAIN
+from ...results.variants import affects_untrained
 from ..protocols import PROTOCOLS
 
 _UNSETTABLE = ("source", "protocols")
-# Settings of a recipe that do nothing where nothing is trained, and all of a method's that do something there.
-TRAINING = (
-    *("epochs", "batch", "lr", "lr_steps", "warmup"),
-    *("sgd_momentum", "weight_decay", "nesterov", "snapshots"),
-)
-KEPT = ("init",)
 
 
 @dataclass(frozen=True)
@@ -138,11 +133,11 @@ def _affects(key: str, protocol: str) -> bool:
 
 def _matters(key: str, method: str, backbone: str) -> bool:
     head, _, rest = key.partition(".")
-    if head == "method":
-        return rest in (METHODS[method].Config.model_fields if METHODS[method].trainable else KEPT)
     if head == "backbone":
         return rest in backbone_defaults(backbone)
-    return METHODS[method].trainable or head not in TRAINING
+    if not METHODS[method].trainable:
+        return affects_untrained(key)
+    return head != "method" or rest in METHODS[method].Config.model_fields
 
 
 def _format(settings: Mapping[str, Any]) -> str:

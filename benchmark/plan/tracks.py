@@ -19,8 +19,9 @@ from ...methods.base import METHODS
 from ...methods.recipe import Recipe
 from ...registry import did_you_mean
 from ...results.record import PRETRAIN, TRACKS, Configuration
+from ...results.variants import KEPT
 from ..protocols import PROTOCOLS
-from .overrides import KEPT, NO_CHANGES, Changes, backbone_defaults, integer, override
+from .overrides import NO_CHANGES, Changes, backbone_defaults, integer, override
 
 SETTINGS_TRACKS = tuple(sorted(set(TRACKS) - {"custom"}))
 

@@ -1,11 +1,11 @@
 """Data of the charts on a cell's page, per seed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from ..frozen import is_frozen
 from ..record import FLOOR, PRETRAIN
-from ..tables.table import Entry, Table
+from ..tables.rows import RowKey
 from . import side_files
 from .cells import Site, SiteCell, StoredRecord
 
@@ -27,24 +27,17 @@ def chart_data(cell: SiteCell, site: Site) -> dict[str, Any]:
 
 
 def _floor(cell: SiteCell, site: Site) -> float | None:
-    """The floor's top-1 in the leaderboard of this cell; None for protocols that train the encoder.
-
-    A variant without a floor of its own has the one without a variant, if the leaderboard compares them.
-    """
-    key = cell.key._replace(protocol="")
-    if key.method == FLOOR or not is_frozen(cell.shown[0].record):
+    """The floor's top-1 in the leaderboard of this cell; None for protocols that train the encoder."""
+    key = cell.key
+    floors = (key._replace(**floor._asdict(), protocol="") for floor in RowKey.of(key).floors())
+    found = next((site.rows[floor] for floor in floors if floor in site.rows), None)
+    if found is None or key.method == FLOOR or not is_frozen(cell.shown[0].record):
         return None
-    floor = site.rows.get(key._replace(method=FLOOR))
-    if floor is None and _number(site.rows.get(key), f"{cell.key.protocol} Δ floor") is not None:
-        floor = site.rows.get(key._replace(method=FLOOR, variant=None))
-    top1 = _number(floor, cell.key.protocol)
-    return None if top1 is None else round(top1, 2)
-
-
-def _number(row: tuple[Table, Sequence[Entry]] | None, name: str) -> float | None:
-    """The number of a leaderboard's row in the column of this name, if it has one."""
-    columns = zip(row[0].columns, row[1], strict=True) if row else ()
-    return next((e.value for column, e in columns if column.name == name and isinstance(e.value, float)), None)
+    table, entries = found
+    for column, entry in zip(table.columns, entries, strict=True):
+        if column.name == key.protocol and isinstance(entry.value, float):
+            return round(entry.value, 2)
+    return None
 
 
 def _training(one: StoredRecord, site: Site) -> tuple[StoredRecord, StoredRecord | None]:

@@ -8,6 +8,7 @@ from ..frozen import frozen_protocols
 from ..published import FILE, PAPER, RERUN, Published
 from ..record import FLOOR, PRETRAIN, RAW, Failure, Record
 from ..settled import RULE
+from ..variants import settings_of
 from .rows import FLOOR_SEEDS, Place, Row, RowKey
 from .table import Note, spans
 
@@ -164,19 +165,17 @@ def _floor_notes(rows: Sequence[Row]) -> Iterable[str]:
 
 
 def _floor_key(key: RowKey, floors: Container[RowKey]) -> RowKey:
-    """The floor of a row; if none was run, the one without a variant."""
-    own, common = key.floors()
-    return own if own in floors else common
+    """The floor of a row, whether it was run or not."""
+    own, usual = key.floors()
+    return own if own in floors else usual
 
 
 def _custom(place: Place, rows: Sequence[Row]) -> str:
     """What is custom; for a name that is a hash of the settings, the settings that the rows' variants list."""
-    if not _HASH.fullmatch((place.label or "").rpartition(", ")[2]):
-        return "other settings than a track's"
-    variants = sorted({row.variant for row in rows if row.variant})
-    return (
-        f"settings that differ from a track's ({'; '.join(variants)})" if variants else "other settings than a track's"
-    )
+    settings = sorted({setting for row in rows for setting in settings_of(row.variant)})
+    if settings and _HASH.fullmatch((place.label or "").rpartition(", ")[2]):
+        return f"settings that differ from a track's ({', '.join(settings)})"
+    return "other settings than a track's"
 
 
 def _seed_counts(row: Row) -> str:

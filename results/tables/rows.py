@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 from ..published import Published, find
 from ..record import FLOOR, FUSED, FUSED_STREAMS, PRETRAIN, TRACKS, Cell, Record, Settled
 from ..settled import settled_of
+from ..variants import floor_variant
 from .table import Column, Entry
 from .versions import version_of, versions_text
 
@@ -76,9 +77,14 @@ class RowKey(NamedTuple):
     backbone: str
     variant: str | None
 
+    @classmethod
+    def of(cls, cell: Cell | SeedGroup) -> "RowKey":
+        """What a cell's row is of."""
+        return cls(cell.method, cell.backbone, cell.variant)
+
     def floors(self) -> "tuple[RowKey, RowKey]":
-        """The floor that it is compared with, and the one in its place: it may be the same for all variants."""
-        return self._replace(method=FLOOR), self._replace(method=FLOOR, variant=None)
+        """Its possible floors: of the very variant, and of the settings of the variant that a floor has."""
+        return self._replace(method=FLOOR), self._replace(method=FLOOR, variant=floor_variant(self.variant))
 
     def __str__(self) -> str:
         """Format for messages: ``skeattnclr stgcn epochs=3``."""
@@ -154,13 +160,8 @@ def seed_group(cell: Cell) -> SeedGroup:
     return SeedGroup(*(getattr(cell, name) for name in SeedGroup._fields))
 
 
-def row_key(record: Record) -> RowKey:
-    """Return what the record's row is of."""
-    return RowKey(record.cell.method, record.cell.backbone, record.cell.variant)
-
-
 def floor_of(key: RowKey, rows: Mapping[RowKey, Item]) -> Item | None:
-    """The floor of a row among rows: the one of its variant, otherwise the one without; see `encoders`."""
+    """The floor of a row among rows, if it is there; its encoder may be another one, see `encoders`."""
     return next((rows[floor] for floor in key.floors() if floor in rows), None)
 
 
@@ -189,7 +190,7 @@ def rows_of(place: Place, records: Sequence[Record]) -> tuple[list[Row], int]:
     protocols = sorted({record.cell.protocol for record in records})
     # With changed settings a paper's number would mislead; no paper's table has transferred encoders so far.
     own = place.pretrained_on is None and place.track != "custom"
-    for (method, backbone, variant), mine in grouped(records, row_key).items():
+    for (method, backbone, variant), mine in grouped(records, lambda record: RowKey.of(record.cell)).items():
         cells = {p: comparable(group) for p, group in grouped(mine, lambda r: r.cell.protocol).items()}
         used += sum(map(len, cells.values()))
         where = (place.dataset, place.split, place.stream)

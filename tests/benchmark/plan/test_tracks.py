@@ -2,7 +2,7 @@
 
 import pytest
 
-from skelbench.benchmark.plan.overrides import TRAINING, Changes, check_owners
+from skelbench.benchmark.plan.overrides import Changes, check_owners
 from skelbench.benchmark.plan.tracks import (
     RELEASED_STEPS,
     Sizes,
@@ -17,6 +17,7 @@ from skelbench.errors import SkelbenchError
 from skelbench.methods import METHODS
 from skelbench.methods.recipe import Recipe
 from skelbench.results.record import Configuration
+from skelbench.results.variants import TRAINING, floor_variant
 
 TRAINABLE = [name for name in METHODS if METHODS[name].trainable]
 
@@ -305,6 +306,16 @@ def test_a_setting_of_the_backbone_is_a_variant_where_the_backbone_has_it():
     assert settle(single={"backbone.width": 8}).custom().variant == "backbone.width=8"
     assert settle("untrained", single={"backbone.width": 8}).custom().variant == "backbone.width=8"
     assert settle(single={"backbone.hidden": 8}).custom().variant is None
+
+
+@pytest.mark.parametrize("method", TRAINABLE)
+def test_tables_find_the_floor_that_is_planned_for_a_variant(method):
+    """By the text of the variant alone: of every setting by itself, and of all together."""
+    own = {f"method.{name}": getattr(METHODS[method].Config(), name) for name in METHODS[method].Config.model_fields}
+    settings = TRAINED | WITHOUT_TRAINING | own | {"backbone.width": 8, "linear.lr_steps": [1, 2]}
+    for single in ({}, settings, *({key: value} for key, value in settings.items())):
+        resolved, floor = (settle(name, single=single).custom() for name in (method, "untrained"))
+        assert floor_variant(resolved.variant) == floor.variant, single
 
 
 @pytest.mark.parametrize("setting", [{"epochs": -1}, {"lr": "fast"}, {"batch": 0}, {"epoch": 3}, {"epochs.x": 3}])

@@ -93,11 +93,21 @@ def test_a_variant_is_compared_with_the_floor_of_its_own_encoder(cell):
     assert found["skeattnclr", "frames=24"]["linear Δ floor"] == "–", "the other floors have other encoders"
 
 
+def test_the_floor_of_a_variant_has_the_settings_that_do_something_without_a_training(cell):
+    floors = {None: 20.0, "clips=20, linear.lr=1": 30.0}
+    records = [cell("untrained", top1, variant) for variant, top1 in floors.items()]
+    mixed = ["batch=8, clips=20, linear.lr=1, method.mu=1.0", "clips=20, linear.lr=2", "lr=0.1, lr_steps=1x2"]
+    records += [cell("skeattnclr", 50.0, variant) for variant in mixed]
+    found = by_name(leaderboard(records)[0])
+    gains = {variant: found["skeattnclr", variant]["linear Δ floor"] for variant in mixed}
+    assert gains == dict(zip(mixed, ("+20.0", "–", "+30.0"), strict=True)), "the second has a probe of its own"
+
+
 def test_a_floor_that_is_missing_or_of_few_seeds_is_named_with_its_variant(cell):
     records = [cell("untrained", 30.0, "frames=16", frames=16), cell("skeattnclr", 40.0, "frames=16", frames=16)]
     records += [cell("skeattnclr", 45.0, "frames=24", frames=24)]
     (note,) = [note for note in leaderboard(records)[0].footnotes if note.startswith("A floor is the mean")]
-    assert note.endswith("here: stgcn linear 0, stgcn frames=16 linear 1.")
+    assert note.endswith("here: stgcn frames=16 linear 1, stgcn frames=24 linear 0.")
 
 
 def test_seeds_of_one_variant_are_one_mean(cell):
@@ -112,7 +122,7 @@ def test_a_table_that_is_named_by_a_hash_lists_the_settings(cell):
     records = [cell("skeattnclr", 50.0, f"lr={lr}", label="0a1b2c3d") for lr in (0.1, 0.2)]
     (table,) = leaderboard(records)
     assert any(
-        note.startswith("custom (0a1b2c3d): settings that differ from a track's (lr=0.1; lr=0.2), not comparable")
+        note.startswith("custom (0a1b2c3d): settings that differ from a track's (lr=0.1, lr=0.2), not comparable")
         for note in table.footnotes
     )
     (table,) = leaderboard([cell("skeattnclr", 50.0, "lr=0.1", label="published, 0a1b2c3d")])
