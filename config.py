@@ -21,8 +21,8 @@ class Since:
     """Marks a setting added after the first records, as `patience: Annotated[int, Since("0.2.0")] = 5`.
 
     At its default it is left out of identities and records, so that older results keep their identity. Its default
-    must therefore reproduce the earlier behaviour; any other default needs a version increase. The label of a custom
-    cell lists all settings that were given, so giving the default explicitly beside other changes is another label.
+    must therefore reproduce the earlier behaviour; any other default needs a version increase. The variant of
+    a custom cell lists all settings that were given, so giving the default explicitly is another variant.
     """
 
     version: str
@@ -107,6 +107,23 @@ def dotted(settings: Mapping[str, Any], who: str = "the settings") -> dict[str, 
                 "the two forms."
             )
     return single | {f"{group}.{name}": value for group, inner in grouped.items() for name, value in inner.items()}
+
+
+def parse_lists(pairs: Iterable[str]) -> Mapping[str, tuple[Any, ...]]:
+    """Read `key=value,value,...`; values are YAML ("0.1,0.2", "[60],[80]"). A key that is given twice is an error."""
+    values: dict[str, tuple[Any, ...]] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        ((key, found),) = parse_pairs([f"{key}{equals}[{text}]"]).items()
+        if key in values:
+            raise SkelbenchError(f"The values of '{key}' are given twice; write them once, as {key}=1,2,3.")
+        values[key] = numbers(found)
+    return values
+
+
+def numbers(values: Iterable[Any]) -> tuple[Any, ...]:
+    """Convert texts that are numbers, as `key=value` pairs do."""
+    return tuple(map(_number, values))
 
 
 def first_error(error: ValidationError) -> str:

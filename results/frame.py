@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # Column -> where its value is in a record. `load_results` describes them.
 _CELL = (
     *("track", "label", "method", "backbone", "dataset", "split"),
-    *("stream", "protocol", "seed", "pretrained_on"),
+    *("stream", "protocol", "seed", "pretrained_on", "variant"),
 )
 _MODEL = ("width", "parameters", "frames", "epochs", "persons", "flops_per_clip")
 _COST = ("train_seconds", "eval_seconds", "clips_per_second", "peak_memory_mb")
@@ -33,7 +33,8 @@ def load_results(out: str | Path) -> pd.DataFrame:
 
     Columns; a value that a record does not have is missing (None or NaN):
 
-    - the cell: track, label, method, backbone, dataset, split, stream, protocol, seed, pretrained_on
+    - the cell: track, label, method, backbone, dataset, split, stream, protocol, seed, pretrained_on,
+      variant
     - accuracy on the test split in percent: top1 and top5 after the last epoch; best_top1, best_top5, best_epoch and
       best_rule of the chosen epoch; settled, whether it still changed at the end of training. A pre-training
       (protocol "pretrain") has none.
@@ -47,7 +48,7 @@ def load_results(out: str | Path) -> pd.DataFrame:
       largest class, both for older records from their `per_class.csv`; extra_ece is the expected calibration error of
       protocols with probabilities in percent, for older records from their scores
 
-    Rows of different tracks, versions or fingerprints are not comparable: group by them before taking means.
+    Rows of different tracks, variants, versions or fingerprints are not comparable: group by them before taking means.
 
     Raises:
         SkelbenchError: if there is no such folder, or a record in it is damaged.

@@ -14,7 +14,9 @@ from pydantic import (
     Field,
     FiniteFloat,
     JsonValue,
+    SerializerFunctionWrapHandler,
     ValidationInfo,
+    model_serializer,
     model_validator,
 )
 
@@ -108,10 +110,10 @@ class Configuration(NamedTuple):
 class Cell(_Frozen):
     """One point of a grid: what was trained, on what, and how it was evaluated.
 
-    ``label`` names a custom cell by its preset or its overrides ("demo", "epochs=5"); the other
-    tracks have none. ``pretrained_on`` names the data set and split that the encoder was pre-trained
-    on ("ntu60:xsub") where they are not the cell's own. Raises ``ValueError`` where label and track do
-    not fit.
+    ``label`` names a custom cell by its grid ("demo"); the other tracks have none. ``pretrained_on`` names the data set
+    and split that the encoder was pre-trained on ("ntu60:xsub") where they are not the cell's own. ``variant`` lists
+    what differs from other cells of the same custom grid ("method.temperature=0.1"); without one it is left out of
+    JSON and of identities. Raises ``ValueError`` where label or variant do not fit the track.
     """
 
     track: Literal["equal", "published", "custom"]
@@ -124,6 +126,7 @@ class Cell(_Frozen):
     protocol: Name
     seed: Annotated[int, Field(ge=0)]
     pretrained_on: Name | None = None
+    variant: Name | None = None
 
     @model_validator(mode="after")
     def _custom_is_labelled(self) -> "Cell":
@@ -131,7 +134,16 @@ class Cell(_Frozen):
             raise ValueError(
                 f"a custom cell needs a label, any other has none: track {self.track!r}, label {self.label!r}"
             )
+        if self.variant is not None and self.track != "custom":
+            raise ValueError(f"only a custom cell has a variant: track {self.track!r}, variant {self.variant!r}")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_an_empty_variant(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values = serialize(self)
+        if self.variant is None:
+            values.pop("variant", None)
+        return values
 
     @property
     def configuration(self) -> Configuration:
@@ -142,7 +154,7 @@ class Cell(_Frozen):
         """A folder name that any file system accepts; it may be truncated, so append the identity."""
         setting = (self.track, self.label or "", self.method, self.backbone)
         origin = f"from {self.pretrained_on}" if self.pretrained_on else ""
-        parts = (*setting, self.dataset, self.split, self.stream, self.protocol, origin)
+        parts = (*setting, self.variant or "", self.dataset, self.split, self.stream, self.protocol, origin)
         safe = [re.sub(r"[^A-Za-z0-9=._]+", "_", part).strip("._")[:40] for part in parts]
         return "-".join(part for part in safe if part)[:160] + f"-s{self.seed}"
 
@@ -150,8 +162,9 @@ class Cell(_Frozen):
         """Format for messages: ``skeattnclr stgcn ntu60 xsub joint linear seed 0 (equal)``."""
         track = self.track if self.label is None else f"{self.track}: {self.label}"
         names = (self.method, self.backbone, self.dataset, self.split, self.stream, self.protocol)
+        variant = f", {self.variant}" if self.variant else ""
         origin = f", pre-trained on {self.pretrained_on}" if self.pretrained_on else ""
-        return f"{' '.join(names)} seed {self.seed} ({track}{origin})"
+        return f"{' '.join(names)} seed {self.seed} ({track}{variant}{origin})"
 
 
 class Key(NamedTuple):

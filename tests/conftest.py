@@ -169,7 +169,7 @@ def make_record():
         model: dict[str, Any] | None = None,
         **fields: Any,
     ):
-        where: dict[str, Any] = PLACE | {k: fields.pop(k) for k in (*PLACE, "pretrained_on") if k in fields}
+        where: dict[str, Any] = PLACE | {k: fields.pop(k) for k in (*PLACE, "pretrained_on", "variant") if k in fields}
         defaults: dict[str, Any] = {
             "settings": {"lr": 0.1, "seed": seed},
             "versions": {"method": 1, "protocol": 1},

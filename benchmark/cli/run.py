@@ -58,6 +58,11 @@ _common = option_set(
         help="Also log learning curves to: tensorboard. curve.jsonl is always written.",
     ),
 )
+NAME = click.option(
+    "--name",
+    metavar="NAME",
+    help="Name the grid: its cells are custom, in tables of this name. Grids of one name share their tables.",
+)
 PRETRAINED_ON = click.option(
     "--pretrained-on",
     metavar="DATASET[:SPLIT]",
@@ -75,6 +80,7 @@ PRETRAINED_ON = click.option(
 @PRETRAINED_ON
 @click.option("--track", default="equal", show_default=True, help="equal or published.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@NAME
 @click.option(
     "--reproduce",
     type=click.Path(path_type=Path, exists=True),
@@ -93,7 +99,7 @@ def run(ctx: click.Context, **options: Any) -> None:
         if options[name] is None:
             raise click.MissingParameter(ctx=ctx, param_hint=f"'--{name}'", param_type="option")
     from ...config import parse_pairs
-    from ..plan.grid import Grid
+    from ..plan.grid import Grid, named
     from ..run_grid import run_grid
 
     grid = Grid(
@@ -109,7 +115,8 @@ def run(ctx: click.Context, **options: Any) -> None:
         pretrained_on=options["pretrained_on"],
         also=dict(parse_pairs(options["pairs"])),
     )
-    with launching(ctx, [grid], options) as launch:
+    grids = [grid] if options["name"] is None else named([grid], options["name"])
+    with launching(ctx, grids, options) as launch:
         result = run_grid(**launch) if launch else None
     if result:
         show_results(ctx, result.records, result.failures, result.refused)
@@ -127,6 +134,14 @@ def run(ctx: click.Context, **options: Any) -> None:
 @click.option("--seeds", help="Comma list of numbers; the floor always has at least seeds 0, 1, 2.")
 @PRETRAINED_ON
 @click.option("--track", help="equal or published.")
+@NAME
+@click.option(
+    "--vary",
+    "lists",
+    multiple=True,
+    metavar="KEY=V1,V2,...",
+    help="Run a setting with several values, as rows of the same tables; of several settings every combination.",
+)
 @click.option("--no-floor", is_flag=True, help="Leave out the untrained encoder unless it is named.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and the estimated device hours; run nothing.")
 @launch_options
@@ -139,8 +154,8 @@ def grid(ctx: click.Context, **options: Any) -> None:
     code 1). The untrained encoder is always among the methods, as the floor of the table.
     """
     load_plugins(ctx)
-    from ...config import parse_pairs
-    from ..plan.grid import Grid, read_grid, read_preset
+    from ...config import parse_lists, parse_pairs
+    from ..plan.grid import Grid, named, read_grid, read_preset
     from ..plan.overrides import with_dotted_settings
     from ..run_grid import run_grid
 
@@ -157,7 +172,13 @@ def grid(ctx: click.Context, **options: Any) -> None:
         changes["seeds"] = numbers(options["seeds"])
     changes |= {key: options[key] for key in ("track", "pretrained_on") if options[key]}
     changes["also"] = dict(parse_pairs(options["pairs"]))
-    parts = [part.model_copy(update=changes) for part in with_dotted_settings(base).split()]
+    varied = parse_lists(options["lists"])
+    parts = [
+        part.model_copy(update=changes | {"vary": {**part.vary, **varied}})
+        for part in with_dotted_settings(base).split()
+    ]
+    if options["name"] is not None:
+        parts = named(parts, options["name"])
     with launching(ctx, [part.with_floor(add=not options["no_floor"]) for part in parts], options) as launch:
         result = run_grid(**launch) if launch else None
     if result:

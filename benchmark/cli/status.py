@@ -59,10 +59,10 @@ def _shown(found: Overview) -> Group:
     rows: dict[tuple[str, ...], dict[str, int]] = {}
     for one in found.cells:
         cell = one.cell
-        place = (cell.method, cell.backbone, cell.dataset, cell.split, cell.protocol)
+        place = (cell.method, cell.backbone, cell.dataset, cell.split, cell.protocol, cell.variant or "")
         rows.setdefault(place, dict.fromkeys(STATES, 0))[one.state] += 1
     for place, counts in rows.items():
-        table.add_row(Text(" ".join(place)), *(str(counts[state] or "") for state in STATES))
+        table.add_row(Text(" ".join(filter(None, place))), *(str(counts[state] or "") for state in STATES))
     lines = [Text(line) for state in ("running", "failed") for line in _listed(found, state)]
     return Group(table, *lines, Text(_summary(found)))
 

@@ -10,32 +10,34 @@ from typing import Any
 import yaml
 
 from ...config import parse_pairs
-from ...methods.base import METHODS
 from ...results.command import GRID_FILE, command_line, options
 from ...results.record import PRETRAIN, Cell
 from .code import plugins_of
 from .grid import presets, read_preset
-from .overrides import Changes, backbone_defaults
+from .overrides import Changes
 
 
-def grid_command(cell: Cell, track: str, changes: Changes, precision: str = "fp32") -> str:
+def grid_command(cell: Cell, track: str, changes: Changes, precision: str = "fp32") -> str | None:
     """Write the command; a grid that makes it plans the cell under the same identity.
 
-    Settings that neither a preset nor options can give are left to a grid file, `results.command.GRID_FILE`, which
-    has all settings of the record.
+    Named settings that no preset has are left to a grid file, `results.command.GRID_FILE`, which has all settings of
+    the record. There is no command if a single setting, which the cell's variant lists, has a value that --set does not
+    give, such as a number as text.
+
+    Args:
+        track: that the settings are changed from.
+        changes: those that can affect the cell.
     """
-    named, single = changes.affecting(cell.protocol)
-    if changes.name is None:  # they are listed in the label, as options are
-        named, single = {}, named | single
+    custom = cell.track == "custom"
+    single = changes.single_for(cell.protocol) if custom else {}
+    if not all(_is_read(setting, value) for setting, value in single.items()):
+        return None
     source: list[str] = []
-    if named:
-        source = ["--preset", str(changes.name)] if _preset(changes.name) == dict(changes.named) else [GRID_FILE]
-    # A grid leaves out what a method does not have, a single method refuses it.
-    if not all(_has(cell, setting) and _is_read(setting, value) for setting, value in single.items()):
-        source = [GRID_FILE]
-    if source == [GRID_FILE]:
-        single = {}
+    if custom and changes.named_for(cell.protocol):
+        preset = _preset_of(changes)
+        source = ["--preset", preset] if preset else [GRID_FILE]
     axes = [
+        ("name", changes.name if custom else None),
         ("methods", cell.method),
         ("backbones", cell.backbone),
         ("datasets", cell.dataset),
@@ -51,20 +53,17 @@ def grid_command(cell: Cell, track: str, changes: Changes, precision: str = "fp3
     return command_line("grid", *source, *options(axes), "--no-floor", plugins=plugins_of(cell))
 
 
+def _preset_of(changes: Changes) -> str | None:
+    """The preset with the named settings, first of all the one of this name."""
+    found = [name for name in presets() if _preset(name) == changes.named]
+    return changes.name if changes.name in found else next(iter(found), None)
+
+
 @cache
-def _preset(name: str | None) -> Mapping[str, Any] | None:
+def _preset(name: str) -> Mapping[str, Any] | None:
     """The settings of a preset that is a single product."""
-    if name not in presets():
-        return None
     grid = read_preset(name)
     return None if grid.parts else grid.set
-
-
-def _has(cell: Cell, setting: str) -> bool:
-    head, _, rest = setting.partition(".")
-    if head == "method":
-        return rest in METHODS[cell.method].Config.model_fields
-    return head != "backbone" or rest in backbone_defaults(cell.backbone)
 
 
 def _is_read(setting: str, value: Any) -> bool:

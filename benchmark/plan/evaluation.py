@@ -90,6 +90,12 @@ def _own(settings: Mapping[str, Any], protocols: tuple[str, ...]) -> Mapping[str
     return settings
 
 
+def _together(protocol: str, changes: Changes) -> str:
+    """The protocol and those whose settings are changed, which its cell's variant lists, too."""
+    changed = (setting.partition(".")[0] for setting in changes.single)
+    return ",".join(dict.fromkeys([protocol, *(name for name in changed if name in PROTOCOLS)]))
+
+
 def _command(
     store: Store,
     cell: Cell,
@@ -98,10 +104,10 @@ def _command(
     clips: str = "test",
     changes: Changes = NO_CHANGES,
 ) -> str:
-    place = [("dataset", store.name), ("split", cell.split), ("stream", stream), ("protocol", cell.protocol)]
+    protocols = _together(cell.protocol, changes)
+    place = [("dataset", store.name), ("split", cell.split), ("stream", stream), ("protocol", protocols)]
     place += [("track", track), ("clips", "all" if clips == "all" else None)]
-    _, own = changes.affecting(cell.protocol)
-    return command_line("evaluate", RUN, *options(place), *setting_options(own), plugins=plugins_of(cell))
+    return command_line("evaluate", RUN, *options(place), *setting_options(changes.single), plugins=plugins_of(cell))
 
 
 def open_run(folder: Path) -> Record:
@@ -134,10 +140,9 @@ def _evaluation(
     changes: Changes,
 ) -> Pretraining:
     done, common = _trained(record, store, split, stream, track, changes)
-    label = f"{_origin(record)}, {track} evaluation"
-    labels = {name: ", ".join(filter(None, (label, changes.text(name)))) for name in protocols}
-    tracks = {name: ("custom", label) for name, label in labels.items()}
-    return elsewhere(done, _skeleton(record, store), common, store, split, tracks)
+    variant = ", ".join(filter(None, (record.cell.variant, changes.variant("")))) or None
+    standing = {"track": "custom", "label": f"{_origin(record)}, {track} evaluation", "variant": variant}
+    return elsewhere(done, _skeleton(record, store), common, store, split, protocols, standing)
 
 
 def _as_released(
@@ -149,10 +154,11 @@ def _as_released(
     common = replace(common, recipe=common.recipe.model_copy(update=rules))
     here = (record.cell.dataset, record.cell.split) == (store.name, split)
     every = ", all clips" if clips == "all" else ""
-    track: tuple[str, str | None] = ("custom", f"{_origin(record)}, its own classifier{every}")
+    label, variant = f"{_origin(record)}, its own classifier{every}", record.cell.variant
+    standing: dict[str, str | None] = {"track": "custom", "label": label, "variant": variant}
     if record.settings.get("released_for_this_data") and here and not every:
-        track = ("published", None)
-    return elsewhere(done, _skeleton(record, store), common, store, split, dict.fromkeys(protocols, track))
+        standing = {"track": "published", "label": None, "variant": None}
+    return elsewhere(done, _skeleton(record, store), common, store, split, protocols, standing)
 
 
 def _trained(
@@ -188,10 +194,10 @@ def _floors(task: Pretraining, store: Store, protocols: tuple[str, ...], track: 
     settings = {"frames": recipe.frames, "valid": recipe.valid, "method.init": recipe.method.get("init", "released")}
     settings |= {f"backbone.{name}": value for name, value in recipe.backbone.items()}
     configuration = Configuration(FLOOR, evaluated.backbone, store.name, task.split, task.stream)
-    resolved = resolve(configuration, track, changes=Changes(None, {}, settings))
+    resolved = resolve(configuration, track, changes=Changes(named=settings))
     floor = resolved.recipe.model_copy(update={"protocols": recipe.protocols, "selection": recipe.selection})
-    labels = {key.cell.protocol: key.cell.label for key in task.evaluations}
-    resolved = replace(resolved, recipe=floor, labels={PRETRAIN: evaluated.label} | labels)
+    label, variant = evaluated.label, evaluated.variant
+    resolved = replace(resolved, recipe=floor, label=label, variant=variant, trained_variant=variant)
     common: dict[str, Any] = {
         "protocols": protocols,
         "fingerprint": store.fingerprint,

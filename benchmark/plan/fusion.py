@@ -6,7 +6,7 @@ its test accuracy is followed in track `published` only, and only for `best`; it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -98,21 +98,19 @@ def plan_fusions(tasks: Iterable[tuple[Pretraining, Store]], track: str) -> list
     """Plan the fused cells of evaluations that are planned for all three streams, in the evaluations' order.
 
     A protocol whose result is not computed from the clips' scores sets `fusible = False` and is left out.
-    If a method's parts have different labels, the fused cell combines them; a floor, which appears under several
-    labels, is fused separately for each label.
     """
-    groups: dict[tuple[Any, ...], dict[str, list[tuple[FusedPart, Pretraining, Store]]]] = {}
+    groups: dict[tuple[Any, ...], dict[str, tuple[FusedPart, Pretraining, Store]]] = {}
     for task, store in tasks:
         for key in task.evaluations:
             cell = key.cell
             if not getattr(PROTOCOLS[cell.protocol], "fusible", True):
                 continue
-            shared = cell.model_copy(update={"stream": FUSED, "track": "equal", "label": None})
-            streams = groups.setdefault(tuple(shared), {})
-            streams.setdefault(cell.stream, []).append((FusedPart(key, task.identity), task, store))
+            streams = groups.setdefault(tuple(cell.model_copy(update={"stream": FUSED})), {})
+            streams[cell.stream] = FusedPart(key, task.identity), task, store
     fusions = []
     for streams in groups.values():
-        for chosen in _in_threes([streams.get(stream, []) for stream in FUSED_STREAMS]):
+        if all(stream in streams for stream in FUSED_STREAMS):
+            chosen = [streams[stream] for stream in FUSED_STREAMS]
             _, task, store = chosen[0]
             parts = tuple(part for part, _, _ in chosen)
             weighting = weighting_of(parts[0].key.cell.method, parts[0].key.cell.split, track, task.recipe.selection)
@@ -121,17 +119,8 @@ def plan_fusions(tasks: Iterable[tuple[Pretraining, Store]], track: str) -> list
     return fusions
 
 
-def _in_threes(streams: Sequence[list[tuple[FusedPart, Pretraining, Store]]]) -> Iterable[tuple[Any, ...]]:
-    if all(len(found) == 1 for found in streams):
-        return [tuple(found[0] for found in streams)]
-    by_label = [{part.key.cell.label: (part, *rest) for part, *rest in found} for found in streams]
-    return [tuple(found[label] for found in by_label) for label in by_label[0] if all(label in f for f in by_label)]
-
-
 def _plan_fusion(parts: tuple[FusedPart, ...], weighting: Weighting, command: str | None) -> Fusion:
-    labels = dict.fromkeys(part.key.cell.label for part in parts if part.key.cell.label)
-    track = "custom" if labels else parts[0].key.cell.track
-    cell = parts[0].key.cell.model_copy(update={"stream": FUSED, "track": track, "label": "; ".join(labels) or None})
+    cell = parts[0].key.cell.model_copy(update={"stream": FUSED})
     facts = {
         "cell": cell_facts(cell),
         "parts": [part.key.identity for part in parts],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import AfterValidator, Field, NonNegativeInt
 
-from ...config import Settings, parse_config
+from ...config import Settings, numbers, parse_config
 from ...errors import SkelbenchError
 from ...registry import did_you_mean
 from ...results.record import FLOOR
@@ -22,6 +22,8 @@ def once(values: Iterable[Any]) -> tuple[Any, ...]:
 
 
 Names = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(once)]
+_NOT_IN_FILES = {"also": "write its settings under 'set'", "custom": "give the command --name"}
+Values = Annotated[tuple[Any, ...], AfterValidator(numbers)]
 Seeds = Annotated[tuple[NonNegativeInt, ...], Field(min_length=1), AfterValidator(once)]
 
 
@@ -29,9 +31,12 @@ class Grid(Settings):
     """A grid file.
 
     Attributes:
-        name: label of the cells that `set` makes custom; the file's name by default.
+        name: label of the cells if any of them is custom; the file's name by default, without one a hash of the
+            settings.
+        custom: whether the cells are custom even if they are those of the track; from the command line only (--name).
         set: dotted settings for all cells.
-        also: further settings, from the command line only; they take precedence and are listed in the label.
+        vary: dotted settings with several values each; every combination is a variant of the cells, in the same tables.
+        also: further settings, from the command line only; they take precedence and are listed in the variant.
         streams: joint, bone, motion, and 3s for their fusion.
         pretrained_on: "DATASET" or "DATASET:SPLIT" that all encoders are pre-trained on, instead of the data they are
             evaluated on; without a split, the one of the same name.
@@ -41,6 +46,7 @@ class Grid(Settings):
     """
 
     name: Annotated[str, Field(min_length=1)] | None = None
+    custom: bool = False
     track: str = "equal"
     methods: Names = (FLOOR, "skeletonclr", "skeattnclr")
     backbones: Names = ("stgcn",)
@@ -53,6 +59,7 @@ class Grid(Settings):
     pretrained_on: str | None = None
     demonstration: bool = False
     set: dict[str, Any] = Field(default_factory=dict)
+    vary: dict[str, Values] = Field(default_factory=dict)
     also: dict[str, Any] = Field(default_factory=dict)
     parts: tuple[dict[str, Any], ...] = ()
 
@@ -77,6 +84,22 @@ class Grid(Settings):
         ]
 
 
+def named(parts: Sequence[Grid], name: str) -> list[Grid]:
+    """Give the parts of a grid one name, under which all their cells are custom.
+
+    Raises:
+        SkelbenchError: if the name is empty, or the parts have different settings, which one name cannot stand for.
+    """
+    if not name.strip():
+        raise SkelbenchError("The name of a grid cannot be empty; give one, such as --name temperature.")
+    if any(part.set != parts[0].set for part in parts):
+        raise SkelbenchError(
+            f"The parts of this grid have different settings, which the name '{name}' cannot stand for: leave out "
+            "--name, or run the parts as grids of their own."
+        )
+    return [part.model_copy(update={"name": name, "custom": True}) for part in parts]
+
+
 def read_grid(path: Path, name: str | None = None) -> Grid:
     """Read a grid file (YAML). Raises `SkelbenchError` naming the error in it."""
     try:
@@ -85,11 +108,12 @@ def read_grid(path: Path, name: str | None = None) -> Grid:
         raise SkelbenchError(f"The grid file {path} cannot be read: {' '.join(str(error).split())}.") from error
     if not isinstance(values, dict):
         raise SkelbenchError(f"The grid file {path} is not a mapping of names to lists; see docs/grids.md.")
-    if "also" in values:
-        raise SkelbenchError(f"There is no setting 'also' of the grid file {path}; write its settings under 'set'.")
+    for key, instead in _NOT_IN_FILES.items():
+        if key in values:
+            raise SkelbenchError(f"There is no setting '{key}' of the grid file {path}; {instead}.")
     grid = parse_config(Grid, {"name": name or Path(path).stem} | values, f"the grid file {path}")
-    if any({"also", "parts"} & set(part) for part in grid.parts):
-        raise SkelbenchError(f"A part of the grid file {path} has 'also' or 'parts', which a part cannot have.")
+    if wrong := [key for part in grid.parts for key in ("parts", *_NOT_IN_FILES) if key in part]:
+        raise SkelbenchError(f"A part of the grid file {path} has '{wrong[0]}', which a part cannot have.")
     grid.split()
     return grid
 

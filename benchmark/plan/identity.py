@@ -93,12 +93,11 @@ def plan(
     trained_place = place | ({"stream": "all"} if method.streams_together else {})
 
     def cell(protocol: str, place: dict[str, Any] = place) -> Cell:
-        track, label = resolved.track_of(protocol)
-        return Cell.model_validate({**place, "track": track, "label": label, "protocol": protocol})
+        return Cell.model_validate({**place, **resolved.standing(protocol), "protocol": protocol})
 
     trained = cell(PRETRAIN, trained_place)
     facts: dict[str, Any] = {
-        "place": trained_place,  # without track and label: they do not change the training
+        "place": trained_place,  # without track, label and variant: they do not change the training
         "settings": pretrain_settings(resolved.recipe),
         "versions": [PRETRAIN_VERSION, method.version],
         "data": fingerprint,
@@ -126,10 +125,11 @@ def plan(
 
 
 def commands_of(cells: Iterable[Cell], resolved: Resolved, precision: str) -> dict[str, str]:
-    """The command that makes each of some cells again, by protocol; none if it is not known what was changed."""
+    """The command that makes each of some cells again, by protocol, where there is one and it is known."""
     if resolved.changes is None:
         return {}
-    return {cell.protocol: grid_command(cell, resolved.track, resolved.changes, precision) for cell in cells}
+    made = {cell.protocol: grid_command(cell, resolved.track, resolved.changes, precision) for cell in cells}
+    return {protocol: command for protocol, command in made.items() if command}
 
 
 def check_shares(batch: int, ranks: int) -> None:
@@ -158,7 +158,7 @@ def identify_evaluation(cell: Cell, recipe: Recipe, pretrain: str, data: str | N
 
 
 def cell_facts(cell: Cell) -> dict[str, Any]:
-    """A cell as it enters an identity; `pretrained_on` is left out if it is None."""
+    """A cell as it enters an identity; `pretrained_on` and `variant` are left out if they are None."""
     return cell.model_dump(exclude={"pretrained_on"} if cell.pretrained_on is None else None)
 
 

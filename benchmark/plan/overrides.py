@@ -1,10 +1,10 @@
-"""Settings that override a track's: parse dotted names, check and apply them, and list them in a cell's label."""
+"""Settings that override a track's: parse dotted names, check and apply them, and list them in a cell's variant."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...backbones import BACKBONES
@@ -14,6 +14,7 @@ from ...methods.base import METHODS
 from ...methods.recipe import Recipe
 from ...registry import did_you_mean
 from ...results.record import PRETRAIN
+from ...results.variants import affects_untrained
 from ..protocols import PROTOCOLS
 from .grid import Grid
 
@@ -25,12 +26,12 @@ class Changes:
     """Dotted settings ("epochs", "backbone.width", "method.temperature", "linear.lr").
 
     Attributes:
-        name: label of the `named` settings, such as the name of a preset; None lists them in full.
-        named: settings of a grid file.
-        single: further settings, which take precedence and are always listed in full.
+        name: of the grid, the label of its cells if they are custom.
+        named: settings that the name stands for, those of a grid file.
+        single: further settings, which take precedence; a cell's variant lists them.
     """
 
-    name: str | None = None
+    name: str = ""
     named: Mapping[str, Any] = field(default_factory=dict)
     single: Mapping[str, Any] = field(default_factory=dict)
 
@@ -39,20 +40,25 @@ class Changes:
         """All settings."""
         return {**self.named, **self.single}
 
-    def affecting(self, protocol: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The named and the single settings that affect a cell of this protocol."""
-        named, single = (
-            {key: value for key, value in settings.items() if _affects(key, protocol)}
-            for settings in (self.named, self.single)
-        )
-        return named, single
+    def of(self, method: str, backbone: str) -> Changes:
+        """Leave out the single settings that cannot affect a run of this method and backbone, by any protocol."""
+        kept = {key: value for key, value in self.single.items() if _matters(key, method, backbone)}
+        return replace(self, single=kept)
 
-    def text(self, protocol: str) -> str:
-        """The label of a cell of this protocol: only the settings that affect it."""
-        named, single = self.affecting(protocol)
-        if self.name is None or not named:
-            return _format(named | single)
-        return ", ".join(filter(None, (self.name, _format(single))))
+    def named_for(self, protocol: str) -> dict[str, Any]:
+        """The named settings that affect a cell of this protocol."""
+        return {key: value for key, value in self.named.items() if _affects(key, protocol)}
+
+    def single_for(self, protocol: str) -> dict[str, Any]:
+        """The single settings that a cell's variant lists: for all protocols of a run the same.
+
+        A pre-training's, which runs of several variants may share, has only those that affect it.
+        """
+        return {key: value for key, value in self.single.items() if protocol != PRETRAIN or _affects(key, PRETRAIN)}
+
+    def variant(self, protocol: str) -> str | None:
+        """The variant of a cell of this protocol: its single settings as text; None if there are none."""
+        return _format(self.single_for(protocol)) or None
 
 
 NO_CHANGES = Changes()
@@ -120,6 +126,11 @@ def backbone_defaults(backbone: str) -> dict[str, Any]:
     return {name: parameter.default for name, parameter in parameters.items() if name not in given}
 
 
+def same_value(one: Any, other: Any) -> bool:
+    """Whether two values of a setting are the same, or would be the same variant."""
+    return _short(one) == _short(other) or (one == other and isinstance(one, bool) == isinstance(other, bool))
+
+
 def integer(overrides: Mapping[str, Any], key: str, default: int) -> int:
     """Return a setting that must be an integer of at least 1 (epochs: 0). Raises `SkelbenchError` otherwise."""
     value = overrides.get(key, default)
@@ -133,6 +144,15 @@ def _affects(key: str, protocol: str) -> bool:
     if head in PROTOCOLS or head == "selection":
         return protocol != PRETRAIN and head in (protocol, "selection")
     return True
+
+
+def _matters(key: str, method: str, backbone: str) -> bool:
+    head, _, rest = key.partition(".")
+    if head == "backbone":
+        return rest in backbone_defaults(backbone)
+    if not METHODS[method].trainable:
+        return affects_untrained(key)
+    return head != "method" or rest in METHODS[method].Config.model_fields
 
 
 def _format(settings: Mapping[str, Any]) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -22,9 +24,11 @@ from .feasibility import Feasibility
 from .fusion import Fusion, plan_fusions
 from .grid import Grid, once
 from .identity import Pretraining, plan
-from .overrides import Changes, check_owners
+from .overrides import Changes, check_owners, same_value
 from .tracks import Resolved, Sizes, resolve
 from .transfer import elsewhere
+
+HASH_DIGITS = 8  # of a grid without a name
 
 
 @dataclass
@@ -113,13 +117,41 @@ def _plan(grid: Grid, precision: str, ranks: int) -> Plan:
     _check_names(grid)
     planner = _Planner(grid, precision, ranks)
     streams = once([*(s for s in grid.streams if s != FUSED), *(FUSED_STREAMS if FUSED in grid.streams else ())])
-    for place in itertools.product(grid.datasets, grid.splits, streams, grid.backbones):
-        planner.add(*place)
+    places = itertools.product(grid.datasets, grid.splits, streams, grid.backbones)
+    runs = [run for place in places for run in planner.runs(*place)]
+    # All cells of a grid stand in the same tables: if one is custom, all are.
+    custom = grid.custom or bool(grid.vary) or any(run.resolved.differing for run in runs)
+    for run in runs:
+        planner.add(run._replace(resolved=run.resolved.custom()) if custom else run)
     plan = planner.plan
     if FUSED in grid.streams:
         plan.fusions = plan_fusions([*plan.tasks, *plan.transfers], grid.track)
     plan.refused, plan.left_out = planner.trial.refused, planner.trial.left_out
     return plan
+
+
+def changes_of(grid: Grid) -> list[Changes]:
+    """What a grid changes in its track: one for each combination of values that it varies.
+
+    Settings without a name of their own, from the command line or from Python, get a hash as their name.
+
+    Raises:
+        SkelbenchError: if a setting is both set and varied on the command line, or has no values or the same one twice.
+    """
+    for key, values in grid.vary.items():
+        if key in grid.also:
+            raise SkelbenchError(f"The setting '{key}' is both set and varied; leave out one of --set and --vary.")
+        if not values:
+            raise SkelbenchError(f"The setting '{key}' is varied without a value; give some, as --vary {key}=1,2,3.")
+        for one, other in itertools.combinations(values, 2):
+            if same_value(one, other):
+                raise SkelbenchError(f"The setting '{key}' is varied with the same value twice: {one!r}, {other!r}.")
+    single = {**(grid.set if grid.name is None else {}), **grid.also}
+    text = json.dumps([single, grid.vary], sort_keys=True, default=str)
+    name = grid.name or hashlib.sha256(text.encode()).hexdigest()[:HASH_DIGITS]
+    named = {} if grid.name is None else grid.set
+    combinations = itertools.product(*grid.vary.values())
+    return [Changes(name, named, single | dict(zip(grid.vary, values, strict=True))) for values in combinations]
 
 
 def plan_grids(grids: Sequence[Grid], *, precision: str = "fp32", ranks: int = 1) -> Plan:
@@ -159,15 +191,14 @@ def _check_names(grid: Grid) -> None:
         if stream not in (*STREAMS, FUSED):
             raise SkelbenchError(f"There is no stream '{stream}'{did_you_mean(stream, (*STREAMS, FUSED))}")
     check_owners(grid.set, list(METHODS), list(BACKBONES))  # a grid file may set what is left out
-    check_owners(grid.also, grid.methods, grid.backbones)
+    check_owners({**grid.also, **grid.vary}, grid.methods, grid.backbones)
 
 
 class _Planner:
-    """Adds cells to a plan, one combination of data, split, stream and backbone at a time."""
+    """Resolves the runs of a grid, and adds them to a plan."""
 
     def __init__(self, grid: Grid, precision: str, ranks: int):
         self.grid, self.precision, self.ranks = grid, precision, ranks
-        self.changes = Changes(grid.name, grid.set, grid.also)
         self.stores = {dataset: open_dataset(dataset) for dataset in grid.datasets}
         for store, split in itertools.product(self.stores.values(), grid.splits):
             store.sides(split)  # an unknown split is reported before any setting
@@ -178,36 +209,32 @@ class _Planner:
                 raise SkelbenchError(f"'{grid.pretrained_on}' names no data set; give DATASET or DATASET:SPLIT.")
             self.source = self.stores.get(name) or open_dataset(name)
         self.trial, self.plan = Trial(), Plan()
+        self.variants = changes_of(grid)
+        self._planned: set[tuple[str, tuple[Key, ...]]] = set()
         self._trained: set[str] = set()
 
-    def add(self, dataset: str, split: str, stream: str, backbone: str) -> None:
-        """Plan every method and seed for one combination, floors first.
-
-        A floor is added once for every label that a method has, so that each table has its floor.
-        """
+    def runs(self, dataset: str, split: str, stream: str, backbone: str) -> list[_Run]:
+        """Resolve every method and variant for one combination of data, split, stream and backbone, floors first."""
         evaluated = _Side(self.stores[dataset], split)
         source = self._source_of(evaluated)
-        methods, floors = [], []
-        for method in self.grid.methods:
-            trainable = METHODS[method].trainable
-            side = (source or evaluated) if trainable else evaluated
+        runs = []
+        for changes, method in itertools.product(self.variants, self.grid.methods):
+            side = (source or evaluated) if METHODS[method].trainable else evaluated
             configuration = side.configuration(method, backbone, stream)
-            resolved = resolve(configuration, self.grid.track, (source or evaluated).sizes, self.changes)
+            resolved = resolve(configuration, self.grid.track, (source or evaluated).sizes, changes)
             if self.trial.accepts(configuration, resolved.recipe, side.store):
-                (methods if trainable else floors).append((configuration, resolved))
-        labels = []
-        for _, resolved in methods or floors:
-            if resolved.labels not in labels:
-                labels.append(resolved.labels)
-        origin = f"{source.store.name}:{source.split}" if source else None
-        for configuration, floor in floors:
-            for kind in labels:
-                self._add_trained(replace(floor, labels=kind), configuration, evaluated, pretrained_on=origin)
-        for configuration, resolved in methods:
-            if source:
-                self._add_transfer(resolved, configuration, source, evaluated)
-            else:
-                self._add_trained(resolved, configuration, evaluated)
+                runs.append(_Run(configuration, resolved, source, evaluated))
+        return sorted(runs, key=lambda run: run.trainable)
+
+    def add(self, run: _Run) -> None:
+        """Plan every seed of a run, unless it is planned: a variant may change nothing for some methods."""
+        if run.source and run.trainable:
+            self._add_transfer(run, run.source)
+            return
+        origin = f"{run.source.store.name}:{run.source.split}" if run.source else None
+        for task in self._tasks(run, run.evaluated.store, protocols=self.grid.protocols, pretrained_on=origin):
+            self._append(self.plan.tasks, task, run.evaluated.store)
+            self._trained.add(task.identity)
 
     def _source_of(self, evaluated: _Side) -> _Side | None:
         """The data and split that encoders are pre-trained on; None for the evaluated data."""
@@ -216,33 +243,51 @@ class _Planner:
         source = _Side(self.source, self.source_split or evaluated.split)
         return None if source.name == evaluated.name else source
 
-    def _tasks(self, resolved: Resolved, configuration: Configuration, store: Store, **more: Any) -> list[Pretraining]:
-        trainable = METHODS[configuration.method].trainable
-        how = {"precision": self.precision, "ranks": self.ranks if trainable else 1, "fingerprint": store.fingerprint}
-        seeds = self.grid.seeds if trainable else self.grid.floor_seeds
-        tasks = [plan(resolved, configuration, seed=seed, **how, **more) for seed in seeds]
+    def _tasks(self, run: _Run, store: Store, **more: Any) -> list[Pretraining]:
+        how = {
+            "precision": self.precision,
+            "ranks": self.ranks if run.trainable else 1,
+            "fingerprint": store.fingerprint,
+        }
+        seeds = self.grid.seeds if run.trainable else self.grid.floor_seeds
+        tasks = [plan(run.resolved, run.configuration, seed=seed, **how, **more) for seed in seeds]
         return [replace(task, demonstration=self.grid.demonstration) for task in tasks]
 
-    def _add_trained(
-        self, resolved: Resolved, configuration: Configuration, side: _Side, pretrained_on: str | None = None
-    ) -> None:
-        more = {"protocols": self.grid.protocols, "pretrained_on": pretrained_on}
-        for task in self._tasks(resolved, configuration, side.store, **more):
-            self.plan.tasks.append((task, side.store))
-            self._trained.add(task.identity)
+    def _append(self, tasks: list[tuple[Pretraining, Store]], task: Pretraining, store: Store) -> None:
+        if (task.identity, task.evaluations) not in self._planned:
+            tasks.append((task, store))
+        self._planned.add((task.identity, task.evaluations))
 
-    def _add_transfer(self, resolved: Resolved, trained: Configuration, source: _Side, evaluated: _Side) -> None:
+    def _add_transfer(self, run: _Run, source: _Side) -> None:
+        trained, evaluated = run.configuration, run.evaluated
         there = trained._replace(dataset=evaluated.store.name, split=evaluated.split)
-        common = resolve(there, self.grid.track, changes=self.changes)
-        check_persons(trained, resolved.recipe, source.store, evaluated.store)
+        common = resolve(there, self.grid.track, changes=run.changes)
+        check_persons(trained, run.resolved.recipe, source.store, evaluated.store)
         skeleton = (source.store.layout.name, source.store.layout.digest)
-        tracks = {protocol: resolved.track_of(protocol) for protocol in self.grid.protocols}
-        for task in self._tasks(resolved, trained, source.store, protocols=()):
-            transfer = elsewhere(task, skeleton, common, evaluated.store, evaluated.split, tracks)
-            self.plan.transfers.append((transfer, evaluated.store))
+        where = (evaluated.store, evaluated.split, self.grid.protocols, run.resolved.standing(""))
+        for task in self._tasks(run, source.store, protocols=()):
+            self._append(self.plan.transfers, elsewhere(task, skeleton, common, *where), evaluated.store)
             if task.identity not in self._trained:
                 self.plan.tasks.append((task, source.store))
                 self._trained.add(task.identity)
+
+
+class _Run(NamedTuple):
+    """The settings of a method on a backbone, what it is trained on, and what it is evaluated on."""
+
+    configuration: Configuration
+    resolved: Resolved
+    source: _Side | None  # that encoders are trained on, unless it is the evaluated data
+    evaluated: _Side
+
+    @property
+    def trainable(self) -> bool:
+        return METHODS[self.configuration.method].trainable
+
+    @property
+    def changes(self) -> Changes:
+        assert self.resolved.changes is not None, "a grid knows what it changes"
+        return self.resolved.changes
 
 
 class _Side(NamedTuple):

@@ -1,14 +1,14 @@
 """The tracks: resolve the settings of a cell, and check whether they still are those of its track.
 
 `published` uses a method's released settings. `equal` uses one common setting for all methods; values that depend on
-the size of a data set or the length of a run follow from the rules below. A cell that differs from its track in
-anything but the seed is track `custom`, and its label lists the differences.
+the size of a data set or the length of a run follow from the rules below. If any cell of a grid differs from its track
+in anything but the seed, all cells of the grid are track `custom`, with the grid's name as their label.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from ...backbones import BACKBONES
@@ -19,6 +19,7 @@ from ...methods.base import METHODS
 from ...methods.recipe import Recipe
 from ...registry import did_you_mean
 from ...results.record import PRETRAIN, TRACKS, Configuration
+from ...results.variants import KEPT
 from ..protocols import PROTOCOLS
 from .overrides import NO_CHANGES, Changes, backbone_defaults, integer, override
 
@@ -66,22 +67,36 @@ class Resolved:
 
     Attributes:
         recipe: all of them.
-        track: the track they belong to.
-        labels: protocol -> differences from the track, None for none.
+        track: the track they belong to, or were changed from.
         exact: whether they were released for this data set.
-        changes: what was changed in the track; None if that is not known.
+        differing: protocols whose settings differ from the track's; `pretrain` is one of them.
+        changes: what was changed in the track and can affect this method and backbone; None if that is not known.
+        label: of its cells, which are custom; None if they are those of the track.
+        variant, trained_variant: of its custom evaluations and of its custom pre-training.
     """
 
     recipe: Recipe
     track: str
-    labels: Mapping[str, str | None]
     exact: bool
+    differing: frozenset[str] = frozenset()
     changes: Changes | None = field(default=None, compare=False)
+    label: str | None = None
+    variant: str | None = None
+    trained_variant: str | None = None
 
-    def track_of(self, protocol: str) -> tuple[str, str | None]:
-        """Track and label of one protocol's cell: only settings that affect it make it custom."""
-        label = self.labels[protocol]
-        return ("custom", label) if label else (self.track, None)
+    def custom(self) -> Resolved:
+        """The same for a grid whose cells are custom: they have its name as their label."""
+        assert self.changes is not None, "a grid knows what it changes"
+        label = self.changes.name if self.track == "equal" else f"{self.track}, {self.changes.name}"
+        variant, trained = (self.changes.variant(protocol) for protocol in ("", PRETRAIN))
+        return replace(self, label=label, variant=variant, trained_variant=trained)
+
+    def standing(self, protocol: str) -> dict[str, str | None]:
+        """Track, label and variant of one protocol's cell."""
+        if self.label is None:
+            return {"track": self.track, "label": None, "variant": None}
+        variant = self.trained_variant if protocol == PRETRAIN else self.variant
+        return {"track": "custom", "label": self.label, "variant": variant}
 
 
 class Sizes(NamedTuple):
@@ -102,7 +117,7 @@ def resolve(
     Args:
         track: "equal" or "published".
         sizes: of the split that is trained on.
-        changes: settings that override the track's.
+        changes: settings that override the track's. Single ones that cannot affect the run are checked, too.
 
     Raises:
         SkelbenchError: for an unknown track or setting, or an invalid value.
@@ -110,7 +125,10 @@ def resolve(
     if track not in SETTINGS_TRACKS:
         raise SkelbenchError(f"There is no track '{track}'{did_you_mean(track, SETTINGS_TRACKS)}")
     method, backbone, dataset, *_ = configuration
-    overrides, train_clips = changes.merged, sizes.train
+    own = changes.of(method, backbone)
+    if own != changes:
+        resolve(configuration, track, sizes, Changes(changes.name, changes.merged))  # an invalid value is an error
+    overrides, train_clips = own.merged, sizes.train
     released, exact = METHODS[method].published_for(*configuration[1:])
     if "clips" in overrides and isinstance(overrides["clips"], int):
         train_clips = round(train_clips * min(1.0, overrides["clips"] / sizes.clips))
@@ -125,12 +143,12 @@ def resolve(
             recipe = base.model_copy(update={"snapshots": _snapshots(integer(overrides, "epochs", base.epochs))})
     base = _filled(base, method, backbone)
     recipe = _filled(override(recipe, overrides, method, backbone), method, backbone)
-    labels = _labels(base, recipe, changes, track)
+    differing = _differing(base, recipe)
     if METHODS[method].trainable:
         _check_size(recipe, train_clips, dataset)
     else:
         recipe = _without_training(recipe)
-    return Resolved(recipe, track, labels, exact, changes)
+    return Resolved(recipe, track, exact, differing, own)
 
 
 def equal(method: str, backbone: str, train_clips: int, overrides: Mapping[str, Any]) -> Recipe:
@@ -200,7 +218,7 @@ def equal(method: str, backbone: str, train_clips: int, overrides: Mapping[str, 
 
 def _without_training(recipe: Recipe) -> Recipe:
     """The recipe of a floor: the same encoder, data and evaluation, without training."""
-    initial = {"init": recipe.method["init"]}  # the same initialisation as the methods
+    initial = {name: recipe.method[name] for name in KEPT}  # the same initialisation as the methods
     return recipe.model_copy(update={"epochs": 0, "lr_steps": (), "snapshots": (), "method": initial})
 
 
@@ -232,15 +250,15 @@ def evaluation_settings(recipe: Recipe, protocol: str) -> dict[str, Any]:
     return {protocol: deciding(protocol_settings(recipe, protocol), "json"), "selection": recipe.selection}
 
 
-def _labels(base: Recipe, recipe: Recipe, changes: Changes, track: str) -> dict[str, str | None]:
-    """The differences of each protocol's cell from its track; None if there are none."""
-    prefix = "" if track == "equal" else f"{track}, "
-    trained = pretrain_settings(base) != pretrain_settings(recipe)
-    labels: dict[str, str | None] = {PRETRAIN: prefix + changes.text(PRETRAIN) if trained else None}
-    for protocol in PROTOCOLS:
-        changed = trained or evaluation_settings(base, protocol) != evaluation_settings(recipe, protocol)
-        labels[protocol] = prefix + changes.text(protocol) if changed else None
-    return labels
+def _differing(base: Recipe, recipe: Recipe) -> frozenset[str]:
+    """The protocols whose cells differ from the track."""
+    if pretrain_settings(base) != pretrain_settings(recipe):
+        return frozenset({PRETRAIN, *PROTOCOLS})
+    return frozenset(
+        protocol
+        for protocol in PROTOCOLS
+        if evaluation_settings(base, protocol) != evaluation_settings(recipe, protocol)
+    )
 
 
 def _check_size(recipe: Recipe, train_clips: int, dataset: str) -> None:

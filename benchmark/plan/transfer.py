@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ...datasets.store import Store
@@ -18,7 +18,8 @@ def elsewhere(
     common: Resolved,
     store: Store,
     split: str,
-    tracks: Mapping[str, tuple[str, str | None]],
+    protocols: Sequence[str],
+    standing: Mapping[str, str | None],
 ) -> Pretraining:
     """Plan the evaluation of a pre-training on data that may differ from its own; nothing is trained on it.
 
@@ -27,7 +28,8 @@ def elsewhere(
         skeleton: name and digest of the layout it was trained on.
         common: the evaluation settings on the new data.
         store, split: the new data.
-        tracks: protocol -> track and label of its cell.
+        protocols: that evaluate it.
+        standing: track, label and variant of their cells.
 
     Raises:
         SkelbenchError: if the skeletons differ or there is no such split.
@@ -42,12 +44,12 @@ def elsewhere(
     theirs = {"protocols": common.recipe.protocols, "selection": common.recipe.selection, "valid": common.recipe.valid}
     recipe = done.recipe.model_copy(update=theirs)
     trained = done.cell
-    place = {"dataset": store.name, "split": split, "stream": done.stream}
+    place: dict[str, str | None] = {"dataset": store.name, "split": split, "stream": done.stream, **standing}
     if (trained.dataset, trained.split) != (store.name, split):
         place["pretrained_on"] = f"{trained.dataset}:{trained.split}"
     evaluations = []
-    for protocol, (track, label) in tracks.items():
-        cell = trained.model_copy(update=place | {"track": track, "label": label, "protocol": protocol})
+    for protocol in protocols:
+        cell = trained.model_copy(update=place | {"protocol": protocol})
         evaluations.append(Key(cell, identify_evaluation(cell, recipe, done.identity, store.fingerprint)))
     commands = commands_of([key.cell for key in evaluations], common, done.precision)
     evaluated = tuple(evaluations)

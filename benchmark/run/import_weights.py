@@ -96,7 +96,7 @@ def import_weights(path: Path, place: Origin, runs: RunStore, settings: Mapping[
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     cell = Cell(
         track="custom",
-        label=", ".join(filter(None, (place.title, f"imported {digest[:8]}", changes.text(PRETRAIN)))),
+        label=", ".join(filter(None, (place.title, f"imported {digest[:8]}", changes.variant(PRETRAIN)))),
         **configuration._asdict() | {"stream": method.stream},
         protocol=PRETRAIN,
         seed=0,
@@ -105,7 +105,7 @@ def import_weights(path: Path, place: Origin, runs: RunStore, settings: Mapping[
     versions = {"skelbench": __version__, "method": METHODS[place.method].version, "protocol": PRETRAIN_VERSION}
     facts = {"cell": cell.model_dump(), "settings": stored, "versions": list(versions.values())}
     facts |= encoder_code(place.method, place.backbone)
-    released = resolved.exact and resolved.labels[PRETRAIN] is None
+    released = resolved.exact and PRETRAIN not in resolved.differing
     record = make_record(
         Key(cell, identify(facts)),
         settings=stored | {"released_for_this_data": released} | ({"title": place.title} if other else {}),

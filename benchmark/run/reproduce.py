@@ -97,8 +97,14 @@ def plan_again(record: Record, store: Store) -> Pretraining:
             "and cannot be run again on its own; reproduce the records that it builds on."
         )
     recipe = recipe_of(record, protocols={name: settings[name] for name in protocol})
-    labels = dict.fromkeys((PRETRAIN, *protocol), cell.label)
-    resolved = Resolved(recipe, cell.track, labels, bool(settings.get("released_for_this_data")))
+    resolved = Resolved(
+        recipe,
+        cell.track,
+        bool(settings.get("released_for_this_data")),
+        label=cell.label,
+        variant=cell.variant,
+        trained_variant=cell.variant,
+    )
     task = plan(
         resolved,
         cell.configuration,

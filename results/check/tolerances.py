@@ -31,6 +31,7 @@ class Override(BaseModel):
     track: Text | None = None
     label: Text | None = None
     pretrained_on: Text | None = None
+    variant: Text | None = None
     tolerance: Annotated[FiniteFloat, Field(ge=0)]
     reason: Annotated[str, Field(min_length=1, pattern=r"\S")]
 

@@ -12,7 +12,7 @@ from ..files import read_curve
 from ..frozen import is_frozen
 from ..record import FLOOR, Record
 from ..store import RunStore
-from ..tables.rows import Place, Row, mean_entry, places, rank, rows_of
+from ..tables.rows import Place, Row, encoders, floor_of, mean_entry, places, rank, rows_of
 from ..tables.table import Entry
 from .page import COLOURS, FONT, LINE, Width, picture, sheet, shown
 
@@ -25,7 +25,7 @@ Line = list[tuple[float, float]]  # epoch, top-1 in percent
 
 @dataclass(frozen=True)
 class Panel:
-    """A method on a backbone: by protocol the curve of each training, and the floor of its encoder."""
+    """A variant of a method on a backbone: by protocol the curve of each training, and the floor of its encoder."""
 
     name: str
     curves: dict[str, list[Line]]
@@ -81,8 +81,8 @@ def board_curves(records: Iterable[Record], runs: RunStore, **wanted: str | None
 
 def _board(place: Place, records: Sequence[Record], runs: RunStore) -> BoardCurves:
     rows, _ = rows_of(place, records)
-    floors = {row.backbone: row for row in rows if row.method == FLOOR}
-    panels = [_panel(row, floors.get(row.backbone), runs, _several(rows)) for row in _ordered(rows)]
+    floors = {row.key: row for row in rows if row.method == FLOOR}
+    panels = [_panel(row, floor_of(row.key, floors), runs, _several(rows)) for row in _ordered(rows)]
     return BoardCurves(place, [panel for panel in panels if panel.curves])
 
 
@@ -104,8 +104,10 @@ def _panel(row: Row, floor: Row | None, runs: RunStore, backbones: bool) -> Pane
         lines = [line for record in cells if len(line := _line(record, runs)) > 1]
         if lines:
             curves[protocol] = lines
-    floors = {protocol: mean_entry(floor.last(protocol) if floor else []) for protocol in curves}
-    return Panel(f"{row.name} {row.backbone}" if backbones else row.name, curves, floors)
+    own = floor is not None and encoders(floor.records) == encoders(row.records)
+    floors = {protocol: mean_entry(floor.last(protocol) if floor and own else []) for protocol in curves}
+    named = (row.name, row.backbone if backbones else None, row.variant)
+    return Panel(" ".join(filter(None, named)), curves, floors)
 
 
 def _line(record: Record, runs: RunStore) -> Line:

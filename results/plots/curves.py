@@ -17,7 +17,7 @@ from ..store import RunStore, read_record
 from .page import COLOURS, MARKERS, Width, picture, sheet, shown
 
 _LINES = ("-", "--", ":", "-.")
-_FIELDS = ("method", "backbone", "dataset", "split", "stream", "track", "label", "seed")
+_FIELDS = ("method", "backbone", "dataset", "split", "stream", "track", "label", "variant", "seed")
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,9 @@ def _read(folder: Path, runs: dict[Path, list[Record]]) -> Curve:
 def _probe_name(cell: Cell, pretraining: Cell) -> str:
     """The protocol, and how an evaluation differs from its pre-training; the newest of each name is drawn."""
     stream = "" if cell.stream == pretraining.stream else f", {cell.stream}"
-    same = (cell.track, cell.label) == (pretraining.track, pretraining.label)
-    return cell.protocol + stream + ("" if same else f" ({cell.label or cell.track})")
+    same = (cell.track, cell.label, cell.variant) == (pretraining.track, pretraining.label, pretraining.variant)
+    named = ", ".join(filter(None, (cell.label or cell.track, cell.variant)))
+    return cell.protocol + stream + ("" if same else f" ({named})")
 
 
 def _line(path: Path, name: str) -> tuple[list[int], list[float]]:

@@ -28,7 +28,7 @@ class Setting(NamedTuple):
 
 @dataclass(frozen=True)
 class Transfer:
-    """Top-1 in percent, mean over seeds, and the floor, by (source, target, "method backbone")."""
+    """Top-1 in percent, mean over seeds, and the floor, by (source, target, "method backbone variant")."""
 
     setting: Setting
     numbers: dict[tuple[str, str, str], tuple[Entry, Entry]]
@@ -45,7 +45,7 @@ class Transfer:
 
     @property
     def encoders(self) -> list[str]:
-        """Methods on backbones."""
+        """Methods on backbones, and variants of them."""
         return sorted({encoder for _, _, encoder in self.numbers})
 
 
@@ -72,7 +72,7 @@ def _numbers(setting: Setting, table: dict[tuple[str, str], list[Row]]) -> dict[
             if row.method != FLOOR and values:
                 floors = [f.last(setting.protocol) for f in untrained if _encoder(f, setting) == _encoder(row, setting)]
                 floor = next((found for found in floors if found), [])
-                numbers[source, target, f"{row.method} {row.backbone}"] = mean_entry(values), mean_entry(floor)
+                numbers[source, target, str(row.key)] = mean_entry(values), mean_entry(floor)
     return numbers
 
 

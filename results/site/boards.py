@@ -9,7 +9,7 @@ from typing import Any
 from ..frozen import frozen_protocols
 from ..record import FLOOR, RAW, RAW_LABEL
 from ..tables.raw_rows import CLOSEST
-from ..tables.rows import FLOOR_NAME, Place, SeedGroup
+from ..tables.rows import FLOOR_NAME, Place, RowKey, SeedGroup
 from ..tables.table import Column, Entry, Table, text_of
 from .cells import SiteCell
 from .markup import data_file, script_json
@@ -52,11 +52,11 @@ def boards(tables: Iterable[Table], cells: Mapping[SeedGroup, SiteCell]) -> list
     return made
 
 
-def row_names(table: Table, entries: Sequence[Entry]) -> tuple[str, str]:
-    """Return method and backbone of a row."""
+def row_names(table: Table, entries: Sequence[Entry]) -> RowKey:
+    """Return method, backbone and variant of a row."""
     values = {column.name: str(entry.value) for column, entry in zip(table.columns, entries, strict=True)}
     method = values["method"]
-    return (FLOOR if method == FLOOR_NAME else method), values["backbone"]
+    return RowKey(FLOOR if method == FLOOR_NAME else method, values["backbone"], values.get("variant") or None)
 
 
 def shown(entry: Entry, column: Column) -> dict[str, Any]:
@@ -81,28 +81,33 @@ def text(entry: Entry, column: Column) -> str:
 
 
 def _row(board: Board, entries: Sequence[Entry], cells: Mapping[SeedGroup, SiteCell]) -> dict[str, Any]:
-    method, backbone = row_names(board.table, entries)
+    row = row_names(board.table, entries)
     place, links = board.place, {}
-    beside = method == RAW and place.label != RAW_LABEL  # raw joints in the table of encoders
+    beside = row.method == RAW and place.label != RAW_LABEL  # raw joints in the table of encoders
     for protocol in board.protocols():
-        key = _key(place, method, backbone, protocol)
+        key = _key(place, row, protocol)
         if beside:
-            key = key._replace(track="custom", label=RAW_LABEL, protocol=CLOSEST.get(protocol, ""), pretrained_on=None)
+            raw = {"track": "custom", "label": RAW_LABEL, "pretrained_on": None, "variant": None}
+            key = key._replace(**raw, protocol=CLOSEST.get(protocol, ""))
         if key in cells:
             links[protocol] = cells[key].href
     shows = [shown(entry, column) for entry, column in zip(entries, board.table.columns, strict=True)]
-    floor = int(method == FLOOR or beside)
-    return {"method": method, "backbone": backbone, "floor": floor, "links": links, "cells": shows}
+    floor = int(row.method == FLOOR or beside)
+    return {**row._asdict(), "floor": floor, "links": links, "cells": shows}
 
 
-def _key(place: Place, method: str, backbone: str, protocol: str) -> SeedGroup:
-    return SeedGroup(*place[:2], method, backbone, *place[2:5], protocol, place.pretrained_on)
+def _key(place: Place, row: RowKey, protocol: str) -> SeedGroup:
+    return SeedGroup(*place[:2], row.method, row.backbone, *place[2:5], protocol, place.pretrained_on, row.variant)
+
+
+def _row_key(row: Mapping[str, Any]) -> RowKey:
+    return RowKey(row["method"], row["backbone"], row["variant"])
 
 
 def _missing_floors(board: Board, cells: Mapping[SeedGroup, SiteCell]) -> Iterator[dict[str, Any]]:
     """Yield a row of dashes for every backbone whose floor was not run."""
     found = [
-        cells[_key(board.place, row["method"], row["backbone"], protocol)]
+        cells[_key(board.place, _row_key(row), protocol)]
         for row in board.rows
         for protocol in row["links"]
         if not row["floor"]
@@ -115,7 +120,7 @@ def _missing_floors(board: Board, cells: Mapping[SeedGroup, SiteCell]) -> Iterat
         if backbone not in present:
             names["backbone"] = backbone
             shows = [shown(Entry(names.get(column.name)), column) for column in board.table.columns]
-            yield {"method": FLOOR, "backbone": backbone, "floor": 1, "links": {}, "cells": shows}
+            yield {**RowKey(FLOOR, backbone, None)._asdict(), "floor": 1, "links": {}, "cells": shows}
 
 
 def _curves(board: Board, cells: Mapping[SeedGroup, SiteCell]) -> list[dict[str, Any]]:
@@ -126,12 +131,11 @@ def _curves(board: Board, cells: Mapping[SeedGroup, SiteCell]) -> list[dict[str,
         for row in board.rows:
             if protocol not in row["links"] or row["floor"] or lines == CURVES:
                 continue
-            points = mean_curve(cells[_key(board.place, row["method"], row["backbone"], protocol)])
+            points = mean_curve(cells[_key(board.place, _row_key(row), protocol)])
             if len(points) > 1:
                 lines += 1
-                made.append(
-                    {"protocol": protocol, "name": row["method"], "backbone": row["backbone"], "points": points}
-                )
+                name = " ".join(filter(None, (row["method"], row["variant"])))
+                made.append({"protocol": protocol, "name": name, "backbone": row["backbone"], "points": points})
     return made
 
 

@@ -75,9 +75,9 @@ def _rows(tables: Sequence[Table]) -> dict[SeedGroup, tuple[Table, Sequence[Entr
     rows = {}
     for table in tables:
         for entries in table.rows:
-            method, backbone = row_names(table, entries)
             facts = {name: table.facts.get(name) or None for name in SeedGroup._fields}
-            rows[SeedGroup(**facts | {"method": method, "backbone": backbone, "protocol": ""})] = (table, entries)  # type: ignore[arg-type]
+            facts |= row_names(table, entries)._asdict() | {"protocol": ""}
+            rows[SeedGroup(**facts)] = (table, entries)  # type: ignore[arg-type]
     return rows
 
 
@@ -93,7 +93,8 @@ def _built_on(cells: Collection[SiteCell]) -> dict[str, list[tuple[str, str]]]:
     found: dict[str, list[tuple[str, str]]] = {}
     for cell in cells:
         key = cell.key
-        name = f"{key.protocol} on {key.dataset} {key.split}, {key.stream} ({key.label or key.track})"
+        label = ", ".join(filter(None, (key.label or key.track, key.variant)))
+        name = f"{key.protocol} on {key.dataset} {key.split}, {key.stream} ({label})"
         for one in cell.shown:
             if one.record.pretrain:
                 found.setdefault(one.record.pretrain, []).append((cell.href, name))

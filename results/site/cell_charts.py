@@ -5,6 +5,7 @@ from typing import Any
 
 from ..frozen import is_frozen
 from ..record import FLOOR, PRETRAIN
+from ..tables.rows import RowKey
 from . import side_files
 from .cells import Site, SiteCell, StoredRecord
 
@@ -27,12 +28,14 @@ def chart_data(cell: SiteCell, site: Site) -> dict[str, Any]:
 
 def _floor(cell: SiteCell, site: Site) -> float | None:
     """The floor's top-1 in the leaderboard of this cell; None for protocols that train the encoder."""
-    found = site.rows.get(cell.key._replace(method=FLOOR, protocol=""))
-    if found is None or cell.key.method == FLOOR or not is_frozen(cell.shown[0].record):
+    key = cell.key
+    floors = (key._replace(**floor._asdict(), protocol="") for floor in RowKey.of(key).floors())
+    found = next((site.rows[floor] for floor in floors if floor in site.rows), None)
+    if found is None or key.method == FLOOR or not is_frozen(cell.shown[0].record):
         return None
     table, entries = found
     for column, entry in zip(table.columns, entries, strict=True):
-        if column.name == cell.key.protocol and isinstance(entry.value, float):
+        if column.name == key.protocol and isinstance(entry.value, float):
             return round(entry.value, 2)
     return None
 

@@ -74,6 +74,7 @@ def _cell(key: SeedGroup, group: Sequence[StoredRecord]) -> SiteCell:
 
 def page_name(key: SeedGroup) -> str:
     """Return the path of a cell's page: a name any file system accepts, made unique by a hash of the key."""
-    digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:10]
+    named = key if key.variant else key[:-1]  # as it was before there were variants
+    digest = hashlib.sha256(json.dumps(named).encode()).hexdigest()[:10]
     slug = Cell.model_construct(**key._asdict(), seed=0).slug().removesuffix("-s0")  # its label may be a table's
     return f"cells/{slug[:120]}-{digest}.html"

@@ -12,11 +12,9 @@ from ..record import Record
 from ..store import RunStore
 from .measures import Measure, values
 from .ranks import is_baseline
-from .rows import Place, Row, grouped, places, rows_of
+from .rows import Place, Row, RowKey, grouped, places, rows_of, variant_column
 from .significance import LEVEL
 from .table import Column, Entry, Table
-
-Name = tuple[str, str]  # method and backbone
 
 
 def across(
@@ -46,26 +44,27 @@ def across(
     return tables
 
 
-def _scores(rows: Sequence[Row], measure: Measure, runs: RunStore | None, *, every: bool) -> dict[Name, float]:
+def _scores(rows: Sequence[Row], measure: Measure, runs: RunStore | None, *, every: bool) -> dict[RowKey, float]:
     """The mean of each row that has settled, by the protocol that leaderboards rank by."""
     protocols = {protocol for row in rows for protocol in row.cells}
     protocol = "linear" if "linear" in protocols else min(protocols)
     kept = [row for row in rows if not is_baseline(row) and (every or row.settled(protocol) in (None, "yes"))]
-    scores = {(row.method, row.backbone): values(row.cells.get(protocol, ()), measure, runs) for row in kept}
+    scores = {row.key: values(row.cells.get(protocol, ()), measure, runs) for row in kept}
     return {name: fmean(mine) for name, mine in scores.items() if mine}
 
 
-def _table(kind: Place, boards: Mapping[Place, Mapping[Name, float]], common: set[Name], measure: Measure) -> Table:
-    by_data: dict[str, list[dict[Name, float]]] = {}
+def _table(kind: Place, boards: Mapping[Place, Mapping[RowKey, float]], common: set[RowKey], measure: Measure) -> Table:
+    by_data: dict[str, list[dict[RowKey, float]]] = {}
     for place, scores in boards.items():
         by_data.setdefault(place.dataset, []).append(_ranks({name: scores[name] for name in common}))
     ranks = {name: [fmean(one[name] for one in splits) for splits in by_data.values()] for name in common}
     best = [min(ranks[name][i] for name in common) for i in range(len(by_data))]
     wins = {name: sum(mine == top for mine, top in zip(ranks[name], best, strict=True)) for name in common}
-    order = sorted(common, key=lambda name: (fmean(ranks[name]), name))
+    order = sorted(common, key=lambda name: (fmean(ranks[name]), str(name)))
     columns: list[tuple[Column, list[Entry]]] = [
-        (Column("method"), [Entry(method) for method, _ in order]),
-        (Column("backbone"), [Entry(backbone) for _, backbone in order]),
+        (Column("method"), [Entry(key.method) for key in order]),
+        (Column("backbone"), [Entry(key.backbone) for key in order]),
+        *variant_column(key.variant for key in order),
         (Column("mean rank", "percent"), [_mean_rank(ranks[name], len(common)) for name in order]),
         (Column("wins"), [Entry(_wins(wins[name], len(by_data))) for name in order]),
     ]
@@ -87,7 +86,7 @@ def _table(kind: Place, boards: Mapping[Place, Mapping[Name, float]], common: se
     )
 
 
-def _ranks(scores: Mapping[Name, float]) -> dict[Name, float]:
+def _ranks(scores: Mapping[RowKey, float]) -> dict[RowKey, float]:
     """The place of each; equal ones share the mean of their places."""
     above = {name: sum(other > score for other in scores.values()) for name, score in scores.items()}
     equal = {name: sum(other == score for other in scores.values()) for name, score in scores.items()}

@@ -14,13 +14,17 @@ from .measures import Measure, by_seed, uneven
 from .rows import (
     Place,
     Row,
+    RowKey,
     difference,
     distinct,
+    encoders,
+    floor_of,
     grouped,
     mean_entry,
     places,
     rows_of,
     setup_entries,
+    variant_column,
     with_settled,
 )
 from .table import Column, Entry, Table
@@ -50,7 +54,7 @@ def folded(records: Iterable[Record], runs: RunStore | None = None) -> list[Tabl
 
 
 def _table(board: Place, folds: Sequence[Sequence[Row]], runs: RunStore | None) -> Table:
-    rows = grouped(chain.from_iterable(folds), lambda row: (row.method, row.backbone))
+    rows = grouped(chain.from_iterable(folds), lambda row: row.key)
     protocols = sorted({protocol for row in chain.from_iterable(folds) for protocol in row.cells})
     frozen = frozen_protocols(record for row in chain.from_iterable(folds) for record in row.records)
     cells = {name: {p: [row.cells.get(p, []) for row in mine] for p in protocols} for name, mine in rows.items()}
@@ -61,15 +65,16 @@ def _table(board: Place, folds: Sequence[Sequence[Row]], runs: RunStore | None) 
     }
     leading = "linear" if "linear" in protocols else protocols[0]
 
-    def sort_key(name: tuple[str, str]) -> tuple[bool, float, tuple[str, str]]:
+    def sort_key(name: RowKey) -> tuple[bool, float, str]:
         values = means[name][leading]
-        return name[0] != FLOOR, -fmean(values) if values else 1.0, name
+        return name.method != FLOOR, -fmean(values) if values else 1.0, str(name)
 
     order = sorted(rows, key=sort_key)
     setups = {name: setup_entries([record for row in rows[name] for record in row.records]) for name in order}
     columns: list[tuple[Column, list[Entry]]] = [
         (Column("method"), [Entry(rows[name][0].name) for name in order]),
-        (Column("backbone"), [Entry(name[1]) for name in order]),
+        (Column("backbone"), [Entry(name.backbone) for name in order]),
+        *variant_column(name.variant for name in order),
         *((Column(key, "count"), [setups[name][key] for name in order]) for key in ("width", "frames", "epochs")),
         (Column("folds", "count"), [Entry(len(rows[name])) for name in order]),
         (Column("seeds", "count"), [_seeds(means[name].values()) for name in order]),
@@ -85,7 +90,7 @@ def _table(board: Place, folds: Sequence[Sequence[Row]], runs: RunStore | None) 
                 for name in order
             ]
             columns.append((Column(f"{protocol} balanced", "percent", group=protocol), shown))
-        if protocol in frozen and 0 < sum(name[0] == FLOOR for name in order) < len(order):
+        if protocol in frozen and 0 < sum(name.method == FLOOR for name in order) < len(order):
             gains = [_gain(name, ours, {other: mine[protocol] for other, mine in cells.items()}) for name in order]
             columns.append((Column(f"{protocol} Δ floor", "difference", minor=True, group=protocol), gains))
     title = str(board._replace(split=f"mean of {len(folds)} folds"))
@@ -96,7 +101,7 @@ def _table(board: Place, folds: Sequence[Sequence[Row]], runs: RunStore | None) 
         (
             "Top-1 in percent at the end of training, mean over folds of one seed: mean ± sample deviation over seeds.",
             *(
-                f"No mean of {' '.join(name)} {protocol}: its folds are of different versions ({told})."
+                f"No mean of {name} {protocol}: its folds are of different versions ({told})."
                 for (name, protocol), told in mixed.items()
             ),
             *([RULE] if any(entry.settled for _, entries in columns for entry in entries) else []),
@@ -118,18 +123,20 @@ def _mixed(folds: Sequence[Sequence[Record]]) -> str:
 
 
 def _gain(
-    name: tuple[str, str],
-    ours: Mapping[tuple[str, str], Entry],
-    cells: Mapping[tuple[str, str], Sequence[Sequence[Record]]],
+    name: RowKey,
+    ours: Mapping[RowKey, Entry],
+    cells: Mapping[RowKey, Sequence[Sequence[Record]]],
 ) -> Entry:
-    """Difference to the floor of the same backbone, if both are of the same data and protocol."""
-    floor = (FLOOR, name[1])
-    if name == floor:
+    """Difference to the floor of the same backbone, if both have the same encoder, data and protocol."""
+    if name.method == FLOOR:
         return Entry("")
-    mine, theirs = (next((records[0] for records in cells.get(key, []) if records), None) for key in (name, floor))
-    if mine is None or theirs is None or version_of(mine).unlike(version_of(theirs)):
+    floor = floor_of(name, {key: key for key in ours})
+    if floor is None:
         return Entry()
-    return difference(ours[name], ours[floor])
+    mine, theirs = (list(chain.from_iterable(cells[key])) for key in (name, floor))
+    if not mine or not theirs or version_of(mine[0]).unlike(version_of(theirs[0])):
+        return Entry()
+    return difference(ours[name], ours[floor]) if encoders(mine) == encoders(theirs) else Entry()
 
 
 def _means(

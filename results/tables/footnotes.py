@@ -1,13 +1,15 @@
 """Footnotes of tables: how numbers were computed, what is missing, and caveats of the papers' numbers."""
 
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 from ..frozen import frozen_protocols
 from ..published import FILE, PAPER, RERUN, Published
 from ..record import FLOOR, PRETRAIN, RAW, Failure, Record
 from ..settled import RULE
-from .rows import FLOOR_SEEDS, Place, Row
+from ..variants import settings_of
+from .rows import FLOOR_SEEDS, Place, Row, RowKey
 from .table import Note, spans
 
 SEEN = "seen_in_pretraining"  # in a record's `extra`: test clips that its encoder was pre-trained on
@@ -20,6 +22,7 @@ _RAW_ROW = (
     "raw: no encoder; the joints as encoders get them, in knn by the nearest training clip, in linear by ridge "
     "regression. An encoder below them is of no use here."
 )
+_HASH = re.compile("[0-9a-f]{8}")  # the name of a grid that was given none
 _DAGGERS = ("†", "‡", "§", "††", "‡‡", "§§")
 
 
@@ -35,7 +38,7 @@ def _scored(rows: Sequence[Row]) -> Iterator[str]:
                 right = "" if record.last is None else f"{record.last.top1 / 100 * clips:,.0f} of "
                 every = ", training clips too" if clips != test else ""
                 yield (
-                    f"{row.name} {row.backbone} {protocol}: {right}{clips:,.0f} clips right; they are of {found:.0f} "
+                    f"{row.title} {protocol}: {right}{clips:,.0f} clips right; they are of {found:.0f} "
                     f"of the {classes} classes{every}."
                 )
 
@@ -43,7 +46,7 @@ def _scored(rows: Sequence[Row]) -> Iterator[str]:
 def _seen(rows: Sequence[Row]) -> Iterator[str]:
     """Which numbers are of test clips that the encoder was pre-trained on."""
     found = dict.fromkeys(
-        f"{record.extra[SEEN]:,.0f} of {record.data.get('test', 0):,} ({row.name} {row.backbone})"
+        f"{record.extra[SEEN]:,.0f} of {record.data.get('test', 0):,} ({row.title})"
         for row in rows
         for record in row.records
         if record.extra.get(SEEN)
@@ -60,7 +63,7 @@ def footnotes(place: Place, rows: Sequence[Row], left_out: int, failures: Sequen
     if any(baselines):
         yield _RAW if all(baselines) else _RAW_ROW
     if place.track == "custom" and not (rows and all(baselines)):
-        yield f"custom ({place.label}): other settings than a track's, not comparable with its tables."
+        yield f"custom ({place.label}): {_custom(place, rows)}, not comparable with its tables."
     if place.track == "published":
         yield from borrowed_note(shown)
     rules = {record.best.rule.rstrip(".") for record in shown if record.best}
@@ -142,12 +145,17 @@ def fidelity_of(record: Record) -> str:
 
 def _floor_notes(rows: Sequence[Row]) -> Iterable[str]:
     frozen = frozen_protocols(record for row in rows if row.method != RAW for record in row.records)
-    floors = {row.backbone: row for row in rows if row.method == FLOOR}
-    few = [
-        f"{backbone} {protocol} {len(floors[backbone].last(protocol)) if backbone in floors else 0}"
-        for backbone in sorted({row.backbone for row in rows if row.cells and row.method != RAW})
+    floors = {row.key: row for row in rows if row.method == FLOOR}
+    wanted = {_floor_key(row.key, floors) for row in rows if row.cells and row.method != RAW}
+    seeds = {
+        (key, protocol): len(floors[key].last(protocol)) if key in floors else 0
+        for key in sorted(wanted, key=str)
         for protocol in sorted(frozen)
-        if backbone not in floors or len(floors[backbone].last(protocol)) < FLOOR_SEEDS
+    }
+    few = [
+        " ".join(filter(None, (key.backbone, key.variant, protocol, str(count))))
+        for (key, protocol), count in seeds.items()
+        if count < FLOOR_SEEDS
     ]
     if few:
         yield f"A floor is the mean of at least {FLOOR_SEEDS} seeds; here: {', '.join(few)}."
@@ -156,9 +164,23 @@ def _floor_notes(rows: Sequence[Row]) -> Iterable[str]:
         yield f"{', '.join(trained)} of untrained is supervised training from scratch and not a floor."
 
 
+def _floor_key(key: RowKey, floors: Container[RowKey]) -> RowKey:
+    """The floor of a row, whether it was run or not."""
+    own, usual = key.floors()
+    return own if own in floors else usual
+
+
+def _custom(place: Place, rows: Sequence[Row]) -> str:
+    """What is custom; for a name that is a hash of the settings, the settings that the rows' variants list."""
+    settings = sorted({setting for row in rows for setting in settings_of(row.variant)})
+    if settings and _HASH.fullmatch((place.label or "").rpartition(", ")[2]):
+        return f"settings that differ from a track's ({', '.join(settings)})"
+    return "other settings than a track's"
+
+
 def _seed_counts(row: Row) -> str:
     counts = ", ".join(f"{protocol} {len(cells)}" for protocol, cells in sorted(row.cells.items()))
-    return f"{row.name} {row.backbone} {counts}"
+    return f"{row.title} {counts}"
 
 
 def _paper_notes(place: Place, rows: Sequence[Row]) -> Iterable[str]:

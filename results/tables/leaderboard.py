@@ -11,8 +11,8 @@ from .costs import cost_entries, machines
 from .footnotes import fidelity_notes, fidelity_of, footnotes
 from .measures import Measure, values
 from .ranks import BASELINES, Order, is_baseline, order_of, pairs_table, rank_columns, rank_notes
-from .raw_rows import raw_row
-from .rows import Place, Row, distinct, grouped, place_of, places, rank, rows_of, setup_entries
+from .raw_rows import raw_rows
+from .rows import Place, Row, distinct, grouped, place_of, places, rank, rows_of, setup_entries, variant_column
 from .score_columns import blank, class_notes, floors_of, score_columns
 from .table import Column, Entry, Note, Table
 
@@ -53,7 +53,8 @@ def leaderboard(
 
     Ours is the mean over seeds of ``last`` top-1 with the sample standard deviation; ``best`` is shown
     beside it if every seed has it. A mean never mixes settings, versions of method, protocol or plugin code, or
-    data: those of the newest record count, and a footnote says how many others were left out. Rows of other data or
+    data: those of the newest record count, and a footnote says how many others were left out. The variants of a custom
+    grid, such as the values of a setting, are rows of one table, with a column ``variant``. Rows of other data or
     another version than the others are shown without rank and Δ (``versions``). The
     paper's number is a reference; the difference to it is shown in track ``published`` only. Records
     of pre-training alone have no row. Raw joints are a row of the tables of the same data and frames. Where classes are
@@ -88,8 +89,7 @@ def _tables(
     wanted: Wanted,
 ) -> Iterable[Table]:
     rows, left_out = rows_of(place, found[place])
-    raw = raw_row(place, rows, found)
-    rows += [raw] if raw else []
+    rows += raw_rows(place, rows, found)
     present = {(row.method, row.backbone) for row in rows}
     rows += [Row(*pair, {}, {}, reason) for pair, reason in refused.items() if pair not in present]
     protocols = sorted({p for row in rows for p in row.cells}, key=lambda p: (rank(p, _PROTOCOLS), p))
@@ -97,7 +97,8 @@ def _tables(
 
     def sort_key(row: Row) -> tuple[Any, ...]:
         score = values(row.cells.get(leading, ()), wanted.measure, runs)
-        return (rank(row.method, BASELINES), -fmean(score) if score else 1.0, row.backbone, row.method)
+        order = (row.backbone, row.method, row.variant or "")
+        return (rank(row.method, BASELINES), -fmean(score) if score else 1.0, *order)
 
     rows = sorted(rows, key=sort_key)
     orders = _orders(rows, protocols, leading, runs, wanted) if runs else {}
@@ -107,6 +108,7 @@ def _tables(
         *(rank_columns(rows, orders[leading]) if orders else []),
         (Column("method"), [_named(row, daggers) for row in rows]),
         (Column("backbone"), [Entry(row.backbone) for row in rows]),
+        *variant_column(row.variant for row in rows),
         *_setup(rows),
         (Column("seeds", "count"), [_seeds(row) for row in rows]),
     ]

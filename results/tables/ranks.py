@@ -138,7 +138,7 @@ def rank_notes(rows: Sequence[Row], order: Order) -> Iterable[str]:
         yield f"({ONE_SEED}): the noise between trainings is not known and not in the interval."
     if _ranks_by_seed(rows, order):
         yield f"{BY_SEED}: the place that each seed alone would give a row, among the rows with a rank."
-    untested = [f"{rows[i].name} {rows[i].backbone} ({reason})" for i, reason in found.untested.items()]
+    untested = [f"{rows[i].title} ({reason})" for i, reason in found.untested.items()]
     if untested:
         yield f"Without a rank: {'; '.join(untested)}."
 
@@ -146,7 +146,7 @@ def rank_notes(rows: Sequence[Row], order: Order) -> Iterable[str]:
 def pairs_table(title: str, rows: Sequence[Row], order: Order, facts: Mapping[str, str]) -> Table:
     """Every comparison of two ranked rows, the higher first."""
     pairs: list[tuple[Pair, Compared]] = list(order.ranking.pairs.items())
-    named = {i: Entry(f"{rows[i].name} {rows[i].backbone}") for i in order.ranking.ranges}
+    named = {i: Entry(rows[i].title) for i in order.ranking.ranges}
     columns: list[tuple[Column, list[Entry]]] = [
         (Column("higher"), [named[i] for (i, _), _ in pairs]),
         (Column("lower"), [named[i] for (_, i), _ in pairs]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..record import RAW_LABEL, Record
-from .rows import Place, Row, rows_of
+from .rows import Place, Row, grouped, rows_of
 
 CLOSEST = {
     "knn": "nearest",
@@ -13,10 +13,11 @@ CLOSEST = {
 }  # protocols, each with the classifier of raw joints that is closest to it
 
 
-def raw_row(place: Place, rows: Sequence[Row], found: Mapping[Place, Sequence[Record]]) -> Row | None:
-    """The row of raw joints for a table, in the columns of its protocols; None if none belongs there.
+def raw_rows(place: Place, rows: Sequence[Row], found: Mapping[Place, Sequence[Record]]) -> list[Row]:
+    """The rows of raw joints for a table, in the columns of its protocols: at most one, unless it varies the frames.
 
-    They must be of the same split and stream, and all numbers of the table of the same data and frames as they are.
+    They must be of the same split and stream, and all numbers of the table of the same data and frames as they are. If
+    the table's variants differ in their frames or data, this holds for each variant, which gets a row of its own.
 
     Args:
         place: what the table is about.
@@ -24,8 +25,15 @@ def raw_row(place: Place, rows: Sequence[Row], found: Mapping[Place, Sequence[Re
         found: all records by place.
     """
     if place.label == RAW_LABEL:
-        return None
+        return []
     records = found.get(place._replace(track="custom", label=RAW_LABEL, pretrained_on=None), ())
+    alike = len({_conditions(record) for row in rows for record in row.records}) == 1
+    groups = {None: rows} if alike else grouped(rows, lambda row: row.variant)
+    made = ((variant, _raw_row(place, group, records)) for variant, group in groups.items())
+    return [row._replace(variant=variant) for variant, row in made if row]
+
+
+def _raw_row(place: Place, rows: Sequence[Row], records: Sequence[Record]) -> Row | None:
     conditions = {_conditions(record) for row in rows for record in row.records}
     made, _ = rows_of(place, [record for record in records if {_conditions(record)} == conditions])
     if not made:

@@ -1,8 +1,9 @@
 """Which records belong together: the place a table is about, its rows, and the seeds of one mean."""
 
+import json
 import math
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 from typing import Any, NamedTuple, TypeVar
@@ -10,7 +11,8 @@ from typing import Any, NamedTuple, TypeVar
 from ..published import Published, find
 from ..record import FLOOR, FUSED, FUSED_STREAMS, PRETRAIN, TRACKS, Cell, Record, Settled
 from ..settled import settled_of
-from .table import Entry
+from ..variants import floor_variant
+from .table import Column, Entry
 from .versions import version_of, versions_text
 
 FLOOR_SEEDS = 3
@@ -52,6 +54,7 @@ class SeedGroup(NamedTuple):
     stream: str
     protocol: str
     pretrained_on: str | None = None
+    variant: str | None = None
 
     @property
     def facts(self) -> dict[str, str]:
@@ -62,18 +65,51 @@ class SeedGroup(NamedTuple):
         """Format for messages: ``skeattnclr stgcn ntu60 xsub joint linear (published)``."""
         names = (self.method, self.backbone, self.dataset, self.split, self.stream, self.protocol)
         label = self.track if self.label is None else f"{self.track}: {self.label}"
+        variant = f", {self.variant}" if self.variant else ""
         origin = f", pre-trained on {self.pretrained_on}" if self.pretrained_on else ""
-        return f"{' '.join(names)} ({label}){origin}"
+        return f"{' '.join(names)} ({label}{variant}){origin}"
+
+
+class RowKey(NamedTuple):
+    """What distinguishes the rows of one place."""
+
+    method: str
+    backbone: str
+    variant: str | None
+
+    @classmethod
+    def of(cls, cell: Cell | SeedGroup) -> "RowKey":
+        """What a cell's row is of."""
+        return cls(cell.method, cell.backbone, cell.variant)
+
+    def floors(self) -> "tuple[RowKey, RowKey]":
+        """Its possible floors: of the very variant, and of the settings of the variant that a floor has."""
+        return self._replace(method=FLOOR), self._replace(method=FLOOR, variant=floor_variant(self.variant))
+
+    def __str__(self) -> str:
+        """Format for messages: ``skeattnclr stgcn epochs=3``."""
+        return " ".join(filter(None, self))
 
 
 class Row(NamedTuple):
-    """A method on a backbone, in one place."""
+    """A variant of a method on a backbone, in one place."""
 
     method: str
     backbone: str
     cells: dict[str, list[Record]]  # protocol -> one record per seed, all comparable
     numbers: dict[str, tuple[Published, ...]]  # protocol -> numbers of papers, the most trustworthy first
     refused: str = ""  # why method and backbone do not work together
+    variant: str | None = None
+
+    @property
+    def key(self) -> RowKey:
+        """What it is a row of."""
+        return RowKey(self.method, self.backbone, self.variant)
+
+    @property
+    def title(self) -> str:
+        """Its name, backbone and variant, for messages."""
+        return " ".join(filter(None, (self.name, self.backbone, self.variant)))
 
     @property
     def name(self) -> str:
@@ -124,6 +160,22 @@ def seed_group(cell: Cell) -> SeedGroup:
     return SeedGroup(*(getattr(cell, name) for name in SeedGroup._fields))
 
 
+def floor_of(key: RowKey, rows: Mapping[RowKey, Item]) -> Item | None:
+    """The floor of a row among rows, if it is there; its encoder may be another one, see `encoders`."""
+    return next((rows[floor] for floor in key.floors() if floor in rows), None)
+
+
+def encoders(records: Iterable[Record]) -> list[str]:
+    """The settings of the encoders of records, which a floor shares with what it is compared with."""
+    return sorted({json.dumps([record.settings.get("frames"), record.settings.get("backbone")]) for record in records})
+
+
+def variant_column(variants: Iterable[str | None]) -> list[tuple[Column, list[Entry]]]:
+    """The column of the rows' variants; none if no row has one."""
+    found = list(variants)
+    return [(Column("variant"), [Entry(one or "") for one in found])] if any(found) else []
+
+
 def places(records: Iterable[Record]) -> dict[Place, list[Record]]:
     """Group evaluations by place, in the order of tables; pre-trainings have no number and no place."""
     scored = [record for record in records if record.last is not None and record.cell.protocol != PRETRAIN]
@@ -138,12 +190,12 @@ def rows_of(place: Place, records: Sequence[Record]) -> tuple[list[Row], int]:
     protocols = sorted({record.cell.protocol for record in records})
     # With changed settings a paper's number would mislead; no paper's table has transferred encoders so far.
     own = place.pretrained_on is None and place.track != "custom"
-    for (method, backbone), mine in grouped(records, lambda r: (r.cell.method, r.cell.backbone)).items():
+    for (method, backbone, variant), mine in grouped(records, lambda record: RowKey.of(record.cell)).items():
         cells = {p: comparable(group) for p, group in grouped(mine, lambda r: r.cell.protocol).items()}
         used += sum(map(len, cells.values()))
         where = (place.dataset, place.split, place.stream)
         numbers = {p: find(method, *where, p, backbone) if own else () for p in protocols}
-        rows.append(Row(method, backbone, cells, numbers))
+        rows.append(Row(method, backbone, cells, numbers, variant=variant))
     return rows, len(records) - used
 
 

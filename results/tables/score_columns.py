@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -14,7 +13,7 @@ from ..record import FLOOR
 from ..store import RunStore
 from .measures import Measure, uneven, values
 from .ranks import Columns, Order, is_baseline, with_interval
-from .rows import Row, difference, difference_to_paper, mean_entry
+from .rows import Row, difference, difference_to_paper, encoders, floor_of, mean_entry
 from .significance import ONE_SEED
 from .table import NONE, Column, Entry
 from .versions import version_of
@@ -105,10 +104,10 @@ def floors_of(rows: Sequence[Row], protocol: str) -> dict[int, int]:
     """
     if not _has_floor(rows, protocol):
         return {}
-    floors = {row.backbone: i for i, row in enumerate(rows) if row.method == FLOOR}
+    floors = {row.key: i for i, row in enumerate(rows) if row.method == FLOOR}
     found = {}
     for i, row in enumerate(rows):
-        at = floors.get(row.backbone)
+        at = floor_of(row.key, floors)
         if at is not None and not is_baseline(row) and _comparable(row, rows[at], protocol):
             found[i] = at
     return found
@@ -116,7 +115,7 @@ def floors_of(rows: Sequence[Row], protocol: str) -> dict[int, int]:
 
 def _comparable(row: Row, floor: Row, protocol: str) -> bool:
     mine, theirs = row.cells.get(protocol), floor.cells.get(protocol)
-    if not mine or not theirs or _encoder(floor) != _encoder(row):
+    if not mine or not theirs or encoders(floor.records) != encoders(row.records):
         return False
     return not version_of(mine[0]).unlike(version_of(theirs[0]))
 
@@ -124,7 +123,7 @@ def _comparable(row: Row, floor: Row, protocol: str) -> bool:
 def _has_floor(rows: Sequence[Row], protocol: str) -> bool:
     """Whether a protocol has a floor here that another row can be compared with."""
     frozen = frozen_protocols(record for row in rows for record in row.cells.get(protocol, ()))
-    floors = {row.backbone for row in rows if row.method == FLOOR}
+    floors = {row.key for row in rows if row.method == FLOOR}
     return protocol in frozen and 0 < len(floors) < len(rows)
 
 
@@ -148,10 +147,6 @@ def _gains(
             else with_interval(gain, tested, f"({ONE_SEED})" if once else "")
         )
     return entries
-
-
-def _encoder(row: Row) -> list[str]:
-    return sorted({json.dumps([r.settings.get("frames"), r.settings.get("backbone")]) for r in row.records})
 
 
 def _paper(numbers: tuple[Published, ...]) -> Entry:

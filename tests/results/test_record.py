@@ -80,6 +80,23 @@ def test_only_a_custom_cell_has_a_label(track, label):
         Cell(**CELL | {"track": track, "label": label})
 
 
+@pytest.mark.parametrize(
+    "place", [{"track": "equal"}, {"track": "published"}, {"track": "custom", "label": "demo", "variant": ""}]
+)
+def test_only_a_custom_cell_has_a_variant(place):
+    with pytest.raises(ValidationError):
+        Cell.model_validate(CELL | {"variant": "epochs=5"} | place)
+
+
+def test_a_variant_is_in_json_only_if_there_is_one():
+    custom: dict[str, Any] = {"track": "custom", "label": "demo"}
+    plain, varied = Cell(**CELL | custom), Cell.model_validate(CELL | custom | {"variant": "epochs=5"})
+    assert "variant" not in plain.model_dump() and "variant" not in plain.model_dump_json()
+    assert varied.model_dump()["variant"] == "epochs=5"
+    for cell in (plain, varied):
+        assert Cell.model_validate_json(cell.model_dump_json()) == cell
+
+
 def test_slug_reads_and_tells_neighbours_apart():
     assert Cell(**CELL).slug() == "equal-skeattnclr-stgcn-ntu60-xsub-joint-linear-s0"
     neighbours = [
@@ -88,9 +105,10 @@ def test_slug_reads_and_tells_neighbours_apart():
         CELL | {"protocol": "knn"},
         CELL | {"track": "published"},
         CELL | {"track": "custom", "label": "demo"},
+        CELL | {"track": "custom", "label": "demo", "variant": "epochs=5"},
         CELL | {"pretrained_on": "ntu120:xsub"},
     ]
-    assert len({Cell(**cell).slug() for cell in neighbours}) == len(neighbours)
+    assert len({Cell.model_validate(cell).slug() for cell in neighbours}) == len(neighbours)
 
 
 @pytest.mark.parametrize("label", ["../../etc", "a/b\\c:d*e?f|g", "x" * 400, "epochs=5, lr=0.1", "ä ö", "..", "\n"])
@@ -104,6 +122,7 @@ def test_slug_is_a_safe_folder_name(tmp_path, label):
 def test_a_cell_reads_as_a_sentence_names_it():
     custom: dict[str, Any] = {"track": "custom", "label": "demo"}
     assert str(Cell(**CELL | custom)) == "skeattnclr stgcn ntu60 xsub joint linear seed 0 (custom: demo)"
+    assert str(Cell.model_validate(CELL | custom | {"variant": "lr=0.1"})).endswith("seed 0 (custom: demo, lr=0.1)")
     origin: dict[str, Any] = {"pretrained_on": "ntu120:xsub"}
     assert (
         str(Cell(**CELL | origin))

@@ -64,7 +64,7 @@
   function visible(board, state) {
     const all = board.columns.map((column, i) => ({ ...column, i, key: column.name }));
     const one = new Set(board.rows.map((row) => row.backbone)).size === 1;
-    const names = all.filter((column) => ["rank", "rank by seed", "method", ...(one ? [] : ["backbone"])].includes(column.name));
+    const names = all.filter((column) => ["rank", "rank by seed", "method", ...(one ? [] : ["backbone"]), "variant"].includes(column.name));
     const scores = all.filter((column) => column.group && (!state.protocol || column.group === state.protocol));
     const rest = all.filter((column) => !column.group && !names.includes(column)).map((column) => ({ ...column, minor: 1 }));
     return [...names, ...scores, ...rest];
@@ -202,8 +202,9 @@
   function floor(board, protocol, several) {
     if (!board.columns.some((column) => column.name === `${protocol} Δ floor`)) return null; // fine-tuning has no floor
     const i = board.columns.findIndex((column) => column.name === protocol);
-    const row = board.rows.find((one) => one.floor && one.cells[i].v !== undefined);
-    return row && !several ? { name: "untrained floor", value: Number(row.cells[i].v.toFixed(1)) } : null;
+    const floors = board.rows.filter((one) => one.floor && one.cells[i].v !== undefined);
+    const [row] = floors;
+    return row && !several && floors.every((one) => one.variant === row.variant) ? { name: "untrained floor", value: Number(row.cells[i].v.toFixed(1)) } : null;
   }
 
   // ---- the page

@@ -197,11 +197,12 @@ def test_quiet_prints_results_only(skelbench, store, tiny_run):
     assert "untrained" in result.stdout
 
 
-def test_a_setting_by_hand_goes_over_the_files_and_into_the_label(skelbench, store, grid_file, tmp_path):
+def test_a_setting_by_hand_goes_over_the_files_and_into_the_variant(skelbench, store, grid_file, tmp_path):
     out = tmp_path / "runs"
     file = grid_file(methods=["untrained"], protocols=["knn"], set={"frames": 16, "batch": 4, "clips": 24})
     skelbench("grid", file, "--out", out, "--set", "clips=20", "--set", "epochs=5")
-    assert {r.cell.label for r in RunStore(out).records()} == {"tiny, clips=20, epochs=5"}
+    cells = [record.cell for record in RunStore(out).records()]
+    assert {(cell.label, cell.variant) for cell in cells} == {("tiny", "clips=20")}, "a floor has no epochs"
     assert [r.settings["clips"] for r in RunStore(out).records()] == [20] * 6
 
 

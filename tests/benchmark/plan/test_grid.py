@@ -132,7 +132,8 @@ def test_every_part_is_run_and_the_command_line_wins_over_all(store, skelbench, 
         "batch=4",
         "--dry-run",
     )
-    assert "(custom: one, batch=4)" in plan.stdout and "tiny" in plan.stdout and "other" not in plan.stdout
+    assert "(custom: one, batch=4)" in plan.stdout and "(custom: two, batch=4)" in plan.stdout
+    assert "tiny" in plan.stdout and "other" not in plan.stdout
 
 
 def test_overrides_are_read_as_yaml_and_small_numbers_as_numbers():
@@ -693,14 +694,17 @@ def test_records_are_plain_json(finished):
         assert json.loads(path.read_text())["format"] == 1
 
 
-def test_a_floor_stands_in_every_table_a_method_stands_in(arrays, tmp_path):
+def test_a_floor_stands_with_all_methods_in_one_table(arrays, tmp_path):
     np.savez(tmp_path / "more.npz", **arrays(repetitions=11))  # 66 training clips: a batch of the equal track fits
     prepare("arrays", tmp_path / "more.npz", "more")
     tasks = planned(datasets=("more",), set={}, also={"method.mu": 1.0})
-    labels = {name: {t.cell.label for t in tasks if t.cell.method == name} for name in METHODS}
-    assert labels["skeletonclr"] == {None}, "it has no mu"
-    assert labels["skeattnclr"] == {"method.mu=1.0"}
-    assert labels["untrained"] == {None, "method.mu=1.0"}
+    (label,) = {task.cell.label for task in tasks}
+    assert label is not None
+    variants = {name: {t.cell.variant for t in tasks if t.cell.method == name} for name in METHODS}
+    assert variants["skeletonclr"] == {None}, "it has no mu"
+    assert variants["skeattnclr"] == {"method.mu=1.0"}
+    assert variants["untrained"] == {None}
+    assert len(tasks) == 3 + 1 + 1
 
 
 SMALL = {"frames": 16, "epochs": 1, "batch": 4, "backbone.width": 4, "backbone.dim": 16}

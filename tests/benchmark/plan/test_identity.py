@@ -31,7 +31,7 @@ def identities(*, track="equal", overrides=None, train_clips=1000, preset=None, 
     """Identity of the pre-training and of each evaluation."""
     place = PLACE | changes
     configuration = Configuration(*(place.pop(name) for name in Configuration._fields))
-    resolved = resolve(configuration, track, Sizes(train_clips, 2000), Changes(preset, overrides or {}))
+    resolved = resolve(configuration, track, Sizes(train_clips, 2000), Changes(preset or "mine", overrides or {}))
     task = plan(resolved, configuration, protocols=("knn", "linear"), **place)
     return {"pretrain": task.identity} | {cell.protocol: identity for cell, identity in task.evaluations}
 

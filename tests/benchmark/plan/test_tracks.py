@@ -12,15 +12,18 @@ from skelbench.benchmark.plan.tracks import (
     protocol_settings,
     resolve,
 )
+from skelbench.benchmark.protocols import PROTOCOLS
 from skelbench.errors import SkelbenchError
 from skelbench.methods import METHODS
+from skelbench.methods.recipe import Recipe
 from skelbench.results.record import Configuration
+from skelbench.results.variants import TRAINING, floor_variant
 
 TRAINABLE = [name for name in METHODS if METHODS[name].trainable]
 
 
-def settle(method="skeletonclr", track="equal", *, train=1000, clips=2000, dataset="mine", overrides=None, preset=None):
-    changes = Changes(preset, overrides or {})
+def settle(method="skeletonclr", track="equal", *, train=1000, clips=2000, dataset="mine", overrides=None, single=None):
+    changes = Changes("demo", overrides or {}, single or {})
     configuration = Configuration(method, "stgcn", dataset, "xsub", "joint")
     return resolve(configuration, track, Sizes(train, clips), changes)
 
@@ -156,7 +159,9 @@ def test_without_overrides_a_cell_is_its_track():
     for track in ("equal", "published"):
         for method in METHODS:
             resolved = settle(method, track)
-            assert [resolved.track_of(p) for p in ("pretrain", "knn", "linear")] == [(track, None)] * 3
+            assert not resolved.differing
+            standing = {"track": track, "label": None, "variant": None}
+            assert [resolved.standing(p) for p in ("pretrain", "knn", "linear")] == [standing] * 3
 
 
 ALL = {"pretrain", "knn", "linear"}
@@ -177,44 +182,31 @@ ALL = {"pretrain", "knn", "linear"}
         ({"linear.lr": 0.1, "frames": 32}, set()),
     ],
 )
-def test_an_override_makes_just_the_protocols_it_bears_on_custom(overrides, custom):
-    resolved = settle(overrides=overrides)
-    assert {protocol for protocol in ALL if resolved.track_of(protocol)[0] == "custom"} == custom
-    for protocol in ALL - custom:
-        assert resolved.track_of(protocol) == ("equal", None)
+@pytest.mark.parametrize("how", ["overrides", "single"])
+def test_an_override_changes_just_the_protocols_it_bears_on(overrides, custom, how):
+    assert settle(**{how: overrides}).differing & ALL == custom
 
 
-def test_a_label_spells_out_what_a_protocols_cell_differs_by():
-    resolved = settle(overrides={"linear.lr": 1, "epochs": 20, "linear.lr_steps": [10, 15], "knn.k": 3})
-    assert resolved.labels == {
-        "pretrain": "epochs=20",
-        "knn": "epochs=20, knn.k=3",
-        "linear": "epochs=20, linear.lr=1, linear.lr_steps=10x15",
-        **dict.fromkeys(("classifier", "fewshot", "finetune", "semi1", "semi10"), "epochs=20"),
-    }
+def test_a_variant_lists_the_single_settings_for_all_protocols_and_the_pre_training_its_own():
+    resolved = settle(single={"linear.lr": 1, "epochs": 20, "linear.lr_steps": [10, 15], "knn.k": 3}).custom()
+    every = "epochs=20, knn.k=3, linear.lr=1, linear.lr_steps=10x15"
+    assert {resolved.standing(protocol)["variant"] for protocol in PROTOCOLS} == {every}
+    assert resolved.standing("pretrain") == {"track": "custom", "label": "demo", "variant": "epochs=20"}
 
 
-def test_a_presets_name_is_the_label_and_published_says_so():
-    overrides = {"epochs": 20}
-    assert settle(overrides=overrides, preset="demo").track_of("knn") == ("custom", "demo")
-    assert settle(overrides={}, preset="demo").track_of("knn") == ("equal", None)
-    assert settle(track="published", overrides=overrides, preset="demo").track_of("knn") == (
-        "custom",
-        "published, demo",
-    )
-    assert settle(track="published", overrides=overrides).track_of("knn") == ("custom", "published, epochs=20")
-
-
-@pytest.mark.parametrize("overrides", [{"epochs": 20}, {"batch": 32}, {"frames": 48}, {"linear.lr": 1}, {"lr": 0.01}])
-def test_the_floor_takes_the_label_of_what_it_is_the_floor_of(overrides):
-    assert settle("untrained", overrides=overrides).labels == settle("skeletonclr", overrides=overrides).labels
+def test_a_grids_name_is_the_label_and_published_says_so():
+    demo = {"track": "custom", "label": "demo", "variant": None}
+    assert settle(overrides={"epochs": 20}).custom().standing("knn") == demo
+    published = settle(track="published", overrides={"epochs": 20}).custom()
+    assert published.standing("knn") == demo | {"label": "published, demo"}
 
 
 def test_a_setting_of_another_method_leaves_a_method_as_it_is():
     overrides = {"method.mu": 1.0}
-    assert settle("skeattnclr", overrides=overrides).track_of("knn") == ("custom", "method.mu=1.0")
+    assert "knn" in settle("skeattnclr", overrides=overrides).differing
     assert settle("skeattnclr", overrides=overrides).recipe.method["mu"] == 1.0
     assert settle("skeletonclr", overrides=overrides) == settle("skeletonclr")
+    assert settle("skeletonclr", single=overrides) == settle("skeletonclr")
 
 
 @pytest.mark.parametrize(
@@ -266,12 +258,70 @@ def test_a_setting_that_none_of_the_grid_has_is_an_error():
         check_owners({"backbone.widht": 1}, ["skeletonclr"], ["stgcn"])
 
 
-def test_a_label_tells_only_what_bears_on_its_cell():
-    changes = Changes("demo", {"epochs": 20, "knn.k": 3}, {"linear.lr": 1})
-    assert changes.text("pretrain") == "demo"
-    assert changes.text("knn") == "demo"
-    assert changes.text("linear") == "demo, linear.lr=1"
-    assert Changes("demo", {"knn.k": 3}, {"epochs": 5}).text("linear") == "epochs=5"
+# Settings of a recipe that also matter where nothing is trained; `source` and `protocols` cannot be set.
+WITHOUT_TRAINING = {"frames": 24, "clips": 1500, "valid": "joint0", "selection": "published"}
+
+
+def test_every_setting_of_a_recipe_either_needs_a_training_or_does_not():
+    groups = {"source", "protocols", "method", "backbone"}
+    assert {*TRAINING, *WITHOUT_TRAINING} | groups == set(Recipe.model_fields)
+    assert not {*TRAINING} & {*WITHOUT_TRAINING}
+
+
+TRAINED = {
+    "epochs": 20, "batch": 32, "lr": 0.01, "lr_steps": [3], "warmup": 3, "sgd_momentum": 0.8, "weight_decay": 0.0,
+    "nesterov": True, "snapshots": [1],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if not METHODS[name].imported_only])
+@pytest.mark.parametrize("setting", TRAINING)
+def test_a_training_setting_is_a_variant_of_what_is_trained_only(method, setting):
+    resolved = settle(method, single={setting: TRAINED[setting]}).custom()
+    expected = METHODS[method].trainable
+    assert (resolved.variant is not None) == (resolved.trained_variant is not None) == expected
+    assert (resolved.recipe == settle(method).recipe) != expected
+    assert bool(resolved.differing) == expected
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if not METHODS[name].imported_only])
+@pytest.mark.parametrize(("setting", "value"), WITHOUT_TRAINING.items())
+def test_a_setting_of_the_data_is_a_variant_of_every_method(method, setting, value):
+    resolved = settle(method, single={setting: value}).custom()
+    assert setting in str(resolved.variant)
+    assert resolved.recipe != settle(method).recipe
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if not METHODS[name].imported_only])
+def test_a_method_has_the_variants_of_its_own_settings(method):
+    own = METHODS[method].Config.model_fields if METHODS[method].trainable else ("init",)
+    fields = {name: field for other in METHODS for name, field in METHODS[other].Config.model_fields.items()}
+    for name, field in fields.items():
+        default = (METHODS[method].Config.model_fields.get(name) or field).get_default(call_default_factory=True)
+        variant = settle(method, single={f"method.{name}": default}).custom().variant
+        assert (variant is not None) == (name in own), name
+
+
+def test_a_setting_of_the_backbone_is_a_variant_where_the_backbone_has_it():
+    assert settle(single={"backbone.width": 8}).custom().variant == "backbone.width=8"
+    assert settle("untrained", single={"backbone.width": 8}).custom().variant == "backbone.width=8"
+    assert settle(single={"backbone.hidden": 8}).custom().variant is None
+
+
+@pytest.mark.parametrize("method", TRAINABLE)
+def test_tables_find_the_floor_that_is_planned_for_a_variant(method):
+    """By the text of the variant alone: of every setting by itself, and of all together."""
+    own = {f"method.{name}": getattr(METHODS[method].Config(), name) for name in METHODS[method].Config.model_fields}
+    settings = TRAINED | WITHOUT_TRAINING | own | {"backbone.width": 8, "linear.lr_steps": [1, 2]}
+    for single in ({}, settings, *({key: value} for key, value in settings.items())):
+        resolved, floor = (settle(name, single=single).custom() for name in (method, "untrained"))
+        assert floor_variant(resolved.variant) == floor.variant, single
+
+
+@pytest.mark.parametrize("setting", [{"epochs": -1}, {"lr": "fast"}, {"batch": 0}, {"epoch": 3}, {"epochs.x": 3}])
+def test_a_wrong_setting_is_an_error_also_where_it_does_nothing(setting):
+    with pytest.raises(SkelbenchError):
+        settle("untrained", single=setting)
 
 
 def test_spelling_out_a_default_changes_nothing():

@@ -1,6 +1,7 @@
 """Released checkpoints into runs, finished runs into files of weights, and the evaluation of both."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -271,12 +272,13 @@ def test_settings_of_an_evaluated_protocol_are_given_on_the_command_line(pretrai
         settings = {"linear": {"epochs": 3}, "knn": {"k": 3}}[record.cell.protocol]
         ((name, value),) = settings.items()
         assert record.settings[record.cell.protocol][name] == value  # type: ignore[index, call-overload]
-        own, other = ("linear.epochs=3", "knn.k=3")[:: 1 if record.cell.protocol == "linear" else -1]
-        assert own in str(record.cell.label)
-        assert other not in str(record.cell.label)
+        assert record.cell.variant == "knn.k=3, linear.epochs=3", "one row of one table"
+        assert "=" not in str(record.cell.label)
     command = next(str(r.environment["command"]) for r in made if r.cell.protocol == "linear")
-    assert command.endswith("--track equal --set linear.epochs=3")
+    assert command.endswith("--protocol linear,knn --track equal --set linear.epochs=3 --set knn.k=3")
     before = {path.name for path in folder.parent.iterdir()}
+    skelbench(*(folder if word == "RUN" else word for word in shlex.split(command)[1:]))
+    assert {path.name for path in folder.parent.iterdir()} == before, "the command makes the same cells"
     for setting in ("epochs=5", "backbone.width=8", "fewshot.ways=2"):
         assert "is not a setting of knn, linear" in skelbench(*words, "--set", setting, code=2).stderr
     assert "There is no setting 'linear.epoch'" in skelbench(*words, "--set", "linear.epoch=5", code=2).stderr

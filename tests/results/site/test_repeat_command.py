@@ -85,12 +85,17 @@ CASES = {
         set={"epochs": 2, "method.window": [2, 4]},
         also={"batch": 16},
     ),
+    "a sweep": lambda: grid(
+        methods=["untrained", "skeletonclr"], vary={"epochs": [2, 3], "knn.k": [3]}, protocols=["knn"], name="sweep"
+    ),
+    "a sweep of a preset": lambda: preset(vary={"backbone.width": [4, 8]}),
+    "a named grid without a difference": lambda: grid(custom=True, name="mine"),
     "settings another method has": lambda: grid(methods=["skeletonclr", "skeattnclr"], also={"method.window": [2, 4]}),
     "an evaluation's own settings": lambda: grid(set={"linear.epochs": 5}, name="short"),
 }
 
 
-NEEDS_FILE = {"a grid file", "settings another method has", "an evaluation's own settings"}
+NEEDS_FILE = {"a grid file", "an evaluation's own settings"}
 
 
 @pytest.mark.parametrize("case", CASES)
