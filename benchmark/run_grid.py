@@ -11,7 +11,6 @@ from ..results.record import Failure, Record
 from ..results.store import RunStore
 from .launchers.drive import Drive, Team
 from .plan.grid import Grid, presets, read_grid, read_preset
-from .plan.overrides import with_dotted_settings
 from .plan.planner import Plan, plan_grids
 from .train.devices import choose_device
 from .train.options import Options
@@ -72,9 +71,7 @@ def run_grid(
     if isinstance(grid, Plan):
         plan = grid
     else:
-        plan = plan_grids(
-            [part.with_floor(add=floor) for part in with_dotted_settings(_read(grid)).split()], precision=precision
-        )
+        plan = plan_grids([part.with_floor(add=floor) for part in _read(grid).split()], precision=precision)
     options = options or Options(device=choose_device(device), force=force, watcher=watcher or Silent())
     runs = RunStore(Path(out))
     runs.check_writable()

@@ -156,7 +156,6 @@ def grid(ctx: click.Context, **options: Any) -> None:
     load_plugins(ctx)
     from ...config import parse_lists, parse_pairs
     from ..plan.grid import Grid, named, read_grid, read_preset
-    from ..plan.overrides import with_dotted_settings
     from ..run_grid import run_grid
 
     if options["file"] and options["preset"]:
@@ -173,10 +172,7 @@ def grid(ctx: click.Context, **options: Any) -> None:
     changes |= {key: options[key] for key in ("track", "pretrained_on") if options[key]}
     changes["also"] = dict(parse_pairs(options["pairs"]))
     varied = parse_lists(options["lists"])
-    parts = [
-        part.model_copy(update=changes | {"vary": {**part.vary, **varied}})
-        for part in with_dotted_settings(base).split()
-    ]
+    parts = [part.model_copy(update=changes | {"vary": {**part.vary, **varied}}) for part in base.split()]
     if options["name"] is not None:
         parts = named(parts, options["name"])
     with launching(ctx, [part.with_floor(add=not options["no_floor"]) for part in parts], options) as launch:

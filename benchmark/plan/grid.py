@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import AfterValidator, Field, NonNegativeInt
+from pydantic import AfterValidator, Field, NonNegativeInt, ValidationInfo, field_validator
 
-from ...config import Settings, numbers, parse_config
+from ...config import Settings, dotted, numbers, parse_config
 from ...errors import SkelbenchError
 from ...registry import did_you_mean
 from ...results.record import FLOOR
@@ -63,6 +63,12 @@ class Grid(Settings):
     also: dict[str, Any] = Field(default_factory=dict)
     parts: tuple[dict[str, Any], ...] = ()
 
+    @field_validator("set", "also", "vary", mode="before")
+    @classmethod
+    def _taken_apart(cls, settings: Any, info: ValidationInfo) -> Any:
+        """Settings of a group that are given together ({"linear": {"lr": 1}}) get dotted names."""
+        return dotted(settings, f"'{info.field_name}' of the grid") if isinstance(settings, Mapping) else settings
+
     def with_floor(self, *, add: bool = True) -> Grid:
         """Return the grid with the untrained encoder, the floor of its tables, for each of its seeds and `floor_seeds`.
 
@@ -78,10 +84,11 @@ class Grid(Settings):
         if not self.parts:
             return [self]
         shared = self.model_dump(exclude={"parts"})
-        return [
-            parse_config(Grid, shared | part | {"set": self.set | part.get("set", {})}, f"part {number} of a grid")
+        parts = [
+            parse_config(Grid, shared | {"set": {}} | part, f"part {number} of a grid")
             for number, part in enumerate(self.parts, start=1)
         ]
+        return [part.model_copy(update={"set": self.set | part.set}) for part in parts]
 
 
 def named(parts: Sequence[Grid], name: str) -> list[Grid]:

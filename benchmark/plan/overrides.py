@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...backbones import BACKBONES
-from ...config import dotted, parse_config
+from ...config import parse_config
 from ...errors import SkelbenchError
 from ...methods.base import METHODS
 from ...methods.recipe import Recipe
@@ -16,7 +16,6 @@ from ...registry import did_you_mean
 from ...results.record import PRETRAIN
 from ...results.variants import affects_untrained
 from ..protocols import PROTOCOLS
-from .grid import Grid
 
 _UNSETTABLE = ("source", "protocols")
 
@@ -62,20 +61,6 @@ class Changes:
 
 
 NO_CHANGES = Changes()
-
-
-def with_dotted_settings(grid: Grid) -> Grid:
-    """The grid with dotted settings alone, where some are given by group ({"linear": {"lr": 1}}).
-
-    Raises:
-        SkelbenchError: if a group is given in both forms in one place.
-    """
-    changed = {name: dotted(getattr(grid, name), f"'{name}' of the grid") for name in ("set", "also")}
-    parts = tuple(
-        part | {"set": dotted(part["set"], f"'set' of part {number} of the grid")} if "set" in part else part
-        for number, part in enumerate(grid.parts, start=1)
-    )
-    return grid.model_copy(update=changed | {"parts": parts})
 
 
 def override(recipe: Recipe, overrides: Mapping[str, Any], method: str, backbone: str) -> Recipe:

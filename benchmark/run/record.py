@@ -186,8 +186,13 @@ def model_of(task: Pretraining, method: Method, clips: tuple[Clips, Clips]) -> d
 
 
 def frozen_of(protocol: str) -> dict[str, bool]:
-    """Whether an evaluation keeps the encoder frozen, as its protocol declares by its kind; nothing for a training."""
-    return {} if protocol == PRETRAIN else {FROZEN: not isinstance(PROTOCOLS[protocol], TuningProtocol)}
+    """Whether an evaluation keeps the encoder frozen, as its protocol declares by its kind; nothing for a training.
+
+    Nothing either for what only imported checkpoints have, which has no floor.
+    """
+    if protocol == PRETRAIN or getattr(PROTOCOLS[protocol], "imported_only", False):
+        return {}
+    return {FROZEN: not isinstance(PROTOCOLS[protocol], TuningProtocol)}
 
 
 def count_parameters(method: Method) -> int:
