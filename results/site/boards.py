@@ -61,13 +61,15 @@ def row_names(table: Table, entries: Sequence[Entry]) -> RowKey:
 
 def shown(entry: Entry, column: Column) -> dict[str, Any]:
     """Return what a page needs to show and sort an entry, without empty fields."""
-    plain = replace(entry, spread=None, seeds=None, remark="")
+    plain = replace(entry, spread=None, seeds=None, interval=None, remark="")
     value = entry.value
     parts: dict[str, Any] = {"t": text(plain, column)}
     if isinstance(value, int | float):
         parts["v"] = round(float(value), 6)
     if entry.spread is not None:
         parts["d"] = f"{entry.spread:.1f}"
+    if entry.interval is not None:
+        parts["i"] = [text(Entry(end), column) for end in entry.interval]
     if entry.seeds is not None:
         parts["n"] = entry.seeds
     optional = {"r": entry.remark, "s": entry.source, "b": int(entry.strong), "m": list(entry.marks)}

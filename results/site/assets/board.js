@@ -100,8 +100,9 @@
     const paper = / paper$/.test(column.name) && column.kind === "percent";
     const spread = cell.d ? h("span", { class: "spread" }, ` ± ${cell.d}`) : null;
     const seeds = cell.n ? h("span", { class: "spread" }, ` (${cell.n})`) : null;
+    const interval = cell.i ? h("span", { class: "spread" }, ` [${cell.i.join(", ")}]`) : null;
     const remark = cell.r ? h("span", { class: "spread" }, ` ${cell.r}`) : null;
-    const text = [cell.b ? h("strong", {}, cell.t) : cell.t, spread, seeds, remark];
+    const text = [cell.b ? h("strong", {}, cell.t) : cell.t, spread, interval, seeds, remark];
     const href = column.group ? row.links[column.group] : Object.values(row.links)[0];
     const main = column.group && column.short === "top-1";
     const linked = cell.v !== undefined && href && !paper;
