@@ -64,7 +64,7 @@ def _table(kind: Place, boards: Mapping[Place, Mapping[RowKey, float]], common: 
     columns: list[tuple[Column, list[Entry]]] = [
         (Column("method"), [Entry(key.method) for key in order]),
         (Column("backbone"), [Entry(key.backbone) for key in order]),
-        *variant_column(key.variant for key in order),
+        *variant_column(order),
         (Column("mean rank", "percent"), [_mean_rank(ranks[name], len(common)) for name in order]),
         (Column("wins"), [Entry(_wins(wins[name], len(by_data))) for name in order]),
     ]

@@ -74,7 +74,7 @@ def _table(board: Place, folds: Sequence[Sequence[Row]], runs: RunStore | None) 
     columns: list[tuple[Column, list[Entry]]] = [
         (Column("method"), [Entry(rows[name][0].name) for name in order]),
         (Column("backbone"), [Entry(name.backbone) for name in order]),
-        *variant_column(name.variant for name in order),
+        *variant_column(order),
         *((Column(key, "count"), [setups[name][key] for name in order]) for key in ("width", "frames", "epochs")),
         (Column("folds", "count"), [Entry(len(rows[name])) for name in order]),
         (Column("seeds", "count"), [_seeds(means[name].values()) for name in order]),

@@ -9,7 +9,7 @@ from ..published import FILE, PAPER, RERUN, Published
 from ..record import FLOOR, PRETRAIN, RAW, Failure, Record
 from ..settled import RULE
 from ..variants import settings_of
-from .rows import FLOOR_SEEDS, Place, Row, RowKey
+from .rows import FLOOR_SEEDS, Place, Row, RowKey, common_of
 from .table import Note, spans
 
 SEEN = "seen_in_pretraining"  # in a record's `extra`: test clips that its encoder was pre-trained on
@@ -172,6 +172,9 @@ def _floor_key(key: RowKey, floors: Container[RowKey]) -> RowKey:
 
 def _custom(place: Place, rows: Sequence[Row]) -> str:
     """What is custom; for a name that is a hash of the settings, the settings that the rows' variants list."""
+    common = common_of(row.key for row in rows if row.method != RAW)
+    if common:
+        return f"other settings than a track's, in all rows that they can affect: {', '.join(common)}"
     settings = sorted({setting for row in rows for setting in settings_of(row.variant)})
     if settings and _HASH.fullmatch((place.label or "").rpartition(", ")[2]):
         return f"settings that differ from a track's ({', '.join(settings)})"

@@ -108,7 +108,7 @@ def _tables(
         *(rank_columns(rows, orders[leading]) if orders else []),
         (Column("method"), [_named(row, daggers) for row in rows]),
         (Column("backbone"), [Entry(row.backbone) for row in rows]),
-        *variant_column(row.variant for row in rows),
+        *variant_column(row.key for row in rows),
         *_setup(rows),
         (Column("seeds", "count"), [_seeds(row) for row in rows]),
     ]

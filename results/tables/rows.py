@@ -9,9 +9,9 @@ from statistics import fmean
 from typing import Any, NamedTuple, TypeVar
 
 from ..published import Published, find
-from ..record import FLOOR, FUSED, FUSED_STREAMS, PRETRAIN, TRACKS, Cell, Record, Settled
+from ..record import FLOOR, FUSED, FUSED_STREAMS, PRETRAIN, RAW, TRACKS, Cell, Record, Settled
 from ..settled import settled_of
-from ..variants import floor_variant
+from ..variants import common_settings, floor_variant, without
 from .table import Column, Entry
 from .versions import version_of, versions_text
 
@@ -100,6 +100,7 @@ class Row(NamedTuple):
     numbers: dict[str, tuple[Published, ...]]  # protocol -> numbers of papers, the most trustworthy first
     refused: str = ""  # why method and backbone do not work together
     variant: str | None = None
+    brief: str = ""  # the variant without the settings that all rows have
 
     @property
     def key(self) -> RowKey:
@@ -109,7 +110,7 @@ class Row(NamedTuple):
     @property
     def title(self) -> str:
         """Its name, backbone and variant, for messages."""
-        return " ".join(filter(None, (self.name, self.backbone, self.variant)))
+        return " ".join(filter(None, (self.name, self.backbone, self.brief)))
 
     @property
     def name(self) -> str:
@@ -170,10 +171,19 @@ def encoders(records: Iterable[Record]) -> list[str]:
     return sorted({json.dumps([record.settings.get("frames"), record.settings.get("backbone")]) for record in records})
 
 
-def variant_column(variants: Iterable[str | None]) -> list[tuple[Column, list[Entry]]]:
-    """The column of the rows' variants; none if no row has one."""
-    found = list(variants)
-    return [(Column("variant"), [Entry(one or "") for one in found])] if any(found) else []
+def common_of(keys: Iterable[RowKey]) -> list[str]:
+    """The settings that the variants of rows have in common, see `common_settings`."""
+    found = set(keys)
+    kinds = [[key.variant for key in found if (key.method == FLOOR) == floor] for floor in (False, True)]
+    return sorted(common_settings(*kinds))
+
+
+def variant_column(keys: Iterable[RowKey]) -> list[tuple[Column, list[Entry]]]:
+    """The column of the rows' variants, which people see without what all have in common; none if no row has one."""
+    found = list(keys)
+    common = common_of(key for key in found if key.method != RAW)
+    entries = [Entry(key.variant or "", brief=without(key.variant, common)) for key in found]
+    return [(Column("variant"), entries)] if any(entry.value for entry in entries) else []
 
 
 def places(records: Iterable[Record]) -> dict[Place, list[Record]]:
@@ -185,6 +195,7 @@ def places(records: Iterable[Record]) -> dict[Place, list[Record]]:
 
 def rows_of(place: Place, records: Sequence[Record]) -> tuple[list[Row], int]:
     """Return the rows, unordered, and how many records were left out as older or not comparable."""
+    common = common_of(RowKey.of(record.cell) for record in records)
     rows, used = [], 0
     # A protocol that was not run still has its paper's number: it is what the cell is compared with.
     protocols = sorted({record.cell.protocol for record in records})
@@ -195,7 +206,7 @@ def rows_of(place: Place, records: Sequence[Record]) -> tuple[list[Row], int]:
         used += sum(map(len, cells.values()))
         where = (place.dataset, place.split, place.stream)
         numbers = {p: find(method, *where, p, backbone) if own else () for p in protocols}
-        rows.append(Row(method, backbone, cells, numbers, variant=variant))
+        rows.append(Row(method, backbone, cells, numbers, variant=variant, brief=without(variant, common)))
     return rows, len(records) - used
 
 

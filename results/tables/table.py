@@ -41,7 +41,8 @@ class Entry:
     ``remark`` a short text after the number, ``source`` the file and line it was read from
     ("skeattnclr_tables.csv:10"), ``settled`` whether it still changed when training ended ("yes", "rising", ...),
     ``strong`` marks the best of its column, ``marks`` are the notes that it refers to, ``version`` names the data and
-    the code that the number is from (csv and JSON only), ``interval`` is that of a difference: low and high.
+    the code that the number is from (csv and JSON only), ``interval`` is that of a difference: low and high, ``brief``
+    what people are shown in place of a text.
     """
 
     value: str | float | None = None
@@ -54,6 +55,7 @@ class Entry:
     marks: tuple[str, ...] = ()
     version: str = ""
     interval: tuple[float, float] | None = None
+    brief: str | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def text_of(entry: Entry, kind: Kind) -> str:
     if value is None:
         return MISSING
     if isinstance(value, str):
-        return value
+        return value if entry.brief is None else entry.brief
     shown = _number(value, kind)
     if kind == "percent" and entry.spread is not None:
         shown += f" ± {entry.spread:.1f}"

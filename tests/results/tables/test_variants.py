@@ -15,6 +15,7 @@ from skelbench.results.tables.folds import folded
 from skelbench.results.tables.leaderboard import leaderboard
 from skelbench.results.tables.paper_tables import comparisons
 from skelbench.results.tables.table import text_of
+from skelbench.results.variants import common_settings
 from skelbench.results.writers import write
 
 
@@ -219,3 +220,35 @@ def test_the_site_shows_each_variant_and_links_it(sweep, tmp_path):
     part = (tmp_path / "site" / "data" / "part-0.js").read_text(encoding="utf-8")
     for path in (tmp_path / "site" / "cells").glob("*.html"):
         assert path.name in part
+
+
+def test_what_all_rows_have_in_common_is_said_once(cell):
+    """People see what differs; csv, json and the site's links have the whole variant."""
+    shared = "batch=16, clips=60"
+    records = [cell("untrained", 30.0, "clips=60")]
+    records += [cell("skeattnclr", 50.0 + i, f"{shared}, lr=0.{i}") for i in (1, 2)]
+    (table,) = leaderboard(records)
+    place = [column.name for column in table.columns].index("variant")
+    assert [(row[place].value, text_of(row[place], "text")) for row in table.rows] == [
+        ("clips=60", ""),
+        (f"{shared}, lr=0.2", "lr=0.2"),
+        (f"{shared}, lr=0.1", "lr=0.1"),
+    ]
+    assert any(f"in all rows that they can affect: {shared}, not" in note for note in table.footnotes)
+    assert not any("skeattnclr stgcn batch" in note for note in table.footnotes)
+
+
+@pytest.mark.parametrize(
+    ("trained", "untrained", "common"),
+    [
+        (["a=1, b=2", "a=1, b=3"], [], ["a=1"]),
+        (["a=1, b=2", "a=1, b=3"], [None], ["a=1"]),
+        (["a=1, b=2", "a=1, b=3"], ["a=2"], []),  # a floor of another value
+        (["a=1, b=2", "b=3"], [], []),  # a row at its default
+        (["a=1", "a=1"], ["a=1"], []),  # nothing else would be left to show
+        (["a=1", None], [], []),
+        ([], ["a=1"], []),
+    ],
+)
+def test_settings_are_common_if_all_rows_that_can_have_them_do(trained, untrained, common):
+    assert common_settings(trained, untrained) == common
