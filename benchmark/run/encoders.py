@@ -48,16 +48,24 @@ def feature_kind(task: Pretraining, protocol: str) -> str | None:
 
 
 def kept_features(
-    task: Pretraining, method: Method, clips: tuple[Clips, Clips], folder: Path, kind: str, device: str
+    task: Pretraining,
+    method: Method,
+    start: Mapping[str, Tensor],
+    clips: tuple[Clips, Clips],
+    folder: Path,
+    kind: str,
+    device: str,
 ) -> dict[int, tuple[Features, Features]]:
     """Extract features of both sides at every saved epoch of a folder, in eval mode and fp32.
+
+    Args:
+        start: the method's state before training (`state_of`).
 
     Raises:
         SkelbenchError: if an encoder learnt nothing, or the method has no such features.
     """
     kept = {}
     last = task.recipe.epochs
-    start = _copy(method.evaluation_state())
     stream = other_stream(task, method)
     head = imported_head(folder, device) if kind == "logits" else None
 
@@ -93,7 +101,7 @@ def tune(
         check: called between epochs; raises to end the training.
     """
     method = new_method(task, clips[0], options.device)
-    _load(task, method, _copy(method.evaluation_state()), folder, task.recipe.epochs, options.device)
+    _load(task, method, state_of(method), folder, task.recipe.epochs, options.device)
     outcome = run_tuning(
         protocol,
         method,
@@ -119,8 +127,9 @@ def _load(
     return state
 
 
-def _copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in state.items()}
+def state_of(method: Method) -> dict[str, Tensor]:
+    """A copy of the state that evaluations load."""
+    return {name: value.clone() for name, value in method.evaluation_state().items()}
 
 
 def _check_learnt(method: Method, start: Mapping[str, Tensor], state: Mapping[str, Tensor], task: Pretraining) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+
+from torch import Tensor
 
 from ...datasets.clips import Clips
 from ...methods import Method
@@ -20,7 +22,7 @@ from ..protocols.base import TuningProtocol
 from ..train.devices import peak_memory, reset_peak_memory
 from ..train.options import Options
 from .cell import empty_folder
-from .encoders import feature_kind, kept_features, new_method, tune
+from .encoders import feature_kind, kept_features, new_method, state_of, tune
 from .heads import write_head
 from .overlap import seen_in_pretraining
 from .record import evaluation_record, side_files
@@ -56,6 +58,11 @@ class Evaluation:
     def method(self) -> Method:
         """The method, in evaluation mode; its weights are those of the encoder that was loaded last."""
         return new_method(self.task, self.clips[0], self.options.device).eval()
+
+    @cached_property
+    def _start(self) -> Mapping[str, Tensor]:
+        """The method's state before training; asked for before an encoder is loaded."""
+        return state_of(self.method)
 
     @cached_property
     def _seen(self) -> dict[str, float]:
@@ -94,7 +101,7 @@ class Evaluation:
             return {}
         if kind not in self._features:
             self._features[kind] = kept_features(
-                self.task, self.method, self.clips, self.folder, kind, self.options.device
+                self.task, self.method, self._start, self.clips, self.folder, kind, self.options.device
             )
         return self._features[kind]
 

@@ -14,7 +14,7 @@ from ...results.files import atomic_write
 from ...results.store import RunStore
 from ..plan.evaluation import plan_evaluation
 from ..train.options import Options
-from .encoders import kept_features, new_method
+from .encoders import kept_features, new_method, state_of
 from .runner import Runner
 
 
@@ -41,7 +41,9 @@ def save_features(
     task = replace(task, recipe=task.recipe.model_copy(update={"snapshots": ()}))
     clips = Runner(RunStore(folder.parent), options).load(task, store)
     method = new_method(task, clips[0], options.device).eval()
-    features = kept_features(task, method, clips, folder, "pooled", options.device)[task.recipe.epochs]
+    features = kept_features(task, method, state_of(method), clips, folder, "pooled", options.device)[
+        task.recipe.epochs
+    ]
     content = io.BytesIO()
     np.savez_compressed(
         content,

@@ -374,7 +374,7 @@ def test_supervised_from_scratch_is_untrained_with_finetune(skelbench, store, ti
     assert record.extra["train_top1"] > 0
     header = (folder / record.files["curve"]).read_text().splitlines()[0]
     assert header == "step,lr,loss,train_top1,test_top1,held_out_top1"
-    assert "finetune.epochs=2" in record.cell.label
+    assert "finetune.epochs=2" in record.cell.variant
     again = skelbench(*tiny_run, *QUICK, "--method", "untrained", "--protocol", "finetune")
     assert "done before" in again.stderr
 

@@ -240,6 +240,6 @@ def test_the_embedding_can_be_compared_in_place_of_the_pooled_features(
     run = (*tiny_run, "--method", "skeletonclr", "--protocol", "knn,linear")
     skelbench(*run)
     trained = len(seen)
-    skelbench(*run, "--set", "knn.feature=embedding")
+    skelbench(*run, "--set", "knn.feature=embedding")  # linear needs the pooled features of the same encoder
     assert trained < len(seen)
     skelbench(*tiny_run, "--method", "crosclr", "--protocol", "knn,linear", "--set", "knn.feature=embedding", code=1)
