@@ -8,7 +8,7 @@ of the page is written by hand.
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,10 +50,10 @@ def filled(page: str, folder: Path) -> str:
 def _blocks(runs: RunStore, again: RunStore, unrounded: RunStore) -> dict[str, Sequence[Table]]:
     records = runs.records()
     boards = {place: mine for place, mine in places(records).items() if place.label != RAW_LABEL}
-    unfolded = [mine for place, mine in boards.items() if not FOLD.fullmatch(place.split)]
+    unfolded = [record for record in records if not FOLD.fullmatch(record.cell.split)]
     return {
         "boards": [
-            *(_without_times(table) for mine in unfolded for table in leaderboard(mine, runs=runs, behind=records)),
+            *map(_without_times, _boards(leaderboard(unfolded, runs=runs, behind=records))),
             *folded(record for mine in boards.values() for record in mine),
             *across(record for mine in boards.values() for record in mine),
         ],
@@ -65,6 +65,11 @@ def _blocks(runs: RunStore, again: RunStore, unrounded: RunStore) -> dict[str, S
         "again": repeats("Run again", records, again.records()),
         "unrounded": repeats("Coordinates that are not rounded", records, unrounded.records()),
     }
+
+
+def _boards(tables: Iterable[Table]) -> Iterator[Table]:
+    """The tables of encoders, with raw joints as a row; those of raw joints alone are a block of their own."""
+    return (table for table in tables if table.facts["label"] != RAW_LABEL)
 
 
 def _without_times(table: Table) -> Table:

@@ -12,7 +12,7 @@ from ..files import read_curve
 from ..frozen import is_frozen
 from ..record import FLOOR, Record
 from ..store import RunStore
-from ..tables.rows import Place, Row, encoders, floor_of, mean_entry, places, rank, rows_of
+from ..tables.rows import Place, Row, comparable_floor, floor_of, mean_entry, places, rank, rows_of
 from ..tables.table import Entry
 from .page import COLOURS, FONT, LINE, Width, picture, sheet, shown
 
@@ -104,8 +104,10 @@ def _panel(row: Row, floor: Row | None, runs: RunStore, backbones: bool) -> Pane
         lines = [line for record in cells if len(line := _line(record, runs)) > 1]
         if lines:
             curves[protocol] = lines
-    own = floor is not None and encoders(floor.records) == encoders(row.records)
-    floors = {protocol: mean_entry(floor.last(protocol) if floor and own else []) for protocol in curves}
+    floors = {
+        protocol: mean_entry(floor.last(protocol) if floor and comparable_floor(row, floor, protocol) else [])
+        for protocol in curves
+    }
     named = (row.name, row.backbone if backbones else None, row.variant)
     return Panel(" ".join(filter(None, named)), curves, floors)
 

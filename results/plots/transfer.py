@@ -10,6 +10,7 @@ from ...errors import SkelbenchError
 from ..record import FLOOR, Record
 from ..tables.rows import Row, mean_entry, places, rows_of
 from ..tables.table import MISSING, Entry
+from ..tables.versions import version_of
 from .page import COLOURS, GREY, Width, picture, sheet, shown
 
 
@@ -80,7 +81,8 @@ def _encoder(row: Row, setting: Setting) -> tuple[Any, ...]:
     """What a floor must share with the row that it is compared with."""
     record = next(iter(row.cells.get(setting.protocol, ())), None)
     settings = record.settings if record else {}
-    return (row.backbone, settings.get("frames"), settings.get("backbone"))
+    version = version_of(record).shared if record else ()
+    return (row.backbone, settings.get("frames"), settings.get("backbone"), version)
 
 
 def chosen(found: Sequence[Transfer], **wanted: str | None) -> Transfer:

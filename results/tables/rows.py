@@ -166,6 +166,14 @@ def floor_of(key: RowKey, rows: Mapping[RowKey, Item]) -> Item | None:
     return next((rows[floor] for floor in key.floors() if floor in rows), None)
 
 
+def comparable_floor(row: Row, floor: Row, protocol: str) -> bool:
+    """Whether a row and a floor have the same encoder, data and version of a protocol."""
+    mine, theirs = row.cells.get(protocol), floor.cells.get(protocol)
+    if not mine or not theirs or encoders(floor.records) != encoders(row.records):
+        return False
+    return not version_of(mine[0]).unlike(version_of(theirs[0]))
+
+
 def encoders(records: Iterable[Record]) -> list[str]:
     """The settings of the encoders of records, which a floor shares with what it is compared with."""
     return sorted({json.dumps([record.settings.get("frames"), record.settings.get("backbone")]) for record in records})

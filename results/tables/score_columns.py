@@ -13,10 +13,9 @@ from ..record import FLOOR
 from ..store import RunStore
 from .measures import Measure, uneven, values
 from .ranks import Columns, Order, is_baseline, with_interval
-from .rows import Row, difference, difference_to_paper, encoders, floor_of, mean_entry
+from .rows import Row, comparable_floor, difference, difference_to_paper, floor_of, mean_entry
 from .significance import ONE_SEED
 from .table import NONE, Column, Entry
-from .versions import version_of
 
 
 def score_columns(
@@ -108,16 +107,9 @@ def floors_of(rows: Sequence[Row], protocol: str) -> dict[int, int]:
     found = {}
     for i, row in enumerate(rows):
         at = floor_of(row.key, floors)
-        if at is not None and not is_baseline(row) and _comparable(row, rows[at], protocol):
+        if at is not None and not is_baseline(row) and comparable_floor(row, rows[at], protocol):
             found[i] = at
     return found
-
-
-def _comparable(row: Row, floor: Row, protocol: str) -> bool:
-    mine, theirs = row.cells.get(protocol), floor.cells.get(protocol)
-    if not mine or not theirs or encoders(floor.records) != encoders(row.records):
-        return False
-    return not version_of(mine[0]).unlike(version_of(theirs[0]))
 
 
 def _has_floor(rows: Sequence[Row], protocol: str) -> bool:

@@ -47,6 +47,15 @@ def test_a_panel_has_every_training_their_mean_and_the_floor_of_its_encoder(runs
     assert "knn" not in board.panels[0].curves
 
 
+def test_a_floor_of_other_data_is_not_drawn(runs):
+    other = [
+        one.model_copy(update={"data": one.data | {"fingerprint": "bb"}}) if one.cell.method == "untrained" else one
+        for one in runs.records()
+    ]
+    board = board_curves(other, runs, split="xsub")
+    assert [panel.floors["linear"].value for panel in board.panels] == [None, None]
+
+
 def test_encoders_are_named_where_there_are_several(runs, make_record):
     record = make_record(method="aimclr", backbone="bigru", identity="b" * 32, files={"curve": "curve.csv"})
     write_curve(runs.folder(record.key), [{"epoch": e, "test_top1": 9.0} for e in (1, 2)])

@@ -42,6 +42,15 @@ def test_an_untrained_encoder_of_another_width_is_not_a_floor(make_record, recor
     assert found.numbers["ntu60:xsub", "pkummd2:xsub", "hiclr stgcn"][1].value is None
 
 
+def test_a_floor_of_another_version_of_the_data_is_not_a_floor(records):
+    other = [
+        one.model_copy(update={"data": one.data | {"fingerprint": "bb"}}) if one.cell.method == "untrained" else one
+        for one in records
+    ]
+    pairs = [pair for transfer in transfers(other) for pair in transfer.numbers.values()]
+    assert pairs and all(ours.value is not None and floor.value is None for ours, floor in pairs)
+
+
 def test_a_figure_never_mixes_tracks_or_protocols(make_record, records):
     other = make_record(dataset="pkummd2", pretrained_on="ntu60:xsub", track="published")
     knn = make_record(dataset="pkummd2", pretrained_on="ntu60:xsub", protocol="knn")
