@@ -154,7 +154,7 @@ def test_raw_joints_have_a_row_for_each_split(runs):
 
 def test_boards_have_a_row_per_method_and_no_times(runs):
     header, _, *rows = block(filled(PAGE, runs), "boards")
-    assert [row[1] for row in rows] == ["untrained (floor)"] * 2 + ["aimclr", "skeletonclr", "aimclr"]
+    assert [row[1] for row in rows] == ["untrained (floor)"] * 2 + ["raw", "aimclr", "skeletonclr", "aimclr"]
     assert "linear" in header and not {"train time", "clips/s"} & set(header)
 
 
