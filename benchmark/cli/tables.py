@@ -44,9 +44,11 @@ def table(ctx: click.Context, out: Path, style: str, paper: str | None, **where:
         return
     runs = folder_of_runs(out)
     wanted = _narrowing(where)
-    records = [record for record in runs.records() if wanted(record.cell)]
+    records = runs.records()
+    shown = [record for record in records if wanted(record.cell)]
     failures = [failure for failure in runs.failures() if wanted(failure.cell)]
-    show_tables(_some(leaderboard(records, failures), out), style)
+    tables = leaderboard([*shown, *_beside(records, where)], failures)
+    show_tables(_some(_asked_for(tables, where), out), style)
 
 
 @click.command("leaderboard")
@@ -85,8 +87,11 @@ def leaderboard_(
     shown = [record for record in records if wanted(record.cell)]
     failures = [failure for failure in runs.failures() if wanted(failure.cell)]
     asked = Wanted(measure, every=every, pairs=pairs, calibration=calibration)
-    tables = leaderboard(shown, failures, runs=runs, behind=records, wanted=asked)
-    show_tables([*_some(tables, out), *folded(shown, runs), *across(shown, measure, runs, every=every)], style)
+    tables = leaderboard([*shown, *_beside(records, where)], failures, runs=runs, behind=records, wanted=asked)
+    show_tables(
+        [*_some(_asked_for(tables, where), out), *folded(shown, runs), *across(shown, measure, runs, every=every)],
+        style,
+    )
 
 
 def show_tables(tables: Sequence[Any], style: str) -> None:
@@ -131,6 +136,21 @@ def _paper_table(ctx: click.Context, out: Path, name: str, where: dict[str, str 
 def _narrowing(where: dict[str, str | None]) -> Callable[[Any], bool]:
     asked = {name: value for name, value in where.items() if value is not None}
     return lambda cell: all(getattr(cell, name) == value for name, value in asked.items())
+
+
+def _beside(records: Sequence[Any], where: dict[str, str | None]) -> list[Any]:
+    """Raw joints of the places that are asked for, where their track is not: they are rows of the tables."""
+    from ...results.record import RAW_LABEL
+
+    wanted, anywhere = _narrowing(where), _narrowing(where | {"track": None, "label": None})
+    found = (record for record in records if record.cell.label == RAW_LABEL)
+    return [record for record in found if anywhere(record.cell) and not wanted(record.cell)]
+
+
+def _asked_for(tables: list[Any], where: dict[str, str | None]) -> list[Any]:
+    """Leave out tables of a track or a label that is not asked for."""
+    asked = {name: where[name] for name in ("track", "label") if where[name] is not None}
+    return [table for table in tables if all(table.facts[name] == value for name, value in asked.items())]
 
 
 def _some(tables: list[Any], out: Path) -> list[Any]:

@@ -10,11 +10,12 @@ from scipy.special import betaincinv, ndtri
 
 from ..record import Record
 from ..store import RunStore
-from .measures import Measure, values
+from .measures import Measure, leading, values
 from .ranks import is_baseline
 from .rows import Place, Row, RowKey, grouped, places, rows_of, variant_column
 from .significance import LEVEL
 from .table import Column, Entry, Table
+from .versions import apart
 
 
 def across(
@@ -22,7 +23,8 @@ def across(
 ) -> list[Table]:
     """Make a table for each track, label, stream and pre-training data that several data sets have.
 
-    Rows are those that every one of the data sets has. In each split they are put into the order of their means; the
+    Rows are those that every one of the data sets has, of the protocol that leaderboards rank by among those that all
+    have, without rows of other versions than the others'. In each split they are put into the order of their means; the
     ranks of the splits of one data set are averaged first. The interval of a mean rank is that of ranks drawn at
     random, whose variance in one data set is (m² - 1) / 12 with m rows (Friedman, 1937; Demšar, JMLR 2006): the spread
     seen in a few data sets may be zero by chance. The interval of the share of wins is Clopper and Pearson's.
@@ -36,24 +38,36 @@ def across(
     kinds = grouped(found, lambda place: place._replace(dataset="", split=""))
     tables = []
     for kind, mine in kinds.items():
-        boards = {place: _scores(rows_of(place, found[place])[0], measure, runs, every=every) for place in mine}
+        rows = {place: rows_of(place, found[place])[0] for place in mine}
+        shared = set.intersection(*({protocol for row in rows[place] for protocol in row.cells} for place in mine))
+        if not shared:
+            continue
+        protocol = leading(shared)
+        boards = {place: _scores(rows[place], protocol, measure, runs, every=every) for place in mine}
         boards = {place: scores for place, scores in boards.items() if scores}
         common = set.intersection(*(set(scores) for scores in boards.values())) if boards else set()
         if len({place.dataset for place in boards}) > 1 and len(common) > 1:
-            tables.append(_table(kind, boards, common, measure))
+            tables.append(
+                _table(kind, boards, common, protocol if measure == "top1" else f"{protocol} balanced", every=every)
+            )
     return tables
 
 
-def _scores(rows: Sequence[Row], measure: Measure, runs: RunStore | None, *, every: bool) -> dict[RowKey, float]:
-    """The mean of each row that has settled, by the protocol that leaderboards rank by."""
-    protocols = {protocol for row in rows for protocol in row.cells}
-    protocol = "linear" if "linear" in protocols else min(protocols)
-    kept = [row for row in rows if not is_baseline(row) and (every or row.settled(protocol) in (None, "yes"))]
+def _scores(
+    rows: Sequence[Row], protocol: str, measure: Measure, runs: RunStore | None, *, every: bool
+) -> dict[RowKey, float]:
+    """The mean of each row that has settled and can be compared with the others."""
+    trained = [row for row in rows if not is_baseline(row)]
+    other = apart({i: row.cells.get(protocol, []) for i, row in enumerate(trained)})
+    compared = [row for i, row in enumerate(trained) if i not in other]
+    kept = [row for row in compared if every or row.settled(protocol) in (None, "yes")]
     scores = {row.key: values(row.cells.get(protocol, ()), measure, runs) for row in kept}
     return {name: fmean(mine) for name, mine in scores.items() if mine}
 
 
-def _table(kind: Place, boards: Mapping[Place, Mapping[RowKey, float]], common: set[RowKey], measure: Measure) -> Table:
+def _table(
+    kind: Place, boards: Mapping[Place, Mapping[RowKey, float]], common: set[RowKey], name: str, *, every: bool
+) -> Table:
     by_data: dict[str, list[dict[RowKey, float]]] = {}
     for place, scores in boards.items():
         by_data.setdefault(place.dataset, []).append(_ranks({name: scores[name] for name in common}))
@@ -70,17 +84,18 @@ def _table(kind: Place, boards: Mapping[Place, Mapping[RowKey, float]], common: 
     ]
     label = kind.track if kind.label is None else f"{kind.track}: {kind.label}"
     origin = f", pre-trained on {kind.pretrained_on}" if kind.pretrained_on else ""
+    settled = "" if every else " and that have settled"
     named = "; ".join(f"{place.dataset} {place.split}" for place in boards)
     return Table(
         title=f"{len(by_data)} data sets, {kind.stream} ({label}{origin})",
         columns=tuple(column for column, _ in columns),
         rows=tuple(zip(*(entries for _, entries in columns), strict=True)),
         footnotes=(
-            f"mean rank: over data sets, of the {len(common)} rows that all of them have and that have settled, by the "
-            f"means of {'linear' if measure == 'top1' else 'linear balanced'}; splits of one data set are averaged "
-            f"first. [low, high]: {1 - LEVEL:.0%}, if ranks within a data set were random. Of: {named}.",
-            f"wins: data sets in which a row has the best rank, and the {1 - LEVEL:.0%} interval of that share by "
-            "Clopper and Pearson.",
+            f"mean rank: over data sets, of the {len(common)} rows that all of them have{settled}, by the means of "
+            f"{name}; splits of one data set are averaged first. [low, high]: as far as {1 - LEVEL:.0%} of mean ranks "
+            f"would lie from it if ranks in a data set were random. Of: {named}.",
+            f"wins: data sets in which a row has the best rank among these rows, and the {1 - LEVEL:.0%} interval of "
+            "that share by Clopper and Pearson.",
         ),
         facts={"track": kind.track, "label": kind.label or "", "stream": kind.stream},
     )

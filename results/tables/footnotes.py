@@ -63,7 +63,7 @@ def footnotes(place: Place, rows: Sequence[Row], left_out: int, failures: Sequen
     if any(baselines):
         yield _RAW if all(baselines) else _RAW_ROW
     if place.track == "custom" and not (rows and all(baselines)):
-        yield f"custom ({place.label}): {_custom(place, rows)}, not comparable with its tables."
+        yield f"custom ({place.label}): {_custom(place, rows)}; not comparable with tables of a track."
     if place.track == "published":
         yield from borrowed_note(shown)
     rules = {record.best.rule.rstrip(".") for record in shown if record.best}
@@ -106,7 +106,7 @@ def borrowed_note(records: Iterable[Record]) -> Iterable[str]:
 def left_out_note(count: int) -> Iterable[str]:
     """State how many records are in no mean."""
     if count:
-        yield f"{count} record(s) left out of the means: older, or of other settings, versions or data."
+        yield f"{count} record(s) left out of the means: older, or of other settings, versions, plugin code or data."
 
 
 def mixed_data_note(records: Iterable[Record], what: str) -> Iterable[str]:

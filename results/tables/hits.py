@@ -13,6 +13,8 @@ from ..files import read_clip_facts, read_scores
 from ..record import Record
 from ..store import RunStore
 
+_ROUNDING = 0.01  # points
+
 
 class Hits(NamedTuple):
     """What the trainings of a row get right.
@@ -43,8 +45,13 @@ def hits_of(records: Sequence[Record], runs: RunStore) -> Hits | str:
         names, labels, scores = read_scores(path)
         if scores.ndim != 2 or not len(labels) == len(names) == len(scores) > 0:
             raise SkelbenchError(f"{path} is damaged or holds no scores: evaluate that cell again.")
+        right = scores.argmax(axis=1) == labels
+        if not np.isfinite(scores).all():
+            return "its class scores are not all finite numbers"
+        if record.last is None or abs(100 * right.mean() - record.last.top1) > _ROUNDING:
+            return "its class scores give another accuracy"
         order = np.argsort(names, kind="stable")
-        found.append((names[order], labels[order], (scores.argmax(axis=1) == labels)[order]))
+        found.append((names[order], labels[order], right[order]))
         facts = read_clip_facts(path)
         persons.append(None if facts is None else facts.subject[order])
     names, labels, _ = found[0]

@@ -9,15 +9,12 @@ from ..record import Failure, Record
 from ..store import RunStore
 from .costs import cost_entries, machines
 from .footnotes import fidelity_notes, fidelity_of, footnotes
-from .measures import Measure, values
+from .measures import PROTOCOLS, Measure, leading, values
 from .ranks import BASELINES, Order, is_baseline, order_of, pairs_table, rank_columns, rank_notes
 from .raw_rows import raw_rows
 from .rows import Place, Row, distinct, grouped, place_of, places, rank, rows_of, setup_entries, variant_column
 from .score_columns import blank, class_notes, floors_of, score_columns
 from .table import Column, Entry, Note, Table
-
-_PROTOCOLS = ("knn", "linear", "finetune", "semi1", "semi10", "fewshot")
-_RANKED_BY = ("linear", *_PROTOCOLS)
 
 Columns = Iterable[tuple[Column, list[Entry]]]
 
@@ -92,20 +89,20 @@ def _tables(
     rows += raw_rows(place, rows, found)
     present = {(row.method, row.backbone) for row in rows}
     rows += [Row(*pair, {}, {}, reason) for pair, reason in refused.items() if pair not in present]
-    protocols = sorted({p for row in rows for p in row.cells}, key=lambda p: (rank(p, _PROTOCOLS), p))
-    leading = min(protocols, key=lambda p: rank(p, _RANKED_BY))
+    protocols = sorted({p for row in rows for p in row.cells}, key=lambda p: (rank(p, PROTOCOLS), p))
+    leader = leading(protocols)
 
     def sort_key(row: Row) -> tuple[Any, ...]:
-        score = values(row.cells.get(leading, ()), wanted.measure, runs)
+        score = values(row.cells.get(leader, ()), wanted.measure, runs)
         order = (row.backbone, row.method, row.variant or "")
         return (rank(row.method, BASELINES), -fmean(score) if score else 1.0, *order)
 
     rows = sorted(rows, key=sort_key)
-    orders = _orders(rows, protocols, leading, runs, wanted) if runs else {}
+    orders = _orders(rows, protocols, leader, runs, wanted) if runs else {}
     daggers = fidelity_notes(record for row in rows for record in row.records)
     notes = list(footnotes(place, rows, left_out, failures))
     columns: list[tuple[Column, list[Entry]]] = [
-        *(rank_columns(rows, orders[leading]) if orders else []),
+        *(rank_columns(rows, orders[leader]) if orders else []),
         (Column("method"), [_named(row, daggers) for row in rows]),
         (Column("backbone"), [Entry(row.backbone) for row in rows]),
         *variant_column(row.key for row in rows),
@@ -115,7 +112,7 @@ def _tables(
     notes[1:1] = class_notes(rows, protocols, runs, wanted.measure, ece=wanted.calibration)
     if orders:
         columns += _costs(rows, by_identity)
-        notes[1:1] = [*rank_notes(rows, orders[leading]), *_cost_note(rows, by_identity)]
+        notes[1:1] = [*rank_notes(rows, orders[leader]), *_cost_note(rows, by_identity)]
     for protocol in protocols:
         order = orders.get(protocol)
         columns += score_columns(
@@ -136,21 +133,21 @@ def _tables(
         facts=facts,
         notes=tuple(daggers.values()),
     )
-    if orders and wanted.pairs and orders[leading].ranking.pairs:
-        yield pairs_table(str(place), rows, orders[leading], facts)
+    if orders and wanted.pairs and orders[leader].ranking.pairs:
+        yield pairs_table(str(place), rows, orders[leader], facts)
 
 
 def _orders(
-    rows: Sequence[Row], protocols: Sequence[str], leading: str, runs: RunStore, wanted: Wanted
+    rows: Sequence[Row], protocols: Sequence[str], leader: str, runs: RunStore, wanted: Wanted
 ) -> dict[str, Order]:
     """What is tested: the leading protocol, and those with a floor."""
     floors = {protocol: floors_of(rows, protocol) for protocol in protocols}
     return {
         protocol: order_of(
-            rows, protocol, mine, runs, measure=wanted.measure, ranks=protocol == leading, every=wanted.every
+            rows, protocol, mine, runs, measure=wanted.measure, ranks=protocol == leader, every=wanted.every
         )
         for protocol, mine in floors.items()
-        if mine or protocol == leading
+        if mine or protocol == leader
     }
 
 

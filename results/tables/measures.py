@@ -8,14 +8,20 @@ from typing import Literal, get_args
 from ..classes import BALANCED, class_numbers, is_uneven
 from ..record import Record
 from ..store import RunStore
-from .rows import Row
+from .rows import Row, rank
 
 Measure = Literal["top1", "balanced"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
+PROTOCOLS = ("knn", "linear", "finetune", "semi1", "semi10", "fewshot")  # in the order of columns
+
+
+def leading(protocols: Iterable[str]) -> str:
+    """The protocol that tables are ranked by: ``linear``, or else the first in the order of columns."""
+    return min(protocols, key=lambda protocol: (protocol != "linear", rank(protocol, PROTOCOLS), protocol))
 
 
 def values(records: Iterable[Record], measure: Measure, runs: RunStore | None = None) -> list[float]:
-    """The measure of every record that has it, in percent, at the end of training.
+    """The measure of the records of a mean in percent, at the end of training; none unless all have it.
 
     Args:
         runs: where the counts by class of older records are.
@@ -24,11 +30,12 @@ def values(records: Iterable[Record], measure: Measure, runs: RunStore | None = 
 
 
 def by_seed(records: Iterable[Record], measure: Measure, runs: RunStore | None = None) -> dict[int, float]:
-    """The measure of a row's records by seed."""
+    """The measure of a row's records by seed; of all of them, or none."""
     if measure == "top1":
         return {record.cell.seed: record.last.top1 for record in records if record.last}
     found = {record.cell.seed: class_numbers(record, runs).get(BALANCED) for record in records if record.last}
-    return {seed: value for seed, value in found.items() if value is not None}
+    known = {seed: value for seed, value in found.items() if value is not None}
+    return known if len(known) == len(found) else {}
 
 
 def uneven(rows: Iterable[Row], protocol: str, runs: RunStore | None = None) -> bool:

@@ -9,8 +9,13 @@ squares (Searle, Casella and McCulloch, Variance Components, 1992, chapter 4):
 
 with k trainings and n persons. s² is the variance over the trainings of a row, s_d² that over persons of the difference
 between the rows, and e² what is left in a row's table of trainings and persons; the noise of clips is in all of them.
-TP is in T and in P, so it is taken off once. For uneven numbers of clips the tables hold each person's share in the
-mean, linearised, as is usual for clusters. Degrees of freedom are Satterthwaite's (1946).
+TP is in T and in P, so it is taken off once. Degrees of freedom are Satterthwaite's (1946).
+
+Persons with more clips count more in the mean. With the shares w of the persons, their variance is estimated by the
+weighted squares, sum w (d - mean)² / (1 - sum w²), and 1 / n becomes sum w²; the degrees of freedom are those of
+that form for normal persons of one variance, (1 - q)² / (q - 2 sum w³ + q²) with q = sum w². For equal shares both are
+the usual ones; a person who has most of the clips leaves few degrees of freedom. Where only clips vary and not persons,
+the estimate is too large rather than too small.
 
 With three trainings, s² of one row is hardly known. T and P are therefore each the larger of two: the pair's own, and
 the mean over all rows of the table, with the degrees of freedom of the one taken. The pair's own alone separate equal
@@ -36,13 +41,15 @@ class Measured(NamedTuple):
 
     Attributes:
         mean: accuracy, 0 to 1.
-        by_person: (n,) how far each person is from the mean, times n times their share of the clips.
+        shares: (n,) of the persons in the mean; their sum is 1.
+        by_person: (n,) how far the accuracy on each person's clips is from the mean.
         trainings: k.
         training_variance: s², over trainings; nan for one.
-        rest_variance: e²; nan for one.
+        rest_variance: e², of a person; nan for one.
     """
 
     mean: float
+    shares: NDArray[np.float64]
     by_person: NDArray[np.float64]
     trainings: int
     training_variance: float
@@ -65,15 +72,13 @@ class Difference(NamedTuple):
 
     @property
     def p(self) -> float:
-        """The two-sided p-value of no difference."""
-        if self.error == 0:
-            return 1.0 if self.points == 0 else 0.0
-        return float(2 * stdtr(self.freedom, -abs(self.points) / self.error))
+        """The two-sided p-value of no difference; 1 where nothing varies, so that the noise is not known."""
+        return float(2 * stdtr(self.freedom, -abs(self.points) / self.error)) if self.error else 1.0
 
     def interval(self, level: float) -> tuple[float, float]:
-        """The interval of the difference that is wrong with a probability of ``level``."""
-        reach = 0.0 if self.error == 0 else self.error * float(stdtrit(self.freedom, 1 - level / 2))
-        return self.points - reach, self.points + reach
+        """The interval of the difference that is wrong with a probability of ``level``; whole where nothing varies."""
+        reach = self.error * float(stdtrit(self.freedom, 1 - level / 2)) if self.error else 200.0
+        return max(-100.0, self.points - reach), min(100.0, self.points + reach)
 
 
 def persons(hits: Hits) -> NDArray[np.int64]:
@@ -95,19 +100,19 @@ def measured(hits: Hits, *, balanced: bool = False) -> Measured:
         persons(hits),
         np.unique(hits.labels, return_inverse=True)[1] if balanced else np.zeros_like(hits.labels),
     )
-    n, k = int(person.max()) + 1, len(hits.right)
-    counts = np.bincount(strata)
-    weight = 1 / counts[strata] / len(counts)  # (N,), their sum is 1
+    k, counts = len(hits.right), np.bincount(strata)
+    weight = 1 / counts[strata] / len(counts)  # (N,), of the clips
     means = np.bincount(strata, hits.right.mean(axis=0)) / counts
-    shares = n * weight * (hits.right - means[strata])  # (K, N)
-    table = np.stack([np.bincount(person, one, minlength=n) for one in shares])  # (K, n), its mean is 0
+    shares = np.bincount(person, weight).astype(np.float64)  # (n,)
+    away = weight * (hits.right - means[strata])  # (K, N)
+    table = np.stack([np.bincount(person, one) for one in away]) / shares  # (K, n), its weighted mean is 0
+    mean, by_person = float(means.mean()), table.mean(axis=0)
     if k < 2:
-        return Measured(float(means.mean()), table[0], k, math.nan, math.nan)
-    rest = table - table.mean(axis=0) - table.mean(axis=1, keepdims=True)
-    free = (k - 1) * max(1, n - 1)
-    return Measured(
-        float(means.mean()), table.mean(axis=0), k, float(table.mean(axis=1).var(ddof=1)), float((rest**2).sum()) / free
-    )
+        return Measured(mean, shares, by_person, k, math.nan, math.nan)
+    by_training = table @ shares
+    rest = table - by_person - by_training[:, None]
+    variance = float((rest**2 @ shares).sum()) / (k - 1) / _unshared(shares)
+    return Measured(mean, shares, by_person, k, float(by_training.var(ddof=1)), variance)
 
 
 class Noise:
@@ -120,25 +125,42 @@ class Noise:
     def __init__(self, rows: Sequence[Measured]):
         repeated = [row for row in rows if row.trainings > 1]
         self._training = _pooled([Component(row.training_variance, row.trainings - 1) for row in repeated])
+        shares = rows[0].shares
+        self._squares = float(shares @ shares)  # 1 / n for persons of equal shares
+        self._freedom = _freedom(shares)
         away = np.stack([row.by_person for row in rows])
         away = away - away.mean(axis=0)
-        free = (len(rows) - 1) * max(1, away.shape[1] - 1)
-        self._person = Component(float((away**2).sum()) / free, free)
+        variance = float((away**2 @ shares).sum()) / (len(rows) - 1) / _unshared(shares)
+        self._person = Component(variance, (len(rows) - 1) * self._freedom)
 
     def difference(self, ours: Measured, theirs: Measured) -> Difference:
         """The difference ``ours - theirs``; rows of one training have no noise of trainings in it."""
-        n, pair = len(ours.by_person), (ours, theirs)
-        repeated = [row for row in pair if row.trainings > 1]
+        repeated = [row for row in (ours, theirs) if row.trainings > 1]
         training = _sum([Component(row.training_variance / row.trainings, row.trainings - 1) for row in repeated])
         common = Component(self._training.variance * sum(1 / row.trainings for row in repeated), self._training.freedom)
         apart = ours.by_person - theirs.by_person
-        person = Component(float(apart @ apart) / max(1, n - 1) / n, max(1, n - 1))
-        everyone = Component(2 * self._person.variance / n, self._person.freedom)
+        variance = float(apart**2 @ ours.shares) / _unshared(ours.shares)
+        person = Component(variance * self._squares, self._freedom)
+        everyone = Component(2 * self._person.variance * self._squares, self._person.freedom)
         rest = _sum(
-            [Component(row.rest_variance / row.trainings / n, (row.trainings - 1) * max(1, n - 1)) for row in repeated]
+            [
+                Component(row.rest_variance / row.trainings * self._squares, (row.trainings - 1) * self._freedom)
+                for row in repeated
+            ]
         )
         total = _combined(max(training, common), max(person, everyone), rest)
         return Difference(100 * (ours.mean - theirs.mean), 100 * math.sqrt(total.variance), total.freedom)
+
+
+def _unshared(shares: NDArray[np.float64]) -> float:
+    """1 - sum w²: what is left of a variance around the weighted mean; 1 for a single person, who has none."""
+    return float(1 - shares @ shares) if len(shares) > 1 else 1.0
+
+
+def _freedom(shares: NDArray[np.float64]) -> float:
+    """The degrees of freedom of a weighted variance, n - 1 for equal shares."""
+    squares, cubes = float(shares @ shares), float(shares @ shares**2)
+    return (1 - squares) ** 2 / (squares - 2 * cubes + squares**2) if len(shares) > 1 else 1.0
 
 
 def _pooled(found: Sequence[Component]) -> Component:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ..record import FLOOR, RAW
+from ..record import FLOOR, RAW, Record
 from ..store import RunStore
-from .hits import hits_of
+from .hits import Hits, hits_of
 from .measures import Measure, by_seed
 from .rows import Row
 from .significance import LEVEL, ONE_SEED, Compared, ComparedRows, Pair, Ranking, ranking
@@ -80,15 +80,19 @@ def order_of(
     """
     cells = {i: row.cells[protocol] for i, row in enumerate(rows) if row.method != RAW and row.cells.get(protocol)}
     other = apart(cells)
-    tested = ComparedRows(
-        {i: hits_of(mine, runs) for i, mine in cells.items() if i not in other}, balanced=measure == "balanced"
-    )
+    found = {i: _hits(mine, measure, runs) for i, mine in cells.items() if i not in other}
+    tested = ComparedRows(found, balanced=measure == "balanced")
     told = {i: None if every else rows[i].settled(protocol) for i in cells if ranks and not is_baseline(rows[i])}
-    found = ranking(tested, [i for i in told if i not in other and told[i] in (None, "yes")])
+    ranked = ranking(tested, [i for i in told if i not in other and told[i] in (None, "yes")])
     unsettled = {i: f"settled: {said}" for i, said in told.items() if said not in (None, "yes")}
-    reasons = {i: reason for i, reason in other.items() if i in told} | unsettled | found.untested
+    reasons = {i: reason for i, reason in other.items() if i in told} | unsettled | ranked.untested
     gains = {i: one for (i, _), one in tested.compare(list(floors.items())).items()}
-    return Order(protocol, measure, tested, found._replace(untested=reasons), gains, runs)
+    return Order(protocol, measure, tested, ranked._replace(untested=reasons), gains, runs)
+
+
+def _hits(records: Sequence[Record], measure: Measure, runs: RunStore) -> Hits | str:
+    known = len(by_seed(records, measure, runs)) == len(records)
+    return hits_of(records, runs) if known else "its mean over classes is not known"
 
 
 def rank_columns(rows: Sequence[Row], order: Order) -> Columns:
@@ -126,13 +130,14 @@ def rank_notes(rows: Sequence[Row], order: Order) -> Iterable[str]:
     if found.ranges:
         yield (
             f"rank: by {order.name}; rows share a range (2–4) where the interval of the difference between them "
-            f"reaches zero. The intervals cover the noise {noise}; all of them hold together at {1 - LEVEL:.0%} by "
-            "Holm's rule. Few seeds or persons make wide intervals, and so wide ranges."
+            f"reaches zero. The intervals cover the noise {noise}; that any of them wrongly leaves out zero has a "
+            f"probability of at most {LEVEL:.0%} (Holm's rule). Few seeds or persons make wide intervals, and so wide "
+            "ranges."
         )
     if order.gains:
         yield (
-            f"Δ floor: [low, high] is the interval of the difference, with the noise {noise}; all of a column hold "
-            f"together at {1 - LEVEL:.0%}."
+            f"Δ floor: [low, high] is the interval of the difference, with the noise {noise}; that any of a "
+            f"column wrongly leaves out zero has a probability of at most {LEVEL:.0%} (Holm's rule)."
         )
     if any(tested.once(i) for i in order.gains):
         yield f"({ONE_SEED}): the noise between trainings is not known and not in the interval."

@@ -85,7 +85,8 @@ def class_notes(
         if found:
             records = [record for row in rows for record in row.cells.get(found[0], ())]
             share = max(class_numbers(record, runs).get("largest_class", 0.0) for record in records)
-            even = 100 / int(str(records[0].data["classes"]))
+            classes = next(record.data["classes"] for record in records if record.data.get("classes"))
+            even = 100 / int(str(classes))
             why = (
                 f"shown because the largest class has {share:.1f} % of the test clips, at least {UNEVEN:g} times the "
                 f"{even:.1f} % of even classes; naming it always gives that top-1"

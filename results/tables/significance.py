@@ -26,7 +26,7 @@ class Compared(NamedTuple):
     Attributes:
         found: the difference, of the first row to the second.
         low, high: its interval in percentage points, at the level at which Holm's rule tested it; it leaves out zero
-            exactly if the rows are apart.
+            exactly if the rows are apart. Several such intervals do not cover all true differences together.
         p: adjusted by Holm's rule.
         apart: whether the rows differ by more than noise.
     """

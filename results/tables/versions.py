@@ -75,7 +75,7 @@ def apart(cells: Mapping[int, Sequence[Record]]) -> dict[int, str]:
     by_age = sorted(versions, key=lambda i: max(record.ended for record in cells[i]))
     counts = Counter(version.shared for version in versions.values())
     usual = versions[max(reversed(by_age), key=lambda i: counts[versions[i].shared])]
-    latest = {cells[i][0].cell.method: versions[i] for i in by_age}
+    latest = {cells[i][0].cell.method: versions[i] for i in by_age if versions[i].shared == usual.shared}
     files = {file: digest for i in by_age for file, digest in versions[i].code}
     usual = usual._replace(code=tuple(files.items()))
     reasons = {}

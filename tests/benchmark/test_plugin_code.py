@@ -164,6 +164,7 @@ def test_an_encoder_of_a_plugin_is_evaluated_only_with_its_code(bench):
     assert "and the one here is" in bench.command(*evaluate, code=2).error
 
 
+@pytest.mark.slow
 def test_workers_make_the_same_cells(bench):
     """In processes that load the plugins themselves."""
     bench.grid("--seeds", "0,1", out=bench.folder / "alone")

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from skelbench.results.store import RunStore
+
 FORMATS = ("rich", "md", "tex", "csv", "html", "json")
 
 
@@ -44,6 +46,19 @@ def test_a_leaderboard_is_narrowed_and_says_when_nothing_fits(skelbench, finishe
     for option in (("--track", "equal"), ("--split", "xview"), ("--stream", "bone"), ("--dataset", "other")):
         result = skelbench("leaderboard", "--out", finished, *option, code=2)
         assert result.stderr.startswith("Error: No finished evaluation in")
+
+
+@pytest.mark.parametrize("command", ["table", "leaderboard"])
+def test_raw_joints_stay_in_the_tables_of_a_track(skelbench, tmp_path, make_record, command):
+    runs = RunStore(tmp_path / "runs")
+    place = {"dataset": "mine", "top1": 60.0}
+    runs.write(make_record(method="aimclr", **place, identity="a" * 32))
+    raw = {"method": "raw", "backbone": "none", "track": "custom", "label": "raw data"}
+    runs.write(make_record(**raw, **place, protocol="ridge", identity="b" * 32))
+    runs.write(make_record(**raw, **place, protocol="ridge", identity="c" * 32, split="xview"))
+    show = (command, "--out", tmp_path / "runs", "--format", "json", "--track", "equal")
+    (table,) = json.loads(skelbench(*show).stdout)["tables"]
+    assert [row["method"]["value"] for row in table["rows"]] == ["raw", "aimclr"]
 
 
 @pytest.mark.parametrize("number", range(1, 8))

@@ -47,7 +47,11 @@ def outputs(content: bytes, x: np.ndarray) -> list[np.ndarray]:
     return onnxruntime.InferenceSession(content, options).run(None, {"x": x})
 
 
-@pytest.mark.parametrize("backbone", list(BACKBONES), indirect=True)
+@pytest.mark.parametrize(
+    "backbone",
+    [pytest.param(name, marks=pytest.mark.slow if name in ("dsta", "images") else ()) for name in BACKBONES],
+    indirect=True,
+)
 def test_every_backbone_is_the_same_network_in_onnx(backbone):
     head = Head(torch.randn(7, backbone.dim), torch.randn(7), torch.randn(backbone.dim).double())
     content = to_onnx(backbone, head.standardising(), SHAPE, {"what": "facts"})

@@ -35,6 +35,7 @@ def evaluations(
     unlike: tuple[float, ...] = (1.0,) * ROWS,
     shared: float = 0.0,
     uneven: bool = False,
+    clips: tuple[int, ...] | None = None,
 ) -> dict[int, Hits]:
     """Rows of one table; a clip is right where its latent value is positive.
 
@@ -44,21 +45,22 @@ def evaluations(
         unlike: by row the factor of `training`.
         shared: the share of the variance between trainings that seeds have in common over rows.
         uneven: persons have 4 to 40 clips instead of 10 (40 where there are few persons).
+        clips: of each person, in place of these.
     """
     each = 40 if persons < 10 else 10
     counts = rng.integers(4, 41, persons) if uneven else np.full(persons, each)
-    of = np.repeat(np.arange(persons), counts)
-    clips, names = len(of), np.array([f"c{i:06d}" for i in range(len(of))])
-    common, easy, start = rng.normal(0, person, persons), rng.normal(0, 1, clips), rng.normal(0, 1, trainings)
+    of = np.repeat(np.arange(persons), counts if clips is None else clips)
+    total, names = len(of), np.array([f"c{i:06d}" for i in range(len(of))])
+    common, easy, start = rng.normal(0, person, persons), rng.normal(0, 1, total), rng.normal(0, 1, trainings)
     found = {}
     for row, mean in enumerate(ability):
         own = np.sqrt(shared) * start + np.sqrt(1 - shared) * rng.normal(0, 1, trainings)
-        latent = mean + easy + rng.normal(0, 0.7, clips) + (common + rng.normal(0, method_person, persons))[of]
+        latent = mean + easy + rng.normal(0, 0.7, total) + (common + rng.normal(0, method_person, persons))[of]
         latent = (
             latent + training * unlike[row] * own[:, None] + rng.normal(0, training_person, (trainings, persons))[:, of]
         )
-        right = latent + rng.normal(0, 0.5, (trainings, clips)) > 0
-        found[row] = Hits(names, np.zeros(clips, int), right, of)
+        right = latent + rng.normal(0, 0.5, (trainings, total)) > 0
+        found[row] = Hits(names, np.zeros(total, int), right, of)
     return found
 
 
@@ -74,12 +76,13 @@ def told_apart(rng: np.random.Generator, trainings: int, persons: int, **truth) 
 def main(repeats: int = 1000) -> None:
     """Print the table in Markdown."""
     better = (0.0,) + (0.45,) * 4 + (0.9,) * 4
-    print("| seeds | persons |", " | ".join(CASES), "| uneven clips | power, pairs | power, floor |")
-    print("|" + "---|" * (len(CASES) + 5))
+    print("| seeds | persons |", " | ".join(CASES), "| uneven clips | one person | power, pairs | power, floor |")
+    print("|" + "---|" * (len(CASES) + 6))
     for trainings in (3, 10):
         for persons in (5, 20, 100):
             cells = []
-            for truth in (*CASES.values(), {"uneven": True}):
+            dominant = {"clips": (400, *[40] * (persons - 1)) if persons < 10 else (150, *[10] * (persons - 1))}
+            for truth in (*CASES.values(), {"uneven": True}, dominant):
                 rng = np.random.default_rng(0)
                 wrong = np.array([told_apart(rng, trainings, persons, **truth) for _ in range(repeats)]) > 0
                 cells.append(" / ".join(f"{100 * share:.1f}" for share in wrong.mean(axis=0)))

@@ -71,3 +71,22 @@ def test_one_data_set_and_different_tracks_are_not_put_together(records, make_re
     assert across([one for one in records if one.cell.dataset == "nwucla"]) == []
     other = [make_record(method=m, dataset="sbu", split="xsub", track="published") for m in METHODS]
     assert across([one for one in records if one.cell.dataset == "nwucla"] + other) == []
+
+
+def test_rows_of_other_versions_are_left_out_and_the_protocol_is_the_one_that_ranks(records, make_record):
+    old = {"data": {"fingerprint": "bb"}}
+    other = [
+        one.model_copy(update=old) if (one.cell.method, one.cell.dataset) == ("hiclr", "sbu") else one
+        for one in records
+    ]
+    assert list(shown(across(other)[0])) == ["aimclr", "skeletonclr"]
+    made = [
+        make_record(method=m, dataset=d, split="xsub", protocol=p, top1=top1)
+        for d in ("nwucla", "sbu")
+        for m, knn, tuned in (("aimclr", 60.0, 40.0), ("hiclr", 40.0, 60.0))
+        for p, top1 in (("knn", knn), ("finetune", tuned))
+    ]
+    (table,) = across(made)
+    assert list(shown(table)) == ["aimclr", "hiclr"] and "by the means of knn" in table.footnotes[0]
+    mixed = [one for one in made if (one.cell.dataset, one.cell.protocol) in (("nwucla", "knn"), ("sbu", "finetune"))]
+    assert across(mixed) == []

@@ -13,7 +13,9 @@ def keep(tmp_path, make_record):
     runs = RunStore(tmp_path / "runs")
 
     def make(right, names, seed=0, identity="ab" * 16, subject=None, **fields):
-        record = make_record(seed=seed, identity=identity, files={"scores": "scores.npz"}, **fields)
+        record = make_record(
+            seed=seed, identity=identity, files={"scores": "scores.npz"}, **{"top1": 100 * np.mean(right)} | fields
+        )
         labels = np.arange(len(names)) % 3
         scores = np.eye(3)[np.where(right, labels, (labels + 1) % 3)]
         digest = np.array([f"{name}!" for name in names])
@@ -51,3 +53,13 @@ def test_damaged_scores_are_one_clear_error(keep):
     (runs.folder(record.key) / "scores.npz").write_bytes(b"cut")
     with pytest.raises(SkelbenchError, match="damaged or holds no scores"):
         hits_of([record], runs)
+
+
+def test_scores_of_another_accuracy_and_numbers_that_are_none_are_not_used(keep):
+    runs, make = keep
+    assert hits_of([make([1, 0], ["a", "b"], top1=70.0)], runs) == "its class scores give another accuracy"
+    record = make([1, 0], ["a", "b"])
+    (runs.folder(record.key) / "scores.npz").unlink()
+    write_scores(runs.folder(record.key), ["a", "b"], np.zeros(2, int), np.array([[1.0, 0.0], [np.nan, 0.0]]))
+    runs.write(record)
+    assert hits_of([record], runs) == "its class scores are not all finite numbers"

@@ -12,6 +12,7 @@ from skelbench.results.record import Failure
 from skelbench.results.store import RunStore
 from skelbench.results.tables.costs import cost_entries
 from skelbench.results.tables.leaderboard import Wanted, leaderboard
+from skelbench.results.tables.measures import MEASURES
 from skelbench.results.tables.table import MISSING, text_of
 from skelbench.results.writers import to_csv, to_json, to_markdown, to_rich
 
@@ -380,7 +381,9 @@ def test_a_difference_within_the_noise_is_a_tie_and_the_floor_has_no_rank(ranked
     best = [row[2].value for row in table.rows if row[columns(table).index("linear")].strong]
     assert best == ["skeattnclr", "aimclr"]
     (note,) = [note for note in table.footnotes if note.startswith("rank: ")]
-    assert "by linear" in note and "trainings, between the 5 persons" in note and "95%" in note and "Holm" in note
+    assert (
+        "by linear" in note and "trainings, between the 5 persons" in note and "at most 5%" in note and "Holm" in note
+    )
 
 
 def test_the_difference_to_the_floor_has_the_interval_of_the_noise(ranked):
@@ -633,6 +636,51 @@ def test_rows_of_another_version_have_neither_rank_nor_difference(ranked, other,
     assert cell(table, "aimclr", "linear") == "90.0 ± 0.0" and cell(table, "aimclr", "linear Δ floor") == MISSING
     assert cell(table, "skeattnclr", "linear Δ floor").startswith("+40.0 [")
     assert f"Without a rank: aimclr stgcn ({told})." in table.footnotes
+
+
+def test_of_equally_many_rows_the_newest_versions_are_compared(ranked):
+    runs, make = ranked
+    old = {"data": {"fingerprint": "old", "test": 400, "classes": 4}}
+    rows = seeds(make, "aimclr", 0.9, finished="2024-06-01T00:00:00Z") + seeds(make, "hiclr", 0.5, **old)
+    assert [row[0].value for row in leaderboard(rows, runs=runs)[0].rows] == ["1", None]
+    rows = seeds(make, "aimclr", 0.9) + seeds(make, "hiclr", 0.5, **old, finished="2024-06-01T00:00:00Z")
+    assert [row[0].value for row in leaderboard(rows, runs=runs)[0].rows] == [None, "1"]
+
+
+def test_a_row_of_other_data_makes_no_other_row_old(ranked):
+    runs, make = ranked
+    new = {"versions": {"method": 2, "protocol": 1}, "data": {"fingerprint": "bb", "test": 400, "classes": 4}}
+    rows = [*seeds(make, "aimclr", 0.7), *seeds(make, "hiclr", 0.5)]
+    rows += seeds(make, "aimclr", 0.9, backbone="bigru", finished="2024-06-01T00:00:00Z", **new)
+    (table,) = leaderboard(rows, runs=runs)
+    assert [(row[2].value, row[3].value, row[0].value) for row in table.rows] == [
+        ("aimclr", "bigru", None), ("aimclr", "stgcn", "1"), ("hiclr", "stgcn", "2"),
+    ]  # fmt: skip
+
+
+def test_ranks_by_the_mean_over_classes_count_classes_and_not_clips(ranked):
+    """Rows that differ only in the rare class: apart over classes, not over clips, and unknown without the numbers."""
+    runs, make = ranked
+    names, labels = [f"clip{i:03d}" for i in range(400)], np.where(np.arange(400) % 20 == 0, 1, 0)
+    facts, rows = ClipFacts(np.arange(400) // 20, np.zeros(400, int), np.array(names)), []
+    for method, rare in (("aimclr", 0.9), ("hiclr", 0.1)):
+        for seed in range(4):
+            rng = np.random.default_rng(seed)
+            right = rng.random(400) < np.where(labels == 1, rare, 0.8)
+            extra = {"mean_class_top1": 50 * sum(right[labels == c].mean() for c in (0, 1)), "largest_class": 95.0}
+            record = make(method, right.mean(), seed=seed, data={"fingerprint": "aa", "classes": 2}, extra=extra)
+            (runs.folder(record.key) / "scores.npz").unlink()
+            write_scores(runs.folder(record.key), names, labels, np.eye(2)[np.where(right, labels, 1 - labels)], facts)
+            runs.write(record)
+            rows.append(record)
+    by = {m: leaderboard(rows, runs=runs, wanted=Wanted(m, pairs=True)) for m in MEASURES}
+    gaps = {m: tables[1].rows[0][2].value for m, tables in by.items()}
+    assert gaps["balanced"] == pytest.approx(40, abs=12) and gaps["top1"] == pytest.approx(0, abs=8)
+    assert [row[0].value for row in by["balanced"][0].rows] == ["1", "2"]
+    lacking = [one.model_copy(update={"extra": {}}) if one.cell.seed == 0 else one for one in rows]
+    table = leaderboard(lacking, runs=runs, wanted=Wanted("balanced"))[0]
+    assert [row[0].value for row in table.rows] == [None, None]
+    assert "Without a rank: aimclr stgcn (its mean over classes is not known)" in " ".join(table.footnotes)
 
 
 def test_of_one_method_in_two_versions_the_newer_is_ranked(ranked):

@@ -65,7 +65,7 @@ def test_a_sweep_is_one_table_with_a_row_for_each_value_and_one_floor(sweep):
     ]
     names = [column.name for column in table.columns]
     assert names.index("variant") == names.index("backbone") + 1
-    assert "custom (heat): other settings than a track's, not comparable with its tables." in table.footnotes
+    assert "custom (heat): other settings than a track's; not comparable with tables of a track." in table.footnotes
     assert not any("left out" in note or "A floor is the mean" in note for note in table.footnotes)
 
 
@@ -123,7 +123,7 @@ def test_a_table_that_is_named_by_a_hash_lists_the_settings(cell):
     records = [cell("skeattnclr", 50.0, f"lr={lr}", label="0a1b2c3d") for lr in (0.1, 0.2)]
     (table,) = leaderboard(records)
     assert any(
-        note.startswith("custom (0a1b2c3d): settings that differ from a track's (lr=0.1, lr=0.2), not comparable")
+        note.startswith("custom (0a1b2c3d): settings that differ from a track's (lr=0.1, lr=0.2); not comparable")
         for note in table.footnotes
     )
     (table,) = leaderboard([cell("skeattnclr", 50.0, "lr=0.1", label="published, 0a1b2c3d")])
@@ -234,7 +234,7 @@ def test_what_all_rows_have_in_common_is_said_once(cell):
         (f"{shared}, lr=0.2", "lr=0.2"),
         (f"{shared}, lr=0.1", "lr=0.1"),
     ]
-    assert any(f"in all rows that they can affect: {shared}, not" in note for note in table.footnotes)
+    assert any(f"in all rows that they can affect: {shared}; not" in note for note in table.footnotes)
     assert not any("skeattnclr stgcn batch" in note for note in table.footnotes)
 
 
