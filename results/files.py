@@ -19,6 +19,7 @@ from ..errors import SkelbenchError
 from .seal import fits
 
 _BAD_ZIP = (zipfile.BadZipFile, zlib.error)
+_SCORES = ("names", "labels", "scores")  # in scores.npz
 
 
 def atomic_write(path: Path, content: bytes | str) -> None:
@@ -178,19 +179,21 @@ def read_scores(path: Path) -> tuple[NDArray[np.str_], NDArray[np.int64], NDArra
 
     Raises ``SkelbenchError`` if the file is missing, damaged or of another kind.
     """
-    arrays = _read_arrays(path, ("names", "labels", "scores"))
+    arrays = _read_arrays(path, _SCORES)
     return arrays["names"], arrays["labels"], arrays["scores"]
 
 
-def read_clip_facts(path: Path) -> ClipFacts | None:
-    """Read the facts about the clips of ``scores.npz``, in its order; None where an older version wrote none.
+def read_scores_and_facts(
+    path: Path,
+) -> tuple[NDArray[np.str_], NDArray[np.int64], NDArray[np.floating], ClipFacts | None]:
+    """Read the same and the facts about the clips, in their order; None where an older version wrote none.
 
     Raises ``SkelbenchError`` as ``read_scores``.
     """
-    arrays = _read_arrays(path, ("names",), ClipFacts._fields)
-    if len(arrays) < 2:
-        return None
-    return ClipFacts(arrays["subject"], arrays["camera"], arrays["digest"])
+    arrays = _read_arrays(path, _SCORES, ClipFacts._fields)
+    known = "subject" in arrays
+    facts = ClipFacts(arrays["subject"], arrays["camera"], arrays["digest"]) if known else None
+    return arrays["names"], arrays["labels"], arrays["scores"], facts
 
 
 def _read_arrays(path: Path, needed: Iterable[str], wanted: Iterable[str] = ()) -> dict[str, NDArray[Any]]:

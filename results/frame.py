@@ -87,5 +87,5 @@ def _row(record: Record, runs: RunStore) -> dict[str, Any]:
         "pretrain": record.pretrain,
         "finished": record.finished,
         "folder": str(runs.folder(record.key)),
-        **{f"extra_{name}": value for name, value in (_extra(record, runs)).items()},
+        **{f"extra_{name}": value for name, value in _extra(record, runs).items()},
     }

@@ -14,7 +14,7 @@ from ...datasets.store import Store
 from ...errors import SkelbenchError
 from ...results.claims import Claim
 from ...results.command import COMMAND
-from ...results.files import ClipFacts, read_clip_facts, read_scores
+from ...results.files import ClipFacts, read_scores_and_facts
 from ...results.record import FUSED_STREAMS, Best, Failure, Record, Score
 from ...results.settled import settled_together
 from ...results.store import RunStore
@@ -153,7 +153,7 @@ def _part(part: FusedPart, runs: RunStore, failures: Sequence[Failure]) -> tuple
             f"The protocol '{part.key.cell.protocol}' saves no scores per clip, so nothing can be fused."
         )
     path = runs.folder(part.key) / record.files["scores"]
-    return record, Scores(*read_scores(path), read_clip_facts(path))
+    return record, Scores(*read_scores_and_facts(path))
 
 
 def _add(streams: Mapping[str, Scores], weights: Weights) -> Scores:

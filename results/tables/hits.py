@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import SkelbenchError
-from ..files import read_clip_facts, read_scores
+from ..files import read_scores_and_facts
 from ..record import Record
 from ..store import RunStore
 
@@ -42,7 +42,7 @@ def hits_of(records: Sequence[Record], runs: RunStore) -> Hits | str:
         if "scores" not in record.files:
             return "no class scores were saved"
         path = runs.folder(record.key) / record.files["scores"]
-        names, labels, scores = read_scores(path)
+        names, labels, scores, facts = read_scores_and_facts(path)
         if scores.ndim != 2 or not len(labels) == len(names) == len(scores) > 0:
             raise SkelbenchError(f"{path} is damaged or holds no scores: evaluate that cell again.")
         right = scores.argmax(axis=1) == labels
@@ -52,7 +52,6 @@ def hits_of(records: Sequence[Record], runs: RunStore) -> Hits | str:
             return "its class scores give another accuracy"
         order = np.argsort(names, kind="stable")
         found.append((names[order], labels[order], right[order]))
-        facts = read_clip_facts(path)
         persons.append(None if facts is None else facts.subject[order])
     names, labels, _ = found[0]
     if any(not np.array_equal(names, mine) for mine, *_ in found):

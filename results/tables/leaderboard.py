@@ -9,7 +9,7 @@ from ..record import Failure, Record
 from ..store import RunStore
 from .costs import cost_entries, machines
 from .footnotes import fidelity_notes, fidelity_of, footnotes
-from .measures import PROTOCOLS, Measure, leading, values
+from .measures import PROTOCOLS, Measure, leading, uneven, values
 from .ranks import BASELINES, Order, is_baseline, order_of, pairs_table, rank_columns, rank_notes
 from .raw_rows import raw_rows
 from .rows import Place, Row, distinct, grouped, place_of, places, rank, rows_of, setup_entries, variant_column
@@ -98,7 +98,9 @@ def _tables(
         return (rank(row.method, BASELINES), -fmean(score) if score else 1.0, *order)
 
     rows = sorted(rows, key=sort_key)
-    orders = _orders(rows, protocols, leader, runs, wanted) if runs else {}
+    floors = {protocol: floors_of(rows, protocol) for protocol in protocols}
+    orders = _orders(rows, floors, leader, runs, wanted) if runs else {}
+    unlike = [protocol for protocol in protocols if uneven(rows, protocol, runs)]
     daggers = fidelity_notes(record for row in rows for record in row.records)
     notes = list(footnotes(place, rows, left_out, failures))
     columns: list[tuple[Column, list[Entry]]] = [
@@ -109,7 +111,7 @@ def _tables(
         *_setup(rows),
         (Column("seeds", "count"), [_seeds(row) for row in rows]),
     ]
-    notes[1:1] = class_notes(rows, protocols, runs, wanted.measure, ece=wanted.calibration)
+    notes[1:1] = class_notes(rows, unlike, runs, wanted.measure, ece=wanted.calibration)
     if orders:
         columns += _costs(rows, by_identity)
         notes[1:1] = [*rank_notes(rows, orders[leader]), *_cost_note(rows, by_identity)]
@@ -119,8 +121,10 @@ def _tables(
             protocol,
             rows,
             order,
+            floors[protocol],
             runs,
             wanted.measure,
+            balanced=wanted.measure == "balanced" or protocol in unlike,
             against_paper=place.track == "published",
             ece=wanted.calibration,
         )
@@ -138,10 +142,9 @@ def _tables(
 
 
 def _orders(
-    rows: Sequence[Row], protocols: Sequence[str], leader: str, runs: RunStore, wanted: Wanted
+    rows: Sequence[Row], floors: Mapping[str, Mapping[int, int]], leader: str, runs: RunStore, wanted: Wanted
 ) -> dict[str, Order]:
     """What is tested: the leading protocol, and those with a floor."""
-    floors = {protocol: floors_of(rows, protocol) for protocol in protocols}
     return {
         protocol: order_of(
             rows, protocol, mine, runs, measure=wanted.measure, ranks=protocol == leader, every=wanted.every

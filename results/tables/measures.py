@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, get_args
+from typing import Literal
 
 from ..classes import BALANCED, class_numbers, is_uneven
 from ..record import Record
@@ -11,7 +11,6 @@ from ..store import RunStore
 from .rows import Row, rank
 
 Measure = Literal["top1", "balanced"]
-MEASURES: tuple[Measure, ...] = get_args(Measure)
 PROTOCOLS = ("knn", "linear", "finetune", "semi1", "semi10", "fewshot")  # in the order of columns
 
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ..calibration import BINS, error_of
-from ..classes import UNEVEN, class_numbers
+from ..classes import LARGEST, UNEVEN, class_numbers
 from ..frozen import frozen_protocols
 from ..published import FILE, RERUN, Published
 from ..record import FLOOR
 from ..store import RunStore
-from .measures import Measure, uneven, values
+from .measures import Measure, values
 from .ranks import Columns, Order, is_baseline, with_interval
 from .rows import Row, comparable_floor, difference, difference_to_paper, floor_of, mean_entry
 from .significance import ONE_SEED
@@ -22,9 +22,11 @@ def score_columns(
     protocol: str,
     rows: Sequence[Row],
     order: Order | None,
+    floors: Mapping[int, int],
     runs: RunStore | None,
     measure: Measure,
     *,
+    balanced: bool,
     against_paper: bool,
     ece: bool,
 ) -> Columns:
@@ -34,17 +36,21 @@ def score_columns(
 
     Args:
         order: what was tested, in a table with ranks.
+        floors: by row the row of the floor that it is compared with.
         runs: the folder of the records, for what older ones do not hold.
+        balanced: show the mean over classes.
         against_paper: show the difference to the paper.
         ece: show the calibration error.
     """
     ours = [Entry(NONE) if row.refused else row.entry(protocol) for row in rows]
-    balanced = [blank(row) or mean_entry(values(row.cells.get(protocol, ()), "balanced", runs)) for row in rows]
     first = order.first if order else set()
     by_class = measure == "balanced"
+    compared = ours
     yield Column(protocol, "percent", group=protocol), _with_best_strong(ours, set() if by_class else first)
-    if by_class or uneven(rows, protocol, runs):
-        shown = _with_best_strong(balanced, first) if by_class else balanced
+    if balanced:
+        means = [blank(row) or mean_entry(values(row.cells.get(protocol, ()), "balanced", runs)) for row in rows]
+        compared = means if by_class else ours
+        shown = _with_best_strong(means, first) if by_class else means
         yield Column(f"{protocol} balanced", "percent", group=protocol), shown
     best = [blank(row) or mean_entry(row.best(protocol)) for row in rows]
     if any(isinstance(entry.value, float) for entry in best):
@@ -58,7 +64,7 @@ def score_columns(
         if any(isinstance(entry.value, float) for entry in shown):
             yield Column(f"{protocol} ECE", "percent", minor=True, group=protocol), shown
     if _has_floor(rows, protocol):
-        gains = _gains(rows, floors_of(rows, protocol), balanced if by_class else ours, order)
+        gains = _gains(rows, floors, compared, order)
         yield Column(f"{protocol} Δ floor", "difference", minor=True, group=protocol), gains
     printed = [row.numbers.get(protocol, ()) for row in rows]
     paper = [blank(row) or _paper(numbers) for row, numbers in zip(rows, printed, strict=True)]
@@ -75,16 +81,19 @@ def score_columns(
 
 
 def class_notes(
-    rows: Sequence[Row], protocols: Sequence[str], runs: RunStore | None, measure: Measure, *, ece: bool
+    rows: Sequence[Row], found: Sequence[str], runs: RunStore | None, measure: Measure, *, ece: bool
 ) -> list[str]:
-    """Explain the mean over classes and the calibration error where a table shows them."""
-    found = [protocol for protocol in protocols if uneven(rows, protocol, runs)]
+    """Explain the mean over classes and the calibration error where a table shows them.
+
+    Args:
+        found: protocols whose test clips are of uneven classes.
+    """
     notes = []
     if found or measure == "balanced":
         why = "asked for"
         if found:
             records = [record for row in rows for record in row.cells.get(found[0], ())]
-            share = max(class_numbers(record, runs).get("largest_class", 0.0) for record in records)
+            share = max(class_numbers(record, runs).get(LARGEST, 0.0) for record in records)
             classes = next(record.data["classes"] for record in records if record.data.get("classes"))
             even = 100 / int(str(classes))
             why = (

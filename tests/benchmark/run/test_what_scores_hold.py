@@ -7,7 +7,7 @@ from skelbench import load_results
 from skelbench.benchmark.run.record import score_files
 from skelbench.datasets.clips import load_dataset
 from skelbench.datasets.store import open_store
-from skelbench.results.files import ClipFacts, read_clip_facts, read_per_class, read_scores, write_scores
+from skelbench.results.files import ClipFacts, read_per_class, read_scores, read_scores_and_facts, write_scores
 from skelbench.results.store import RunStore
 
 
@@ -22,7 +22,7 @@ def test_scores_hold_person_camera_and_digest_of_each_clip(finished):
     digests = set()
     for record, folder in evaluated(finished):
         scored, *_ = read_scores(folder / "scores.npz")
-        facts = read_clip_facts(folder / "scores.npz")
+        *_, facts = read_scores_and_facts(folder / "scores.npz")
         assert facts is not None, record.cell
         rows = [names.index(name) for name in scored]
         assert facts.subject.tolist() == store.column("subject")[rows].tolist()
@@ -56,7 +56,7 @@ def test_a_table_of_older_records_has_the_numbers_by_class(make_record, tmp_path
     (row,) = load_results(tmp_path).to_dict("records")
     assert row["extra_mean_class_top1"] == pytest.approx(100 * (2 / 3 + 1) / 2), "the class without clips is left out"
     assert row["extra_largest_class"] == pytest.approx(75)
-    assert read_clip_facts(runs.folder(record.key) / "scores.npz") is None, "as an older version wrote it"
+    assert read_scores_and_facts(runs.folder(record.key) / "scores.npz")[3] is None, "as an older version wrote it"
 
 
 def test_facts_about_another_number_of_clips_are_refused(tmp_path):

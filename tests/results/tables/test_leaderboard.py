@@ -1,6 +1,7 @@
 import hashlib
 import io
 import json
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from skelbench.results.record import Failure
 from skelbench.results.store import RunStore
 from skelbench.results.tables.costs import cost_entries
 from skelbench.results.tables.leaderboard import Wanted, leaderboard
-from skelbench.results.tables.measures import MEASURES
+from skelbench.results.tables.measures import Measure
 from skelbench.results.tables.table import MISSING, text_of
 from skelbench.results.writers import to_csv, to_json, to_markdown, to_rich
 
@@ -673,7 +674,7 @@ def test_ranks_by_the_mean_over_classes_count_classes_and_not_clips(ranked):
             write_scores(runs.folder(record.key), names, labels, np.eye(2)[np.where(right, labels, 1 - labels)], facts)
             runs.write(record)
             rows.append(record)
-    by = {m: leaderboard(rows, runs=runs, wanted=Wanted(m, pairs=True)) for m in MEASURES}
+    by = {m: leaderboard(rows, runs=runs, wanted=Wanted(m, pairs=True)) for m in get_args(Measure)}
     gaps = {m: tables[1].rows[0][2].value for m, tables in by.items()}
     assert gaps["balanced"] == pytest.approx(40, abs=12) and gaps["top1"] == pytest.approx(0, abs=8)
     assert [row[0].value for row in by["balanced"][0].rows] == ["1", "2"]
