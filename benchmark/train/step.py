@@ -106,6 +106,10 @@ class RecordedStep:
         replay()
         return losses
 
+    def forget(self) -> None:
+        """Record anew from the next step on: the momentum of a loaded state is in other memory."""
+        self.recorded.clear()
+
     def _record(self, stage: int) -> tuple[Callable[[], None], dict[str, Tensor]]:
         losses: dict[str, Tensor] = {}
 

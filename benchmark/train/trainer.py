@@ -202,6 +202,8 @@ class Trainer:
             )
         self.method.load_state_dict(state["method"])
         self.optimiser.load_state_dict(state["optimiser"])
+        if isinstance(self.step, RecordedStep):
+            self.step.forget()
         run = self.run
         run.epoch, run.iteration, run.order = state["epoch"], state["iteration"], state["order"]
         run.sums, run.seconds, run.curve = state["sums"], state["seconds"], state["curve"]

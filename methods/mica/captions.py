@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ...backbones.frest import basis
 from ...datasets.layout import PARTS, Layout
+from ...datasets.on_device import on_device
 
 PHRASES: tuple[tuple[str, ...], ...] = (
     (
@@ -44,6 +45,7 @@ STILL = 0.02  # mean energy of the part that moves most, in squared lengths
 ALIKE = 0.5  # energy of the limb that moves less over that of the other side
 NEAR_HEAD, NEAR_HAND = 0.8, 0.5
 SINKS = 0.12  # relative change of height
+OTHER_SIDE = (0, 2, 1, 4, 3)  # each of the parts' number on the other side of the body
 CYCLES = (3, 8)  # DCT coefficients from which motion counts as repeated, and from which as fast
 
 
@@ -122,7 +124,8 @@ def caption(x: Tensor, body: Body) -> Tensor:
     person = x[..., 0]  # (N, 3, T, V)
     unit = _distance(person, *body.trunk).mean(dim=1).clamp(min=1e-6)  # (N,)
     person = person / unit[:, None, None, None]
-    energy = torch.stack([_energy(person[..., list(part)]) for part in body.parts], dim=1)  # (N, 5)
+    parts = [on_device(part, x.device) for part in body.parts]
+    energy = torch.stack([_energy(person[..., part]) for part in parts], dim=1)  # (N, 5)
     main = energy.argmax(dim=1)
     moving = energy.amax(dim=1) > STILL
     track = _tracks(person, body).gather(1, main[:, None, None, None].expand(-1, 1, 3, person.shape[2]))[:, 0]
@@ -154,13 +157,13 @@ def _energy(joints: Tensor) -> Tensor:
 
 def _tracks(person: Tensor, body: Body) -> Tensor:
     """The paths of the five parts' ends (N, 5, 3, T); the trunk's is the head's."""
-    ends = [body.head, *body.hands, *body.feet]
+    ends = on_device((body.head, *body.hands, *body.feet), person.device)
     return person[..., ends].permute(0, 3, 1, 2)
 
 
 def _sides(energy: Tensor, main: Tensor) -> Tensor:
     """1 where the other side's limb moves nearly as much; the trunk has no other side."""
-    mirrored = energy[:, [0, 2, 1, 4, 3]].gather(1, main[:, None])[:, 0]
+    mirrored = energy[:, on_device(OTHER_SIDE, energy.device)].gather(1, main[:, None])[:, 0]
     own = energy.amax(dim=1).clamp(min=1e-12)
     return (main > 0) & (mirrored / own > ALIKE)
 
@@ -171,7 +174,7 @@ def _rhythm(track: Tensor) -> Tensor:
     spectrum = track @ basis("dct", frames, track).T
     index = torch.arange(frames, device=track.device)
     energy = (spectrum.square() * index).sum(dim=1)  # between that of the path (slow) and of its speed (mostly noise)
-    band = (index[:, None] >= torch.tensor(CYCLES, device=track.device)).sum(dim=1)  # (T,)
+    band = (index[:, None] >= on_device(CYCLES, track.device)).sum(dim=1)  # (T,)
     of_band = (band == torch.arange(3, device=track.device)[:, None]).to(track.dtype)  # (3, T)
     return (energy @ of_band.T).argmax(dim=1)
 
@@ -183,7 +186,8 @@ def _near(person: Tensor, pairs: list[tuple[int, int]], limit: float) -> Tensor:
 
 def _height(person: Tensor, body: Body) -> Tensor:
     """0 unchanged, 1 lower, 2 higher: head above feet in the last quarter compared with the first."""
-    height = person[:, 1, :, body.head] - person[:, 1, :, list(body.feet)].mean(dim=2)  # (N, T)
+    feet = on_device(body.feet, person.device)
+    height = person[:, 1, :, body.head] - person[:, 1, :, feet].mean(dim=2)  # (N, T)
     quarter = max(1, height.shape[1] // 4)
     before, after = height[:, :quarter].mean(dim=1), height[:, -quarter:].mean(dim=1)
     change = (after - before) / before.abs().clamp(min=1e-6)

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from skelbench.backbones.stgcn import STGCN
 from skelbench.datasets.augment import basic, mix
@@ -433,64 +432,7 @@ def test_evaluation_changes_nothing(name):
         assert torch.equal(value, before[key]), key
 
 
-# --- on the device -----------------------------------------------------------------------------------
-
-
-class NoHostValue(TorchDispatchMode):
-    """Raise where Python asks for a tensor's value."""
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if func.overloadpacket.__name__ in ("_local_scalar_dense", "equal"):
-            raise AssertionError(f"{func} waits for the device")
-        return func(*args, **(kwargs or {}))
-
-
-def on_meta(value):
-    if isinstance(value, dict):
-        return {k: on_meta(v) for k, v in value.items()}
-    return value.to("meta")
-
-
-ASKS_FOR_A_VALUE = {
-    "bool": lambda t: bool(t[0] > 0),
-    "item": lambda t: t[0].item(),
-    "float": lambda t: float(t[0]),
-    "alpha": lambda t: torch.add(t, t, alpha=t[0]),
-    "tolist": lambda t: t.tolist(),
-    "selection": lambda t: t[t > 0],
-}
-
-
-@pytest.mark.parametrize("case", ASKS_FOR_A_VALUE)
-def test_the_probes_notice_a_transfer_to_the_host(case):
-    with pytest.raises((RuntimeError, NotImplementedError)):
-        ASKS_FOR_A_VALUE[case](torch.ones(2, device="meta"))
-    if case not in ("tolist", "selection"):
-        with pytest.raises(AssertionError, match="waits for the device"), NoHostValue():
-            ASKS_FOR_A_VALUE[case](torch.ones(2))
-
-
-@each_stage
-def test_a_step_transfers_no_value_to_the_host(name, stage):
-    method = small(name)
-    views, draws = prepare(method)
-    place = Progress(*(torch.tensor(float(v), dtype=torch.float64) for v in (1, 2, 10, 4)))
-    with NoHostValue():
-        method.loss(views, stage=stage, draws=draws)["loss"].backward()
-        method.after_step(place)
-
-
-@each_stage
-def test_a_step_runs_where_tensors_have_no_values(name, stage):
-    method = small(name, args={"dropout": 0.5})
-    views, draws = prepare(method)
-    method = method.to("meta")
-    place = Progress(*(torch.tensor(float(v), dtype=torch.float64).to("meta") for v in (1, 2, 10, 4)))
-    losses = method.loss(on_meta(views), stage=stage, draws=on_meta(draws))
-    losses["loss"].backward()
-    assert {value.device.type for value in losses.values()} == {"meta"}
-    method.after_step(place)
-    assert {value.device.type for value in method.state_dict().values()} == {"meta"}
+# --- on the device, where tests/rehearsal has whole steps ------------------------------------------------
 
 
 @each_stage
