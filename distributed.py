@@ -100,17 +100,29 @@ def synchronise_batch_norm(module: nn.Module) -> None:
         cast(Any, norm).forward = _over_ranks(norm, norm.forward)
 
 
-def _over_ranks(norm: _BatchNorm, alone: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    from torch.distributed.nn.functional import all_reduce  # not in every build of torch
+class _Sum(torch.autograd.Function):
+    """The sum of x over the ranks; its gradient is the sum of the ranks' gradients."""
 
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return cast(Tensor, _Sum.apply(gradients[0]))
+
+
+def _over_ranks(norm: _BatchNorm, alone: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     def forward(x: Tensor) -> Tensor:  # (N, C, ...)
         if not norm.training:
             return alone(x)
         axes, shape = [0, *range(2, x.ndim)], (1, -1, *[1] * (x.ndim - 2))
         values = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
-        mean = cast(Tensor, all_reduce(values.mean(axes))) / world_size()
+        mean = cast(Tensor, _Sum.apply(values.mean(axes))) / world_size()
         centred = values - mean.view(shape)
-        variance = cast(Tensor, all_reduce(centred.square().mean(axes))) / world_size()
+        variance = cast(Tensor, _Sum.apply(centred.square().mean(axes))) / world_size()
         _track(norm, mean, variance, world_size() * x.numel() // x.shape[1])
         scale = norm.weight * (variance + norm.eps).rsqrt()
         return (centred * scale.view(shape) + norm.bias.view(shape)).to(x.dtype)

@@ -34,11 +34,11 @@ class Commands(click.Group):
         """Run a command and exit with its code."""
         try:
             return super().main(*args, **extra)
-        except SystemExit as end:
+        except BaseException as end:
             if "TORCHELASTIC_RUN_ID" in os.environ:
                 from ..run.torchrun import leave
 
-                leave(end.code)
+                leave(end)
             raise
 
     def resolve_command(

@@ -63,14 +63,15 @@ def launching(ctx: click.Context, grids: Sequence[Any], options: Mapping[str, An
     from ..train.trackers import check_trackers
 
     check_trackers(options["trackers"])
-    device = own_device(choose_device(options["device"]))
+    device = choose_device(own_device(options["device"]))
     with joined(device):
         plan = plan_grids(grids, precision=options["precision"], ranks=distributed.world_size())
         runs = RunStore(options["out"])
         _print_notes(plan, runs)
         if options.get("dry_run"):
-            say_notes(ctx, plan)
-            _print_plan(plan, runs, device)
+            if distributed.rank() == 0:
+                say_notes(ctx, plan)
+                _print_plan(plan, runs, device)
             yield None
             return
         check_together(options.get("launcher", "local"), options)
@@ -96,6 +97,7 @@ def launching(ctx: click.Context, grids: Sequence[Any], options: Mapping[str, An
             retries = options.get("retries", 0)
             how, team = _team(ctx, runs, how, options, len(plan.tasks) + len(plan.transfers))
             yield {"grid": plan, "out": runs.root, "options": how, "team": team, "retries": retries}
+            distributed.send_next(None)  # the other ranks follow until then
 
 
 @contextmanager
@@ -160,10 +162,11 @@ def _print_notes(plan: Any, runs: Any) -> None:
     from ... import distributed
     from ..run.older import older_records
 
+    if distributed.rank() > 0:
+        return
     print_left_out(plan)
-    if distributed.rank() == 0:
-        for line in older_records(plan, runs):
-            click.echo(line, err=True)
+    for line in older_records(plan, runs):
+        click.echo(line, err=True)
 
 
 def print_left_out(plan: Any) -> None:

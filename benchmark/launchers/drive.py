@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from ... import distributed
 from ...datasets.store import Store
 from ...errors import SkelbenchError
 from ...results.record import Failure
@@ -93,7 +94,8 @@ class Drive:
             team: runs the tasks; by default this process alone.
 
         Raises:
-            SkelbenchError: if a record of one of its cells is damaged; nothing was run.
+            SkelbenchError: if a record of one of its cells is damaged: nothing was run; or if a training of several
+                ranks failed on this one alone.
             StoppedError: if asked to stop.
         """
         done = [task.done(self.runs) for task in self.tasks]  # a damaged record raises before anything runs
@@ -133,6 +135,11 @@ class Drive:
             reasons = "; ".join(failure.reason for failure in how.failures)
             self._say(f"[{task.number}/{len(self.tasks)}] {task}: {reasons or 'done'}")
         self._watcher.heading = ""
+        if distributed.world_size() > 1 and task.kind == "train" and how.again and not how.trained:
+            raise SkelbenchError(
+                f"{task} failed on one of {distributed.world_size()} processes, and the others wait for it; run the "
+                "same command again, which resumes from the last checkpoint."
+            )
         if how.left and task.number not in self._seen:
             self._seen.add(task.number)
             self._say(f"[{task.number}/{len(self.tasks)}] {task}: another process is running it")

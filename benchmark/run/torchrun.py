@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import torch
 from torch import distributed as dist
 
 from ... import distributed
@@ -32,29 +33,34 @@ PATIENCE = timedelta(days=7)  # the others wait while rank 0 evaluates
 def joined(device: str) -> Iterator[None]:
     """Initialise the process group if torchrun started several processes; destroy it at the end.
 
-    A rank that fails exits at once, and torchrun then ends the others.
+    A rank that fails exits at once, and torchrun then ends the others. It does not destroy the group: NCCL may wait
+    there for collectives that the others never join.
     """
     if not _ranked():
         yield
         return
-    backend = "cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo"
+    backend = "gloo"
+    if device.startswith("cuda"):
+        backend = "cpu:gloo,cuda:nccl"  # of tensors on the host (flags, random states, what comes next) and on devices
+        torch.cuda.set_device(device)
     dist.init_process_group(backend, timeout=PATIENCE)
-    try:
-        yield
-        if distributed.rank() == 0:
-            distributed.send_next(None)
-    finally:
-        dist.destroy_process_group()
+    yield
+    dist.destroy_process_group()
 
 
-def leave(code: object) -> None:
-    """End this process at once with an exit code, as accepted by `sys.exit`, if it is one of several ranks.
+def leave(end: BaseException) -> None:
+    """End this process at once with the code of a `SystemExit`, or with an error's traceback, if it is one of several.
 
     Gloo's threads may release the Python side of their tensors while the interpreter shuts down, which occasionally
     aborts a rank that has done all its work (pytorch/pytorch#179291), and torchrun then reports the run as failed.
     """
     if not _ranked():
         return
+    code: object = 1
+    if isinstance(end, SystemExit):
+        code = end.code
+    else:
+        sys.excepthook(type(end), end, end.__traceback__)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     os._exit(code if isinstance(code, int) else int(code is not None))
@@ -65,8 +71,10 @@ def _ranked() -> bool:
 
 
 def own_device(device: str) -> str:
-    """The device of this process; under torchrun each process on a machine has its own CUDA device."""
-    return f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" and "TORCHELASTIC_RUN_ID" in os.environ else device
+    """The device that this process asks for: under torchrun each process on a machine has its own CUDA device."""
+    if "TORCHELASTIC_RUN_ID" in os.environ and (device == "cuda" or (device == "auto" and torch.cuda.is_available())):
+        return f"cuda:{os.environ['LOCAL_RANK']}"
+    return device
 
 
 def check_together(launcher: str, options: Mapping[str, Any]) -> None:
@@ -76,6 +84,11 @@ def check_together(launcher: str, options: Mapping[str, Any]) -> None:
         raise SkelbenchError(
             "Under torchrun one training uses all processes: leave out --launcher, --workers, --devices, --graph and "
             "--compile."
+        )
+    if distributed.world_size() > 1 and options["device"].startswith("cuda:"):
+        raise SkelbenchError(
+            f"Under torchrun each process takes a CUDA device of its own; give --device cuda instead of "
+            f"{options['device']}, and choose devices with CUDA_VISIBLE_DEVICES."
         )
 
 

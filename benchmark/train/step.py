@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 from ... import distributed
 from ...backbones import Backbone
 from ...datasets.clips import Clips
+from ...errors import SkelbenchError
 from ...methods import Method, Progress
 from ...methods.recipe import Recipe
 
@@ -30,6 +31,9 @@ class Step:
         generator: of the augmentations.
         precision: "bf16" runs the backbones in bfloat16; everything else, parameters included, is unchanged.
         compiled: whether the loss is compiled as a single graph.
+
+    Raises:
+        SkelbenchError: if it is to be compiled and several ranks train together.
     """
 
     def __init__(
@@ -42,6 +46,8 @@ class Step:
         precision: str = "fp32",
         compiled: bool = False,
     ):
+        if compiled:
+            _check_alone("A compiled step", "compiled")
         self.method, self.clips, self.generator = method, clips, generator
         if precision == "bf16":
             encode_in_bf16(method)
@@ -83,9 +89,14 @@ class RecordedStep:
         step: the step to record.
         batch: N.
         record: records a function and returns a function that replays it.
+
+    Raises:
+        SkelbenchError: if several ranks train together: a replay would repeat collectives that nothing ties to those of
+            the other ranks.
     """
 
     def __init__(self, step: Step, batch: int, record: Recorder):
+        _check_alone("A recorded step", "recorded")
         self.step, self.record = step, record
         device = step.clips.x.device
         self.index = torch.zeros(batch, dtype=torch.long, device=device)
@@ -152,6 +163,15 @@ class RecordedStep:
             torch.cuda.set_rng_state(state["random"], device)
         else:
             torch.set_rng_state(state["random"])
+
+
+def _check_alone(what: str, option: str) -> None:
+    """Raise `SkelbenchError` if several ranks train together."""
+    if distributed.world_size() > 1:
+        raise SkelbenchError(
+            f"{what} is for one process, and {distributed.world_size()} processes train together here; set "
+            f"Options({option}=False)."
+        )
 
 
 def encode_in_bf16(method: Method) -> None:
