@@ -91,7 +91,7 @@ def test_it_is_created_by_name_and_its_file_is_known(plugin):
     assert METHODS.place("toy").startswith(f"{plugin}:")
 
 
-@pytest.mark.parametrize("track", ["equal", "published"])
+@pytest.mark.parametrize("track", ["equal", pytest.param("published", marks=pytest.mark.slow)])
 def test_it_trains_in_a_grid_and_is_in_the_table_with_the_others(with_toy, store, short_backbone, tmp_path, track):
     tiny_width = [
         w

@@ -4,8 +4,6 @@
 """
 
 import inspect
-import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator
 from importlib import import_module
@@ -45,10 +43,11 @@ HANDED_ON = {
 }
 
 
-def test_the_surface_is_the_one_that_is_written_down():
+def test_the_surface_is_the_one_that_is_written_down(warm):
     written = (ROOT / "tests" / "surface.txt").read_text().splitlines()
-    command = [sys.executable, __file__]  # in a new process: other tests register other entries
-    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    program = warm(__file__, "show")  # in a process of its own: other tests register other entries
+    assert program.wait() == 0, program.error
+    found = program.out.splitlines()
     gone, new = [line for line in written if line not in found], [line for line in found if line not in written]
     assert not gone and not new, "\n".join(["", *(f"- {line}" for line in gone), *(f"+ {line}" for line in new)])
     assert found == written
@@ -149,5 +148,10 @@ def packaged() -> Iterator[str]:
     yield f"extras: {', '.join(sorted(project['optional-dependencies']))}"
 
 
-if __name__ == "__main__":
+def show() -> None:
+    """Print what `surface.txt` should have."""
     print("\n".join(surface()))
+
+
+if __name__ == "__main__":
+    show()

@@ -7,9 +7,13 @@ import numpy as np
 import pytest
 
 import skelbench
+from skelbench.backbones.stgcn import STGCN
 from skelbench.benchmark.plan.grid import Grid
+from skelbench.datasets import prepare
 from skelbench.errors import SkelbenchError
 from skelbench.results.store import RunStore
+
+from ..conftest import motions, short_stgcn
 
 TINY = {"frames": 16, "epochs": 1, "batch": 4, "backbone.width": 4, "backbone.dim": 16, "linear.epochs": 3}
 FIELDS: dict[str, Any] = {
@@ -27,12 +31,35 @@ def skelbench_command(request):
     return request.getfixturevalue("skelbench")
 
 
+@pytest.fixture(scope="module")
+def ran_once(tmp_path_factory):
+    """A grid, run from Python once: its folder, with the data, and what was returned."""
+    folder = tmp_path_factory.mktemp("ran")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SKELBENCH_DATA", str(folder / "data"))
+        patch.setattr(STGCN, "__init__", short_stgcn())
+        np.savez(folder / "tiny.npz", **motions())
+        prepare("arrays", folder / "tiny.npz", "tiny")
+        return folder, skelbench.run_grid(FIELDS, out=folder / "runs", device="cpu")
+
+
 @pytest.fixture
-def ran(store, tmp_path):
-    return skelbench.run_grid(FIELDS, out=tmp_path / "runs", device="cpu")
+def ran(ran_once, own_data, monkeypatch, tree):
+    """What the grid returned; nothing may have been written to its folder in the end."""
+    folder, result = ran_once
+    monkeypatch.setenv("SKELBENCH_DATA", str(folder / "data"))
+    before = tree(folder / "runs")
+    yield result
+    assert tree(folder / "runs") == before
 
 
-def test_a_grid_runs_with_its_floor_and_leaves_what_the_command_leaves(ran, tmp_path, skelbench_command):
+@pytest.fixture
+def runs(ran_once):
+    """The folder of its runs."""
+    return ran_once[0] / "runs"
+
+
+def test_a_grid_runs_with_its_floor_and_leaves_what_the_command_leaves(ran, runs, tmp_path, skelbench_command):
     assert ran.failures == [] and ran.refused == {}
     cells = {(record.cell.method, record.cell.protocol, record.cell.seed) for record in ran.records}
     seeds = {"skeletonclr": (0, 1), "untrained": (0, 1, 2)}
@@ -40,18 +67,18 @@ def test_a_grid_runs_with_its_floor_and_leaves_what_the_command_leaves(ran, tmp_
     file = tmp_path / "tiny.yaml"
     file.write_text(json.dumps(FIELDS))
     skelbench_command("grid", file, "--out", tmp_path / "other", "--device", "cpu")
-    ours, theirs = (RunStore(tmp_path / name).records() for name in ("runs", "other"))
+    ours, theirs = (RunStore(folder).records() for folder in (runs, tmp_path / "other"))
     assert {r.identity for r in ours} == {r.identity for r in theirs}
 
 
-def test_a_finished_grid_is_not_run_again_and_a_preset_or_file_is_read_by_name(ran, tmp_path, monkeypatch):
+def test_a_finished_grid_is_not_run_again_and_a_preset_or_file_is_read_by_name(ran, runs, monkeypatch):
     monkeypatch.setattr("skelbench.benchmark.train.trainer.Trainer.train", lambda *_: pytest.fail("it ran again"))
-    again = skelbench.run_grid(Grid(**FIELDS), out=str(tmp_path / "runs"), device="cpu")
+    again = skelbench.run_grid(Grid(**FIELDS), out=str(runs), device="cpu")
     assert [record.identity for record in again.records] == [record.identity for record in ran.records]
     with pytest.raises(SkelbenchError, match="no-such-preset"):
-        skelbench.run_grid("no-such-preset", out=tmp_path / "runs")
+        skelbench.run_grid("no-such-preset", out=runs)
     with pytest.raises(SkelbenchError, match="There is no setting 'method' of the grid"):
-        skelbench.run_grid({"method": ["skeletonclr"]}, out=tmp_path / "runs")
+        skelbench.run_grid({"method": ["skeletonclr"]}, out=runs)
 
 
 def test_without_a_floor_only_the_named_methods_run(store, tmp_path):
@@ -59,9 +86,9 @@ def test_without_a_floor_only_the_named_methods_run(store, tmp_path):
     assert [(record.cell.method, record.cell.protocol) for record in ran.records] == [("skeletonclr", "knn")]
 
 
-def test_results_are_a_frame_with_a_row_for_each_record(ran, tmp_path):
-    frame: Any = skelbench.load_results(tmp_path / "runs")
-    records = RunStore(tmp_path / "runs").records()
+def test_results_are_a_frame_with_a_row_for_each_record(ran, runs):
+    frame: Any = skelbench.load_results(runs)
+    records = RunStore(runs).records()
     assert frame["identity"].tolist() == [record.identity for record in records]
     for row, record in zip(frame.to_dict("records"), records, strict=True):
         assert (row["method"], row["protocol"], row["seed"]) == (
@@ -78,10 +105,10 @@ def test_results_are_a_frame_with_a_row_for_each_record(ran, tmp_path):
     assert means["skeletonclr", "knn"] == pytest.approx(expected)
 
 
-def test_every_column_is_described(ran, tmp_path):
+def test_every_column_is_described(ran, runs):
     described = skelbench.load_results.__doc__
     assert described is not None
-    columns = skelbench.load_results(tmp_path / "runs").columns
+    columns = skelbench.load_results(runs).columns
     assert [name for name in columns if not name.startswith("extra_") and name not in described] == []
 
 
@@ -90,9 +117,9 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
         skelbench.load_results(tmp_path / "nowhere")
 
 
-def test_a_folder_without_records_has_the_same_columns(ran, tmp_path):
+def test_a_folder_without_records_has_the_same_columns(ran, runs, tmp_path):
     (tmp_path / "empty").mkdir()
-    empty, full = (skelbench.load_results(tmp_path / name) for name in ("empty", "runs"))
+    empty, full = (skelbench.load_results(folder) for folder in (tmp_path / "empty", runs))
     assert len(empty) == 0
     assert list(empty.columns) == [name for name in full.columns if not name.startswith("extra_")]
 

@@ -20,6 +20,8 @@ TRAINABLE = [name for name in METHODS if METHODS[name].trainable]
 SIZES = {"width": 4, "dim": 16}
 CONFIG = {"feature_dim": 8, "queue_size": 8, "heads": 4}
 STREAMS = ("joint", "motion", "bone")
+# the plainest method, that of several encoders, and that with a backbone and layers of its own
+EVALUATED = ("skeletonclr", "crosclr", "mica")
 
 
 def trained(name: str, seed: int = 1) -> Any:
@@ -64,7 +66,9 @@ def importing(name: str, path: Any, out: Any) -> list[Any]:
     return ["import-weights", path, "--method", name, "--out", out, *pairs]
 
 
-@pytest.mark.parametrize("name", TRAINABLE)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in EVALUATED else pytest.mark.slow) for name in TRAINABLE]
+)
 def test_an_imported_checkpoint_is_evaluated_with_its_own_weights(name, checkpoint, store, skelbench, tmp_path):
     runs = tmp_path / "runs"
     folder = skelbench(*importing(name, checkpoint(name), runs)).stdout.splitlines()[0]

@@ -940,7 +940,7 @@ def test_raw_files_name_their_reader(folder, names, reader):
     refused(folder.parent / "raw.zip", rf"raw\.zip {message}")
 
 
-def mutations(whole, seed, count=300):
+def mutations(whole, seed, count):
     chance = random.Random(seed)
     for _ in range(count):
         content = bytearray(whole)
@@ -950,7 +950,8 @@ def mutations(whole, seed, count=300):
 
 
 @pytest.mark.parametrize("which", ["labels", "pyskl", "rawskes", "ctrgcn", "data"])
-def test_damaged_bytes_raise_nothing_but_the_one_error(folder, which):
+def test_damaged_bytes_raise_nothing_but_the_one_error(folder, which, request):
+    count = 300 if request.config.getoption("--slow") else 100
     short = {name: np.ones((1, 2, 25, 3), np.float32) for name in TRAIN + VAL}
     path = {
         "labels": lambda: write_stgcn(folder, short, frames=2) / "val_label.pkl",
@@ -961,7 +962,7 @@ def test_damaged_bytes_raise_nothing_but_the_one_error(folder, which):
     }[which]()
     whole = path.read_bytes()
     outcomes = set()
-    for content in mutations(whole[:200] if which == "data" else whole, which):
+    for content in mutations(whole[:200] if which == "data" else whole, which, count):
         path.write_bytes(content + whole[len(content) :])
         try:
             clips_of([folder])
