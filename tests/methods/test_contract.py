@@ -460,7 +460,7 @@ def test_a_compiled_loss_is_one_graph_and_equals_the_eager_one(name, stage, requ
     views, draws = prepare(eager)
     expected = eager.loss(views, stage=stage, draws=draws)
     torch._dynamo.reset()
-    # tracing the gradient takes half of the time; a complete step of one method is traced in the tests of steps
+    # tracing the gradient takes half of the time
     backend = "aot_eager" if request.config.getoption("--slow") else "eager"
     actual = torch.compile(compiled.loss, fullgraph=True, backend=backend)(views, stage=stage, draws=draws)
     for key in expected:

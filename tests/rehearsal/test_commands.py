@@ -121,10 +121,10 @@ def test_every_method_trains_on_a_card_as_on_the_cpu(name, both):
 
 @pytest.mark.slow
 def test_streams_are_fused_and_features_written_on_a_card_as_on_the_cpu(both, skelbench, tmp_path):
-    cpu, card, _ = both("--method", "skeletonclr", "--protocol", "knn", "--stream", "3s")
-    fused = [next(folder.glob("*-3s-knn-*/scores.npz")) for folder in (cpu, card)]
+    cpu, card, _ = both("--method", "skeletonclr", "--protocol", "linear", "--stream", "3s")
+    fused = [next(folder.glob("*-3s-linear-*/scores.npz")) for folder in (cpu, card)]
     scores = [read_scores_and_facts(path)[2] for path in fused]
-    np.testing.assert_allclose(scores[1], scores[0], rtol=1e-4)
+    np.testing.assert_allclose(scores[1], scores[0], rtol=1e-2, atol=1e-2)
     written = []
     for folder, device in ((cpu, "cpu"), (card, "cuda")):
         run = next(folder.glob("*-joint-pretrain-*"))

@@ -24,6 +24,7 @@ from skelbench.results.record import Cell, Key
 from skelbench.seeds import seed_of
 
 TRAINABLE = [name for name in METHODS if METHODS[name].trainable]
+QUICK = ("skeletonclr", "skeattnclr", "hiclr", "mica")  # plain, with predictors, with stages and draws, with text
 SIZES = {"feature_dim": 8, "queue_size": 8, "window": (1, 2), "momentum": 0.9}
 DROPOUT = 0.5
 
@@ -121,8 +122,8 @@ def life(name, folder, store, moment, step, every):
 
 
 @pytest.fixture(scope="module")
-def lives(tmp_path_factory, arrays, warm):
-    """Train every method twice, once undisturbed and once killed three times; name -> (folders, exit codes)."""
+def lives(request, tmp_path_factory, arrays, warm):
+    """Train methods twice, once undisturbed and once killed three times; name -> (folders, exit codes)."""
     folder = tmp_path_factory.mktemp("lives")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SKELBENCH_DATA", str(folder / "data"))
@@ -135,7 +136,7 @@ def lives(tmp_path_factory, arrays, warm):
         return program.wait()
 
     found = {}
-    for name in TRAINABLE:
+    for name in TRAINABLE if request.config.getoption("--slow") else QUICK:
         steps = sorted(random.Random(name).sample(range(2, EPOCHS * EPOCH), 3))
         moments = random.Random(name).sample(MOMENTS, 3)
         undisturbed, killed = folder / f"{name}-undisturbed", folder / f"{name}-killed"
@@ -145,7 +146,7 @@ def lives(tmp_path_factory, arrays, warm):
     return found
 
 
-@pytest.mark.parametrize("name", TRAINABLE)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in TRAINABLE])
 def test_a_run_killed_three_times_ends_bit_for_bit_where_an_undisturbed_one_ends(lives, name):
     undisturbed, killed, codes = lives[name]
     assert codes == [0, -9, -9, -9, 0], "one undisturbed process, three killed ones, one that finishes"
@@ -160,7 +161,7 @@ def test_a_run_killed_three_times_ends_bit_for_bit_where_an_undisturbed_one_ends
 
 
 def test_the_undisturbed_runs_of_two_methods_are_not_the_same_file(lives):
-    states = [read_tensors(lives[name][0] / "checkpoint.pt")["method"] for name in TRAINABLE[:2]]
+    states = [read_tensors(lives[name][0] / "checkpoint.pt")["method"] for name in QUICK[:2]]
     assert not same(*states), "a comparison that cannot fail proves nothing"
 
 
