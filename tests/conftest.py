@@ -190,6 +190,22 @@ def make_record():
     return make
 
 
+@pytest.fixture(scope="session")
+def hashed():
+    """The vectors of sentences, computed once."""
+    from skelbench.methods.mica import text_bank
+
+    return functools.cache(text_bank.hashed)
+
+
+@pytest.fixture
+def hashed_once(monkeypatch, hashed):
+    """Remember the vectors of the four thousand sentences that every step of MICA's begins with."""
+    from skelbench.methods.mica import text_bank
+
+    monkeypatch.setattr(text_bank, "hashed", lambda sentences: hashed(tuple(sentences)).copy())
+
+
 @pytest.fixture
 def short_backbone(monkeypatch):
     """Shorten ST-GCN to two blocks, for tests in which its depth only costs time."""

@@ -7,7 +7,6 @@ the host. So whole trainings and evaluations run as they would on a card, and th
 """
 
 import sys
-import traceback
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
@@ -93,11 +92,14 @@ def _value(tensor: Card) -> Tensor:
 
 
 def place() -> str:
-    """The innermost line of the product that is being run: "protocols/base.py top"."""
-    for frame in reversed(traceback.extract_stack()):
-        path = Path(frame.filename)
-        if path.is_relative_to(PRODUCT) and not path.is_relative_to(PRODUCT / "tests") and ".venv" not in path.parts:
-            return f"{path.relative_to(PRODUCT).with_suffix('')} {frame.name}"
+    """The innermost function of the product that is being run: "benchmark/protocols/base top"."""
+    frame = sys._getframe()
+    while frame is not None:
+        path = Path(frame.f_code.co_filename)
+        own = path.is_relative_to(PRODUCT) and not path.is_relative_to(PRODUCT / "tests")
+        if own and ".venv" not in path.parts:
+            return f"{path.relative_to(PRODUCT).with_suffix('')} {frame.f_code.co_name}"
+        frame = frame.f_back
     return "outside"
 
 

@@ -1,27 +1,12 @@
-"""ST-GCN has two blocks in these tests, and the optimiser is the fused one that a card uses."""
-
-import functools
+"""ST-GCN has two blocks in these tests; the optimiser is the fused one of a card where a test asks for it."""
 
 import pytest
 import torch
 
-from skelbench.methods.mica import text_bank
-
 
 @pytest.fixture(autouse=True)
-def depth(short_backbone):
-    """Shorten ST-GCN."""
-
-
-@functools.cache
-def hashed(sentences, hashed=text_bank.hashed):
-    return hashed(sentences)
-
-
-@pytest.fixture(autouse=True)
-def hashed_once(monkeypatch):
-    """Remember the vectors of the sentences that every step of MICA's begins with."""
-    monkeypatch.setattr(text_bank, "hashed", lambda sentences: hashed(tuple(sentences)).copy())
+def quick(short_backbone, hashed_once):
+    """Shorten ST-GCN, and hash sentences once."""
 
 
 @pytest.fixture
