@@ -33,7 +33,7 @@ class Head:
         """The same classifier with a mean and a scale: 0 and 1 if features are taken as they are."""
         if self.mean is not None and self.scale is not None:
             return self
-        zeros = torch.zeros(self.weight.shape[1], dtype=torch.float64)
+        zeros = torch.zeros(self.weight.shape[1], dtype=torch.float64, device=self.weight.device)
         return Head(self.weight, self.bias, zeros, zeros + 1)
 
     def tensors(self) -> dict[str, Tensor]:

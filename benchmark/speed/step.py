@@ -191,7 +191,6 @@ class _Timer:
     def take(self, steps: int) -> list[float]:
         """Seconds of each step: by the clock, or by CUDA events on a CUDA device."""
         run = self.trainer.run
-        timed = _cuda_seconds if self.device.startswith("cuda") else _seconds
 
         def step() -> None:
             if run.order is None or run.iteration >= self.trainer.iterations:
@@ -199,7 +198,11 @@ class _Timer:
             self.trainer.take_step()
             run.iteration += 1
 
-        return timed(step, steps)
+        return _timed(step, steps, self.device)
+
+
+def _timed(work: Callable[[], object], times: int, device: str) -> list[float]:
+    return _cuda_seconds(work, times, device) if device.startswith("cuda") else _seconds(work, times)
 
 
 def _seconds(work: Callable[[], object], times: int) -> list[float]:
@@ -210,13 +213,14 @@ def _seconds(work: Callable[[], object], times: int) -> list[float]:
     return [after - before for before, after in pairwise(marks)]
 
 
-def _cuda_seconds(work: Callable[[], object], times: int) -> list[float]:
-    events = [torch.cuda.Event(enable_timing=True) for _ in range(times + 1)]
-    events[0].record()
-    for event in events[1:]:
-        work()
-        event.record()
-    torch.cuda.synchronize()
+def _cuda_seconds(work: Callable[[], object], times: int, device: str) -> list[float]:
+    with torch.cuda.device(device):  # events mark a stream of the current device
+        events = [torch.cuda.Event(enable_timing=True) for _ in range(times + 1)]
+        events[0].record()
+        for event in events[1:]:
+            work()
+            event.record()
+        torch.cuda.synchronize()
     return [before.elapsed_time(after) / 1e3 for before, after in pairwise(events)]
 
 
@@ -233,16 +237,15 @@ def _work(trainer: Trainer) -> tuple[float, float]:
 
 def measure_ceilings(device: str, mode: str = "fp32") -> dict[str, float]:
     """Measure the limits of the device: GB/s of a large copy, GFLOP/s of a large matrix product."""
-    timed = _cuda_seconds if device.startswith("cuda") else _seconds
     source = torch.ones(COPY, device=device)
     target = torch.empty_like(source)
-    copied = 2 * source.nbytes / min(timed(lambda: target.copy_(source), 10))
+    copied = 2 * source.nbytes / min(_timed(lambda: target.copy_(source), 10, device))
     size = PRODUCT["cuda" if device.startswith("cuda") else "cpu"]
     dtype = torch.bfloat16 if mode == "bf16" else torch.float32
     a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     out = torch.empty_like(a)
     with precision(mode):
-        multiplied = 2 * size**3 / min(timed(lambda: torch.mm(a, b, out=out), 10))
+        multiplied = 2 * size**3 / min(_timed(lambda: torch.mm(a, b, out=out), 10, device))
     return {"copy_gb_per_second": round(copied / 1e9, 2), "product_gflops": round(multiplied / 1e9, 1)}
 
 

@@ -131,6 +131,7 @@ def out_of_memory(error: BaseException) -> bool:
 def reset_peak_memory(device: str) -> None:
     """Reset `peak_memory`; the CPU's cannot be reset."""
     if device.startswith("cuda"):
+        torch.cuda.init()  # else a process that has used no card yet knows none by its number
         torch.cuda.reset_peak_memory_stats(device)
 
 

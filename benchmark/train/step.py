@@ -190,10 +190,14 @@ def encode_in_bf16(method: Method) -> None:
 
 
 def cuda_graph(work: Callable[[], None], generator: Generator) -> Callable[[], None]:
-    """Record work, with the random numbers it draws, as a CUDA graph; return a function that replays it."""
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    graph.register_generator_state(generator)
-    with torch.cuda.graph(graph):
-        work()
+    """Record work on the generator's device, with its random numbers, as a CUDA graph; return what replays it.
+
+    A graph records one stream. By default that is a stream of the first device, whatever device the work is on.
+    """
+    with torch.cuda.device(generator.device):
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        graph.register_generator_state(generator)
+        with torch.cuda.graph(graph, stream=torch.cuda.Stream()):
+            work()
     return graph.replay

@@ -15,6 +15,7 @@ from unittest import mock
 
 import torch
 from torch import Tensor
+from torch._ops import OpOverload
 from torch.autograd.graph import _engine_run_backward
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
@@ -130,6 +131,7 @@ class Machine(TorchFunctionMode):
     Attributes:
         waits: how often each place of the product waited for the card.
         copies: how often it copied a tensor from the host to the card.
+        started: whether the program has used the card yet; before, CUDA knows none by its number.
     """
 
     def __init__(self) -> None:
@@ -137,11 +139,12 @@ class Machine(TorchFunctionMode):
         self.waits: Counter[str] = Counter()
         self.copies: Counter[str] = Counter()
         self.inside = False
+        self.started = False
 
     def __enter__(self) -> "Machine":
         self.around = ExitStack()
         self.around.enter_context(_Made(self))
-        self.around.enter_context(_driver())
+        self.around.enter_context(_driver(self))
         return super().__enter__()
 
     def __exit__(self, *error: Any) -> None:
@@ -150,11 +153,14 @@ class Machine(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
+        if isinstance(func, OpOverload):  # called by a mode that counts operations, within a call that was seen here
+            return func(*args, **kwargs)
         name = getattr(func, "__name__", "")
         own = bool(args) and isinstance(args[0], Card)
         if own and name in HOST:
             raise TypeError(f"can't convert cuda:0 device type tensor to numpy ({name}); use Tensor.cpu() first")
         target, args = _target(func, args, kwargs)
+        self.started |= target == "cuda"
         before = self.inside
         self.inside = tree_any(lambda x: isinstance(x, Card), (args, kwargs)) if target is None else target == "cuda"
         try:
@@ -175,6 +181,16 @@ class Machine(TorchFunctionMode):
             return out if target != "cuda" or not isinstance(out, Tensor) or isinstance(out, Card) else Card(out)
         finally:
             self.inside = before
+
+    def start(self) -> None:
+        """Begin to use the card."""
+        self.started = True
+
+    def forget_memory(self, device: str) -> None:
+        """Answer `torch.cuda.reset_peak_memory_stats`, which begins to use the card only where it has no number."""
+        if not self.started and torch.device(device).index is not None:
+            raise RuntimeError("Invalid device argument")
+        self.start()
 
     def _backward(self, loss: Tensor) -> None:
         """Run torch's engine inside the context: a backward pass runs Python of the product too."""
@@ -203,15 +219,16 @@ def _target(func: Any, args: Any, kwargs: dict[str, Any]) -> tuple[str | None, A
     return torch.device(named).type, args
 
 
-def _driver() -> ExitStack:
+def _driver(machine: Machine) -> ExitStack:
     """Answer what the product asks of the driver: the card's global generator is the CPU's."""
     answers = {
         "is_available": lambda: True,
         "device_count": lambda: 1,
         "get_rng_state": lambda device=None: torch.get_rng_state(),
         "set_rng_state": lambda state, device=None: torch.set_rng_state(state),
+        "init": machine.start,
         "synchronize": lambda device=None: None,
-        "reset_peak_memory_stats": lambda device=None: None,
+        "reset_peak_memory_stats": machine.forget_memory,
         "max_memory_allocated": lambda device=None: 0,
         "mem_get_info": lambda device=None: (10**10, 10**10),
         "get_device_name": lambda device=None: "a card without a driver",

@@ -35,6 +35,15 @@ class ShapedByValues(Plain):
         return super().loss({**views, "query": x * x[x > 0].mean()}, **how)
 
 
+class WritesThroughMask(Plain):
+    """Writes clips to places that a mask marks, whose number must be known first."""
+
+    def loss(self, views, **how):
+        x = views["query"].clone()
+        x[torch.arange(len(x), device=x.device) < 3] = views["key"][:3]
+        return super().loss({**views, "query": x}, **how)
+
+
 class WithoutDevice(Plain):
     """Makes a tensor on the host."""
 
@@ -93,6 +102,17 @@ class KeepsLoss(Plain):
         losses = super().loss(views, **how)
         before, self.last = self.last, losses["loss"].detach()
         return losses if before is None else {"loss": losses["loss"] * (1 + before)}
+
+
+class KeepsGraph(Plain):
+    """Keeps a loss with what it was computed from, and so the stream that its gradients are added up on."""
+
+    last: Any = None
+
+    def loss(self, views, **how):
+        losses = super().loss(views, **how)
+        self.last = losses["loss"]
+        return losses
 
 
 def faulty(kind: Any) -> Any:

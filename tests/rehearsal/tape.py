@@ -15,6 +15,7 @@ from torch import Generator, Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+WRITING = ("index_put", "index_put_", "_index_put_impl_", "_unsafe_index_put")
 UNSTATED = ("running_mean", "running_var")  # arguments of a batch norm that it writes to, which its schema leaves out
 
 
@@ -26,11 +27,17 @@ def needs_values(func: Any, args: Any) -> bool:
     """Whether an operation gives Python a value of a tensor, or a result whose shape depends on values."""
     if torch.Tag.data_dependent_output in func.tags or func.overloadpacket.__name__ == "_local_scalar_dense":
         return True
+    name = func.overloadpacket.__name__
+    if name in WRITING:
+        # of all that is written through a mask, only a number of Python's has no places to be found first
+        return _masked(args[1]) and (args[2].numel() != 1 or args[2].device.type == "cuda")
     if torch.Tag.dynamic_output_shape not in func.tags:
         return False
-    if func.overloadpacket.__name__ not in ("index", "_unsafe_index"):
-        return True
-    return any(isinstance(index, Tensor) and index.dtype in (torch.bool, torch.uint8) for index in args[1])
+    return name not in ("index", "_unsafe_index") or _masked(args[1])
+
+
+def _masked(indices: Any) -> bool:
+    return any(isinstance(index, Tensor) and index.dtype in (torch.bool, torch.uint8) for index in indices)
 
 
 def tensors(*values: Any) -> list[Tensor]:

@@ -109,6 +109,8 @@ def test_a_run_on_a_card_writes_what_the_cpu_writes(both):
             assert rounded(found[name][part]) == rounded(record[part]), (name, part)
     assert modules(machine.waits) == WAITS
     assert modules(machine.copies) == COPIES
+    of_steps = ("benchmark/train/step", "benchmark/train/trainer take_step", "methods/")
+    assert not [place for place in (*machine.waits, *machine.copies) if place.startswith(of_steps)]
 
 
 @pytest.mark.slow
@@ -119,6 +121,7 @@ def test_every_method_trains_on_a_card_as_on_the_cpu(name, both):
     assert rounded(found["knn"]["last"]) == rounded(expected["knn"]["last"])
     assert rounded(found["pretrain"]["model"]) == rounded(expected["pretrain"]["model"])
     assert modules(machine.waits) <= WAITS
+    assert "benchmark/train/trainer take_step" not in machine.waits | machine.copies
 
 
 @pytest.mark.slow
@@ -153,3 +156,29 @@ def test_a_classifier_scores_on_a_card():
 def test_the_card_is_the_device_that_auto_takes():
     with Machine():
         assert choose_device("auto") == "cuda"
+
+
+def test_doctor_computes_on_the_card(skelbench, tmp_path):
+    with Machine():
+        found = skelbench("doctor", "--out", tmp_path).output
+    assert "cuda (a card without a driver)" in found
+    assert "a convolution gives the expected result" in found
+
+
+@pytest.mark.slow
+def test_figures_are_drawn_and_runs_reproduced_on_a_card(skelbench, store, tmp_path):
+    changes = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={json.dumps(value)}")]
+    for method, figures in (("skeattnclr", ("tsne", "attention")), ("mica", ("frest",))):
+        with Machine():
+            command = ["run", "--dataset", "tiny", "--method", method, "--protocol", "knn", *changes]
+            skelbench(*command, "--device", "cuda", "--out", tmp_path / method)
+        run = next((tmp_path / method).glob(f"*-{method}-*-pretrain-*"))
+        for figure in figures:
+            drawn = []
+            for device in ("cpu", "cuda"):
+                with Machine():
+                    skelbench("plot", figure, run, "--to", tmp_path / f"{device}.svg", "--device", device)
+                drawn.append((tmp_path / f"{device}.svg").stat().st_size)
+            assert min(drawn) > 1000, figure
+        with Machine():
+            assert "Reproduced bit for bit" in skelbench("run", "--reproduce", run, "--device", "auto").output

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Generator, Tensor
+from torch.autograd.graph import get_gradient_edge
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from skelbench.backbones import BACKBONES
@@ -19,7 +20,17 @@ from skelbench.benchmark.train.trainer import Trainer
 from skelbench.methods import Progress
 from skelbench.results.record import Cell, Key
 
-from .planted import Counts, KeepsLoss, ReadsProgress, ReadsValue, Rebinds, ShapedByValues, faulty
+from .planted import (
+    Counts,
+    KeepsGraph,
+    KeepsLoss,
+    ReadsProgress,
+    ReadsValue,
+    Rebinds,
+    ShapedByValues,
+    WritesThroughMask,
+    faulty,
+)
 from .small import BATCH, CLIPS, TRAINABLE, small, small_clips, small_recipe, some
 from .tape import HostError, Tape, tape, tensors
 
@@ -142,6 +153,24 @@ def test_a_replay_allocates_nothing_outside_of_the_list(name):
     assert sizes[0] == sizes[1]
 
 
+def outlives(method: Any) -> bool:
+    """Whether what adds up the gradient of a parameter in one step is still there in the next."""
+    step = Step(method, small_clips(), small_recipe(), Generator().manual_seed(1))
+    called: list[str] = []
+    for i in range(2):
+        step(torch.arange(BATCH), 0.01, Progress(2, i, PER_EPOCH, 2), method.stage(2))
+        for name, parameter in method.named_parameters():
+            if parameter.requires_grad:
+                get_gradient_edge(parameter).node.register_hook(lambda *_, name=name: called.append(name))
+    return bool(called)
+
+
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_no_graph_of_gradients_outlives_its_step(name):
+    """Else gradients are added up on the stream of the steps before a recording, which a CUDA graph does not allow."""
+    assert not outlives(small(name))
+
+
 # --- the trainer ------------------------------------------------------------------------------------------------
 
 
@@ -215,7 +244,7 @@ def test_a_state_that_is_loaded_over_a_recording_is_the_one_that_is_trained(tmp_
 
 
 DIFFERENT = [Counts, Rebinds, KeepsLoss]
-REFUSED = [ReadsValue, ReadsProgress, ShapedByValues]
+REFUSED = [ReadsValue, ReadsProgress, ShapedByValues, WritesThroughMask]
 
 
 @pytest.mark.parametrize("kind", DIFFERENT)
@@ -227,6 +256,10 @@ def test_a_state_that_only_python_has_shows_as_a_difference(kind):
 def test_what_a_graph_cannot_record_is_refused(kind):
     with pytest.raises(HostError):
         differences(lambda: faulty(kind))
+
+
+def test_a_graph_of_gradients_that_is_kept_is_found():
+    assert outlives(faulty(KeepsGraph))
 
 
 def test_a_tape_gives_back_what_was_there_before():
