@@ -292,7 +292,7 @@ def test_a_card_is_no_place_for_numpy_and_mixes_with_indices_only():
         with pytest.raises(TypeError, match="convert cuda:0"):
             x.numpy()
         with pytest.raises(MixedError):
-            x + torch.ones(3)
+            _ = x + torch.ones(3)
         assert x[torch.tensor([0, 2])].shape == (2,)
         assert not machine.waits
         assert x.sum().item() == 3
