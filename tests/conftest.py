@@ -66,6 +66,11 @@ def operations():
     return Operations
 
 
+def slow_but(names, *quick):
+    """Names as parameters of a test, of which all but the quick ones are slow."""
+    return [pytest.param(name, marks=() if name in quick else pytest.mark.slow) for name in names]
+
+
 # --- Recorded numbers -------------------------------------------------------------------------------------------
 
 AS_IT_IS = "as it is"  # the case without a changed setting

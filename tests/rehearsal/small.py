@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import pytest
 import torch
 
 from skelbench.datasets.clips import Clips
@@ -19,11 +18,6 @@ BACKBONE_ARGS = {  # of every backbone in the registry
     "dsta": {"blocks": ((16, 16, 4, 1), (16, 32, 4, 2), (32, 32, 4, 2)), "dropout": 0.5},
     "images": {"model": "test_resnet", "size": 32},
 }
-
-
-def some(*quick: str) -> list[Any]:
-    """All trained methods as parameters, of which all but the named are slow."""
-    return [pytest.param(name, marks=() if name in quick else pytest.mark.slow) for name in TRAINABLE]
 
 
 def small(

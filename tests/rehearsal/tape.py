@@ -25,9 +25,9 @@ class HostError(AssertionError):
 
 def needs_values(func: Any, args: Any) -> bool:
     """Whether an operation gives Python a value of a tensor, or a result whose shape depends on values."""
-    if torch.Tag.data_dependent_output in func.tags or func.overloadpacket.__name__ == "_local_scalar_dense":
-        return True
     name = func.overloadpacket.__name__
+    if torch.Tag.data_dependent_output in func.tags or name == "_local_scalar_dense":
+        return True
     if name in WRITING:
         # of all that is written through a mask, only a number of Python's has no places to be found first
         return _masked(args[1]) and (args[2].numel() != 1 or args[2].device.type == "cuda")

@@ -23,6 +23,7 @@ from skelbench.datasets import on_device
 from skelbench.datasets.streams import STREAMS
 from skelbench.methods import Progress
 
+from ..conftest import slow_but
 from ..methods.test_settings import CLASSES, cases
 from .card import CUDA, Card, Machine, MixedError
 from .placed import ElsewhereError, OnlyOn, PlacedGenerator
@@ -37,7 +38,7 @@ from .planted import (
     WritesThroughMask,
     faulty,
 )
-from .small import BACKBONE_ARGS, BATCH, FRAMES, TRAINABLE, small, small_clips, small_recipe, some
+from .small import BACKBONE_ARGS, BATCH, FRAMES, TRAINABLE, small, small_clips, small_recipe
 from .tape import HostError, Tape
 
 META = torch.device("meta")
@@ -199,7 +200,7 @@ def test_features_on_a_card_are_those_on_the_cpu(backbone):
 
 # Dropout of 0.5 draws other numbers on the CPU than on other devices.
 @pytest.mark.usefixtures("fused")
-@pytest.mark.parametrize("name", some("skeletonclr", "hiclr", "mica"))
+@pytest.mark.parametrize("name", slow_but(TRAINABLE, "skeletonclr", "hiclr", "mica"))
 def test_steps_on_a_card_are_those_on_the_cpu_and_wait_for_nothing(name):
     expected = walk(small(name, dropout=0.4), small_clips(), torch.Generator().manual_seed(1))
     method, clips = small(name, dropout=0.4), small_clips()

@@ -20,6 +20,7 @@ from skelbench.benchmark.train.trainer import Trainer
 from skelbench.methods import Progress
 from skelbench.results.record import Cell, Key
 
+from ..conftest import slow_but
 from .planted import (
     Counts,
     KeepsGraph,
@@ -31,7 +32,7 @@ from .planted import (
     WritesThroughMask,
     faulty,
 )
-from .small import BATCH, CLIPS, TRAINABLE, small, small_clips, small_recipe, some
+from .small import BATCH, CLIPS, TRAINABLE, small, small_clips, small_recipe
 from .tape import HostError, Tape, tape, tensors
 
 STEPS, PER_EPOCH = 10, 5
@@ -85,7 +86,7 @@ def test_ten_replayed_steps_are_ten_plain_ones(name, backbone):
     assert differences(lambda: small(name, backbone=backbone)) == []
 
 
-@pytest.mark.parametrize("name", some("skeletonclr"))
+@pytest.mark.parametrize("name", slow_but(TRAINABLE, "skeletonclr"))
 def test_ten_replayed_steps_in_bfloat16_are_ten_plain_ones(name):
     assert differences(lambda: small(name), precision="bf16") == []
 
@@ -124,7 +125,7 @@ def alive() -> tuple[int, int]:
     return len(found), sum({x.untyped_storage()._cdata: x.untyped_storage().nbytes() for x in found}.values())
 
 
-@pytest.mark.parametrize("name", some("skeletonclr", "skeattnclr"))
+@pytest.mark.parametrize("name", slow_but(TRAINABLE, "skeletonclr", "skeattnclr"))
 def test_a_replay_allocates_nothing_outside_of_the_list(name):
     method = small(name)
     step = Step(method, small_clips(), small_recipe(), Generator().manual_seed(1))
@@ -193,7 +194,7 @@ def taped(monkeypatch):
 
 
 @pytest.mark.usefixtures("taped")
-@pytest.mark.parametrize("name", some("skelemixclr"))
+@pytest.mark.parametrize("name", slow_but(TRAINABLE, "skelemixclr"))
 def test_a_training_resumed_into_a_recording_ends_as_a_plain_one(name, tmp_path, monkeypatch):
     (plain, straight, broken) = (tmp_path / part for part in ("plain", "straight", "broken"))
     for folder in (plain, straight, broken):

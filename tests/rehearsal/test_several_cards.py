@@ -25,16 +25,16 @@ from skelbench.benchmark.train.trainer import Trainer
 from skelbench.datasets.clips import Clips
 from skelbench.datasets.layout import get_layout
 from skelbench.errors import SkelbenchError
-from skelbench.methods import METHODS, Progress, create_method
+from skelbench.methods import METHODS, Progress
 from skelbench.methods.mining import MiningMethod
-from skelbench.methods.recipe import Recipe
 from skelbench.results.record import Cell, Key
 
+from ..conftest import slow_but
 from .collectives import Collective, Collectives, Part, broken_rules, read
+from .small import TRAINABLE, small, small_recipe
 
 PROGRAMS = Path(__file__).with_name("collectives.py")
 RANKS, OTHER, SHARE, QUEUE = 8, 5, 4, 48  # the second step wraps the queue
-TRAINABLE = [name for name in METHODS if METHODS[name].trainable]
 STAGES = [(name, s) for name in TRAINABLE for s in ((0, 1) if issubclass(METHODS[name], MiningMethod) else (0,))]
 FEW = {"frames": 16, "epochs": 2, "batch": 6, "backbone.width": 4, "backbone.dim": 16}
 FEW_OF_METHODS = {"queue_size": 16, "feature_dim": 8, "window": [1, 2], "mining_epoch": 1}
@@ -65,18 +65,9 @@ def clips_of(rank: int) -> Clips:
     return Clips(x, label, names, label, get_layout("ntu25"), names[:3], "made up", "")
 
 
-def small(name: str, backbone: str = "stgcn", **args: Any) -> Any:
-    torch.manual_seed(0)
-    fields = METHODS[name].Config.model_fields
-    sizes = {"feature_dim": 8, "queue_size": QUEUE, "window": (1, 2)}
-    return create_method(
-        name,
-        backbone=backbone,
-        backbone_args=args if backbone != "stgcn" else {"width": 4, "dim": 16, "dropout": 0.5},
-        num_frames=16,
-        stream="all" if METHODS[name].streams_together else "joint",
-        **{key: value for key, value in sizes.items() if key in fields},
-    ).train()
+def method_of(name: str, backbone: str = "stgcn") -> Any:
+    """A small method whose queue is longer than the keys of all ranks."""
+    return small(name, backbone=backbone, queue_size=QUEUE)
 
 
 class Taken:
@@ -88,7 +79,7 @@ class Taken:
             if isinstance(part, _BatchNorm):
                 part.register_forward_hook(self._count)
         with rank_of(rank):
-            recipe = Recipe(source="a test", frames=16, epochs=2, batch=RANKS * SHARE, lr=0.01)
+            recipe = small_recipe(batch=RANKS * SHARE)
             step = Step(method, clips_of(rank), recipe, torch.Generator().manual_seed(rank), **how)
             index = distributed.share(torch.arange(RANKS * SHARE))
             assert index.tolist() == list(range(rank * SHARE, (rank + 1) * SHARE))
@@ -127,7 +118,7 @@ def check_steps(first: Taken, second: Taken) -> None:
 
 @pytest.mark.parametrize(("name", "stage"), STAGES, ids=[f"{name}-stage{stage}" for name, stage in STAGES])
 def test_ranks_of_eight_call_the_same_collectives_whatever_their_clips(name, stage, short_backbone):
-    first, second = (Taken(rank, small(name), stage) for rank in (0, OTHER))
+    first, second = (Taken(rank, method_of(name), stage) for rank in (0, OTHER))
     check_steps(first, second)
     for taken in (first, second):
         pointers = [int(value) for key, value in taken.method.state_dict().items() if key.startswith("queue_ptr")]
@@ -135,15 +126,15 @@ def test_ranks_of_eight_call_the_same_collectives_whatever_their_clips(name, sta
 
 
 def test_bfloat16_sends_what_float32_does(short_backbone):
-    first, second = (Taken(rank, small("skeattnclr"), precision="bf16") for rank in (0, OTHER))
+    first, second = (Taken(rank, method_of("skeattnclr"), precision="bf16") for rank in (0, OTHER))
     check_steps(first, second)
-    assert first.calls == Taken(0, small("skeattnclr")).calls
+    assert first.calls == Taken(0, method_of("skeattnclr")).calls
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backbone", [name for name in BACKBONES if name not in ("stgcn", "images")])
 def test_every_backbone_of_joints_calls_the_same_collectives_on_every_rank(backbone):
-    check_steps(*(Taken(rank, small("skeletonclr", backbone)) for rank in (0, OTHER)))
+    check_steps(*(Taken(rank, method_of("skeletonclr", backbone)) for rank in (0, OTHER)))
 
 
 # --- Host and device --------------------------------------------------------------------------------------------
@@ -226,12 +217,12 @@ def test_several_ranks_refuse_what_is_for_one_process(launcher, changed, message
 
 @pytest.mark.parametrize("how", ["recorded", "compiled"])
 def test_a_trainer_of_several_ranks_refuses_a_recorded_and_a_compiled_step(how, tmp_path, short_backbone):
-    recipe = Recipe(source="a test", frames=16, epochs=1, batch=RANKS * SHARE, lr=0.01)
+    recipe = small_recipe(batch=RANKS * SHARE)
     place: dict[str, Any] = {"method": "skeletonclr", "backbone": "stgcn", "dataset": "tiny", "split": "xsub"}
     key = Key(Cell(track="equal", stream="joint", protocol="pretrain", seed=0, **place), "0" * 64)
 
     def make(**options: Any) -> Trainer:
-        return Trainer(small("skeletonclr"), clips_of(0), recipe, tmp_path, key, Options(**options))
+        return Trainer(method_of("skeletonclr"), clips_of(0), recipe, tmp_path, key, Options(**options))
 
     make(**{how: True})  # one process may
     with rank_of(OTHER), pytest.raises(SkelbenchError) as error:
@@ -275,9 +266,7 @@ def start_two(warm, function, tmp_path, words, alone=None):
     ]
 
 
-@pytest.mark.parametrize(
-    "name", [n if n == "skeletonclr" else pytest.param(n, marks=pytest.mark.slow) for n in TRAINABLE]
-)
+@pytest.mark.parametrize("name", slow_but(TRAINABLE, "skeletonclr"))
 def test_two_ranks_of_a_whole_run_call_the_same_collectives(name, warm, store, tmp_path):
     """From the first broadcast to the last: steps, checkpoints, the ends of epochs."""
     ranks = start_two(warm, "run_noted", tmp_path, run_of(name, tmp_path))
@@ -397,7 +386,7 @@ def test_a_step_whose_forward_skips_a_rank_is_found(short_backbone, monkeypatch)
             del norm.forward
 
     monkeypatch.setattr(distributed, "synchronise_batch_norm", all_but_one)
-    first, second = (Taken(rank, small("skeletonclr")) for rank in (0, OTHER))
+    first, second = (Taken(rank, method_of("skeletonclr")) for rank in (0, OTHER))
     assert broken_rules(first.calls, second.calls, RANKS)
     with pytest.raises(AssertionError):
         check_steps(first, second)

@@ -15,6 +15,8 @@ from skelbench.benchmark.run.released import kind_of, read_encoder, read_state
 from skelbench.results.files import read_per_class, read_scores
 from skelbench.results.store import RunStore
 
+from ...conftest import slow_but
+
 SIZES: Any = {"width": 4, "dim": 16}
 CLASSES = 3
 
@@ -88,9 +90,7 @@ def test_every_wrapping_of_a_checkpoint_is_read_as_the_same_state(wrap, tmp_path
     assert classifier is not None
 
 
-@pytest.mark.parametrize(
-    "wrap", [pytest.param(wrap, marks=() if wrap in EVALUATED else pytest.mark.slow) for wrap in WRAPPED]
-)
+@pytest.mark.parametrize("wrap", slow_but(WRAPPED, *EVALUATED))
 def test_a_linear_checkpoint_is_imported_and_its_own_classifier_evaluated(wrap, imported, store, skelbench, tmp_path):
     folder, result = imported(WRAPPED[wrap](state()))
     assert "it holds: encoder with classifier" in result.stdout

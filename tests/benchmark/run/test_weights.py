@@ -16,6 +16,8 @@ from skelbench.errors import SkelbenchError
 from skelbench.methods import METHODS, Progress
 from skelbench.results.store import RunStore
 
+from ...conftest import slow_but
+
 TRAINABLE = [name for name in METHODS if METHODS[name].trainable]
 SIZES = {"width": 4, "dim": 16}
 CONFIG = {"feature_dim": 8, "queue_size": 8, "heads": 4}
@@ -66,9 +68,7 @@ def importing(name: str, path: Any, out: Any) -> list[Any]:
     return ["import-weights", path, "--method", name, "--out", out, *pairs]
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in EVALUATED else pytest.mark.slow) for name in TRAINABLE]
-)
+@pytest.mark.parametrize("name", slow_but(TRAINABLE, *EVALUATED))
 def test_an_imported_checkpoint_is_evaluated_with_its_own_weights(name, checkpoint, store, skelbench, tmp_path):
     runs = tmp_path / "runs"
     folder = skelbench(*importing(name, checkpoint(name), runs)).stdout.splitlines()[0]

@@ -20,6 +20,8 @@ from skelbench.datasets.layout import get_layout
 from skelbench.methods import METHODS, Progress, create_method
 from skelbench.methods.recipe import Recipe
 
+from ...conftest import slow_but
+
 STEPS, BATCH = 8, 6
 LR = 1e-4  # so small that training does not magnify rounding: heads with batch norm do, a hundredfold a step at 0.01
 BF16 = (0.01, 0.1)  # bounds on the first loss in bfloat16 and on those of eight steps, relative
@@ -113,9 +115,7 @@ def test_compiled_steps_have_the_losses_of_eager_ones(backend, monkeypatch):
     assert_close(take("skeletonclr", compiled=True)[0], take("skeletonclr")[0], rtol=1e-4, atol=0)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=() if n in ("skeletonclr", "mica") else pytest.mark.slow) for n in TRAINABLE]
-)
+@pytest.mark.parametrize("name", slow_but(TRAINABLE, "skeletonclr", "mica"))
 def test_bfloat16_keeps_parameters_queue_and_losses_in_float32_and_stays_near(name):
     losses, method = take(name, precision="bf16")
     assert {value.dtype for value in method.state_dict().values() if value.is_floating_point()} == {torch.float32}
