@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import signal
+import socket
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,16 @@ def operations():
             return out
 
     return Operations
+
+
+@pytest.fixture
+def torchrun_ranks():
+    """The environment that torchrun makes for each of two processes."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        place = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(free.getsockname()[1])}
+    place |= {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    return [place | {"RANK": number, "LOCAL_RANK": number} for number in "01"]
 
 
 def slow_but(names, *quick):

@@ -3,7 +3,6 @@
 Two ranks are real, over gloo; eight are torch's fake group, in which one process takes the part of one rank.
 """
 
-import socket
 import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -246,30 +245,24 @@ def run_of(name, tmp_path):
             "--protocol", "knn", "--checkpoint-every", "0"]  # fmt: skip
 
 
-def start_two(warm, function, tmp_path, words, alone=None):
-    """Start a command on two ranks in the environment that torchrun makes; `alone` is the function of the first."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        place = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(free.getsockname()[1])}
-    place |= {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-    return [
-        warm(
-            PROGRAMS,
-            function if n == "1" else alone or function,
-            tmp_path / f"{n}.jsonl",
-            *words,
-            RANK=n,
-            LOCAL_RANK=n,
-            **place,
-        )
-        for n in "01"
-    ]
+@pytest.fixture
+def start_two(warm, torchrun_ranks, tmp_path):
+    """Start a command on two ranks; `alone` is the function of the first, if it is another."""
+
+    def start(function, words, alone=None):
+        functions = (alone or function, function)
+        return [
+            warm(PROGRAMS, what, tmp_path / f"{rank['RANK']}.jsonl", *words, **rank)
+            for what, rank in zip(functions, torchrun_ranks, strict=True)
+        ]
+
+    return start
 
 
 @pytest.mark.parametrize("name", slow_but(TRAINABLE, "skeletonclr"))
-def test_two_ranks_of_a_whole_run_call_the_same_collectives(name, warm, store, tmp_path):
+def test_two_ranks_of_a_whole_run_call_the_same_collectives(name, start_two, store, tmp_path):
     """From the first broadcast to the last: steps, checkpoints, the ends of epochs."""
-    ranks = start_two(warm, "run_noted", tmp_path, run_of(name, tmp_path))
+    ranks = start_two("run_noted", run_of(name, tmp_path))
     assert [one.wait() for one in ranks] == [0, 0], [one.error for one in ranks]
     assert "Warning" not in ranks[0].error + ranks[1].error
     first, second = (read(tmp_path / f"{n}.jsonl") for n in "01")
@@ -282,10 +275,10 @@ def test_two_ranks_of_a_whole_run_call_the_same_collectives(name, warm, store, t
     assert kinds == {"any_rank": {"float32"}, "from_all_ranks": {"uint8"}, "send_next": {"uint8"}}
 
 
-def test_a_dry_run_of_two_ranks_is_printed_once_and_neither_waits(warm, store, tmp_path):
+def test_a_dry_run_of_two_ranks_is_printed_once_and_neither_waits(start_two, store, tmp_path):
     (tmp_path / "grid.yaml").write_text("{methods: [skeletonclr], datasets: [tiny], protocols: [knn], set: {batch: 4}}")
     words = ["grid", tmp_path / "grid.yaml", "--out", tmp_path / "runs", "--device", "cpu", "--dry-run"]
-    ranks = start_two(warm, "run_noted", tmp_path, words)
+    ranks = start_two("run_noted", words)
     assert [one.wait(60) for one in ranks] == [0, 0], [one.error for one in ranks]
     assert [one.out.count("skeletonclr stgcn tiny xsub joint pretrain seed 0") for one in ranks] == [1, 0]
     assert [one.out for one in ranks][1] == ""
@@ -293,10 +286,10 @@ def test_a_dry_run_of_two_ranks_is_printed_once_and_neither_waits(warm, store, t
 
 @pytest.mark.parametrize("what", ["disk", pytest.param("memory", marks=pytest.mark.slow)])
 def test_a_training_that_fails_on_one_rank_alone_ends_that_rank_instead_of_waiting_for_the_others(
-    what, warm, store, tmp_path
+    what, start_two, store, tmp_path
 ):
     """The others wait in a collective that never comes; that its rank has ended is how torchrun knows to end them."""
-    ranks = start_two(warm, "run_noted", tmp_path, run_of("skeletonclr", tmp_path), alone=f"run_out_of_{what}")
+    ranks = start_two("run_noted", run_of("skeletonclr", tmp_path), alone=f"run_out_of_{what}")
     assert ranks[0].wait(60) == 2, ranks[0].error
     assert "failed on one of 2 processes, and the others wait for it; run the same command again" in ranks[0].error
     assert ranks[1].wait(60) == 1, "gloo notices that a rank has gone"

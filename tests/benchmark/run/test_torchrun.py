@@ -1,7 +1,6 @@
 """Two processes that train one encoder do what one does on the joined batch."""
 
 import json
-import socket
 import subprocess
 import sys
 
@@ -96,14 +95,10 @@ def check_records(runs):
         assert (record["settings"]["ranks"], record["settings"]["batch"]) == (2, 4)
 
 
-def test_two_ranks_leave_one_record_a_cell_that_names_them(store, tiny_run, warm, tmp_path):
+def test_two_ranks_leave_one_record_a_cell_that_names_them(store, tiny_run, warm, torchrun_ranks, tmp_path):
     """In the environment that torchrun makes for its processes."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        place = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(free.getsockname()[1])}
-    place |= {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
     words = [*tiny_run, "--method", "skeletonclr", "--protocol", "knn"]
-    ranks = [warm.command(*words, RANK=str(number), LOCAL_RANK=str(number), **place) for number in (0, 1)]
+    ranks = [warm.command(*words, **rank) for rank in torchrun_ranks]
     assert [one.wait() for one in ranks] == [0, 0], [one.error for one in ranks]
     check_records(tmp_path / "runs")
     assert [one.out.count("tiny xsub, joint") for one in ranks] == [1, 0], "one rank prints"
