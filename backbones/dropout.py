@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .kernels import on_cpu
+
 
 class Dropout(nn.Dropout):
     """`nn.Dropout`; on the CPU at p = 0.5 it draws one random bit per element instead of one float.
@@ -17,14 +19,14 @@ class Dropout(nn.Dropout):
     def forward(self, input: Tensor) -> Tensor:
         """Drop elements of any tensor in training mode."""
         compiling = torch.compiler.is_compiling()  # compiled code draws its own
-        if not self.training or self.p != 0.5 or input.device.type != "cpu" or compiling:
+        if not self.training or self.p != 0.5 or not on_cpu(input) or compiling:
             return functional.dropout(input, self.p, self.training)
         return input * (_random_bits(input) * input.new_tensor(2))
 
 
 def _random_bits(like: Tensor) -> Tensor:
     size = like.numel()
-    words = torch.empty(-(-size // 64), dtype=torch.int64).random_(-(2**63), None)
-    masks = torch.tensor([1, 2, 4, 8, 16, 32, 64, 128], dtype=torch.uint8)
+    words = torch.empty(-(-size // 64), dtype=torch.int64, device=like.device).random_(-(2**63), None)
+    masks = torch.tensor([1, 2, 4, 8, 16, 32, 64, 128], dtype=torch.uint8, device=like.device)
     bits = (words.view(torch.uint8)[:, None] & masks) != 0
     return bits.flatten()[:size].view(like.shape)

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .kernels import on_cpu
+
 JOINED = 128  # C·C' up to which one product over joints and channels is faster than two
 _AS_WRITTEN: ContextVar[bool] = ContextVar("_AS_WRITTEN", default=False)
 
@@ -55,4 +57,4 @@ def graph_convolution(x: Tensor, edges: Tensor, weight: Tensor, bias: Tensor) ->
 def in_full_precision_on_cpu(x: Tensor, weight: Tensor) -> bool:
     """Whether x and a weight are multiplied on the CPU as they are: not compiled, not in a lower precision."""
     mixed = x.dtype != weight.dtype or torch.is_autocast_enabled("cpu")
-    return x.device.type == "cpu" and not mixed and not torch.compiler.is_compiling()
+    return on_cpu(x) and not mixed and not torch.compiler.is_compiling()

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .kernels import on_cpu
+
 
 class BatchNorm2d(nn.BatchNorm2d):
     """`nn.BatchNorm2d`; in training on the CPU its statistics are exact to rounding in channels-last memory too.
@@ -20,7 +22,7 @@ class BatchNorm2d(nn.BatchNorm2d):
         """Normalise x (B, C, T, V)."""
         lies_channels_last = input.is_contiguous(memory_format=torch.channels_last)
         mixed = input.dtype != self.weight.dtype
-        if not self.training or input.device.type != "cpu" or mixed or not lies_channels_last:
+        if not self.training or not on_cpu(input) or mixed or not lies_channels_last:
             return super().forward(input)
         output, mean, variance = _Normalise.apply(input, self.weight, self.bias, self.eps)
         with torch.no_grad():

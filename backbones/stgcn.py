@@ -155,7 +155,13 @@ class STGCN(Backbone):
 
 
 def distinct(persons: Tensor) -> tuple[Tensor, Tensor]:
-    """Indices of the persons (B, ...) to encode, and the place of each among them; absent ones (all zero) share one."""
+    """Indices of the persons (B, ...) to encode, and the place of each among them; absent ones (all zero) share one.
+
+    Of tensors without values (the meta device) nobody is known to be absent.
+    """
+    if persons.is_meta:
+        everyone = torch.arange(len(persons), device=persons.device)
+        return everyone, everyone
     absent = (persons == 0).flatten(1).all(dim=1)
     first = absent & (absent.cumsum(0) == 1)
     wanted = ~absent | first

@@ -67,7 +67,7 @@ def list_(ctx: click.Context, what: str | None, name: str | None, out: Path, mat
 @OUT
 def doctor(out: Path) -> None:
     """Check the environment: versions, device, data folder, runs folder, free disk."""
-    from .doctor import examine
+    from ..doctor.machine import examine
 
     problems = 0
     for name, good, text in examine(out):

@@ -141,6 +141,24 @@ class TrainsInBatches(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Training:
+    """What one training of a protocol takes: clips of a batch, steps in all, and clips that are scored in all."""
+
+    batch: int
+    steps: int
+    scored: int
+
+
+@runtime_checkable
+class KnowsItsTrainings(Protocol):
+    """A protocol that trains the encoder by `tuning.Tuner` and knows how long, which a forecast asks it."""
+
+    def trainings(self, train: ClipList, test: int, *, settings: Any, selection: Selection) -> Sequence[Training]:
+        """Each training on these clips; `test` is the number of test clips."""
+        ...
+
+
 AnyProtocol = FeatureProtocol | TuningProtocol | EpisodeProtocol
 PROTOCOLS: Registry[AnyProtocol] = Registry("protocol", "skelbench.protocols", home=__package__)
 

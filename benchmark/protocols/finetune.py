@@ -19,8 +19,19 @@ from ...deviation import Deviation
 from ...errors import SkelbenchError
 from ...methods.base import Method
 from ..train.progress import Silent, Watcher
-from .base import PROTOCOLS, Outcome, Selection, check_held_out, count_trained_on, held_out, rule_text, score, top
-from .tuning import Rate, Tuner, TuningSettings, nothing, smallest_batch
+from .base import (
+    PROTOCOLS,
+    Outcome,
+    Selection,
+    Training,
+    check_held_out,
+    count_trained_on,
+    held_out,
+    rule_text,
+    score,
+    top,
+)
+from .tuning import Rate, Tuner, TuningSettings, batch_and_clips, nothing, smallest_batch, steps_of
 
 
 @dataclass(frozen=True)
@@ -118,6 +129,19 @@ def tune(
     )
 
 
+def trainings_of(
+    subject: Tensor, test: int, settings: TuningSettings, selection: Selection, size: int | None = None
+) -> list[Training]:
+    """What both trainings on clips of these subjects (n,) take, the second without those that are held out."""
+    readings = -(-settings.epochs // settings.every)
+    found = []
+    for rows in count_trained_on(subject, selection):
+        batch, clips = batch_and_clips(settings, rows, size)
+        scored = (len(subject) - rows or test) * readings  # the clips held out, or the test clips
+        found.append(Training(batch, steps_of(settings, batch, clips) * settings.epochs, scored))
+    return found
+
+
 def least_of(subject: Tensor, settings: TuningSettings, selection: Selection, size: int | None = None) -> int | None:
     """Fewest clips of a step of both trainings on clips of these subjects (n,); None in evaluation mode."""
     if settings.mode == "eval":
@@ -183,6 +207,12 @@ class Finetune:
     def smallest_batch(self, train: ClipList, *, settings: TuningSettings, selection: Selection) -> int | None:
         """Fewest clips of a step; None in evaluation mode."""
         return least_of(train.subject, settings, selection)
+
+    def trainings(
+        self, train: ClipList, test: int, *, settings: TuningSettings, selection: Selection
+    ) -> list[Training]:
+        """What its trainings take."""
+        return trainings_of(train.subject, test, settings, selection)
 
     def tune(self, method: Method, train: Clips, test: Clips, **how: Any) -> Outcome:
         """Train on all training clips."""

@@ -19,8 +19,8 @@ from ...datasets.clips import ClipList, Clips
 from ...deviation import Deviation
 from ...errors import SkelbenchError
 from ...methods.base import Method
-from .base import PROTOCOLS, Outcome, Selection, count_trained_on
-from .finetune import least_of, tune
+from .base import PROTOCOLS, Outcome, Selection, Training, count_trained_on
+from .finetune import least_of, trainings_of, tune
 from .tuning import TuningSettings
 
 
@@ -105,6 +105,11 @@ class Semi:
         """Fewest clips of a step; None in evaluation mode."""
         rows = self._rows(train, settings)
         return least_of(train.subject[rows], settings, selection, _size(train, settings))
+
+    def trainings(self, train: ClipList, test: int, *, settings: SemiSettings, selection: Selection) -> list[Training]:
+        """What its trainings take."""
+        rows = self._rows(train, settings)
+        return trainings_of(train.subject[rows], test, settings, selection, _size(train, settings))
 
     def _rows(self, train: ClipList, settings: SemiSettings) -> list[int]:
         """The labelled clips. Raises a `SkelbenchError` if there is none."""

@@ -68,6 +68,11 @@ def batch_and_clips(settings: TuningSettings, rows: int, size: int | None = None
     return batch, max(size or rows, settings.least_steps * batch)
 
 
+def steps_of(settings: TuningSettings, batch: int, clips: int) -> int:
+    """Steps of an epoch of so many clips."""
+    return clips // batch if settings.drop_last else -(-clips // batch)
+
+
 def smallest_batch(settings: TuningSettings, rows: int, size: int | None = None) -> int:
     """Clips of the smallest step of such a training: of the last one, unless it is left out."""
     batch, clips = batch_and_clips(settings, rows, size)
@@ -110,6 +115,7 @@ class Tuner:
         rows: (n,) the clips of `train` to train on.
         size: number of clips per epoch, repeated from `rows` if there are fewer; None: n.
         seed: of the classifier, the order, the augmentation and dropout.
+        augment: draws the augmentation, on the clips' device; None: a new one, from `seed`.
     """
 
     def __init__(
@@ -122,13 +128,15 @@ class Tuner:
         *,
         seed: int,
         size: int | None = None,
+        augment: Generator | None = None,
     ):
         self.method, self.train, self.settings = method, train, settings
         self.stream = () if stream is None else (stream,)
         self.rows = rows.to(train.x.device)
         self.batch, self.size = batch_and_clips(settings, len(rows), size)
         self.order = Generator().manual_seed(seed)  # of the classifier too, as in `linear`
-        self.augment = Generator(device=train.x.device).manual_seed(seed_of(seed, "augmentation"))
+        new = augment or Generator(device=train.x.device)
+        self.augment = new.manual_seed(seed_of(seed, "augmentation"))
         torch.manual_seed(seed_of(seed, "dropout"))
         for layer in method.modules():
             if isinstance(layer, nn.Dropout) and settings.dropout is not None:
@@ -149,7 +157,7 @@ class Tuner:
     @property
     def steps(self) -> int:
         """Number of steps per epoch."""
-        return self.size // self.batch if self.settings.drop_last else -(-self.size // self.batch)
+        return steps_of(self.settings, self.batch, self.size)
 
     def epoch(self, rate: float, check: Callable[[], None] = nothing) -> tuple[float, float]:
         """Train for one epoch; return the mean loss and the top-1 in percent over its training batches."""
@@ -165,11 +173,12 @@ class Tuner:
         used = order[: self.steps * self.batch]
         for index in used.split(self.batch):
             check()
-            loss, right = self._step(self.train.x[index], self.train.label[index])
+            loss, right = self.step(self.train.x[index], self.train.label[index])
             losses, hits = losses + loss * len(index), hits + right
         return (losses / len(used)).item(), 100 * hits.item() / len(used)
 
-    def _step(self, x: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    def step(self, x: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Train on clips (N, C, T, V, M) and their labels (N,); return the mean loss and the number of right ones."""
         crop, shear = self.settings.crop, self.settings.shear
         if crop or shear:
             x = basic(x, draw_basic(x, crop, shear, self.augment), crop)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import platform
 import tempfile
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from itertools import pairwise
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
@@ -21,6 +19,8 @@ from ...datasets.layout import get_layout
 from ...methods import METHODS, create_method
 from ...methods.recipe import Recipe
 from ...results.record import PRETRAIN, Cell, Key
+from ..forecast.ceilings import measure_ceilings, timed
+from ..forecast.counting import Traffic
 from ..plan.tracks import equal
 from ..train.devices import keep_freed_memory, peak_memory, precision, reset_peak_memory
 from ..train.options import Options
@@ -28,11 +28,8 @@ from ..train.trainer import Trainer
 from .prepare import Figure
 from .reference.loop import PlainProcess
 from .reference.step import PLAIN
-from .traffic import Traffic
 
 WARM, ROUNDS = 3, 5  # warm-up steps; turns that ours and the plain reference take
-COPY = 2**26  # elements copied for the memory ceiling
-PRODUCT = {"cpu": 2048, "cuda": 8192}  # matrix size for the compute ceiling
 LAYOUT = "ntu25"
 SMALL_CLIPS = 674  # training clips of NW-UCLA cross-subject
 
@@ -198,30 +195,7 @@ class _Timer:
             self.trainer.take_step()
             run.iteration += 1
 
-        return _timed(step, steps, self.device)
-
-
-def _timed(work: Callable[[], object], times: int, device: str) -> list[float]:
-    return _cuda_seconds(work, times, device) if device.startswith("cuda") else _seconds(work, times)
-
-
-def _seconds(work: Callable[[], object], times: int) -> list[float]:
-    marks = [time.perf_counter()]
-    for _ in range(times):
-        work()
-        marks.append(time.perf_counter())
-    return [after - before for before, after in pairwise(marks)]
-
-
-def _cuda_seconds(work: Callable[[], object], times: int, device: str) -> list[float]:
-    with torch.cuda.device(device):  # events mark a stream of the current device
-        events = [torch.cuda.Event(enable_timing=True) for _ in range(times + 1)]
-        events[0].record()
-        for event in events[1:]:
-            work()
-            event.record()
-        torch.cuda.synchronize()
-    return [before.elapsed_time(after) / 1e3 for before, after in pairwise(events)]
+        return timed(step, steps, self.device)
 
 
 def _work(trainer: Trainer) -> tuple[float, float]:
@@ -233,20 +207,6 @@ def _work(trainer: Trainer) -> tuple[float, float]:
         step(index, trainer.recipe.lr, trainer.progress(), trainer.method.stage(trainer.run.epoch))
     step.compiled = compiled
     return float(flops.get_total_flops()), float(traffic.bytes)
-
-
-def measure_ceilings(device: str, mode: str = "fp32") -> dict[str, float]:
-    """Measure the limits of the device: GB/s of a large copy, GFLOP/s of a large matrix product."""
-    source = torch.ones(COPY, device=device)
-    target = torch.empty_like(source)
-    copied = 2 * source.nbytes / min(_timed(lambda: target.copy_(source), 10, device))
-    size = PRODUCT["cuda" if device.startswith("cuda") else "cpu"]
-    dtype = torch.bfloat16 if mode == "bf16" else torch.float32
-    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-    out = torch.empty_like(a)
-    with precision(mode):
-        multiplied = 2 * size**3 / min(_timed(lambda: torch.mm(a, b, out=out), 10, device))
-    return {"copy_gb_per_second": round(copied / 1e9, 2), "product_gflops": round(multiplied / 1e9, 1)}
 
 
 def _row(name: str, seconds: list[float], batch: int) -> dict[str, Any]:

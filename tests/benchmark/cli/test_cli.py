@@ -135,9 +135,9 @@ def test_one_damaged_store_is_listed_as_such_among_the_others(skelbench, store, 
 
 
 def test_doctor_reports_a_missing_package(skelbench, tmp_path, monkeypatch):
-    from skelbench.benchmark.cli import doctor
+    from skelbench.benchmark.doctor import machine
 
-    monkeypatch.setattr(doctor, "PACKAGES", ("numpy", "no-such-package"))
+    monkeypatch.setattr(machine, "PACKAGES", ("numpy", "no-such-package"))
     text = skelbench("doctor", "--out", tmp_path, code=2).stdout
     assert "BAD  no-such-package: missing; pip install no-such-package" in text
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from skelbench.benchmark.forecast.counting import Traffic
 from skelbench.benchmark.speed.reference.augment import draw_clip, view_clip
 from skelbench.benchmark.speed.reference.step import PLAIN, plain_copy
-from skelbench.benchmark.speed.traffic import Traffic
 from skelbench.benchmark.train.step import RecordedStep, Step, cuda_graph
 from skelbench.datasets.augment import draw_basic
 from skelbench.datasets.augment.extreme import mirror_index
