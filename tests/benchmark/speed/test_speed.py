@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch.nn import functional
 
+from skelbench.benchmark.forecast import ceilings
 from skelbench.benchmark.plan.tracks import equal
 from skelbench.benchmark.protocols.knn import vote
-from skelbench.benchmark.speed import step
 from skelbench.benchmark.speed.evaluate import bench_evaluate, made_up
 from skelbench.benchmark.speed.reference.evaluation import steps_through_the_encoder, vote_plain
 from skelbench.errors import SkelbenchError
@@ -68,8 +68,8 @@ def test_a_step_through_the_encoder_encodes_the_complete_batch_each_time():
 
 @pytest.fixture
 def small_ceilings(monkeypatch):
-    monkeypatch.setattr(step, "COPY", 2**16)
-    monkeypatch.setattr(step, "PRODUCT", dict.fromkeys(step.PRODUCT, 64))
+    monkeypatch.setattr(ceilings, "COPY", 2**16)
+    monkeypatch.setattr(ceilings, "PRODUCT", dict.fromkeys(ceilings.PRODUCT, 64))
 
 
 @pytest.mark.full_depth

@@ -1,0 +1,25 @@
+"""The peak memory that a device will report, from the tensors that live at once."""
+
+from __future__ import annotations
+
+from ..train.devices import peak_memory
+
+# Of a process on the CPU: what libraries take in their first step, and how much of the memory that is kept for reuse
+# (`keep_freed_memory`) is holes. Both were fitted to single processes, see docs/performance.md.
+FIRST_STEP_MB = 100.0
+HOLES = 1.4
+
+
+def peak_mb(living: float, device: str) -> float:
+    """The peak of `train.devices.peak_memory` in MB.
+
+    On a CUDA device these are the tensors; on the CPU it is the process with its libraries, of which this process is
+    taken as an example.
+
+    Args:
+        living: bytes of the tensors that live at once, the clips included.
+        device: "cpu", or any other.
+    """
+    if device != "cpu":
+        return living / 1e6
+    return (peak_memory("cpu") or 0.0) + FIRST_STEP_MB + HOLES * living / 1e6
