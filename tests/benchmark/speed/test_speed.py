@@ -13,6 +13,7 @@ from skelbench.benchmark.plan.tracks import equal
 from skelbench.benchmark.protocols.knn import vote
 from skelbench.benchmark.speed.evaluate import bench_evaluate, made_up
 from skelbench.benchmark.speed.reference.evaluation import steps_through_the_encoder, vote_plain
+from skelbench.benchmark.speed.step import SMALL_CLIPS
 from skelbench.errors import SkelbenchError
 
 SMALL = ["--train", 130, "--test", 120, "--dim", 8, "--classes", 6, "--clips", 6]
@@ -116,7 +117,7 @@ def test_bench_step_prints_a_table(skelbench, small_ceilings):
 
 def test_bench_step_small_takes_the_settings_of_the_equal_track_on_open_data(skelbench, small_ceilings):
     stored = json.loads(skelbench("bench", "step", "--small", "--steps", 1, "--plain-steps", 0, "--json").stdout)
-    settings, rule = stored["settings"], equal("skeletonclr", "stgcn", step.SMALL_CLIPS, {})
+    settings, rule = stored["settings"], equal("skeletonclr", "stgcn", SMALL_CLIPS, {})
     assert settings["backbone_args"] == rule.backbone
     assert (settings["batch"], settings["frames"], settings["threads"]) == (rule.batch, rule.frames, 1)
     assert (settings["layout"], settings["persons"]) == ("kinect20", 1)
