@@ -46,7 +46,7 @@ def graph_convolution(x: Tensor, edges: Tensor, weight: Tensor, bias: Tensor) ->
     of_joints = edges.sum(dim=1).T @ bias.view(len(edges), -1)  # (V, C')
     if c * outputs <= JOINED and in_full_precision_on_cpu(x, weight) and not _AS_WRITTEN.get():
         joined = torch.einsum("kvw,koc->vcwo", edges, partitions).reshape(v * c, -1)
-        mixed = torch.mm(rows.view(b * t, v * c), joined).view(b, t, v, outputs)
+        mixed = torch.mm(rows.reshape(b * t, v * c), joined).view(b, t, v, outputs)
     else:
         neighbours = edges.permute(2, 0, 1).reshape(-1, v)  # (V·K, V), the target joint first
         summed = torch.bmm(neighbours.expand(b * t, -1, -1), rows).view(b, t, v, len(edges) * c)  # (B, T, V, K·C)

@@ -11,7 +11,7 @@ import click
 
 from ... import __version__
 from ...errors import SkelbenchError
-from . import baselines, bench, ls, plot, prepare, results, run, site, status, tables, text_bank, weights
+from . import baselines, bench, forecast, ls, plot, prepare, results, run, site, status, tables, text_bank, weights
 
 
 class Commands(click.Group):
@@ -72,6 +72,7 @@ for command in (
     ls.list_,
     run.run,
     run.grid,
+    forecast.forecast,
     ls.doctor,
     prepare.prepare,
     prepare.inspect,

@@ -187,8 +187,12 @@ def say_notes(ctx: click.Context, plan: Any) -> None:
 
 
 def _print_plan(plan: Any, runs: Any, device: str) -> None:
-    """Print every cell, whether it is done, and the estimated device hours."""
-    from ..run.forecast import forecast
+    """Print every cell, whether it is done, what it takes, and the estimated device hours."""
+    from ... import distributed
+    from ..forecast.cells import forecast_cells
+    from ..forecast.hours import hours_left
+    from ..forecast.memory import peak_mb
+    from ..forecast.report import describe
 
     cells: list[tuple[Any, str]] = []
     for task, _ in plan.tasks:
@@ -196,6 +200,11 @@ def _print_plan(plan: Any, runs: Any, device: str) -> None:
     cells += [(one, "") for task, _ in plan.transfers for one in task.evaluations]
     cells += [(fusion.key, "") for fusion, _ in plan.fusions]
     done = {key.identity for key in {key.identity: key for key, _ in cells}.values() if runs.find(key)}
+    alone = distributed.world_size() == 1  # a step of several ranks waits for the others
+    counted = {one.key.identity: one for one in forecast_cells(plan, device)} if alone else {}
     for key, indent in cells:
-        click.echo(f"{indent}{key.cell}: {'done' if key.identity in done else 'to do'}")
-    click.echo(forecast(plan, done, runs, device))
+        line = f"{indent}{key.cell}: {'done' if key.identity in done else 'to do'}"
+        one = counted.get(key.identity)
+        click.echo(f"{line}; {describe(one, peak_mb(one.living, device))}" if one else line)
+    for line in hours_left(plan, [*counted.values()], done, runs, device):
+        click.echo(line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,13 @@ from .options import (
 )
 from .tables import show_results
 
+SET = click.option(
+    "--set",
+    "pairs",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a setting, e.g. epochs=20, backbone.width=32, linear.lr=1.",
+)
 _common = option_set(
     OUT,
     DEVICE,
@@ -34,13 +42,7 @@ _common = option_set(
     COMPILE,
     GRAPH,
     DETERMINISTIC,
-    click.option(
-        "--set",
-        "pairs",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Override a setting, e.g. epochs=20, backbone.width=32, linear.lr=1.",
-    ),
+    SET,
     click.option(
         "--checkpoint-every",
         type=click.FloatRange(min=0),
@@ -122,41 +124,38 @@ def run(ctx: click.Context, **options: Any) -> None:
         show_results(ctx, result.records, result.failures, result.refused)
 
 
-@click.command()
-@click.argument("file", required=False, type=click.Path(path_type=Path))
-@click.option("--preset", help="A grid file that comes with skelbench, such as demo.")
-@click.option("--methods", help="Comma list, as for the next five options.")
-@click.option("--backbones")
-@click.option("--datasets")
-@click.option("--splits")
-@click.option("--streams", help="joint, bone, motion, and 3s for their fusion.")
-@click.option("--protocols")
-@click.option("--seeds", help="Comma list of numbers; the floor always has at least seeds 0, 1, 2.")
-@PRETRAINED_ON
-@click.option("--track", help="equal or published.")
-@NAME
-@click.option(
-    "--vary",
-    "lists",
-    multiple=True,
-    metavar="KEY=V1,V2,...",
-    help="Run a setting with several values, as rows of the same tables; of several settings every combination.",
+grid_options = option_set(
+    click.argument("file", required=False, type=click.Path(path_type=Path)),
+    click.option("--preset", help="A grid file that comes with skelbench, such as demo."),
+    click.option("--methods", help="Comma list, as for the next five options."),
+    click.option("--backbones"),
+    click.option("--datasets"),
+    click.option("--splits"),
+    click.option("--streams", help="joint, bone, motion, and 3s for their fusion."),
+    click.option("--protocols"),
+    click.option("--seeds", help="Comma list of numbers; the floor always has at least seeds 0, 1, 2."),
+    PRETRAINED_ON,
+    click.option("--track", help="equal or published."),
+    NAME,
+    click.option(
+        "--vary",
+        "lists",
+        multiple=True,
+        metavar="KEY=V1,V2,...",
+        help="Run a setting with several values, as rows of the same tables; of several settings every combination.",
+    ),
+    click.option("--no-floor", is_flag=True, help="Leave out the untrained encoder unless it is named."),
 )
-@click.option("--no-floor", is_flag=True, help="Leave out the untrained encoder unless it is named.")
-@click.option("--dry-run", is_flag=True, help="Print the plan and the estimated device hours; run nothing.")
-@launch_options
-@_common
-@click.pass_context
-def grid(ctx: click.Context, **options: Any) -> None:
-    """Run a grid of methods × backbones × datasets, from FILE, a preset or comma lists; then print its table.
 
-    Finished cells are skipped. If a cell fails, the others continue, and the failures are listed at the end (exit
-    code 1). The untrained encoder is always among the methods, as the floor of the table.
+
+def grids_of(options: Mapping[str, Any]) -> list[Any]:
+    """The grids that `grid_options` and `--set` name, with their floors.
+
+    Raises:
+        SkelbenchError: for options that do not go together, or an invalid grid.
     """
-    load_plugins(ctx)
     from ...config import parse_lists, parse_pairs
     from ..plan.grid import Grid, named, read_grid, read_preset
-    from ..run_grid import run_grid
 
     if options["file"] and options["preset"]:
         raise SkelbenchError("A grid comes from FILE or from --preset, not from both.")
@@ -175,7 +174,25 @@ def grid(ctx: click.Context, **options: Any) -> None:
     parts = [part.model_copy(update=changes | {"vary": {**part.vary, **varied}}) for part in base.split()]
     if options["name"] is not None:
         parts = named(parts, options["name"])
-    with launching(ctx, [part.with_floor(add=not options["no_floor"]) for part in parts], options) as launch:
+    return [part.with_floor(add=not options["no_floor"]) for part in parts]
+
+
+@click.command()
+@grid_options
+@click.option("--dry-run", is_flag=True, help="Print the plan and the estimated device hours; run nothing.")
+@launch_options
+@_common
+@click.pass_context
+def grid(ctx: click.Context, **options: Any) -> None:
+    """Run a grid of methods × backbones × datasets, from FILE, a preset or comma lists; then print its table.
+
+    Finished cells are skipped. If a cell fails, the others continue, and the failures are listed at the end (exit
+    code 1). The untrained encoder is always among the methods, as the floor of the table.
+    """
+    load_plugins(ctx)
+    from ..run_grid import run_grid
+
+    with launching(ctx, grids_of(options), options) as launch:
         result = run_grid(**launch) if launch else None
     if result:
         show_results(ctx, result.records, result.failures, result.refused)

@@ -17,7 +17,7 @@ from ...results.status.plans import write_plan
 from ...results.store import RunStore
 from ..plan.planner import Plan
 from ..run.cell import Ended
-from ..run.forecast import launched
+from ..run.launched import launched
 from ..run.runner import Runner
 from ..run.tasks import Task, blame, tasks_of
 from ..train.options import Options, StoppedError

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -101,6 +101,9 @@ class Plan:
         return found
 
 
+Opener = Callable[[str], Store]
+
+
 def plan_grid(grid: Grid, *, precision: str = "fp32", ranks: int = 1) -> Plan:
     """Resolve every cell of a grid, floors first; nothing is run, and only synthetic data is written.
 
@@ -108,14 +111,14 @@ def plan_grid(grid: Grid, *, precision: str = "fp32", ranks: int = 1) -> Plan:
         SkelbenchError: for the first invalid name or setting, before anything runs; for an incompatible pair of method
             and backbone, or data that do not allow a cell, only if nothing else is left.
     """
-    plan = _plan(grid, precision, ranks)
+    plan = _plan(grid, precision, ranks, open_dataset)
     plan.leave_out_impossible()
     return plan
 
 
-def _plan(grid: Grid, precision: str, ranks: int) -> Plan:
+def _plan(grid: Grid, precision: str, ranks: int, opener: Opener) -> Plan:
     _check_names(grid)
-    planner = _Planner(grid, precision, ranks)
+    planner = _Planner(grid, precision, ranks, opener)
     streams = once([*(s for s in grid.streams if s != FUSED), *(FUSED_STREAMS if FUSED in grid.streams else ())])
     places = itertools.product(grid.datasets, grid.splits, streams, grid.backbones)
     runs = [run for place in places for run in planner.runs(*place)]
@@ -154,11 +157,17 @@ def changes_of(grid: Grid) -> list[Changes]:
     return [Changes(name, named, single | dict(zip(grid.vary, values, strict=True))) for values in combinations]
 
 
-def plan_grids(grids: Sequence[Grid], *, precision: str = "fp32", ranks: int = 1) -> Plan:
-    """Resolve several grids as one; shared tasks are run once. Raises the same errors as `plan_grid`."""
+def plan_grids(
+    grids: Sequence[Grid], *, precision: str = "fp32", ranks: int = 1, opener: Opener = open_dataset
+) -> Plan:
+    """Resolve several grids as one; shared tasks are run once. Raises the same errors as `plan_grid`.
+
+    Args:
+        opener: opens a data set by its name.
+    """
     merged, seen = Plan(), set()
     for grid in grids:
-        plan = _plan(grid, precision, ranks)
+        plan = _plan(grid, precision, ranks, opener)
         for ours, theirs in ((merged.tasks, plan.tasks), (merged.transfers, plan.transfers)):
             for task, store in theirs:
                 key = (task.identity, task.evaluations)
@@ -197,9 +206,9 @@ def _check_names(grid: Grid) -> None:
 class _Planner:
     """Resolves the runs of a grid, and adds them to a plan."""
 
-    def __init__(self, grid: Grid, precision: str, ranks: int):
+    def __init__(self, grid: Grid, precision: str, ranks: int, opener: Opener):
         self.grid, self.precision, self.ranks = grid, precision, ranks
-        self.stores = {dataset: open_dataset(dataset) for dataset in grid.datasets}
+        self.stores = {dataset: opener(dataset) for dataset in grid.datasets}
         for store, split in itertools.product(self.stores.values(), grid.splits):
             store.sides(split)  # an unknown split is reported before any setting
         self.source, self.source_split = None, ""
@@ -207,7 +216,7 @@ class _Planner:
             name, _, self.source_split = grid.pretrained_on.partition(":")
             if not name:
                 raise SkelbenchError(f"'{grid.pretrained_on}' names no data set; give DATASET or DATASET:SPLIT.")
-            self.source = self.stores.get(name) or open_dataset(name)
+            self.source = self.stores.get(name) or opener(name)
         self.trial, self.plan = Trial(), Plan()
         self.variants = changes_of(grid)
         self._planned: set[tuple[str, tuple[Key, ...]]] = set()

@@ -1,18 +1,15 @@
-"""List a plan's cells and their work, for `skelbench status` and to estimate the device hours."""
+"""List a plan's cells and their work, for `skelbench status` and to estimate the device hours from finished ones."""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Container
 from functools import cache
 
 import torch
 
 from ...datasets.store import Store
 from ...results.record import Key
-from ...results.status.estimate import Estimate, format_duration
 from ...results.status.plans import Launched, Planned
-from ...results.store import RunStore
 from ..plan.identity import Pretraining
 from ..plan.planner import Plan
 from .record import now
@@ -30,30 +27,6 @@ def launched(plan: Plan, device: str) -> Launched:
 def device_name(device: str) -> str:
     """The device name that records store."""
     return torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine()
-
-
-def forecast(plan: Plan, done: Container[str], runs: RunStore, device: str) -> str:
-    """One line: how many cells are left and the estimated device hours.
-
-    Args:
-        done: identities of the finished cells.
-        runs: whose finished cells the estimate is made from.
-    """
-    planned = launched(plan, device)
-    open_ = [one for one in planned.cells if one.identity not in done]
-    estimate = Estimate(runs.records(), planned.device_name)
-    seconds, unknown = estimate.total(open_)
-    count = f"{len(open_)} of {len(planned.cells)} cells left"
-    if not open_:
-        return count
-    if unknown and not seconds:
-        return f"{count}; device hours unknown: no similar cell is finished here on {planned.device_name}"
-    rest = f", without {unknown} cells of which no similar one is finished" if unknown else ""
-    return (
-        f"{count}; about {seconds / 3600:.2f} device hours ({format_duration(seconds)}) "
-        f"on {planned.device_name}{rest}, "
-        f"from {estimate.records} finished cells"
-    )
 
 
 def _cells(task: Pretraining, store: Store, *, trained: bool) -> list[Planned]:
