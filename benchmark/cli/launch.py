@@ -95,7 +95,7 @@ def launching(ctx: click.Context, grids: Sequence[Any], options: Mapping[str, An
             runs.check_writable()
             say_notes(ctx, plan)
             retries = options.get("retries", 0)
-            how, team = _team(ctx, runs, how, options, len(plan.tasks) + len(plan.transfers))
+            how, team = _team(ctx, runs, how, options, plan)
             yield {"grid": plan, "out": runs.root, "options": how, "team": team, "retries": retries}
             distributed.send_next(None)  # the other ranks follow until then
 
@@ -118,7 +118,7 @@ def stopped_by_signal(ctx: click.Context, force: bool = False) -> Iterator[Any]:
     ctx.exit(stop.code)
 
 
-def _team(ctx: click.Context, runs: Any, how: Any, options: Mapping[str, Any], tasks: int) -> tuple[Any, Any]:
+def _team(ctx: click.Context, runs: Any, how: Any, options: Mapping[str, Any], plan: Any) -> tuple[Any, Any]:
     """The options on how to run, and the team that runs the cells; None for this process alone."""
     kind = options.get("launcher", "local")
     if kind == "ray":
@@ -130,14 +130,19 @@ def _team(ctx: click.Context, runs: Any, how: Any, options: Mapping[str, Any], t
         from ..launchers.slurm import queue_of
 
         return how, queue_of(runs, how, cpus=options["cpus"], gpus=options["gpus"], parameters=options["slurm"])
+    from ..forecast.expected import largest_mb
     from ..launchers.processes import Processes
     from ..train.devices import choose_device
 
     devices = [choose_device(name) for name in names(options["devices"])] if options.get("devices") else [how.device]
+    tasks = len(plan.tasks) + len(plan.transfers)
     workers = _workers(options.get("workers") or _usual(devices, tasks, how.threads))
     if workers == 1 and len(devices) == 1:
         return replace(how, device=devices[0]), None
-    count = None if workers is None else max(workers, len(devices) if options.get("devices") else 0)
+    if workers is None:
+        expected = largest_mb(plan, runs, how.device)
+        return how, Processes(runs, how, devices, None, expected_mb=expected, verbose=ctx.obj["verbose"])
+    count = max(workers, len(devices) if options.get("devices") else 0)
     return how, Processes(runs, how, devices, count, verbose=ctx.obj["verbose"])
 
 
@@ -201,7 +206,7 @@ def _print_plan(plan: Any, runs: Any, device: str) -> None:
     cells += [(fusion.key, "") for fusion, _ in plan.fusions]
     done = {key.identity for key in {key.identity: key for key, _ in cells}.values() if runs.find(key)}
     alone = distributed.world_size() == 1  # a step of several ranks waits for the others
-    counted = {one.key.identity: one for one in forecast_cells(plan, device)} if alone else {}
+    counted = {one.key.identity: one for one in forecast_cells(plan, device, done)} if alone else {}
     for key, indent in cells:
         line = f"{indent}{key.cell}: {'done' if key.identity in done else 'to do'}"
         one = counted.get(key.identity)

@@ -14,17 +14,17 @@ COPY = 2**26  # elements copied for the memory ceiling
 PRODUCT = {"cpu": 2048, "cuda": 8192}  # matrix size for the compute ceiling
 
 
-def measure_ceilings(device: str, mode: str = "fp32") -> dict[str, float]:
-    """Measure the limits of the device: GB/s of a large copy, GFLOP/s of a large matrix product."""
+def measure_ceilings(device: str, mode: str = "fp32", rounds: int = 10) -> dict[str, float]:
+    """Measure the limits of the device: GB/s of a large copy, GFLOP/s of a large matrix product; the best of rounds."""
     source = torch.ones(COPY, device=device)
     target = torch.empty_like(source)
-    copied = 2 * source.nbytes / min(timed(lambda: target.copy_(source), 10, device))
+    copied = 2 * source.nbytes / min(timed(lambda: target.copy_(source), rounds, device))
     size = PRODUCT["cuda" if device.startswith("cuda") else "cpu"]
     dtype = torch.bfloat16 if mode == "bf16" else torch.float32
     a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     out = torch.empty_like(a)
     with precision(mode):
-        multiplied = 2 * size**3 / min(timed(lambda: torch.mm(a, b, out=out), 10, device))
+        multiplied = 2 * size**3 / min(timed(lambda: torch.mm(a, b, out=out), rounds, device))
     return {"copy_gb_per_second": round(copied / 1e9, 2), "product_gflops": round(multiplied / 1e9, 1)}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -46,16 +46,17 @@ class CellForecast:
     unknown: str = ""
 
 
-def forecast_cells(plan: Plan, device: str) -> list[CellForecast]:
-    """What every cell of a plan but the fusions will cost, in fp32; cells that share a pre-training name it once.
+def forecast_cells(plan: Plan, device: str, done: Container[str] = ()) -> list[CellForecast]:
+    """What the open cells of a plan but the fusions will cost, in fp32; cells that share a pre-training name it once.
 
     Args:
         device: "cpu", or any other, whose operations are taken to be CUDA's.
+        done: identities of the cells that are left out.
     """
     found: dict[str, CellForecast] = {}
     for tasks, trained in ((plan.tasks, True), (plan.transfers, False)):
         for task, store in tasks:
-            for one in _task(_Data(task, store, "cpu" if device == "cpu" else "cuda"), trained=trained):
+            for one in _task(_Data(task, store, "cpu" if device == "cpu" else "cuda"), done, trained=trained):
                 found.setdefault(one.key.identity, one)
     return list(found.values())
 
@@ -72,11 +73,13 @@ class _Data:
         self.resident = float((self.train + self.test) * numbers * NUMBER)  # bytes of the clips
 
 
-def _task(data: _Data, *, trained: bool) -> Iterator[CellForecast]:
-    if trained:
+def _task(data: _Data, done: Container[str], *, trained: bool) -> Iterator[CellForecast]:
+    if trained and data.task.key.identity not in done:
         yield _known(data.task.key, lambda: _pretraining(data))
     kinds: set[str] = set()
     for key in data.task.evaluations:
+        if key.identity in done:
+            continue
         kind = feature_kind(data.task, key.cell.protocol)
         if kind is None:
             yield _known(key, lambda key=key: _tuning(key, data))

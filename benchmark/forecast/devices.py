@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 
@@ -81,14 +82,18 @@ def known_device(name: str) -> Device:
 
 
 def this_device(device: str, memory_mb: float = 0.0) -> Device:
-    """The device of this machine with its measured limits (a second or two); on the CPU with the fitted shares."""
-    measured = measure_ceilings(device)
-    rate = measured["product_gflops"] / 1e3
+    """The device of this machine with its measured limits (a second); on the CPU with the fitted shares."""
+    return measured_device(device, measure_ceilings(device, rounds=3), memory_mb)
+
+
+def measured_device(device: str, ceilings: Mapping[str, float], memory_mb: float = 0.0) -> Device:
+    """A device of which `measure_ceilings` measured the limits."""
+    rate = ceilings["product_gflops"] / 1e3
     return Device(
         name=device,
         title=f"this {device}",
         memory=memory_mb / 1e3,
-        bandwidth=measured["copy_gb_per_second"],
+        bandwidth=ceilings["copy_gb_per_second"],
         fp32=rate,
         tf32=rate,
         bf16=rate,

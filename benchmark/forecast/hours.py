@@ -18,7 +18,7 @@ def hours_left(
     """Lines: how many cells are left and the estimated device hours.
 
     Args:
-        counted: what the cells take; empty if that is not known.
+        counted: what the open cells take; empty if that is not known.
         done: identities of the finished cells.
         runs: whose finished cells the first estimate is made from.
     """
@@ -39,7 +39,7 @@ def hours_left(
     else:
         yield f"{count}; no similar cell is finished here on {planned.device_name}"
     if unknown and counted:
-        yield _by_counting([one for one in counted if one.key.identity not in done], device)
+        yield _by_counting(counted, device)
 
 
 def _by_counting(cells: Sequence[CellForecast], device: str) -> str:

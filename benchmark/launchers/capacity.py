@@ -25,6 +25,13 @@ def more_slots(device: str, peak_mb: float, devices: int) -> int:
     return min(slots_that_fit(free_memory_mb(device), peak_mb, on_gpu=device.startswith("cuda")), _cores(devices) - 1)
 
 
+def slots(device: str, peak_mb: float, devices: int) -> int:
+    """How many cells of a peak run on a device at once, at least one; the arguments are those of `more_slots`."""
+    return max(
+        1, min(slots_that_fit(free_memory_mb(device), peak_mb, on_gpu=device.startswith("cuda")), _cores(devices))
+    )
+
+
 def slots_that_fit(free_mb: float, peak_mb: float, *, on_gpu: bool) -> int:
     """Number of cells with a measured peak that fit into free memory."""
     return int(SHARE * free_mb // (MARGIN * peak_mb + (CONTEXT_MB if on_gpu else 0.0)))

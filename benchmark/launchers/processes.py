@@ -21,7 +21,7 @@ from ..run.cell import Ended
 from ..run.tasks import Task
 from ..train.options import Options
 from ..train.progress import Silent
-from .capacity import more_slots
+from .capacity import more_slots, slots
 from .worker import command, packed
 
 
@@ -71,7 +71,9 @@ class Processes:
         runs: where they write.
         options: of the launch; each worker has its own device.
         devices: names, assigned to the workers in turn.
-        count: number of workers; None: one per device, and more once the memory use of the first cell is known.
+        count: number of workers; None: as many as fit.
+        expected_mb: peak memory of the largest cell, with which `count` is None; if that is not known either, there is
+            one worker per device, and more once the first cell has ended.
         verbose: whether the lines of the epochs are forwarded.
 
     Raises:
@@ -79,7 +81,14 @@ class Processes:
     """
 
     def __init__(
-        self, runs: RunStore, options: Options, devices: Sequence[str], count: int | None, *, verbose: bool = False
+        self,
+        runs: RunStore,
+        options: Options,
+        devices: Sequence[str],
+        count: int | None,
+        *,
+        expected_mb: float | None = None,
+        verbose: bool = False,
     ):
         if not devices:
             raise SkelbenchError("There is no device to run on; name some with --devices cpu or cuda:0,cuda:1.")
@@ -87,6 +96,10 @@ class Processes:
         self.verbose = verbose
         turns = itertools.islice(itertools.cycle(devices), count or len(devices))
         self.slots = Counter(turns)  # of each device
+        if count is None and expected_mb is not None:
+            self.measured = True
+            self.slots = Counter({name: slots(name, expected_mb, len(devices)) for name in devices})
+            options.watcher.say(f"{self.slots.total()} workers: the largest cell is to take {expected_mb:.0f} MB")
         self.workers: list[_Worker] = []
         self.messages: queue.SimpleQueue[tuple[_Worker, Any]] = queue.SimpleQueue()
 

@@ -16,11 +16,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ...datasets.clips import Clips
 from ...datasets.layout import get_layout
-from ...methods import METHODS, create_method
+from ...methods import METHODS
 from ...methods.recipe import Recipe
-from ...results.record import PRETRAIN, Cell, Key
+from ...results.record import PRETRAIN, Cell, Configuration, Key
 from ..forecast.ceilings import measure_ceilings, timed
 from ..forecast.counting import Traffic
+from ..forecast.devices import measured_device
+from ..forecast.memory import peak_mb
+from ..forecast.trace import Shape, training_step
+from ..plan.build import build_method
 from ..plan.tracks import equal
 from ..train.devices import keep_freed_memory, peak_memory, precision, reset_peak_memory
 from ..train.options import Options
@@ -32,6 +36,7 @@ from .reference.step import PLAIN
 WARM, ROUNDS = 3, 5  # warm-up steps; turns that ours and the plain reference take
 LAYOUT = "ntu25"
 SMALL_CLIPS = 674  # training clips of NW-UCLA cross-subject
+CLASSES = tuple(map(str, range(10)))
 
 
 def bench_step(
@@ -79,6 +84,21 @@ def bench_step(
     sizes = {"backbone": backbone, "backbone_args": dict(backbone_args or {}), "layout": layout, **(config or {})}
     sizes |= {"num_frames": frames, "num_persons": persons}
     held = clips or 4 * batch
+    place = {"dataset": "bench", "split": "none", "stream": "all" if METHODS[name].streams_together else "joint"}
+    configuration = Configuration(name, backbone, **place)
+    recipe = Recipe(
+        source="a benchmark",
+        frames=frames,
+        epochs=300,
+        batch=batch,
+        lr=0.01,
+        backbone=dict(backbone_args or {}),
+        method=dict(config or {}),
+    )
+    shape = Shape(configuration, recipe, get_layout(layout), persons, CLASSES, device if device == "cpu" else "cuda")
+    expected = training_step(shape, stage)
+    resident = float(held * 3 * frames * shape.layout.num_joints * persons * 4)
+    expected_mb = peak_mb(expected.memory + resident, device)
     x = torch.randn(held, 3, frames, get_layout(layout).num_joints, persons, generator=_generator())
     plain = None
     if plain_steps and name in PLAIN and backbone == "stgcn" and stage == 0:
@@ -87,7 +107,7 @@ def bench_step(
         plain.take(1)
     say("warming up")
     with tempfile.TemporaryDirectory() as folder, precision(mode["precision"]):
-        trainer = _trainer(name, sizes, x, batch, device, Path(folder), mode)
+        trainer = _trainer(shape, x, device, Path(folder), mode)
         trainer.run.epoch = _epoch_of(trainer, stage)
         run = _Timer(trainer, device)
         run.take(WARM)
@@ -106,6 +126,8 @@ def bench_step(
     ceilings = measure_ceilings(device, mode["precision"])
     rows = [_row(name, ours, batch) | _rates(median(ours), flops, traffic, ceilings)]
     rows[0] |= {"peak_memory_mb": memory, "recompilations": recompiled}
+    forecast_ms = 1e3 * (measured_device(device, ceilings).seconds(expected.work) or 0.0)
+    rows[0] |= {"forecast_ms": round(forecast_ms, 3), "forecast_memory_mb": round(expected_mb, 1)}
     if theirs:
         rows.append(_row("plain reference", theirs, batch))
         rows[0]["times_faster"] = round(median(theirs) / median(ours), 3)
@@ -157,21 +179,16 @@ def _share(steps: int, turn: int) -> int:
     return steps * (turn + 1) // ROUNDS - steps * turn // ROUNDS
 
 
-def _trainer(
-    name: str, sizes: dict[str, Any], x: Tensor, batch: int, device: str, folder: Path, mode: dict[str, Any]
-) -> Trainer:
+def _trainer(shape: Shape, x: Tensor, device: str, folder: Path, mode: dict[str, Any]) -> Trainer:
     keep_freed_memory()
     torch.manual_seed(0)
-    stream = "all" if METHODS[name].streams_together else "joint"
-    method = create_method(name, stream=stream, **sizes).to(device).train()
-    label = torch.arange(len(x)) % 10
+    configuration, recipe, layout = shape.configuration, shape.recipe, shape.layout
+    method = build_method(configuration, recipe, layout, shape.persons, CLASSES).to(device).train()
+    label = torch.arange(len(x)) % len(CLASSES)
     names = tuple(map(str, range(len(x))))
-    layout = get_layout(sizes["layout"])
-    clips = Clips(x.to(device), label.to(device), names, label, layout, names[:10], "bench", "")
-    recipe = Recipe(source="a benchmark", frames=x.shape[2], epochs=300, batch=batch, lr=0.01)
+    clips = Clips(x.to(device), label.to(device), names, label, layout, CLASSES, configuration.dataset, "")
     options = Options(device=device, compiled=mode["compiled"], recorded=mode["recorded"])
-    place = {"dataset": "bench", "split": "none", "stream": stream, "protocol": PRETRAIN}
-    cell = Cell(track="custom", label="bench", method=name, backbone="stgcn", **place, seed=0)
+    cell = Cell(track="custom", label="bench", **configuration._asdict(), protocol=PRETRAIN, seed=0)
     return Trainer(method, clips, recipe, folder, Key(cell, "bench"), options, precision=mode["precision"])
 
 

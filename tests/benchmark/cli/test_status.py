@@ -140,8 +140,9 @@ def test_durations_read_as_people_say_them(seconds, text):
 def test_a_dry_run_tells_the_device_hours_that_earlier_cells_lead_one_to_expect(skelbench, store, tmp_path):
     words = ["grid", "--methods", "untrained", "--datasets", "tiny", "--protocols", "knn", "--out", tmp_path / "runs"]
     words += ["--set", "frames=16", "--set", "backbone.width=4", "--set", "backbone.dim=16"]
-    before = skelbench(*words, "--seeds", "0", "--no-floor", "--dry-run").stdout.splitlines()[-1]
-    assert before.startswith("6 of 6 cells left; device hours unknown")
+    *_, before, counted = skelbench(*words, "--seeds", "0", "--no-floor", "--dry-run").stdout.splitlines()
+    assert before.startswith("6 of 6 cells left; no similar cell is finished here on ")
+    assert counted.startswith("by counting: ")
     assert not (tmp_path / "runs").exists()
     skelbench(*words, "--seeds", "0", "--no-floor")
     after = skelbench(*words, "--seeds", "0,5", "--dry-run").stdout.splitlines()[-1]

@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
-from skelbench.benchmark.launchers import processes, worker
+from skelbench.benchmark.launchers import capacity, processes, worker
 from skelbench.benchmark.launchers.bundle import pack, unpack
 from skelbench.benchmark.launchers.capacity import slots_that_fit
 from skelbench.benchmark.launchers.drive import Drive
+from skelbench.benchmark.launchers.processes import Processes
 from skelbench.benchmark.launchers.remote import do_job, job
 from skelbench.benchmark.launchers.schedule import Schedule
 from skelbench.benchmark.plan.grid import Grid
@@ -111,6 +112,19 @@ def test_cells_fit_that_the_free_memory_takes_with_a_margin():
     assert slots_that_fit(10_000, 1000, on_gpu=False) == 7  # 0.9 * 10,000 / 1,250
     assert slots_that_fit(10_000, 1000, on_gpu=True) == 4  # 600 more each
     assert slots_that_fit(100, 1000, on_gpu=False) == 0
+
+
+def test_workers_are_as_many_as_fit_with_the_expected_peak_and_at_least_one_on_each_device(tmp_path, monkeypatch):
+    monkeypatch.setattr(capacity, "free_memory_mb", {"cpu": 10_000.0, "cuda:0": 100.0}.get)
+    monkeypatch.setattr(capacity, "available_cores", lambda: 8)
+
+    def workers(devices, expected):
+        return dict(Processes(RunStore(tmp_path), Options(), devices, None, expected_mb=expected).slots)
+
+    assert workers(["cpu"], 1000) == {"cpu": 7}
+    assert workers(["cpu"], 100) == {"cpu": 8}, "no more than cores"
+    assert workers(["cpu", "cuda:0"], 1000) == {"cpu": 4, "cuda:0": 1}, "half of the cores each"
+    assert workers(["cpu"], None) == {"cpu": 1}, "until the first cell has ended"
 
 
 # --- Elsewhere, in this process ---------------------------------------------------------------------------------
