@@ -8,13 +8,14 @@ from ..train.devices import peak_memory
 # (`keep_freed_memory`) is holes. Both were fitted to single processes, see docs/performance.md.
 FIRST_STEP_MB = 100.0
 HOLES = 1.4
+PROCESS_MB = peak_memory("cpu") or 0.0  # of this process with its libraries, before it traces anything
 
 
 def peak_mb(living: float, device: str) -> float:
     """The peak of `train.devices.peak_memory` in MB.
 
-    On a CUDA device these are the tensors; on the CPU it is the process with its libraries, of which this process is
-    taken as an example.
+    On a CUDA device these are the tensors; on the CPU it is the process with its libraries, of which this process, as it
+    was when this module was imported, is taken as an example.
 
     Args:
         living: bytes of the tensors that live at once, the clips included.
@@ -22,4 +23,4 @@ def peak_mb(living: float, device: str) -> float:
     """
     if device != "cpu":
         return living / 1e6
-    return (peak_memory("cpu") or 0.0) + FIRST_STEP_MB + HOLES * living / 1e6
+    return PROCESS_MB + FIRST_STEP_MB + HOLES * living / 1e6
