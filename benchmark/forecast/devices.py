@@ -26,7 +26,7 @@ class Shares(Settings):
 
 
 # Fitted to steps of half of the methods on the CPU, see docs/performance.md.
-CPU_SHARES = Shares(product=0.95, copy_=0.6, operation=10e-6)
+CPU_SHARES = Shares(product=0.88, copy_=0.6, operation=0.0)
 ASSUMED_SHARES = Shares(product=ASSUMED, copy_=ASSUMED, operation=0.0)
 
 
