@@ -37,14 +37,17 @@ def checks(request: Request) -> Iterator[Check]:
 
 
 def _unfit(way: Way, request: Request) -> str:
-    if request.cuda or (way.precision != "tf32" and not (way.recorded or way.compiled)):
+    """Why a way is not examined on this device; "" if it is."""
+    if way is FP32 and request.device == "cpu":
+        return "The CPU in fp32 is what the others are compared with."
+    if request.cuda or (way.precision != "tf32" and not way.recorded and not way.compiled):
         return ""
-    what = {True: "A graph of CUDA", False: "Compiling, which takes minutes,"}[way.recorded]
-    return f"{'tf32' if way.precision == 'tf32' else what} is examined on a CUDA device only."
+    what = "A graph of CUDA" if way.recorded else "Compiling, which takes minutes," if way.compiled else "tf32"
+    return f"{what} is examined on a CUDA device only."
 
 
 def _check(method: str, way: Way, request: Request, expected: dict[str, Losses]) -> Outcome:
-    size = size_of(request.size)
+    size = size_of(request.size, request.device)
     if method not in expected:
         expected[method] = golden(method, FP32, "cpu", size)
     if way.compiled:

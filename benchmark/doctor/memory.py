@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
 
 from ..forecast.counting import Living
-from ..forecast.trace import Shape, stages, training_step
+from ..forecast.trace import Shape, training_step
 from ..train.devices import peak_memory, reset_peak_memory
 from .rows import DOES_NOT_APPLY, Check, Outcome, Request, compare, not_here
-from .steps import SLOW_BATCH, clips_on, shape_of, step_on
+from .steps import SLOW_BATCH, clips_on, last_stage, shape_of, step_on
 
 SECTION = "memory"
 # Of the forecast. Tensors with values were 7 to 9 % below it on the CPU. A card's allocator rounds sizes up, and
@@ -30,16 +30,15 @@ def checks(request: Request) -> Iterator[Check]:
         yield Check(SECTION, method, way, partial(_check, method, request, found), seconds=10.0)
 
 
-def _check(method: str, request: Request, found: object) -> Outcome:
+def _check(method: str, request: Request, found: Callable[[str, Shape, int], float]) -> Outcome:
     shape = shape_of(method, request, batch=None if request.cuda else SLOW_BATCH)
-    forecast = {stage: training_step(shape, stage).memory / 1e6 for stage in stages(shape)}
-    stage = max(forecast, key=lambda one: forecast[one])
-    assert callable(found)
+    stage = last_stage(shape)
     measured = found(request.device, shape, stage)
     if measured <= 0:
         return Outcome(DOES_NOT_APPLY, f"{request.device} does not tell how much memory is allocated.")
+    forecast = training_step(shape, stage).memory / 1e6
     what = f"The peak memory of a step of {method} in stage {stage} on {request.device}"
-    return compare(what, forecast[stage], measured, ALLOCATED if request.cuda else LIVING, "MB", decimals=1)
+    return compare(what, forecast, measured, ALLOCATED if request.cuda else LIVING, "MB", decimals=1)
 
 
 def allocated(device: str, shape: Shape, stage: int) -> float:

@@ -13,7 +13,7 @@ from ...methods import METHODS
 from ...registry import did_you_mean
 from ..train.devices import cell_threads
 from . import epoch, losses, memory, speed, together, waits
-from .rows import FAILED, NOT_RUN, Check, Outcome, Request, Row
+from .rows import FAILED, NOT_RUN, THREADS, Check, Outcome, Request, Row
 
 BUDGET = 600.0  # seconds of the whole programme
 SECTIONS: dict[str, Callable[[Request], Iterable[Check]]] = {
@@ -54,7 +54,7 @@ def examine(request: Request, sections: Sequence[str], clock: Callable[[], float
         sections: names of `SECTIONS`.
         clock: seconds.
     """
-    with cell_threads(request.device, 1 if request.tiny else torch.get_num_threads()):
+    with cell_threads(request.device, THREADS):
         yield from _examine(request, sections, clock)
 
 

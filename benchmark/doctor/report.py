@@ -17,20 +17,23 @@ from ...errors import SkelbenchError
 from ...results.exchange.bundle import REPORTS
 from ...results.files import atomic_write
 from ...results.templates import render
+from ..train.devices import cell_threads
 from .machine import describe
-from .rows import DOES_NOT_APPLY, FAILED, MEASURED, NOT_RUN, VERDICTS, Request, Row
+from .rows import DOES_NOT_APPLY, FAILED, MEASURED, NOT_RUN, THREADS, VERDICTS, Request, Row
 
 SCHEMA = 1  # raised when a name or a meaning changes
 
 
 def as_json(request: Request, sections: Sequence[str], rows: Sequence[Row], seconds: float) -> dict[str, Any]:
     """The report: what was examined, where, with which versions, and every row."""
+    with cell_threads(request.device, THREADS):
+        machine = describe(request.device)
     return {
         "kind": "skelbench doctor",
         "schema": SCHEMA,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {"skelbench": __version__, "torch": torch.__version__, "python": platform.python_version()},
-        "machine": describe(request.device),
+        "machine": machine,
         "request": {**asdict(request), "sections": list(sections)},
         "seconds": round(seconds, 1),
         "counts": {verdict: sum(row.verdict == verdict for row in rows) for verdict in VERDICTS},

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 PASSED, FAILED, MEASURED, NOT_RUN, DOES_NOT_APPLY = "passed", "failed", "measured", "not run", "does not apply"
+THREADS = 1  # on the CPU: of a cell, unless it is told otherwise
 VERDICTS = (FAILED, NOT_RUN, PASSED, MEASURED, DOES_NOT_APPLY)
 
 

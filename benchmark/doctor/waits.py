@@ -50,7 +50,7 @@ def _check(method: str, way: Way, request: Request) -> Outcome:
 
         return step
 
-    golden(method, way, request.device, size_of(request.size), strict)
+    golden(method, way, request.device, size_of(request.size, request.device), strict)
     if not places:
         return Outcome(PASSED, "No step waits for the device.", 0, 0, "waits")
     distinct = sorted(set(places))

@@ -10,12 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ...registry import load_plugin
-from ..train.devices import choose_device
+from ..train.devices import cell_threads, choose_device
 from .golden import Losses, golden, size_of
 from .losses import FP32
+from .rows import THREADS
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,6 @@ class Job:
     size: str
     plugins: tuple[str, ...]
     rounds: int
-    threads: int
 
 
 def dump(job: Job) -> str:
@@ -42,21 +40,27 @@ def losses_from(answer: Mapping[str, Any]) -> dict[str, Losses]:
     }
 
 
+def take_all(job: Job, device: str) -> dict[str, Losses]:
+    """Take the steps of a job; the losses of the last time."""
+    losses: dict[str, Losses] = {}
+    for _ in range(job.rounds):
+        for method in job.methods:
+            losses[method] = golden(method, FP32, device, size_of(job.size, device))
+    return losses
+
+
 def main() -> None:
     """Load everything, say "ready", wait for a line, take the steps, and print the answer as JSON."""
-    job = json.loads(sys.argv[1])
-    for file in job["plugins"]:
+    job = Job(**json.loads(sys.argv[1]))
+    for file in job.plugins:
         load_plugin(Path(file))
-    device = choose_device(job["device"])
-    torch.set_num_threads(job["threads"])
-    print("ready", flush=True)
-    sys.stdin.readline()
-    began = time.time()
-    losses: dict[str, Losses] = {}
-    for _ in range(job["rounds"]):
-        for method in job["methods"]:
-            losses[method] = golden(method, FP32, device, size_of(job["size"]))
-    print(json.dumps({"began": began, "ended": time.time(), "losses": losses}))
+    device = choose_device(job.device)
+    with cell_threads(device, THREADS):
+        print("ready", flush=True)
+        sys.stdin.readline()
+        began = time.time()
+        losses = take_all(job, device)
+        print(json.dumps({"began": began, "ended": time.time(), "losses": losses}))
 
 
 if __name__ == "__main__":
