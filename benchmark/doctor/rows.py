@@ -112,12 +112,10 @@ def not_here(section: str, way: str, reason: str) -> Check:
     return Check(section, None, way, lambda: Outcome(DOES_NOT_APPLY, reason), seconds=0)
 
 
-def compare(
-    what: str, expected: float, found: float, tolerance: float, unit: str = "", good: str = "", decimals: int = 4
-) -> Outcome:
+def compare(what: str, expected: float, found: float, tolerance: float, unit: str = "", decimals: int = 4) -> Outcome:
     """Whether two numbers are as near as the tolerance says; a number that is not finite never is."""
     apart = abs(found - expected) / max(abs(expected), 1e-12)
     values = f"{found:,.{decimals}f} {unit}".strip() + f" where {expected:,.{decimals}f} was expected"
-    text = f"{what} is {values}: {apart:.2g} apart, {tolerance:.2g} are allowed."
+    text = f"{what} is {values}: {apart:.1%} apart, {tolerance:.0%} are allowed."
     fits = apart <= tolerance  # false for NaN
-    return Outcome(PASSED if fits else FAILED, good if fits and good else text, expected, found, unit, tolerance)
+    return Outcome(PASSED if fits else FAILED, text, expected, found, unit, tolerance)
