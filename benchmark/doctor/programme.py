@@ -44,7 +44,7 @@ def chosen_methods(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def examine(request: Request, sections: Sequence[str], clock: Callable[[], float] = time.monotonic) -> Iterator[Row]:
-    """Yield a row for each check, those that take long last.
+    """Yield a row for each check: one of each section in turn, so that each has some, and those that take long last.
 
     A check that would end after `BUDGET` seconds, judged by the longest of its kind so far, is a row that says that it
     was not run; so is each one after an error that left the device unusable for this process.
@@ -62,8 +62,8 @@ def _examine(request: Request, sections: Sequence[str], clock: Callable[[], floa
     start = clock()
     longest: dict[tuple[str, str], float] = {}
     lost = ""
-    checks = [check for name in sections for check in SECTIONS[name](request)]
-    for check in sorted(checks, key=lambda one: one.last):
+    checks = [(turn, check) for name in sections for turn, check in enumerate(SECTIONS[name](request))]
+    for _, check in sorted(checks, key=lambda one: (one[1].last, one[0])):
         began, kind = clock(), (check.section, check.way)
         needed = longest.get(kind, check.seconds)
         if lost:

@@ -24,6 +24,8 @@ def examined(monkeypatch):
     monkeypatch.setattr(losses, "WAYS", losses.WAYS[:2])
     monkeypatch.setattr(waits, "WAYS", waits.WAYS[:1])
 
+    golden._made.cache_clear()  # another test may have made one of another depth
+
     def examine(section, kind=None):
         if kind is not None:
             monkeypatch.setitem(METHODS._entries, "skeletonclr", kind)

@@ -40,6 +40,12 @@ class Page(HTMLParser):
         self.words.append(" ".join(data.split()))
 
 
+@pytest.fixture(autouse=True)
+def made_anew():
+    """Forget the methods of other tests, which may have another depth."""
+    golden._made.cache_clear()
+
+
 @pytest.fixture(scope="module")
 def asked():
     return Request("cpu", "tiny", ("skeletonclr", "aimclr"))
