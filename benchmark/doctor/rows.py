@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -44,7 +45,7 @@ class Request:
 
     def command(self, section: str, method: str | None) -> str:
         """The command that makes the rows of a section, and of a method, alone."""
-        plugins = "".join(f" --plugin {file}" for file in self.plugins)
+        plugins = "".join(f" --plugin {shlex.quote(file)}" for file in self.plugins)
         small = " --size tiny" if self.tiny else ""
         one = f" --method {method}" if method else ""
         return f"skelbench{plugins} doctor --thorough --device {self.device} --only {section}{one}{small}"
