@@ -11,7 +11,22 @@ import click
 
 from ... import __version__
 from ...errors import SkelbenchError
-from . import baselines, bench, forecast, ls, plot, prepare, results, run, site, status, tables, text_bank, weights
+from . import (
+    baselines,
+    bench,
+    doctor,
+    forecast,
+    ls,
+    plot,
+    prepare,
+    results,
+    run,
+    site,
+    status,
+    tables,
+    text_bank,
+    weights,
+)
 
 
 class Commands(click.Group):
@@ -73,7 +88,7 @@ for command in (
     run.run,
     run.grid,
     forecast.forecast,
-    ls.doctor,
+    doctor.doctor,
     prepare.prepare,
     prepare.inspect,
     prepare.delete,

@@ -1,4 +1,4 @@
-"""The `ls` and `doctor` commands: list what is available and check the environment."""
+"""The `ls` command: list what is available."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ...errors import SkelbenchError
-from .options import OUT, load_plugins
+from .options import load_plugins
 
 LISTS = ("methods", "backbones", "datasets", "readers", "layouts", "protocols", "tracks", "presets", "cells")
 
@@ -61,20 +61,6 @@ def list_(ctx: click.Context, what: str | None, name: str | None, out: Path, mat
             click.echo(f"  {row['name']:<{width}}  {row['about']}".rstrip())
         if not rows:
             click.echo("  none")
-
-
-@click.command()
-@OUT
-def doctor(out: Path) -> None:
-    """Check the environment: versions, device, data folder, runs folder, free disk."""
-    from ..doctor.machine import examine
-
-    problems = 0
-    for name, good, text in examine(out):
-        problems += not good
-        click.echo(f"{'ok  ' if good else 'BAD '} {name}: {text}")
-    if problems:
-        raise SkelbenchError(f"{problems} of the checks above failed; fix them before a long run.")
 
 
 def _show_matrix(what: str | None, pairs: list[dict[str, str]], as_json: bool) -> None:

@@ -29,7 +29,8 @@ def export_(
 ) -> None:
     """Write the records of a folder of runs, and the files next to them, to FILE.zip; weights are not exported.
 
-    The same records make the same file. With --dataset, the pre-trainings that its cells build on are included.
+    The same records make the same file. With --dataset, the pre-trainings that its cells build on are included. The
+    reports of `doctor --thorough` always are.
     """
     from ...results.exchange.exchange import export_results
 
@@ -41,7 +42,8 @@ def export_(
 
     done = export_results(runs, to, wanted, names(without) if without else ())
     disputed = f" ({done.conflicts} in conflict)" if done.conflicts else ""
-    click.echo(f"{to}: {_count(done.records, 'record')}{disputed}, {_count(done.failures, 'failure')}")
+    reports = f", {_count(done.reports, 'file')} about the machine" if done.reports else ""
+    click.echo(f"{to}: {_count(done.records, 'record')}{disputed}, {_count(done.failures, 'failure')}{reports}")
 
 
 @results.command("import")

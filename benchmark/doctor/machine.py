@@ -7,12 +7,14 @@ import platform
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from ...datasets.store import Store, data_folder, list_stores
 from ...errors import SkelbenchError
 from ...results.store import RunStore
+from ..speed.step import device_name
 from ..train.devices import choose_device
 
 PACKAGES = (
@@ -38,6 +40,19 @@ def examine(out: Path) -> Iterator[tuple[str, bool, str]]:
         yield _folder(place, folder)
     for dataset in list_stores():
         yield _dataset(dataset)
+
+
+def describe(device: str) -> dict[str, Any]:
+    """What a report says of the machine: its device, system, threads, and on CUDA its version and memory in GB."""
+    cuda = device.startswith("cuda")
+    return {
+        "device": device,
+        "name": device_name(device),
+        "system": platform.platform(),
+        "threads": torch.get_num_threads(),
+        "cuda": torch.version.cuda if cuda else None,
+        "memory_gb": round(torch.cuda.mem_get_info(device)[1] / 1e9, 1) if cuda else None,
+    }
 
 
 def _folder(place: str, folder: Path) -> tuple[str, bool, str]:

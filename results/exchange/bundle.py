@@ -18,6 +18,7 @@ from ..store import RunStore, read_record
 from .archive import Archive, safe
 
 RECORDS, CONFLICTS, FAILURES = "records", "conflicts", "failures"
+REPORTS = "doctor"  # folder of the reports about a machine, in a folder of runs and in a zip
 _WEIGHTS = (".pt", ".pth", ".safetensors")
 
 Stored = TypeVar("Stored", Record, Failure)
@@ -66,6 +67,12 @@ def held_records(runs: RunStore, identities: set[str] | None = None) -> Iterator
                 yield _held(path.parent, record, aside)
 
 
+def reports(root: Path) -> dict[str, Path]:
+    """The reports about a machine in a folder of runs, by their names in a zip."""
+    files = (path for path in sorted((root / REPORTS).glob("*")) if path.suffix in (".json", ".html"))
+    return {f"{REPORTS}/{path.name}": path for path in files if path.is_file()}
+
+
 def _held(folder: Path, record: Record, aside: bool) -> Held:
     files = {name: folder / name for name in sorted(set(record.files.values()))}
     for name, path in files.items():
@@ -100,7 +107,7 @@ def parcels(archive: Archive) -> list[Parcel]:
     heads = {str(PurePosixPath(name).parent) for name in archive.members if PurePosixPath(name).name == RECORD}
     folders: dict[str, list[str]] = defaultdict(list)
     for name in archive.members:
-        if not name.startswith(f"{FAILURES}/"):
+        if not name.startswith((f"{FAILURES}/", f"{REPORTS}/")):
             folders[next((str(p) for p in PurePosixPath(name).parents if str(p) in heads), "")].append(name)
     known = all(folder.startswith((f"{RECORDS}/", f"{CONFLICTS}/")) for folder in folders)
     if not known or len(folders) < len(heads):

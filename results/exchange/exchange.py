@@ -17,7 +17,7 @@ from ..files import atomic_write
 from ..record import RECORD, Cell, Failure, Record
 from ..store import RunStore, read_record
 from .archive import Archive, open_archive, write_archive
-from .bundle import CONFLICTS, FAILURES, Held, Parcel, held_records, name_of, parcels
+from .bundle import CONFLICTS, FAILURES, Held, Parcel, held_records, name_of, parcels, reports
 from .bundle import failures as failures_of
 from .bundle import records as records_of
 
@@ -26,11 +26,12 @@ KIND = "skelbench results"
 
 @dataclass(frozen=True)
 class Exported:
-    """How much an export holds; ``conflicts`` are among the ``records``."""
+    """How much an export holds; ``conflicts`` are among the ``records``, ``reports`` are files about a machine."""
 
     records: int
     failures: int
     conflicts: int
+    reports: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,10 @@ def export_results(
 ) -> Exported:
     """Write the wanted cells' records, the pre-trainings that they build on and the files beside them to a zip.
 
-    Records of cells in conflict are exported too, and the wanted cells that failed. The kinds of file in ``without``
-    ("nearest", "scores") are left out of the records and of the zip. Raises ``SkelbenchError`` if there are no cells,
-    no record names a kind to be left out, a file that a record names is missing, or writing fails.
+    Records of cells in conflict are exported too, the wanted cells that failed, and every report of
+    ``doctor --thorough``, even if it is all there is. The kinds of file in ``without`` ("nearest", "scores") are left
+    out of the records and of the zip. Raises ``SkelbenchError`` if there are no cells and no reports, no record names a
+    kind to be left out, a file that a record names is missing, or writing fails.
     """
     if to.suffix != ".zip":
         raise SkelbenchError(f"{to} must end in .zip.")
@@ -70,16 +72,18 @@ def export_results(
         raise SkelbenchError(f"No record here names {', '.join(unknown)}; leave out some of {', '.join(kinds)}.")
     chosen = [_less(held, without) for held in chosen]
     failures = [failure for failure in _latest(runs.failures()).values() if wanted(failure.cell)]
-    if not chosen and not failures:
+    about = reports(runs.root)
+    if not (chosen or failures or about):
         raise SkelbenchError(
             f"No finished cell in {runs.root} fits; `skelbench ls cells --out {runs.root}` lists what is available."
         )
     members: dict[str, Path | bytes] = {f"{FAILURES}/{name_of(one)}.json": one.to_json().encode() for one in failures}
+    members |= about
     for held in chosen:
         members |= {f"{held.place}/{name}": path for name, path in held.files.items()}
         members[f"{held.place}/{RECORD}"] = held.record.to_json().encode()
     write_archive(to, KIND, members)
-    return Exported(len(chosen), len(failures), sum(held.aside for held in chosen))
+    return Exported(len(chosen), len(failures), sum(held.aside for held in chosen), len(about))
 
 
 def _less(held: Held, without: Collection[str]) -> Held:
@@ -90,7 +94,7 @@ def _less(held: Held, without: Collection[str]) -> Held:
 
 
 def import_results(path: Path, runs: RunStore) -> Imported:
-    """Merge an exported zip into a folder of runs; nothing in the folder is changed or lost.
+    """Merge an exported zip into a folder of runs; nothing in the folder is changed or lost. Reports stay in the zip.
 
     The complete zip is checked before anything is written, and a cell's record is written after its files: an
     interrupted import leaves complete cells, and the same command resumes it. Of two failures of a cell the later

@@ -7,6 +7,7 @@ the host. So whole trainings and evaluations run as they would on a card, and th
 """
 
 import sys
+import warnings
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
@@ -115,7 +116,7 @@ class _Made(TorchDispatchMode):
         kwargs = kwargs or {}
         on_card = tree_any(lambda x: isinstance(x, Card), (args, kwargs))
         if on_card and needs_values(func, args):
-            self.machine.waits[place()] += 1
+            self.machine.wait()
         if on_card and func.overloadpacket.__name__ in COPYING and not isinstance(args[1], Card):
             self.machine.copies[place()] += 1
         # torch leaves the second way out where it adds a gradient to another
@@ -140,6 +141,7 @@ class Machine(TorchFunctionMode):
         self.copies: Counter[str] = Counter()
         self.inside = False
         self.started = False
+        self.warns = False
 
     def __enter__(self) -> "Machine":
         self.around = ExitStack()
@@ -165,10 +167,10 @@ class Machine(TorchFunctionMode):
         self.inside = tree_any(lambda x: isinstance(x, Card), (args, kwargs)) if target is None else target == "cuda"
         try:
             if own and name == "tolist":
-                self.waits[place()] += 1
+                self.wait()
                 return args[0].value.tolist()
             if own and target == "cpu":
-                self.waits[place()] += 1
+                self.wait()
                 return func(args[0].value.detach(), *args[1:], **kwargs)
             if target == "cuda" and name in ("to", "cuda") and not own:
                 self.copies[place()] += 1
@@ -181,6 +183,16 @@ class Machine(TorchFunctionMode):
             return out if target != "cuda" or not isinstance(out, Tensor) or isinstance(out, Card) else Card(out)
         finally:
             self.inside = before
+
+    def wait(self) -> None:
+        """Note a wait, and warn of it as CUDA does where that was asked for."""
+        self.waits[place()] += 1
+        if self.warns:
+            warnings.warn("called a synchronizing CUDA operation", stacklevel=2)
+
+    def tell_waits(self, mode: str) -> None:
+        """Answer `torch.cuda.set_sync_debug_mode`."""
+        self.warns = mode == "warn"
 
     def start(self) -> None:
         """Begin to use the card."""
@@ -227,6 +239,7 @@ def _driver(machine: Machine) -> ExitStack:
         "get_rng_state": lambda device=None: torch.get_rng_state(),
         "set_rng_state": lambda state, device=None: torch.set_rng_state(state),
         "init": machine.start,
+        "set_sync_debug_mode": machine.tell_waits,
         "synchronize": lambda device=None: None,
         "reset_peak_memory_stats": machine.forget_memory,
         "max_memory_allocated": lambda device=None: 0,
