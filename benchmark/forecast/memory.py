@@ -14,8 +14,8 @@ PROCESS_MB = peak_memory("cpu") or 0.0  # of this process with its libraries, be
 def peak_mb(living: float, device: str) -> float:
     """The peak of `train.devices.peak_memory` in MB.
 
-    On a CUDA device these are the tensors; on the CPU it is the process with its libraries, of which this process, as it
-    was when this module was imported, is taken as an example.
+    On a CUDA device these are the tensors; on the CPU it is the process with its libraries, for which this process, as
+    it was when this module was imported, is an example.
 
     Args:
         living: bytes of the tensors that live at once, the clips included.
