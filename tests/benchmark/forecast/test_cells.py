@@ -16,6 +16,7 @@ from skelbench.datasets.unprepared import open_or_list
 from skelbench.methods import METHODS
 from skelbench.results.store import RunStore
 
+from ...conftest import slow_but
 from ..conftest import TINY
 
 
@@ -59,7 +60,7 @@ def test_finished_cells_are_left_out_and_the_next_one_gets_the_features(store):
     assert left.work == every["knn"].work
 
 
-@pytest.mark.parametrize("protocol", ["finetune", "semi10"])
+@pytest.mark.parametrize("protocol", slow_but(["finetune", "semi10"], "finetune"))
 def test_a_tuned_encoder_is_trained_for_the_epochs_of_its_protocol(protocol, store):
     work = []
     for epochs in (2, 4):
