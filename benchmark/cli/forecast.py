@@ -26,8 +26,8 @@ def forecast(ctx: click.Context, known: str | None, device: str, as_json: bool, 
 
     Every step is traced without values at its full size: parameters of one encoder, floating-point operations, bytes
     moved, memory. ntu60 and ntu120 need not be prepared. Hours are those of one cell after the other, at a stated share
-    of a device's limits; nothing of it was measured on a GPU (docs/performance.md has the errors on the CPU). --precision
-    changes the rate of products only: bytes and memory are those of fp32.
+    of a device's limits; nothing of it was measured on a GPU (docs/performance.md has the errors on the CPU).
+    --precision changes the rate of products only: bytes and memory are those of fp32.
     """
     load_plugins(ctx)
     from ...datasets.unprepared import open_or_list
