@@ -63,12 +63,14 @@ def _thorough(
     request = rows.Request(choose_device(device), size, chosen, every=not methods, plugins=plugins)
     RunStore(out).check_writable()
     began, found = time.monotonic(), []
-    for row in programme.examine(request, sections):
-        found.append(row)
-        place = ", ".join(filter(None, (row.section, row.method, row.way)))
-        click.echo(f"{row.verdict:<14} {place}: {row.sentence}")
-    made = report.as_json(request, sections, found, time.monotonic() - began)
-    json_file, page = report.save(made, out)
+    try:
+        for row in programme.examine(request, sections):
+            found.append(row)
+            place = ", ".join(filter(None, (row.section, row.method, row.way)))
+            click.echo(f"{row.verdict:<14} {place}: {row.sentence}")
+    finally:  # what was found before a Ctrl-C is kept
+        made = report.as_json(request, sections, found, time.monotonic() - began)
+        json_file, page = report.save(made, out)
     failures = [row for row in found if row.verdict == rows.FAILED]
     click.echo(", ".join(f"{count} {verdict}" for verdict, count in made["counts"].items() if count))
     for row in failures:

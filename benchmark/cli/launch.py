@@ -55,6 +55,8 @@ def launching(ctx: click.Context, grids: Sequence[Any], options: Mapping[str, An
     stops the run, the command exits with that signal's exit code.
     """
     from ... import distributed
+    from ...datasets.catalogue import open_dataset
+    from ...datasets.unprepared import open_or_list
     from ...results.store import RunStore
     from ..plan.planner import plan_grids
     from ..run.torchrun import check_together, follow, joined, own_device
@@ -65,11 +67,13 @@ def launching(ctx: click.Context, grids: Sequence[Any], options: Mapping[str, An
     check_trackers(options["trackers"])
     device = choose_device(own_device(options["device"]))
     with joined(device):
-        plan = plan_grids(grids, precision=options["precision"], ranks=distributed.world_size())
+        opener = open_or_list if options.get("dry_run") else open_dataset
+        plan = plan_grids(grids, precision=options["precision"], ranks=distributed.world_size(), opener=opener)
         runs = RunStore(options["out"])
         _print_notes(plan, runs)
         if options.get("dry_run"):
             if distributed.rank() == 0:
+                print_unprepared(plan)
                 say_notes(ctx, plan)
                 _print_plan(plan, runs, device)
             yield None
@@ -140,7 +144,7 @@ def _team(ctx: click.Context, runs: Any, how: Any, options: Mapping[str, Any], p
     if workers == 1 and len(devices) == 1:
         return replace(how, device=devices[0]), None
     if workers is None:
-        expected = largest_mb(plan, runs, how.device)
+        expected = largest_mb(plan, runs, devices[0], again=how.force)
         return how, Processes(runs, how, devices, None, expected_mb=expected, verbose=ctx.obj["verbose"])
     count = max(workers, len(devices) if options.get("devices") else 0)
     return how, Processes(runs, how, devices, count, verbose=ctx.obj["verbose"])
@@ -183,6 +187,15 @@ def print_left_out(plan: Any) -> None:
         by_reason.setdefault(reason, []).append(what)
     for reason, left_out in by_reason.items():
         click.echo(f"n/a: {', '.join(left_out)}: {reason}", err=True)
+
+
+def print_unprepared(plan: Any) -> None:
+    """Print which data sets are not prepared, so that their published lists are planned with."""
+    from ...datasets.unprepared import UnpreparedStore
+
+    stores = {store.name: store for _, store in (*plan.tasks, *plan.transfers) if isinstance(store, UnpreparedStore)}
+    for name, store in stores.items():
+        click.echo(f"{name} is not prepared here; its published list of {len(store.clips):,} clips is taken.", err=True)
 
 
 def say_notes(ctx: click.Context, plan: Any) -> None:

@@ -14,6 +14,7 @@ from ...registry import did_you_mean
 from .ceilings import measure_ceilings
 from .counting import Work
 
+MEASURED = "measured"  # the source of a device of this machine
 ASSUMED = 0.5  # share of a limit that is taken for a device on which nothing was measured
 
 
@@ -81,22 +82,27 @@ def known_device(name: str) -> Device:
     return devices[name]
 
 
-def this_device(device: str, memory_mb: float = 0.0) -> Device:
-    """The device of this machine with its measured limits (a second); on the CPU with the fitted shares."""
-    return measured_device(device, measure_ceilings(device, rounds=3), memory_mb)
+def this_device(device: str, memory_mb: float = 0.0, precision: str = "fp32") -> Device:
+    """The device of this machine with its measured limits (a second); on the CPU with the fitted shares.
+
+    Args:
+        precision: of products that are measured beside those in fp32; there is no rate for any other.
+    """
+    here = measured_device(device, measure_ceilings(device, rounds=3), memory_mb)
+    if precision == "fp32":
+        return here
+    rate = measure_ceilings(device, precision, rounds=3)["product_gflops"] / 1e3
+    return here.model_copy(update={precision: rate})
 
 
 def measured_device(device: str, ceilings: Mapping[str, float], memory_mb: float = 0.0) -> Device:
     """A device of which `measure_ceilings` measured the limits."""
-    rate = ceilings["product_gflops"] / 1e3
     return Device(
         name=device,
         title=f"this {device}",
         memory=memory_mb / 1e3,
         bandwidth=ceilings["copy_gb_per_second"],
-        fp32=rate,
-        tf32=rate,
-        bf16=rate,
-        source="measured",
+        fp32=ceilings["product_gflops"] / 1e3,
+        source=MEASURED,
         shares=CPU_SHARES if device == "cpu" else ASSUMED_SHARES,
     )

@@ -10,14 +10,17 @@ from .cells import forecast_cells
 from .memory import peak_mb
 
 
-def largest_mb(plan: Plan, runs: RunStore, device: str) -> float | None:
+def largest_mb(plan: Plan, runs: RunStore, device: str, *, again: bool = False) -> float | None:
     """Peak memory in MB of the largest open cell, as `train.devices.peak_memory` measures it; None if not known.
 
     Finished cells that differ in the seed only tell it; where there is none it is forecast.
+
+    Args:
+        again: whether finished cells are open too.
     """
     keys = [one for task, _ in plan.tasks for one in (task.key, *task.evaluations)]
     keys += [one for task, _ in plan.transfers for one in task.evaluations]
-    open_ = [key for key in keys if not runs.find(key)]
+    open_ = [key for key in keys if again or not runs.find(key)]
     measured: dict[Cell, float] = {}
     here = device_name(device)
     for record in runs.records():

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ...results.record import PRETRAIN
+from ...results.status.estimate import format_duration
 from .cells import CellForecast, largest
-from .devices import Device
+from .devices import MEASURED, Device
 
 UNITS = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -36,8 +38,13 @@ def describe(cell: CellForecast, peak_mb: float | None = None) -> str:
 
 
 def hours(cells: Iterable[CellForecast], device: Device, precision: str) -> float | None:
-    """Hours of cells one after the other; None if the device has no rate for the precision."""
-    seconds = [device.seconds(cell.work, precision) for cell in cells]
+    """Hours of cells one after the other; None if the device has no rate for the precision.
+
+    Args:
+        precision: of pre-trainings; evaluations are in fp32.
+    """
+    ways = [(cell.work, precision if cell.key.cell.protocol == PRETRAIN else "fp32") for cell in cells]
+    seconds = [device.seconds(work, way) for work, way in ways]
     return None if None in seconds else sum(filter(None, seconds)) / 3600
 
 
@@ -48,9 +55,12 @@ def of_device(cells: Sequence[CellForecast], device: Device, precision: str) -> 
         return f"{device.title}: no {precision}"
     assert most is not None, "there is a cell"
     fits = "fits" if most.living / 1e9 < 0.9 * device.memory else "DOES NOT FIT"
-    return (
-        f"{device.title}: {taken:,.1f} h; {device.memory:.0f} GB, the largest cell {fits} ({amount(most.living, 'B')})"
-    )
+    time = f"{taken:,.1f} h" if taken >= 1.5 else format_duration(3600 * taken)
+    product, copied = device.shares.product, device.shares.copy_
+    share = f"{product:.0%}" if product == copied else f"{product:.0%} (products) and {copied:.0%} (copies)"
+    limits = "limits measured now" if device.source == MEASURED else "limits, which is assumed"
+    memory = f"{device.memory:.0f} GB, the largest cell {fits} ({amount(most.living, 'B')})"
+    return f"{device.title}: {time} at {share} of its {limits}; {memory}"
 
 
 def values(counted: Mapping[str, Sequence[CellForecast]], devices: Sequence[Device], precision: str) -> dict[str, Any]:

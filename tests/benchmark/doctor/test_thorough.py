@@ -85,6 +85,7 @@ def test_a_tiny_run_leaves_a_report_and_a_page_that_asks_for_nothing_else(skelbe
     assert "Nothing failed." in " ".join(Page(page).words)
 
 
+@pytest.mark.slow
 @pytest.mark.full_depth  # the other process knows nothing of two blocks
 def test_two_processes_at_once_get_the_numbers_of_one(asked):
     request = dataclasses.replace(asked, methods=("skeletonclr",), every=False)
@@ -157,6 +158,19 @@ def test_an_error_is_a_row_and_the_others_go_on(asked, monkeypatch):
     assert (first.verdict, second.verdict) == ("failed", "not run")
     assert "no longer answers" in second.sentence
     assert second.command.endswith("--only losses --method hiclr --size tiny")
+
+
+def test_what_was_found_before_an_interruption_is_kept(skelbench, tmp_path, monkeypatch):
+    def checks(request):
+        def interrupted():
+            raise KeyboardInterrupt
+
+        yield Check("losses", "mica", "fp32", lambda: Outcome("passed", "Fine."))
+        yield Check("losses", "hiclr", "fp32", interrupted)
+
+    monkeypatch.setitem(programme.SECTIONS, "losses", checks)
+    skelbench(*ON_CPU, "--only", "losses", "--out", tmp_path, code=1)
+    assert [row["method"] for row in read(tmp_path)[0]["rows"]] == ["mica"]
 
 
 def test_what_no_time_is_left_for_is_told(asked, monkeypatch):

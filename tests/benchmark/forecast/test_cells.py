@@ -9,6 +9,7 @@ from skelbench.benchmark.forecast.cells import forecast_cells, largest
 from skelbench.benchmark.forecast.counting import Work
 from skelbench.benchmark.forecast.devices import ASSUMED, Device, Shares, known_devices
 from skelbench.benchmark.forecast.expected import largest_mb
+from skelbench.benchmark.forecast.report import hours
 from skelbench.benchmark.launchers import capacity
 from skelbench.benchmark.plan.grid import Grid, read_grid
 from skelbench.benchmark.plan.planner import plan_grids
@@ -133,12 +134,28 @@ def test_the_command_forecasts_data_that_are_not_prepared(skelbench):
     found = skelbench(*words, "--on", "rtx3090,h200")
     assert "ntu60 is not prepared here; its published list of 56,578 clips is taken." in found.stderr
     *cells, together, first, second = found.stdout.splitlines()
-    assert len(cells) == 2 and together.startswith("Together, in fp32, at 50%")
-    assert "RTX 3090" in first and "H200" in second and " h; " in first
+    assert len(cells) == 2 and together == "Together, one after the other, pre-training in fp32:"
+    assert first.startswith("  NVIDIA GeForce RTX 3090: ") and second.startswith("  NVIDIA H200 SXM: ")
+    assert " s at 50% of its limits, which is assumed; 24 GB, the largest cell fits (" in first
     read = json.loads(skelbench(*words, "--on", "h200", "--json").stdout)
     (device,) = read["devices"]
     flop, moved = (sum(one[name] for one in read["cells"]["cuda"]) for name in ("flop", "bytes"))
     assert device["hours"] * 3600 == pytest.approx(flop / (67e12 / 2) + moved / (4800e9 / 2))
+
+
+def test_evaluations_are_in_fp32_whatever_the_pre_training_is_in():
+    plan = planned(datasets=("ntu60",), protocols=("knn",), set={"batch": 128})
+    counted = forecast_cells(plan, "cuda")
+    device = Device(name="d", title="d", memory=1, bandwidth=1e9, fp32=1, bf16=4, source="made up")
+    by = {one.key.cell.protocol: one.work.flop / 1e12 / 0.5 / 3600 for one in counted}
+    assert hours(counted, device, "bf16") == pytest.approx(by["pretrain"] / 4 + by["knn"], rel=1e-3)
+
+
+def test_a_dry_run_plans_with_data_that_are_not_prepared_and_a_run_does_not(skelbench, tmp_path):
+    words = ["grid", "--methods", "untrained", "--datasets", "ntu60", "--protocols", "knn", "--seeds", "0"]
+    words += ["--set", "frames=16", "--no-floor", "--out", tmp_path / "runs"]
+    assert "ntu60 is not prepared here; its published list" in skelbench(*words, "--dry-run").stderr
+    assert "There is no data set 'ntu60'" in skelbench(*words, code=2).stderr
 
 
 def test_an_unknown_device_and_data_that_nobody_lists_are_told(skelbench):
@@ -184,4 +201,6 @@ def test_a_finished_cell_of_another_seed_tells_how_much_memory_the_next_one_take
     another = plan_grids([read_grid(grid_file(**changes, seeds=[5]))])
     measured = max(record.cost["peak_memory_mb"] or 0.0 for record in runs.records())
     assert largest_mb(another, runs, "cpu") == measured
+    finished = plan_grids([read_grid(grid_file(**changes))])
+    assert largest_mb(finished, runs, "cpu", again=True) == measured
     assert largest_mb(another, RunStore(tmp_path / "none"), "cpu") != measured

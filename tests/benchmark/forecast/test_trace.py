@@ -74,7 +74,7 @@ def real_step(shape: Shape, stage: int):
     return flop.get_total_flops(), traffic.bytes, traffic.operations, living.peak
 
 
-@pytest.mark.parametrize("name", slow_but(TRAINABLE, "skeletonclr", "crosclr"))
+@pytest.mark.parametrize("name", slow_but(TRAINABLE, "skeletonclr"))
 def test_a_traced_step_does_what_the_step_with_values_does(name):
     shape = shape_of(name)
     for stage in sorted(trace.stages(shape)):
