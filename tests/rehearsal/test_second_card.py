@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
+from skelbench.benchmark.forecast.ceilings import measure_ceilings
 from skelbench.benchmark.protocols.head import Head
-from skelbench.benchmark.speed.step import measure_ceilings
 from skelbench.benchmark.train.devices import reset_peak_memory
 from skelbench.benchmark.train.step import cuda_graph
 
@@ -64,8 +64,8 @@ def test_a_graph_records_a_stream_of_the_card_that_its_work_is_on(noted):
 
 
 def test_steps_are_timed_on_the_card_that_they_run_on(noted, monkeypatch):
-    monkeypatch.setattr("skelbench.benchmark.speed.step.COPY", 10**6)
-    monkeypatch.setattr("skelbench.benchmark.speed.step.PRODUCT", {"cuda": 128})
+    monkeypatch.setattr("skelbench.benchmark.forecast.ceilings.COPY", 10**6)
+    monkeypatch.setattr("skelbench.benchmark.forecast.ceilings.PRODUCT", {"cuda": 128})
     with Machine():
         measure_ceilings(SECOND)
     assert set(noted) == {("event", 1)}
@@ -73,8 +73,8 @@ def test_steps_are_timed_on_the_card_that_they_run_on(noted, monkeypatch):
 
 @pytest.mark.slow
 def test_a_bench_runs_on_a_second_card(noted, skelbench, monkeypatch):
-    monkeypatch.setattr("skelbench.benchmark.speed.step.COPY", 10**6)
-    monkeypatch.setattr("skelbench.benchmark.speed.step.PRODUCT", {"cuda": 128})
+    monkeypatch.setattr("skelbench.benchmark.forecast.ceilings.COPY", 10**6)
+    monkeypatch.setattr("skelbench.benchmark.forecast.ceilings.PRODUCT", {"cuda": 128})
     words = ["--batch", 4, "--frames", 16, "--width", 4, "--steps", 3, "--plain-steps", 0, "--device", SECOND, "--json"]
     with Machine():
         found = json.loads(skelbench("bench", "step", *words).stdout)

@@ -290,7 +290,7 @@ def test_names_and_seeds_given_twice_count_once(skelbench, store, tmp_path):
         "grid", "--methods", "skeletonclr,skeletonclr", "--datasets", "tiny", "--protocols", "knn,knn",
         "--seeds", "0,0,00", "--set", "batch=4", "--out", tmp_path / "runs", "--dry-run", "--no-floor",
     ).stdout  # fmt: skip
-    *cells, hours = plan.splitlines()
+    *cells, hours, _counted = plan.splitlines()
     assert (len(cells), hours.partition(";")[0]) == (2, "2 of 2 cells left")
 
 
