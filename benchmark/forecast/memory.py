@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from ..train.devices import peak_memory
 
 # Of a process on the CPU: what libraries take in their first step, and how much of the memory that is kept for reuse
 # (`keep_freed_memory`) is holes. Both were fitted to single processes, see docs/performance.md.
 FIRST_STEP_MB = 100.0
 HOLES = 1.4
-PROCESS_MB = peak_memory("cpu") or 0.0  # of this process with its libraries, before it traces anything
+
+
+def _resident_mb() -> float:
+    """Memory of this process now; where the system does not tell, its peak, which a new process has from its parent."""
+    statm = Path("/proc/self/statm")
+    if not statm.exists():
+        return peak_memory("cpu") or 0.0
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+PROCESS_MB = _resident_mb()  # with its libraries, before it traces anything
 
 
 def peak_mb(living: float, device: str) -> float:

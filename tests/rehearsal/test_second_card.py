@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from skelbench.benchmark.forecast.ceilings import measure_ceilings
+from skelbench.benchmark.forecast.counting import Work
+from skelbench.benchmark.forecast.trace import Traced
 from skelbench.benchmark.protocols.head import Head
 from skelbench.benchmark.train.devices import reset_peak_memory
 from skelbench.benchmark.train.step import cuda_graph
@@ -73,6 +75,8 @@ def test_steps_are_timed_on_the_card_that_they_run_on(noted, monkeypatch):
 
 @pytest.mark.slow
 def test_a_bench_runs_on_a_second_card(noted, skelbench, monkeypatch):
+    traced = Traced(Work(1.0, 1.0, 1.0), 1.0)  # the stand-in gives values to the tensors that a trace has without
+    monkeypatch.setattr("skelbench.benchmark.speed.step.training_step", lambda *_: traced)
     monkeypatch.setattr("skelbench.benchmark.forecast.ceilings.COPY", 10**6)
     monkeypatch.setattr("skelbench.benchmark.forecast.ceilings.PRODUCT", {"cuda": 128})
     words = ["--batch", 4, "--frames", 16, "--width", 4, "--steps", 3, "--plain-steps", 0, "--device", SECOND, "--json"]
