@@ -18,9 +18,8 @@ from ..protocols import PROTOCOLS
 from ..protocols.base import KnowsItsTrainings, TuningProtocol
 from ..run.encoders import feature_kind
 from .counting import Work
-from .trace import ENCODED, Shape, encoding, stages, training_step, tuning_step
+from .trace import ENCODED, NUMBER, Shape, encoding, stages, training_step, tuning_step
 
-NUMBER = 4  # bytes of a float32
 NOTHING = Work()
 
 
@@ -69,8 +68,7 @@ class _Data:
         recipe, persons = task.recipe, store.manifest["persons"]
         self.shape = Shape(task.cell.configuration, recipe, store.layout, persons, store.class_names, device)
         self.train, self.test = _counts(store, task.split, recipe.clips)
-        numbers = 3 * recipe.frames * store.layout.num_joints * persons
-        self.resident = float((self.train + self.test) * numbers * NUMBER)  # bytes of the clips
+        self.resident = self.shape.resident(self.train + self.test)
 
 
 def _task(data: _Data, done: Container[str], *, trained: bool) -> Iterator[CellForecast]:

@@ -22,6 +22,7 @@ from ..train.step import Step
 from .counting import Living, Traffic, Work
 from .meta import META, MetaGenerator, meta_clips, tracing
 
+NUMBER = 4  # bytes of a float32
 ENCODED = 256  # clips of a batch of features, as `protocols.features` has them
 
 
@@ -41,6 +42,10 @@ class Shape:
     persons: int
     class_names: tuple[str, ...]
     device: str
+
+    def resident(self, clips: int) -> float:
+        """Bytes of so many clips (3, T, V, M) in float32."""
+        return float(clips * 3 * self.recipe.frames * self.layout.num_joints * self.persons * NUMBER)
 
     def key(self) -> str:
         """A text that is the same for shapes of the same work: schedules and numbers of clips do not matter."""

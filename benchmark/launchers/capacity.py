@@ -22,14 +22,12 @@ def more_slots(device: str, peak_mb: float, devices: int) -> int:
     Args:
         devices: number of devices.
     """
-    return min(slots_that_fit(free_memory_mb(device), peak_mb, on_gpu=device.startswith("cuda")), _cores(devices) - 1)
+    return min(_fitting(device, peak_mb), _cores(devices) - 1)
 
 
 def slots(device: str, peak_mb: float, devices: int) -> int:
     """How many cells of a peak run on a device at once, at least one; the arguments are those of `more_slots`."""
-    return max(
-        1, min(slots_that_fit(free_memory_mb(device), peak_mb, on_gpu=device.startswith("cuda")), _cores(devices))
-    )
+    return max(1, min(_fitting(device, peak_mb), _cores(devices)))
 
 
 def slots_that_fit(free_mb: float, peak_mb: float, *, on_gpu: bool) -> int:
@@ -44,6 +42,10 @@ def free_memory_mb(device: str) -> float:
     if "SC_AVPHYS_PAGES" not in os.sysconf_names:
         return 0.0
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def _fitting(device: str, peak_mb: float) -> int:
+    return slots_that_fit(free_memory_mb(device), peak_mb, on_gpu=device.startswith("cuda"))
 
 
 def _cores(devices: int) -> int:

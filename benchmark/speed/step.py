@@ -97,8 +97,7 @@ def bench_step(
     )
     shape = Shape(configuration, recipe, get_layout(layout), persons, CLASSES, device if device == "cpu" else "cuda")
     expected = training_step(shape, stage)
-    resident = float(held * 3 * frames * shape.layout.num_joints * persons * 4)
-    expected_mb = peak_mb(expected.memory + resident, device)
+    expected_mb = peak_mb(expected.memory + shape.resident(held), device)
     x = torch.randn(held, 3, frames, get_layout(layout).num_joints, persons, generator=_generator())
     plain = None
     if plain_steps and name in PLAIN and backbone == "stgcn" and stage == 0:
